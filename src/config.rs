@@ -1,0 +1,318 @@
+//! Every setting of the crate, and every default, in one place.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::handshake::OriginPolicy;
+
+/// Settings of a WebSocket endpoint.
+///
+/// The layer, a single handshake and the sans-I/O core all take the same struct. It is plain data:
+/// cheap to clone, changed by setters that carry the name of what they set. `None` means "no limit"
+/// or "never".
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_websocket::Config;
+///
+/// let config = Config::default()
+///     .max_message_size(16 << 20)
+///     .ping_interval(Duration::from_secs(30))
+///     .idle_timeout(None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) max_message_size: Option<usize>,
+    pub(crate) max_frame_size: Option<usize>,
+    pub(crate) max_fragments: Option<usize>,
+    pub(crate) max_read_ahead: usize,
+    pub(crate) max_send_queue: usize,
+    pub(crate) fragment_size: Option<usize>,
+    pub(crate) auto_pong: bool,
+    pub(crate) control_frame_rate: Option<u32>,
+    pub(crate) control_frame_burst: u32,
+    pub(crate) ping_interval: Option<Duration>,
+    pub(crate) ping_timeout: Option<Duration>,
+    pub(crate) frame_timeout: Option<Duration>,
+    pub(crate) ready_timeout: Duration,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) close_timeout: Duration,
+    pub(crate) linger: Duration,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) first_message_timeout: Option<Duration>,
+    pub(crate) protocols: Arc<[Box<str>]>,
+    pub(crate) require_protocol: bool,
+    pub(crate) origin: OriginPolicy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_message_size: Some(1 << 20),
+            max_frame_size: None,
+            max_fragments: None,
+            max_read_ahead: 64 << 10,
+            max_send_queue: 1 << 20,
+            fragment_size: None,
+            auto_pong: true,
+            control_frame_rate: Some(100),
+            control_frame_burst: 200,
+            ping_interval: Some(Duration::from_secs(20)),
+            ping_timeout: Some(Duration::from_secs(20)),
+            frame_timeout: Some(Duration::from_secs(30)),
+            ready_timeout: Duration::ZERO,
+            write_timeout: Some(Duration::from_secs(10)),
+            close_timeout: Duration::from_secs(5),
+            linger: Duration::from_secs(1),
+            idle_timeout: None,
+            max_lifetime: None,
+            first_message_timeout: None,
+            protocols: Arc::new([]),
+            require_protocol: false,
+            origin: OriginPolicy::SameHost,
+        }
+    }
+}
+
+/// Limits on what is received.
+impl Config {
+    /// Limits the size of a received message, in bytes of payload.
+    ///
+    /// A larger one closes the connection with code 1009 as soon as a header shows it. Memory grows
+    /// with the bytes received, never with the length a header declares, and stays below twice
+    /// this limit. Default: 1 MiB.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.max_message_size = bytes.into();
+        self
+    }
+
+    /// Limits the payload of one received frame, in bytes.
+    ///
+    /// Checked on the header; a larger one closes with code 1009. Default: `None`, which leaves it
+    /// to [`max_message_size`](Self::max_message_size).
+    #[must_use]
+    pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.max_frame_size = bytes.into();
+        self
+    }
+
+    /// Limits the number of fragments of one received message; empty ones count.
+    ///
+    /// One more closes with code 1009. Default: `None`, which means `max_message_size / 64`, at
+    /// least 1024, and no limit where the message size has none.
+    #[must_use]
+    pub fn max_fragments(mut self, fragments: impl Into<Option<usize>>) -> Self {
+        self.max_fragments = fragments.into();
+        self
+    }
+
+    /// Limits what is decoded ahead of the application, in bytes.
+    ///
+    /// At least one message is decoded whatever its size. Beyond the limit reading stops until the
+    /// application receives: the peer feels it as backpressure, and pings wait too. Costs no memory
+    /// while the application keeps up. Default: 64 KiB.
+    #[must_use]
+    pub fn max_read_ahead(mut self, bytes: usize) -> Self {
+        self.max_read_ahead = bytes;
+        self
+    }
+
+    /// Limits the rate of received control frames, per second.
+    ///
+    /// Beyond it, and beyond [`control_frame_burst`](Self::control_frame_burst), the connection is
+    /// closed with code 1008. Default: 100 per second.
+    #[must_use]
+    pub fn control_frame_rate(mut self, per_second: impl Into<Option<u32>>) -> Self {
+        self.control_frame_rate = per_second.into();
+        self
+    }
+
+    /// Sets how many control frames may arrive at once before the rate applies.
+    ///
+    /// Default: 200.
+    #[must_use]
+    pub fn control_frame_burst(mut self, frames: u32) -> Self {
+        self.control_frame_burst = frames;
+        self
+    }
+
+    pub(crate) fn fragment_limit(&self) -> u64 {
+        match (self.max_fragments, self.max_message_size) {
+            (Some(fragments), _) => fragments as u64,
+            (None, Some(size)) => (size as u64 / 64).max(1024),
+            (None, None) => u64::MAX,
+        }
+    }
+}
+
+/// How messages are sent.
+impl Config {
+    /// Sets how many bytes may be queued before `send` waits.
+    ///
+    /// A message is taken whole while no more than this is queued, so the queue can exceed the
+    /// limit by one message. Default: 1 MiB.
+    #[must_use]
+    pub fn max_send_queue(mut self, bytes: usize) -> Self {
+        self.max_send_queue = bytes;
+        self
+    }
+
+    /// Sends messages larger than this in fragments of this size, in bytes.
+    ///
+    /// Default: `None`, each message is one frame. Zero is taken as one.
+    #[must_use]
+    pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.fragment_size = bytes.into().map(|size| size.max(1));
+        self
+    }
+
+    /// Answers pings without the application's doing (RFC 6455 §5.5.2).
+    ///
+    /// Switched off, the application sees pings through `recv_event` and sends the pongs.
+    /// Default: `true`.
+    #[must_use]
+    pub fn auto_pong(mut self, answer: bool) -> Self {
+        self.auto_pong = answer;
+        self
+    }
+}
+
+/// Deadlines.
+impl Config {
+    /// Sets how often a ping is sent, ±10 % at random.
+    ///
+    /// Default: 20 seconds.
+    #[must_use]
+    pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.ping_interval = interval.into();
+        self
+    }
+
+    /// Sets how long a peer may stay silent after a ping was written.
+    ///
+    /// Any received byte counts as life. The connection then ends with
+    /// [`Error::is_timeout`](crate::Error::is_timeout). The time does not run while reading is
+    /// stopped by [`max_read_ahead`](Self::max_read_ahead). Default: 20 seconds.
+    #[must_use]
+    pub fn ping_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.ping_timeout = timeout.into();
+        self
+    }
+
+    /// Limits the time from the first to the last byte of one received frame.
+    ///
+    /// Each 16 KiB received adds a second, so large frames over slow lines are not cut. Then the
+    /// connection is closed with code 1008. Default: 30 seconds.
+    #[must_use]
+    pub fn frame_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.frame_timeout = timeout.into();
+        self
+    }
+
+    /// Sets how long a handshake waits for the route service to be ready.
+    ///
+    /// Not ready by then: 503. Default: zero, which polls it once.
+    #[must_use]
+    pub fn ready_timeout(mut self, timeout: Duration) -> Self {
+        self.ready_timeout = timeout;
+        self
+    }
+
+    /// Limits the time without progress while something waits to be written.
+    ///
+    /// Also covers a handshake whose upgrade never resolves. On HTTP/2 progress is acceptance by
+    /// the HTTP server, within the stream's flow-control window. Default: 10 seconds.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.write_timeout = timeout.into();
+        self
+    }
+
+    /// Limits the wait for the peer's Close frame after ours, and for its end of an HTTP/2 stream.
+    ///
+    /// Default: 5 seconds.
+    #[must_use]
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self
+    }
+
+    /// Sets how long an HTTP/1.1 connection is drained after the closing handshake.
+    ///
+    /// Reading on until the peer ends keeps the last bytes sent from being lost to a reset.
+    /// Default: 1 second.
+    #[must_use]
+    pub fn linger(mut self, timeout: Duration) -> Self {
+        self.linger = timeout;
+        self
+    }
+
+    /// Closes a connection on which no message was received or sent for this long (code 1001).
+    ///
+    /// Measured lazily: it closes between one and two times the value after the last message.
+    /// Default: `None`.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
+        self
+    }
+
+    /// Closes a connection this long after its handshake (code 1001).
+    ///
+    /// Default: `None`.
+    #[must_use]
+    pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
+        self.max_lifetime = lifetime.into();
+        self
+    }
+
+    /// Closes a connection whose first message has not come by then (code 1008).
+    ///
+    /// Default: `None`.
+    #[must_use]
+    pub fn first_message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.first_message_timeout = timeout.into();
+        self
+    }
+}
+
+/// The opening handshake.
+impl Config {
+    /// Sets the subprotocols this endpoint speaks, best first (RFC 6455 §1.9).
+    ///
+    /// The first one that the client offers is chosen. Default: none.
+    ///
+    /// # Panics
+    ///
+    /// Panics when a name is not a token of RFC 9110 §5.6.2.
+    #[must_use]
+    pub fn protocols<P: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
+        self.protocols = names.into_iter().map(Into::into).collect();
+        for name in self.protocols.iter() {
+            assert!(
+                crate::handshake::is_token(name.as_bytes()),
+                "subprotocol {name:?} is not a token"
+            );
+        }
+        self
+    }
+
+    /// Refuses a client that offers none of [`protocols`](Self::protocols), with 400.
+    ///
+    /// Default: `false`, the connection opens without a subprotocol.
+    #[must_use]
+    pub fn require_protocol(mut self, require: bool) -> Self {
+        self.require_protocol = require;
+        self
+    }
+
+    /// Sets which pages may open a connection (RFC 6455 §10.2).
+    ///
+    /// Default: [`OriginPolicy::SameHost`].
+    #[must_use]
+    pub fn origin(mut self, policy: OriginPolicy) -> Self {
+        self.origin = policy;
+        self
+    }
+}

@@ -1,0 +1,135 @@
+//! What the holder of a connection can meet.
+
+use std::{fmt, io};
+
+use crate::{
+    Message,
+    protocol::{Expiry, ProtocolError},
+};
+
+/// Why a connection can no longer be used.
+///
+/// A clean end is not among them: receiving says `None` then.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection is closing or closed: nothing can be sent any more.
+    Closed,
+    /// The peer broke the protocol or a limit, and the connection was failed.
+    Protocol(ProtocolError),
+    /// The transport failed, or ended without a closing handshake (1006 in RFC 6455 §7.1.5).
+    Io(io::Error),
+    /// A deadline passed.
+    Timeout(Expiry),
+}
+
+impl Error {
+    /// Whether the connection had been closed before.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// Whether the peer broke the protocol or a limit.
+    #[must_use]
+    pub fn is_protocol(&self) -> bool {
+        matches!(self, Self::Protocol(_))
+    }
+
+    /// Whether a deadline passed.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+
+    /// Whether the peer just went away: an everyday event, not a bug on either side.
+    #[must_use]
+    pub fn is_disconnect(&self) -> bool {
+        match self {
+            Self::Closed | Self::Timeout(_) => true,
+            Self::Protocol(_) => false,
+            Self::Io(error) => matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::NotConnected
+                    | io::ErrorKind::TimedOut
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection is closed"),
+            Self::Protocol(_) => f.write_str("the peer broke the protocol"),
+            Self::Io(_) => f.write_str("the transport failed"),
+            Self::Timeout(expiry) => {
+                write!(
+                    f,
+                    "the connection ended at a deadline: {}",
+                    expiry.close_frame().reason()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Protocol(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Closed | Self::Timeout(_) => None,
+        }
+    }
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A message that was not queued, given back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a message is queued unless one of these holds"
+)]
+pub enum TrySendError {
+    /// More than [`Config::max_send_queue`](crate::Config::max_send_queue) bytes wait.
+    Full(Message),
+    /// The connection is closing or closed.
+    Closed(Message),
+}
+
+impl TrySendError {
+    /// The message.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        match self {
+            Self::Full(message) | Self::Closed(message) => message,
+        }
+    }
+}
+
+impl fmt::Display for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "the send queue is full",
+            Self::Closed(_) => "the connection is closed",
+        })
+    }
+}
+
+impl std::error::Error for TrySendError {}

@@ -1,0 +1,46 @@
+//! The opening handshake, as questions about a request head and answers to it.
+//!
+//! Nothing here reads a socket or a clock, or knows an HTTP implementation: the caller has a
+//! [`Parts`](http::request::Parts) and gets a [`Response`](http::Response). Both ways to open a
+//! connection are covered: the `Upgrade` of HTTP/1.1 (RFC 6455 §4.2) and the Extended CONNECT of
+//! HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220).
+//!
+//! 1. [`server::is_handshake`] tells a handshake from every other request.
+//! 2. [`server::negotiate`] checks it against RFC and [`Config`](crate::Config), and gives an
+//!    [`Opening`](server::Opening) or the [`Rejection`] that says what was wrong.
+//! 3. [`Opening::response`](server::Opening::response) or [`Rejection::response`] is the answer.
+//!
+//! All parsing is linear in the length of the header fields: a head of 64 KiB costs what 64 KiB of
+//! anything costs.
+//!
+//! ```
+//! use http::{Request, StatusCode};
+//! use tower_websocket::{Config, handshake::server};
+//!
+//! fn answer(request: &Request<()>, config: &Config) -> StatusCode {
+//!     let (head, ()) = request.clone().into_parts();
+//!     match server::negotiate(&head, None, config) {
+//!         Ok(opening) => opening.response().status(),
+//!         Err(rejection) => rejection.response(head.version).status(),
+//!     }
+//! }
+//!
+//! let plain = Request::get("/chat").body(())?;
+//! assert_eq!(answer(&plain, &Config::default()), StatusCode::UPGRADE_REQUIRED);
+//! # Ok::<_, http::Error>(())
+//! ```
+
+mod authority;
+pub mod extensions;
+pub mod key;
+mod origin;
+mod rejection;
+pub mod server;
+mod tokens;
+
+#[cfg(test)]
+mod requests;
+
+pub use self::origin::{OriginList, OriginPolicy, OriginPredicate};
+pub use self::rejection::Rejection;
+pub(crate) use self::tokens::is_token;

@@ -1,0 +1,184 @@
+//! Why a handshake was refused, and the response that says so.
+
+use std::{error, fmt};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode, Version,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE},
+};
+
+use super::extensions::Malformed;
+
+/// The reason for which a request opens no WebSocket connection.
+///
+/// It travels in the extensions of the [`response`](Self::response), so that a layer outside can
+/// answer in its own words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// A request that asks for no WebSocket, where nothing else is served.
+    ///
+    /// 426, and 400 on HTTP/2: a 426 must carry `Upgrade` (RFC 9110 §15.5.22), which HTTP/2
+    /// forbids.
+    UpgradeRequired,
+    /// An Extended CONNECT with a `:protocol` other than `websocket` (RFC 8441 §4): 501.
+    UnsupportedProtocol,
+    /// An HTTP/1.1 handshake that is no GET (RFC 6455 §4.2.1): 405.
+    MethodNotAllowed,
+    /// A handshake with a body, which would be taken for frames: 400.
+    BodyPresent,
+    /// No `Host`, or no `:authority` on HTTP/2 (RFC 9112 §3.2, RFC 8441 §4): 400.
+    MissingHost,
+    /// More than one `Host` line (RFC 9112 §3.2): 400.
+    DuplicateHost,
+    /// A host that is not a name or an address with or without a port (RFC 9112 §3.2): 400.
+    InvalidHost,
+    /// Not exactly one `Sec-WebSocket-Version` line that says 13 (RFC 6455 §4.4).
+    ///
+    /// 426, and 400 on HTTP/2.
+    UnsupportedVersion,
+    /// No `Sec-WebSocket-Key` on HTTP/1.1 (RFC 6455 §4.2.1): 400.
+    MissingKey,
+    /// More than one `Sec-WebSocket-Key` line on HTTP/1.1 (RFC 6455 §11.3.1): 400.
+    DuplicateKey,
+    /// A key on HTTP/1.1 that is not the base64 of 16 bytes (RFC 6455 §4.2.1): 400.
+    InvalidKey,
+    /// A page that [`Config::origin`](crate::Config::origin) does not allow: 403.
+    OriginRefused,
+    /// A `Sec-WebSocket-Protocol` that is not a list of tokens (RFC 6455 §11.3.4): 400.
+    MalformedSubprotocols,
+    /// No subprotocol in common, where
+    /// [`Config::require_protocol`](crate::Config::require_protocol) wants one: 400.
+    NoCommonSubprotocol,
+    /// A `Sec-WebSocket-Extensions` that does not follow the grammar of RFC 6455 §9.1: 400.
+    MalformedExtensions,
+    /// The service for the connection was not ready, such as at a connection limit: 503.
+    NotReady,
+    /// The server is shutting down: 503.
+    Draining,
+    /// The HTTP server left no means to take over the connection: 500.
+    NotUpgradable,
+}
+
+impl Rejection {
+    /// Returns the status of the answer to a request of this HTTP version.
+    #[must_use]
+    pub fn status(&self, version: Version) -> StatusCode {
+        match self {
+            Self::UpgradeRequired | Self::UnsupportedVersion if version < Version::HTTP_2 => {
+                StatusCode::UPGRADE_REQUIRED
+            }
+            Self::UpgradeRequired
+            | Self::UnsupportedVersion
+            | Self::BodyPresent
+            | Self::MissingHost
+            | Self::DuplicateHost
+            | Self::InvalidHost
+            | Self::MissingKey
+            | Self::DuplicateKey
+            | Self::InvalidKey
+            | Self::MalformedSubprotocols
+            | Self::NoCommonSubprotocol
+            | Self::MalformedExtensions => StatusCode::BAD_REQUEST,
+            Self::OriginRefused => StatusCode::FORBIDDEN,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnsupportedProtocol => StatusCode::NOT_IMPLEMENTED,
+            Self::NotReady | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotUpgradable => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Makes the answer to a request of this HTTP version.
+    ///
+    /// Its body is one line of plain text with nothing of the request in it. On HTTP/1 the
+    /// connection ends with the answer: a proxy may take what the client has sent already for
+    /// frames, and it must not be served as a second request.
+    ///
+    /// ```
+    /// use http::{StatusCode, Version};
+    /// use tower_websocket::handshake::Rejection;
+    ///
+    /// let response = Rejection::OriginRefused.response(Version::HTTP_11);
+    /// assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    /// assert_eq!(response.headers()["connection"], "close");
+    /// assert_eq!(response.extensions().get(), Some(&Rejection::OriginRefused));
+    /// ```
+    #[must_use]
+    pub fn response(&self, version: Version) -> Response<Bytes> {
+        let status = self.status(version);
+        let mut response = Response::new(Bytes::from_static(self.text().as_bytes()));
+        *response.status_mut() = status;
+        response.extensions_mut().insert(self.clone());
+        let mut header = |name, value| response.headers_mut().insert(name, value);
+        header(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        if *self == Self::UnsupportedVersion {
+            header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            header(ALLOW, HeaderValue::from_static("GET"));
+        }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            header(UPGRADE, HeaderValue::from_static("websocket"));
+            header(CONNECTION, HeaderValue::from_static("close, upgrade"));
+        } else if version < Version::HTTP_2 {
+            header(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn text(&self) -> &'static str {
+        match self {
+            Self::UpgradeRequired => {
+                "this resource speaks WebSocket only: open it by an HTTP/1.1 upgrade or an \
+                 HTTP/2 extended CONNECT"
+            }
+            Self::UnsupportedProtocol => "the only :protocol spoken here is websocket",
+            Self::MethodNotAllowed => "the method of a WebSocket handshake is GET",
+            Self::BodyPresent => "a WebSocket handshake has no body",
+            Self::MissingHost => "the request does not name its host",
+            Self::DuplicateHost => "more than one Host line",
+            Self::InvalidHost => "the host of the request is malformed",
+            Self::UnsupportedVersion => "Sec-WebSocket-Version must be 13, on one line",
+            Self::MissingKey => "Sec-WebSocket-Key is missing",
+            Self::DuplicateKey => "more than one Sec-WebSocket-Key line",
+            Self::InvalidKey => "Sec-WebSocket-Key is not the base64 of 16 bytes",
+            Self::OriginRefused => {
+                "pages of this Origin are not allowed by the server's setting Config::origin; \
+                 its default, OriginPolicy::SameHost, compares with the Host that the server \
+                 receives: behind a proxy that rewrites Host, list the origins with \
+                 OriginPolicy::list"
+            }
+            Self::MalformedSubprotocols => "Sec-WebSocket-Protocol is not a list of tokens",
+            Self::NoCommonSubprotocol => "none of the offered subprotocols is spoken here",
+            Self::MalformedExtensions => "Sec-WebSocket-Extensions is malformed",
+            Self::NotReady => "no more connections are taken at the moment",
+            Self::Draining => "the server is shutting down",
+            Self::NotUpgradable => {
+                "the request carries no OnUpgrade: another layer took it, or the request was made \
+                 by hand, as in a test: see testing::connect and testing::upgradable(request)"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl error::Error for Rejection {}
+
+impl From<Malformed> for Rejection {
+    fn from(_: Malformed) -> Self {
+        Self::MalformedExtensions
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests;

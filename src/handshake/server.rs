@@ -1,0 +1,268 @@
+//! The server's side of the opening handshake (RFC 6455 §4.2, RFC 8441 §5).
+
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    },
+    request::Parts,
+};
+
+use super::{
+    Rejection,
+    authority::Authority,
+    extensions, key,
+    tokens::{Lines, has_token, is_token, list},
+};
+use crate::Config;
+
+/// Tells whether a request asks for a WebSocket connection, rightly or wrongly.
+///
+/// On HTTP/1.1, and not before it (RFC 9110 §7.8), that is the token `upgrade` in `Connection` and
+/// `websocket` in `Upgrade`; on HTTP/2 and later the method CONNECT with the `:protocol`
+/// `websocket`, which HTTP implementations hand over beside the head. All three in any case.
+///
+/// ```
+/// use http::{Request, Version};
+/// use tower_websocket::handshake::server::is_handshake;
+///
+/// let request = Request::connect("https://example.com/chat").version(Version::HTTP_2);
+/// let (head, ()) = request.body(())?.into_parts();
+/// assert!(is_handshake(&head, Some("websocket")));
+/// assert!(!is_handshake(&head, None));
+/// # Ok::<_, http::Error>(())
+/// ```
+#[must_use]
+pub fn is_handshake(head: &Parts, protocol: Option<&str>) -> bool {
+    match head.version {
+        Version::HTTP_11 => {
+            // Most requests have no `Upgrade`, and few proxies leave `Connection` out.
+            has_token(&head.headers, &UPGRADE, "websocket")
+                && has_token(&head.headers, &CONNECTION, "upgrade")
+        }
+        version if version >= Version::HTTP_2 => {
+            head.method == Method::CONNECT
+                && protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"))
+        }
+        _ => false,
+    }
+}
+
+/// Checks a handshake, and settles what the connection will speak.
+///
+/// The checks come in the order of [`Rejection`]'s variants, and the first that fails is told.
+/// These are the points where the standards leave a choice:
+///
+/// - A `Content-Length` must be `0`; `Transfer-Encoding` must not be there at all.
+/// - On HTTP/2 and later `Host` is not looked at. `:scheme` never is: proxies send `https` over
+///   cleartext.
+/// - On HTTP/2 and later no key is needed. If there is one line with a valid one it is answered,
+///   since some clients insist; anything else is ignored.
+/// - A subprotocol may be offered twice, and a list may have empty elements.
+/// - Extensions are parsed, and none is agreed on.
+///
+/// ```
+/// use http::Request;
+/// use tower_websocket::{Config, handshake::server};
+///
+/// let (head, ()) = Request::get("/chat")
+///     .header("host", "server.example.com")
+///     .header("upgrade", "websocket")
+///     .header("connection", "Upgrade")
+///     .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+///     .header("sec-websocket-protocol", "chat, superchat")
+///     .header("sec-websocket-version", "13")
+///     .body(())?
+///     .into_parts();
+///
+/// let config = Config::default().protocols(["superchat", "chat"]);
+/// let opening = server::negotiate(&head, None, &config)?;
+/// assert_eq!(opening.protocol(), Some("superchat"));
+///
+/// let response = opening.response();
+/// assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// The [`Rejection`] that says what is wrong. A request that is no handshake at all is one of
+/// [`UpgradeRequired`](Rejection::UpgradeRequired) and
+/// [`UnsupportedProtocol`](Rejection::UnsupportedProtocol).
+pub fn negotiate(
+    head: &Parts,
+    protocol: Option<&str>,
+    config: &Config,
+) -> Result<Opening, Rejection> {
+    check_request(head, protocol)?;
+    check_body(&head.headers)?;
+    let target = target(head)?;
+    check_version(&head.headers)?;
+    let accept = accept(head)?;
+    config.origin.check(head, &target)?;
+    let offered = offered_protocols(&head.headers)?;
+    let mut opening = Opening {
+        version: head.version,
+        accept,
+        protocol: None,
+        offered,
+    };
+    let chosen = config
+        .protocols
+        .iter()
+        .any(|name| opening.select_protocol(name));
+    if config.require_protocol && !chosen {
+        return Err(Rejection::NoCommonSubprotocol);
+    }
+    extensions::parse(&head.headers)?;
+    Ok(opening)
+}
+
+/// A handshake that can be answered with yes.
+///
+/// It owns what the answer needs and keeps nothing of the request alive.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    version: Version,
+    accept: Option<HeaderValue>,
+    protocol: Option<HeaderValue>,
+    /// Tokens, joined by commas.
+    offered: Box<str>,
+}
+
+impl Opening {
+    /// Chooses a subprotocol that the client offers, in place of the one of
+    /// [`Config::protocols`](crate::Config::protocols).
+    ///
+    /// Returns `false`, and leaves the choice as it was, when the client does not offer it: to name
+    /// it would make the client fail the connection (RFC 6455 §4.1). Upper and lower case differ.
+    pub fn select_protocol(&mut self, name: &str) -> bool {
+        if !self.offered_protocols().any(|offer| offer == name) {
+            return false;
+        }
+        self.protocol = HeaderValue::from_str(name).ok();
+        self.protocol.is_some()
+    }
+
+    /// Returns the chosen subprotocol, in the server's own words.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_ref()?.to_str().ok()
+    }
+
+    /// Iterates over the subprotocols that the client offers, in its order of preference.
+    pub fn offered_protocols(&self) -> impl Iterator<Item = &str> {
+        self.offered.split_terminator(',')
+    }
+
+    /// Makes the answer: 101 on HTTP/1.1, 200 on HTTP/2 and later (RFC 8441 §4).
+    #[must_use]
+    pub fn response(&self) -> Response<()> {
+        let mut response = Response::new(());
+        let headers = response.headers_mut();
+        if let Some(accept) = &self.accept {
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
+        }
+        if let Some(protocol) = &self.protocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
+        }
+        if self.version < Version::HTTP_2 {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
+        response
+    }
+}
+
+/// Refuses what is no handshake, or one by the wrong method.
+fn check_request(head: &Parts, protocol: Option<&str>) -> Result<(), Rejection> {
+    let is_http1 = head.version < Version::HTTP_2;
+    if is_handshake(head, protocol) {
+        let is_method_right = !is_http1 || head.method == Method::GET;
+        return is_method_right
+            .then_some(())
+            .ok_or(Rejection::MethodNotAllowed);
+    }
+    let is_extended_connect = !is_http1 && head.method == Method::CONNECT && protocol.is_some();
+    Err(if is_extended_connect {
+        Rejection::UnsupportedProtocol
+    } else {
+        Rejection::UpgradeRequired
+    })
+}
+
+fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
+    let is_empty = headers
+        .get_all(CONTENT_LENGTH)
+        .iter()
+        .all(|length| length == "0");
+    if !is_empty || headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Rejection::BodyPresent);
+    }
+    Ok(())
+}
+
+/// Finds the host and port that the request is for.
+///
+/// The authority of the request target wins over `Host`, which HTTP/1.1 wants even so
+/// (RFC 9112 §3.2, §3.2.2).
+fn target(head: &Parts) -> Result<Authority<'_>, Rejection> {
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    let target = if head.version < Version::HTTP_2 {
+        let host = match Lines::of(&head.headers, &HOST) {
+            Lines::None => return Err(Rejection::MissingHost),
+            Lines::Several => return Err(Rejection::DuplicateHost),
+            Lines::One(host) => host.to_str().map_err(|_| Rejection::InvalidHost)?,
+        };
+        authority.unwrap_or(host)
+    } else {
+        authority.ok_or(Rejection::MissingHost)?
+    };
+    Authority::parse(target).ok_or(Rejection::InvalidHost)
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), Rejection> {
+    match Lines::of(headers, &SEC_WEBSOCKET_VERSION) {
+        Lines::One(version) if version == "13" => Ok(()),
+        _ => Err(Rejection::UnsupportedVersion),
+    }
+}
+
+/// Answers the key, which HTTP/1.1 requires and HTTP/2 merely allows.
+fn accept(head: &Parts) -> Result<Option<HeaderValue>, Rejection> {
+    let rejection = match Lines::of(&head.headers, &SEC_WEBSOCKET_KEY) {
+        Lines::One(key) if key::is_valid(key.as_bytes()) => {
+            return Ok(Some(key::accept(key.as_bytes())));
+        }
+        Lines::One(_) => Rejection::InvalidKey,
+        Lines::None => Rejection::MissingKey,
+        Lines::Several => Rejection::DuplicateKey,
+    };
+    if head.version < Version::HTTP_2 {
+        Err(rejection)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Copies the offered subprotocols, as the tokens of one list.
+fn offered_protocols(headers: &HeaderMap) -> Result<Box<str>, Rejection> {
+    let mut offered = String::new();
+    for name in list(headers, &SEC_WEBSOCKET_PROTOCOL) {
+        let name = str::from_utf8(name)
+            .ok()
+            .filter(|name| is_token(name.as_bytes()));
+        let name = name.ok_or(Rejection::MalformedSubprotocols)?;
+        if !offered.is_empty() {
+            offered.push(',');
+        }
+        offered.push_str(name);
+    }
+    Ok(offered.into())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests;

@@ -1,0 +1,172 @@
+//! Close codes and Close frames (RFC 6455 §5.5.1, §7.4).
+
+use std::{error::Error, fmt};
+
+use bytes::Bytes;
+
+use super::{ProtocolError, Utf8Bytes};
+
+/// A status code that may travel in a Close frame (RFC 6455 §7.4 and the IANA registry).
+///
+/// Only sendable codes exist: 1004, 1005, 1006, 1015 and everything unassigned cannot be made.
+///
+/// ```
+/// use tower_websocket::CloseCode;
+///
+/// assert_eq!(CloseCode::new(1000), Some(CloseCode::NORMAL));
+/// assert_eq!(CloseCode::new(1006), None);
+/// assert!(CloseCode::new(4001).is_some_and(CloseCode::is_private));
+/// ```
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct CloseCode(u16);
+
+impl CloseCode {
+    /// The purpose of the connection is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// The endpoint is leaving: a server stops, a page is closed.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// The peer broke the protocol.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// A kind of data that this endpoint does not take.
+    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    /// A payload that does not fit its kind, such as text that is not UTF-8.
+    pub const INVALID_PAYLOAD: Self = Self(1007);
+    /// A message against the endpoint's policy.
+    pub const POLICY_VIOLATION: Self = Self(1008);
+    /// A message too big to be processed.
+    pub const MESSAGE_TOO_BIG: Self = Self(1009);
+    /// The server did not agree on an extension the client needs.
+    pub const MANDATORY_EXTENSION: Self = Self(1010);
+    /// The endpoint met an unexpected condition.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// The service restarts; come back, with some delay.
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// The service is overloaded; try again later or elsewhere.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+    /// A gateway received an invalid answer from its upstream.
+    pub const BAD_GATEWAY: Self = Self(1014);
+
+    /// Takes a code that may be sent: 1000–1003, 1007–1014, 3000–4999.
+    #[must_use]
+    pub const fn new(code: u16) -> Option<Self> {
+        match code {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(code)),
+            _ => None,
+        }
+    }
+
+    /// The code as a number.
+    #[must_use]
+    pub const fn as_u16(self) -> u16 {
+        self.0
+    }
+
+    /// Whether the code is for applications to give a meaning to (4000–4999, §7.4.2).
+    #[must_use]
+    pub const fn is_private(self) -> bool {
+        self.0 >= 4000
+    }
+}
+
+impl fmt::Debug for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CloseCode({})", self.0)
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
+    }
+}
+
+/// The content of a Close frame: why a connection ends.
+///
+/// It is an [`Error`] too: a handler that returns it as its error closes the connection with it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CloseFrame {
+    code: CloseCode,
+    reason: Utf8Bytes,
+}
+
+impl CloseFrame {
+    /// Makes a Close frame; the reason is cut to 123 bytes at a character boundary (§5.5).
+    #[must_use]
+    pub fn new(code: CloseCode, reason: impl Into<Utf8Bytes>) -> Self {
+        let reason = reason.into();
+        let end = reason.floor_char_boundary(MAX_REASON);
+        let reason = if end < reason.len() {
+            reason.truncated(end)
+        } else {
+            reason
+        };
+        Self { code, reason }
+    }
+
+    /// Reads the payload of a Close frame; an empty one has neither code nor reason.
+    ///
+    /// # Errors
+    ///
+    /// One byte, a code that must not travel, or a reason that is not UTF-8.
+    pub(crate) fn decode(payload: &[u8]) -> Result<Option<Self>, ProtocolError> {
+        let Some((code, reason)) = payload.split_first_chunk() else {
+            return if payload.is_empty() {
+                Ok(None)
+            } else {
+                Err(ProtocolError::TruncatedCloseCode)
+            };
+        };
+        let code = u16::from_be_bytes(*code);
+        let code = CloseCode::new(code).ok_or(ProtocolError::InvalidCloseCode(code))?;
+        let reason = Utf8Bytes::try_from(Bytes::copy_from_slice(reason))?;
+        Ok(Some(Self { code, reason }))
+    }
+
+    /// Why the connection ends, as a number.
+    #[must_use]
+    pub fn code(&self) -> CloseCode {
+        self.code
+    }
+
+    /// Why the connection ends, in words; at most 123 bytes.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl From<CloseCode> for CloseFrame {
+    fn from(code: CloseCode) -> Self {
+        Self {
+            code,
+            reason: Utf8Bytes::default(),
+        }
+    }
+}
+
+impl<R: Into<Utf8Bytes>> From<(CloseCode, R)> for CloseFrame {
+    fn from((code, reason): (CloseCode, R)) -> Self {
+        Self::new(code, reason)
+    }
+}
+
+impl fmt::Display for CloseFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "closed with {}", self.code)?;
+        if !self.reason.is_empty() {
+            write!(f, " ({})", self.reason())?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for CloseFrame {}
+
+/// The longest reason: a control frame's 125 bytes less the code (§5.5).
+const MAX_REASON: usize = 123;

@@ -1,0 +1,179 @@
+//! Frames to and from bytes, without the rules of a connection.
+
+use std::io::{self, Read, Write};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::{Frame, Header, ProtocolError, Role, apply_mask, random_masking_key};
+
+/// Encodes and decodes single frames.
+///
+/// It checks what a single frame can break, and the masking that the role demands. The order of
+/// frames and the content of messages are left to the caller: for those there is
+/// [`Decoder`](super::Decoder). With the feature `codec` it is a codec of `tokio_util` too.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use tower_websocket::protocol::{Frame, FrameCodec, Role};
+///
+/// let (mut client, mut server) = (FrameCodec::new(Role::Client), FrameCodec::new(Role::Server));
+/// let mut bytes = BytesMut::new();
+/// client.encode(&Frame::text("Hello"), &mut bytes);
+/// assert_eq!(server.decode(&mut bytes)?, Some(Frame::text("Hello")));
+/// assert_eq!(server.decode(&mut bytes)?, None); // more bytes, please
+/// # Ok::<(), tower_websocket::ProtocolError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FrameCodec {
+    role: Role,
+    max_frame_size: u64,
+    extended: bool,
+}
+
+impl FrameCodec {
+    /// Makes a codec for this end of a connection, with frames of at most 1 MiB.
+    #[must_use]
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            max_frame_size: 1 << 20,
+            extended: false,
+        }
+    }
+
+    /// Limits the payload of a received frame, in bytes.
+    #[must_use]
+    pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.max_frame_size = bytes.into().map_or(u64::MAX, |bytes| bytes as u64);
+        self
+    }
+
+    /// Lets RSV1 through, for callers that have agreed on an extension. Default: `false`.
+    #[must_use]
+    pub fn allow_rsv1(mut self, allow: bool) -> Self {
+        self.extended = allow;
+        self
+    }
+
+    /// Appends a frame to `dst`, masked on the client's end.
+    pub fn encode(&mut self, frame: &Frame, dst: &mut BytesMut) {
+        let masking_key = match self.role {
+            Role::Client => Some(random_masking_key()),
+            Role::Server => None,
+        };
+        let header = Header {
+            fin: frame.fin,
+            rsv1: frame.rsv1,
+            opcode: frame.opcode,
+            masking_key,
+            payload_len: frame.payload.len() as u64,
+        };
+        dst.reserve(header.encode().len() + frame.payload.len());
+        dst.put_slice(&header.encode());
+        let start = dst.len();
+        dst.put_slice(&frame.payload);
+        if let Some(key) = masking_key {
+            apply_mask(&mut dst[start..], key);
+        }
+    }
+
+    /// Takes a frame from the front of `src`; `None` means "more bytes, please".
+    ///
+    /// # Errors
+    ///
+    /// A frame that breaks RFC 6455 §5 by itself, is masked against the role, or is too big.
+    pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, ProtocolError> {
+        let Some((header, used)) = Header::decode(src)? else {
+            return Ok(None);
+        };
+        self.check(&header)?;
+        if header.payload_len > (src.len() - used) as u64 {
+            return Ok(None);
+        }
+        src.advance(used);
+        let mut payload = src.split_to(header.payload_len as usize);
+        if let Some(key) = header.masking_key {
+            apply_mask(&mut payload, key);
+        }
+        Ok(Some(frame(&header, payload.freeze())))
+    }
+
+    /// Reads a frame from a blocking stream; `None` where the stream ends between frames.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) inside a frame, and
+    /// [`InvalidData`](io::ErrorKind::InvalidData) with a [`ProtocolError`] in it.
+    pub fn read_frame(&mut self, mut stream: impl Read) -> io::Result<Option<Frame>> {
+        let Some(header) = read_header(&mut stream)? else {
+            return Ok(None);
+        };
+        self.check(&header).map_err(invalid)?;
+        let mut payload = Vec::new();
+        // Grows with the bytes received, whatever the header declares.
+        stream.take(header.payload_len).read_to_end(&mut payload)?;
+        if (payload.len() as u64) < header.payload_len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(key) = header.masking_key {
+            apply_mask(&mut payload, key);
+        }
+        Ok(Some(frame(&header, payload.into())))
+    }
+
+    /// Writes a frame to a blocking stream, in one write where the stream takes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn write_frame(&mut self, mut stream: impl Write, frame: &Frame) -> io::Result<()> {
+        let mut bytes = BytesMut::new();
+        self.encode(frame, &mut bytes);
+        stream.write_all(&bytes)
+    }
+
+    fn check(&self, header: &Header) -> Result<(), ProtocolError> {
+        let size = header.payload_len;
+        match self.role {
+            Role::Server if header.masking_key.is_none() => Err(ProtocolError::UnmaskedFrame),
+            Role::Client if header.masking_key.is_some() => Err(ProtocolError::MaskedFrame),
+            _ if header.rsv1 && !self.extended => Err(ProtocolError::ReservedBits),
+            _ if size > self.max_frame_size => Err(ProtocolError::FrameTooBig {
+                size,
+                limit: self.max_frame_size,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn frame(header: &Header, payload: Bytes) -> Frame {
+    Frame {
+        fin: header.fin,
+        rsv1: header.rsv1,
+        opcode: header.opcode,
+        payload,
+    }
+}
+
+/// Reads a header two bytes at a time: every header has an even length, so nothing behind it is
+/// taken.
+fn read_header(stream: &mut impl Read) -> io::Result<Option<Header>> {
+    let mut bytes = Vec::with_capacity(16);
+    loop {
+        let before = bytes.len();
+        stream.take(2).read_to_end(&mut bytes)?;
+        match bytes.len() - before {
+            0 if before == 0 => return Ok(None),
+            2 => {}
+            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        if let Some((header, _)) = Header::decode(&bytes).map_err(invalid)? {
+            return Ok(Some(header));
+        }
+    }
+}
+
+fn invalid(error: ProtocolError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

@@ -1,0 +1,263 @@
+//! One end of a connection, without I/O.
+
+use std::{collections::VecDeque, mem, time::Instant};
+
+use bytes::BytesMut;
+
+use super::{
+    CloseFrame, Decoder, Event, Expiry, Message, ProtocolError, Role, SendQueue,
+    control_rate::ControlRate,
+    outgoing::{NotOpen, Outgoing},
+    random_masking_key,
+    timers::{Facts, Timers},
+};
+use crate::Config;
+
+/// How far a connection is.
+///
+/// Before [`Open`](Self::Open) it is the HTTP server's.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "the states of RFC 6455 §7.1")]
+pub enum State {
+    /// Messages go both ways.
+    Open,
+    /// A Close frame was sent or received.
+    Closing,
+    /// Nothing is sent or received any more.
+    Closed,
+}
+
+/// One end of a WebSocket connection, from the end of the opening handshake on.
+///
+/// It has four kinds of methods:
+///
+/// - the world happened to it: [`receive`](Self::receive), [`receive_eof`](Self::receive_eof),
+///   [`transmitted`](Self::transmitted), [`handle_timeout`](Self::handle_timeout);
+/// - the application asks: [`send`](Self::send), [`ping`](Self::ping), [`pong`](Self::pong),
+///   [`close`](Self::close);
+/// - it wants something done: [`poll_event`](Self::poll_event),
+///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout);
+/// - it is asked: [`state`](Self::state), [`error`](Self::error), [`is_finished`](Self::is_finished).
+///
+/// After any of the first two kinds, take what the third has until each says `None`. Once
+/// [`is_finished`](Self::is_finished) says so and everything is transmitted, end the stream: the
+/// server closes first (RFC 6455 §7.1.1).
+///
+/// ```
+/// use std::time::Instant;
+/// use bytes::Buf;
+/// use tower_websocket::{Config, Event, protocol::{Connection, Role}};
+///
+/// let now = Instant::now();
+/// let mut server = Connection::new(Role::Server, Config::default(), now);
+/// server.receive(b"\x89\x80\x00\x00\x00\x00", now);
+/// assert_eq!(server.poll_event(), Some(Event::Ping("".into())));
+/// let queue = server.poll_transmit().expect("a pong waits");
+/// assert_eq!(queue.chunk(), b"\x8a\x00");
+/// queue.advance(2);
+/// server.transmitted(now);
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    config: Config,
+    decoder: Decoder,
+    control_rate: ControlRate,
+    outgoing: Outgoing,
+    timers: Timers,
+    /// What was received and could not be decoded yet: the beginning of a header.
+    input: BytesMut,
+    events: VecDeque<Event>,
+    messages_received: u64,
+    /// A ping was queued and has not left.
+    ping_queued: bool,
+    error: Option<ProtocolError>,
+    finished: bool,
+}
+
+impl Connection {
+    /// Makes the state of a connection that opens now.
+    #[must_use]
+    pub fn new(role: Role, config: Config, now: Instant) -> Self {
+        Self {
+            decoder: Decoder::new(role, &config),
+            control_rate: ControlRate::new(),
+            outgoing: Outgoing::new(role, &config),
+            timers: Timers::new(
+                now,
+                u32::from_ne_bytes(random_masking_key()).into(),
+                &config,
+            ),
+            config,
+            input: BytesMut::new(),
+            events: VecDeque::new(),
+            messages_received: 0,
+            ping_queued: false,
+            error: None,
+            finished: false,
+        }
+    }
+
+    /// Takes bytes from the peer, cut anyhow.
+    ///
+    /// Pings and Closes are answered, errors fail the connection. After this: take events, transmit.
+    pub fn receive(&mut self, bytes: &[u8], now: Instant) {
+        if self.finished || bytes.is_empty() {
+            return;
+        }
+        self.timers.heard();
+        let mut input = mem::take(&mut self.input);
+        input.extend_from_slice(bytes);
+        while !self.finished {
+            match self.decode(&mut input, now) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => self.fail(error),
+            }
+        }
+        self.timers.watch_frame(
+            self.decoder.frame_in_progress(input.len()),
+            || now,
+            &self.config,
+        );
+        if !self.finished {
+            self.input = input;
+        }
+    }
+
+    /// The peer ended the stream. After this: take the rest of the events, end the stream.
+    pub fn receive_eof(&mut self) {
+        self.finished = true;
+        self.outgoing.end();
+    }
+
+    /// Some of what [`poll_transmit`](Self::poll_transmit) gave has been written.
+    pub fn transmitted(&mut self, now: Instant) {
+        if self.outgoing.queued() > 0 {
+            return self.timers.write_waits(now, &self.config);
+        }
+        self.timers.write_done();
+        self.outgoing.drained();
+        if mem::take(&mut self.ping_queued) {
+            self.timers.ping_written(now, &self.config);
+        }
+        if self.outgoing.close_sent() && !self.finished {
+            self.timers.closing(now, self.config.close_timeout);
+        }
+    }
+
+    /// A deadline passed, or may have. After this: transmit.
+    ///
+    /// Returns what passed last; pings are sent and the closing handshake started by itself.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Expiry> {
+        let mut last = None;
+        while let Some(expiry) = self.timers.expired(now, self.facts(), &self.config) {
+            last = Some(expiry);
+            match expiry {
+                Expiry::Ping => self.ping_queued = self.outgoing.ping(b"").is_ok(),
+                Expiry::Write | Expiry::Close => self.receive_eof(),
+                expiry => {
+                    let _already_closing = self.outgoing.close(Some(&expiry.close_frame()));
+                    self.finished |= matches!(expiry, Expiry::PeerSilent | Expiry::Frame);
+                }
+            }
+        }
+        last
+    }
+
+    /// Queues a message. After this: transmit.
+    ///
+    /// # Errors
+    ///
+    /// Gives the message back when the connection is not open any more.
+    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Message> {
+        let message = message.into();
+        self.outgoing
+            .message(message.clone())
+            .map_err(|NotOpen| message)
+    }
+
+    /// Queues a ping with at most 125 bytes of payload; tells whether the connection was open.
+    pub fn ping(&mut self, payload: &[u8]) -> bool {
+        self.outgoing.ping(payload).is_ok()
+    }
+
+    /// Queues a pong with at most 125 bytes of payload; tells whether the connection was open.
+    pub fn pong(&mut self, payload: &[u8]) -> bool {
+        self.outgoing.pong(payload).is_ok()
+    }
+
+    /// Starts the closing handshake; tells whether the connection was open.
+    pub fn close(&mut self, frame: impl Into<CloseFrame>) -> bool {
+        self.timers.stop_open();
+        self.outgoing.close(Some(&frame.into())).is_ok()
+    }
+
+    /// The next thing the peer did.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What is to be written; `None` where nothing is.
+    ///
+    /// Call [`transmitted`](Self::transmitted) after having taken from it.
+    pub fn poll_transmit(&mut self) -> Option<&mut SendQueue> {
+        (self.outgoing.queued() > 0).then(|| self.outgoing.queue_mut())
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// How far the connection is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.outgoing.state()
+    }
+
+    /// How the peer failed the connection, if it did.
+    #[must_use]
+    pub fn error(&self) -> Option<&ProtocolError> {
+        self.error.as_ref()
+    }
+
+    /// Whether nothing more is received: what is queued may leave, then the stream ends.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Decodes one event; tells whether there was one.
+    fn decode(&mut self, input: &mut BytesMut, now: Instant) -> Result<bool, ProtocolError> {
+        let Some(event) = self.decoder.decode(input)? else {
+            return Ok(false);
+        };
+        match event {
+            Event::Message(_) => self.messages_received += 1,
+            Event::Close(_) => self.finished = true,
+            Event::Ping(_) | Event::Pong(_) => self.control_rate.receive(now, &self.config)?,
+        }
+        self.outgoing.receive(&event, self.config.auto_pong);
+        // §5.5.1: after our Close only the peer's is of interest.
+        if !self.outgoing.close_sent() || event.is_control() {
+            self.events.push_back(event);
+        }
+        Ok(true)
+    }
+
+    /// Fails the connection (RFC 6455 §7.1.7).
+    fn fail(&mut self, error: ProtocolError) {
+        let _already_closing = self.outgoing.close(Some(&error.close_frame()));
+        self.error = Some(error);
+        self.finished = true;
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            messages: self.messages_received + self.outgoing.messages,
+            received: self.messages_received,
+            frame: self.decoder.frame_in_progress(self.input.len()),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a peer can do wrong, and the close code each of it earns.
+
+use std::{error::Error, fmt};
+
+use super::{CloseCode, CloseFrame};
+
+/// The peer broke RFC 6455, or a limit of this endpoint.
+///
+/// After one of these the connection is failed (§7.1.7): a Close frame with
+/// [`close_code`](Self::close_code) is sent and nothing received afterwards is looked at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// A reserved bit is set without an extension that gives it a meaning (§5.2).
+    ReservedBits,
+    /// An opcode that no standard defines (§5.2).
+    ReservedOpcode(u8),
+    /// A control frame without FIN (§5.5).
+    FragmentedControl,
+    /// A control frame of more than 125 bytes (§5.5).
+    ControlTooLong(u64),
+    /// A length written in more bytes than it needs (§5.2).
+    NonMinimalLength(u64),
+    /// A length with its most significant bit set (§5.2).
+    LengthOverflow(u64),
+    /// A frame from a client that is not masked (§5.1).
+    UnmaskedFrame,
+    /// A frame from a server that is masked (§5.1).
+    MaskedFrame,
+    /// A continuation while no message is open (§5.4).
+    UnexpectedContinuation,
+    /// A new message while another one is open (§5.4).
+    ExpectedContinuation,
+    /// A Close frame with one byte, where a code takes two (§5.5.1).
+    TruncatedCloseCode,
+    /// A close code that must not travel (§7.4).
+    InvalidCloseCode(u16),
+    /// Text or a close reason that is not UTF-8 (§8.1).
+    InvalidUtf8,
+    /// A frame above [`Config::max_frame_size`](crate::Config::max_frame_size).
+    FrameTooBig {
+        /// What the header declares, in bytes.
+        size: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A message above [`Config::max_message_size`](crate::Config::max_message_size).
+    MessageTooBig {
+        /// What the headers so far declare, in bytes.
+        size: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A message in more pieces than [`Config::max_fragments`](crate::Config::max_fragments).
+    TooManyFragments {
+        /// The limit.
+        limit: u64,
+    },
+    /// Control frames above [`Config::control_frame_rate`](crate::Config::control_frame_rate).
+    ControlFlood {
+        /// The limit, per second.
+        rate: u32,
+    },
+}
+
+impl ProtocolError {
+    /// The code to close with (RFC 6455 §7.4.1).
+    #[must_use]
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Self::ReservedBits
+            | Self::ReservedOpcode(_)
+            | Self::FragmentedControl
+            | Self::ControlTooLong(_)
+            | Self::NonMinimalLength(_)
+            | Self::LengthOverflow(_)
+            | Self::UnmaskedFrame
+            | Self::MaskedFrame
+            | Self::UnexpectedContinuation
+            | Self::ExpectedContinuation
+            | Self::TruncatedCloseCode
+            | Self::InvalidCloseCode(_) => CloseCode::PROTOCOL_ERROR,
+            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::FrameTooBig { .. }
+            | Self::MessageTooBig { .. }
+            | Self::TooManyFragments { .. } => CloseCode::MESSAGE_TOO_BIG,
+            Self::ControlFlood { .. } => CloseCode::POLICY_VIOLATION,
+        }
+    }
+}
+
+impl ProtocolError {
+    /// What the peer is told.
+    pub(crate) fn close_frame(&self) -> CloseFrame {
+        CloseFrame::new(self.close_code(), self.to_string())
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReservedBits => f.write_str("reserved bit set without an extension"),
+            Self::ReservedOpcode(opcode) => write!(f, "reserved opcode {opcode:#x}"),
+            Self::FragmentedControl => f.write_str("fragmented control frame"),
+            Self::ControlTooLong(len) => write!(f, "control frame of {len} bytes"),
+            Self::NonMinimalLength(len) => write!(f, "length {len} in too many bytes"),
+            Self::LengthOverflow(len) => write!(f, "length {len:#x} out of range"),
+            Self::UnmaskedFrame => f.write_str("unmasked frame from a client"),
+            Self::MaskedFrame => f.write_str("masked frame from a server"),
+            Self::UnexpectedContinuation => f.write_str("continuation without a message"),
+            Self::ExpectedContinuation => f.write_str("new message inside another one"),
+            Self::TruncatedCloseCode => f.write_str("close frame of one byte"),
+            Self::InvalidCloseCode(code) => write!(f, "invalid close code {code}"),
+            Self::InvalidUtf8 => f.write_str("text is not valid UTF-8"),
+            Self::FrameTooBig { size, limit } => {
+                write!(f, "frame of {size} bytes exceeds the limit of {limit}")
+            }
+            Self::MessageTooBig { size, limit } => {
+                write!(f, "message of {size} bytes exceeds the limit of {limit}")
+            }
+            Self::TooManyFragments { limit } => {
+                write!(f, "message in more than {limit} fragments")
+            }
+            Self::ControlFlood { rate } => write!(f, "more than {rate} control frames a second"),
+        }
+    }
+}
+
+impl Error for ProtocolError {}

@@ -1,0 +1,86 @@
+//! Single frames, for those who work below messages.
+
+use bytes::Bytes;
+
+use super::{CloseFrame, Opcode, Utf8Bytes};
+
+/// A frame of RFC 6455 §5.2, unmasked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the fields are those of the standard"
+)]
+pub struct Frame {
+    /// The frame is the last one of its message.
+    pub fin: bool,
+    /// The message is compressed, where an extension says so.
+    pub rsv1: bool,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// What it carries.
+    pub payload: Bytes,
+}
+
+impl Frame {
+    /// A text message in one frame.
+    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
+        Self::new(Opcode::Text, text.into().into_bytes())
+    }
+
+    /// A binary message in one frame.
+    pub fn binary(payload: impl Into<Bytes>) -> Self {
+        Self::new(Opcode::Binary, payload.into())
+    }
+
+    /// The last fragment of a message; see [`fin`](Self::fin) for those before it.
+    pub fn continuation(payload: impl Into<Bytes>) -> Self {
+        Self::new(Opcode::Continuation, payload.into())
+    }
+
+    /// A ping.
+    pub fn ping(payload: impl Into<Bytes>) -> Self {
+        Self::new(Opcode::Ping, payload.into())
+    }
+
+    /// A pong.
+    pub fn pong(payload: impl Into<Bytes>) -> Self {
+        Self::new(Opcode::Pong, payload.into())
+    }
+
+    /// A Close frame; `None` has neither code nor reason.
+    #[must_use]
+    pub fn close(frame: Option<&CloseFrame>) -> Self {
+        let payload = frame.map_or_else(Bytes::new, |frame| {
+            [
+                &frame.code().as_u16().to_be_bytes()[..],
+                frame.reason().as_bytes(),
+            ]
+            .concat()
+            .into()
+        });
+        Self::new(Opcode::Close, payload)
+    }
+
+    /// The same frame, as the last one of its message or not.
+    #[must_use]
+    pub fn fin(mut self, fin: bool) -> Self {
+        self.fin = fin;
+        self
+    }
+
+    /// The same frame, marked as compressed (RFC 7692 §6): the payload already is.
+    #[must_use]
+    pub fn compressed(mut self) -> Self {
+        self.rsv1 = true;
+        self
+    }
+
+    pub(crate) fn new(opcode: Opcode, payload: Bytes) -> Self {
+        Self {
+            fin: true,
+            rsv1: false,
+            opcode,
+            payload,
+        }
+    }
+}

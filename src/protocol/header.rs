@@ -1,0 +1,215 @@
+//! The frame header (RFC 6455 §5.2).
+
+use std::{fmt, ops::Deref};
+
+use super::ProtocolError;
+
+/// What a frame is (RFC 6455 §5.2, §11.8).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a new opcode needs a new standard")]
+#[repr(u8)]
+pub enum Opcode {
+    /// A further fragment of a message.
+    Continuation = 0x0,
+    /// Text, or its first fragment.
+    Text = 0x1,
+    /// Binary data, or its first fragment.
+    Binary = 0x2,
+    /// The closing handshake.
+    Close = 0x8,
+    /// A request for a pong.
+    Ping = 0x9,
+    /// The answer to a ping, or a sign of life of its own.
+    Pong = 0xa,
+}
+
+impl Opcode {
+    /// Reads an opcode; `None` for the reserved ones.
+    #[must_use]
+    pub const fn new(opcode: u8) -> Option<Self> {
+        Some(match opcode {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            _ => return None,
+        })
+    }
+
+    /// Whether this is Close, Ping or Pong (§5.5).
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        self as u8 & 0x8 != 0
+    }
+}
+
+/// The header of a frame (RFC 6455 §5.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the fields are those of the standard"
+)]
+pub struct Header {
+    /// The frame is the last one of its message.
+    pub fin: bool,
+    /// The message is compressed, where an extension says so (RFC 7692 §6).
+    pub rsv1: bool,
+    /// What the frame is.
+    pub opcode: Opcode,
+    /// The key the payload is masked with (§5.3).
+    pub masking_key: Option<[u8; 4]>,
+    /// The length of the payload, in bytes.
+    pub payload_len: u64,
+}
+
+impl Header {
+    /// Reads a header from the front of `src`, with the number of bytes it took.
+    ///
+    /// Returns `None` while `src` is too short to tell. Rules that one header can break by itself
+    /// are checked as soon as the first two bytes are there.
+    ///
+    /// # Errors
+    ///
+    /// Reserved bits or opcodes, a control frame that is fragmented or too long, a length that is
+    /// not minimal or has its top bit set.
+    #[inline]
+    pub fn decode(src: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        let Some((&[first, second], rest)) = src.split_first_chunk() else {
+            return Ok(None);
+        };
+        let opcode = decode_first(first, second)?;
+        let Some((payload_len, extended)) = decode_len(second & 0x7f, rest)? else {
+            return Ok(None);
+        };
+        let mut used = 2 + extended;
+        let masking_key = if second & MASK == 0 {
+            None
+        } else {
+            let Some(key) = src[used..].first_chunk() else {
+                return Ok(None);
+            };
+            used += 4;
+            Some(*key)
+        };
+        let header = Self {
+            fin: first & FIN != 0,
+            rsv1: first & RSV1 != 0,
+            opcode,
+            masking_key,
+            payload_len,
+        };
+        Ok(Some((header, used)))
+    }
+
+    /// Writes the header, the length in as few bytes as it takes.
+    #[inline]
+    #[must_use]
+    pub fn encode(&self) -> EncodedHeader {
+        let mut out = EncodedHeader {
+            bytes: [0; MAX_HEADER],
+            len: 2,
+        };
+        out.bytes[0] =
+            self.opcode as u8 | if self.fin { FIN } else { 0 } | if self.rsv1 { RSV1 } else { 0 };
+        match self.payload_len {
+            len @ 0..=125 => out.bytes[1] = len as u8,
+            len @ 126..=0xffff => {
+                out.bytes[1] = 126;
+                out.push((len as u16).to_be_bytes());
+            }
+            len => {
+                out.bytes[1] = 127;
+                out.push(len.to_be_bytes());
+            }
+        }
+        if let Some(key) = self.masking_key {
+            out.bytes[1] |= MASK;
+            out.push(key);
+        }
+        out
+    }
+}
+
+/// A header in wire form: 2 to 14 bytes.
+#[derive(Clone, Copy)]
+pub struct EncodedHeader {
+    bytes: [u8; MAX_HEADER],
+    len: u8,
+}
+
+impl EncodedHeader {
+    fn push<const N: usize>(&mut self, field: [u8; N]) {
+        let start = usize::from(self.len);
+        self.bytes[start..start + N].copy_from_slice(&field);
+        self.len += N as u8;
+    }
+}
+
+impl Deref for EncodedHeader {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Debug for EncodedHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x?}", &self[..])
+    }
+}
+
+/// Checks what the first two bytes alone can break.
+#[inline]
+fn decode_first(first: u8, second: u8) -> Result<Opcode, ProtocolError> {
+    if first & (RSV2 | RSV3) != 0 {
+        return Err(ProtocolError::ReservedBits);
+    }
+    let opcode = Opcode::new(first & 0xf).ok_or(ProtocolError::ReservedOpcode(first & 0xf))?;
+    if opcode.is_control() {
+        if first & FIN == 0 {
+            return Err(ProtocolError::FragmentedControl);
+        }
+        if first & RSV1 != 0 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        if second & 0x7f > 125 {
+            return Err(ProtocolError::ControlTooLong(u64::from(second & 0x7f)));
+        }
+    }
+    Ok(opcode)
+}
+
+/// Reads the payload length: the value, and how many bytes followed the 7-bit field.
+#[inline]
+fn decode_len(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, ProtocolError> {
+    let (len, extended, least) = match short {
+        126 => match rest.first_chunk() {
+            Some(field) => (u64::from(u16::from_be_bytes(*field)), 2, 126),
+            None => return Ok(None),
+        },
+        127 => match rest.first_chunk() {
+            Some(field) => (u64::from_be_bytes(*field), 8, 0x1_0000),
+            None => return Ok(None),
+        },
+        len => (u64::from(len), 0, 0),
+    };
+    if len < least {
+        return Err(ProtocolError::NonMinimalLength(len));
+    }
+    if len > i64::MAX as u64 {
+        return Err(ProtocolError::LengthOverflow(len));
+    }
+    Ok(Some((len, extended)))
+}
+
+const FIN: u8 = 0b1000_0000;
+const RSV1: u8 = 0b0100_0000;
+const RSV2: u8 = 0b0010_0000;
+const RSV3: u8 = 0b0001_0000;
+const MASK: u8 = 0b1000_0000;
+
+/// Two bytes, eight of length, four of masking key.
+const MAX_HEADER: usize = 14;

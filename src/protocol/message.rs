@@ -1,0 +1,145 @@
+//! Messages, and what else a connection can tell.
+
+use bytes::Bytes;
+
+use super::{CloseFrame, Utf8Bytes};
+
+/// A message: what an application sends and receives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "RFC 6455 has two kinds of data")]
+pub enum Message {
+    /// Text, which is UTF-8.
+    Text(Utf8Bytes),
+    /// Binary data.
+    Binary(Bytes),
+}
+
+impl Message {
+    /// Makes a text message.
+    pub fn text(text: impl Into<Utf8Bytes>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// Makes a binary message.
+    pub fn binary(payload: impl Into<Bytes>) -> Self {
+        Self::Binary(payload.into())
+    }
+
+    /// The text, if this is text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The payload, whatever the kind.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(payload) => payload,
+        }
+    }
+
+    /// The payload, whatever the kind, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => text.into_bytes(),
+            Self::Binary(payload) => payload,
+        }
+    }
+
+    /// The length of the payload, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether this is text.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
+    /// Whether this is binary data.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        matches!(self, Self::Binary(_))
+    }
+}
+
+impl From<Utf8Bytes> for Message {
+    fn from(text: Utf8Bytes) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::text(text)
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(payload: Bytes) -> Self {
+        Self::Binary(payload)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(payload: Vec<u8>) -> Self {
+        Self::binary(payload)
+    }
+}
+
+impl From<&[u8]> for Message {
+    fn from(payload: &[u8]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(payload))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(payload: &[u8; N]) -> Self {
+        payload.as_slice().into()
+    }
+}
+
+/// What a peer did: a message, or a control frame for those who want to see them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "RFC 6455 has no other kinds of frame"
+)]
+pub enum Event {
+    /// A whole message.
+    Message(Message),
+    /// A ping, with its payload of at most 125 bytes.
+    Ping(Bytes),
+    /// A pong, with its payload of at most 125 bytes.
+    Pong(Bytes),
+    /// The peer's Close; `None` where it carried no code (1005 in the words of RFC 6455 §7.1.5).
+    Close(Option<CloseFrame>),
+}
+
+impl Event {
+    /// Whether this came in a control frame.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        !matches!(self, Self::Message(_))
+    }
+}

@@ -1,0 +1,59 @@
+//! The WebSocket protocol without I/O: bytes and instants in, events, bytes and deadlines out.
+//!
+//! Nothing here reads a socket or a clock, so it runs under any runtime, or under none. From the
+//! bottom up:
+//!
+//! - [`Header`], [`apply_mask`], [`Utf8Validator`]: the pieces of RFC 6455 §5 and §8.1;
+//! - [`Frame`] and [`FrameCodec`]: single frames, for tools and proxies;
+//! - [`Decoder`]: bytes into [`Event`]s, with the rules on order, role and size;
+//! - [`Encoder`] and [`SendQueue`]: messages into bytes, without a connection;
+//! - [`Connection`]: all of it joined, with the closing handshake and the deadlines.
+
+mod close;
+mod codec;
+mod connection;
+mod control_rate;
+mod decoder;
+mod encoder;
+mod error;
+mod frame;
+mod header;
+mod mask;
+mod message;
+mod outgoing;
+mod send_queue;
+mod timers;
+mod utf8;
+
+pub use close::{CloseCode, CloseFrame};
+pub use codec::FrameCodec;
+pub use connection::{Connection, State};
+pub use decoder::Decoder;
+pub use encoder::Encoder;
+pub use error::ProtocolError;
+pub use frame::Frame;
+pub use header::{EncodedHeader, Header, Opcode};
+pub use mask::{apply_mask, random_masking_key};
+pub use message::{Event, Message};
+pub use send_queue::SendQueue;
+pub use timers::Expiry;
+pub use utf8::{InvalidUtf8, Utf8Bytes, Utf8Validator};
+
+#[cfg(feature = "layer")]
+pub(crate) use self::{
+    control_rate::ControlRate,
+    outgoing::Outgoing,
+    timers::{Facts, Timers},
+};
+
+/// Which end of a connection an endpoint is.
+///
+/// Clients mask what they send, servers never do (RFC 6455 §5.1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
+pub enum Role {
+    /// The endpoint that sent the opening handshake.
+    Client,
+    /// The endpoint that answered it.
+    Server,
+}

@@ -1,0 +1,212 @@
+//! What waits to be written.
+
+use std::{collections::VecDeque, io::IoSlice, mem};
+
+use bytes::{Buf, Bytes};
+
+/// Encoded frames in the order they leave.
+///
+/// Headers and small payloads are gathered in one buffer, so that many messages leave in one
+/// write; payloads of 4 KiB and more are shared, not copied. It is a [`Buf`]: write
+/// [`chunk`](Buf::chunk)s or [`chunks_vectored`](Buf::chunks_vectored), then
+/// [`advance`](Buf::advance). Once empty it gives its memory back with
+/// [`take_buffer`](Self::take_buffer), or keeps it for the next frames.
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    /// Headers and small payloads.
+    gathered: Vec<u8>,
+    /// How much of `gathered` has left.
+    position: usize,
+    /// Large payloads, each with the end of what goes before it in `gathered`: never decreasing,
+    /// never below `position`.
+    shared: VecDeque<(usize, Bytes)>,
+    /// The bytes that have not left, of both kinds.
+    remaining: usize,
+}
+
+impl SendQueue {
+    /// Makes an empty queue, which holds no memory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The bytes that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.remaining
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.remaining == 0
+    }
+
+    /// Adds bytes by copying them.
+    #[inline]
+    pub fn gather(&mut self, bytes: &[u8]) {
+        self.gathered.extend_from_slice(bytes);
+        self.remaining += bytes.len();
+    }
+
+    /// Adds bytes and lets `transform` change them in place.
+    pub(crate) fn gather_with(&mut self, bytes: &[u8], transform: impl FnOnce(&mut [u8])) {
+        let start = self.gathered.len();
+        self.gather(bytes);
+        transform(&mut self.gathered[start..]);
+    }
+
+    /// Adds bytes by sharing them, where they are many enough.
+    #[inline]
+    pub fn share(&mut self, bytes: Bytes) {
+        if bytes.len() < SHARE_FROM {
+            return self.gather(&bytes);
+        }
+        self.remaining += bytes.len();
+        self.shared.push_back((self.gathered.len(), bytes));
+    }
+
+    /// Adds all that `other` holds behind what is here.
+    pub fn append(&mut self, mut other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        while other.has_remaining() {
+            match other.shared.front() {
+                Some((end, _)) if *end == other.position => {
+                    if let Some((_, bytes)) = other.shared.pop_front() {
+                        other.remaining -= bytes.len();
+                        self.share(bytes);
+                    }
+                }
+                _ => {
+                    let chunk = other.chunk();
+                    self.gather(chunk);
+                    other.advance(chunk.len());
+                }
+            }
+        }
+    }
+
+    /// Gives the buffer away, empty; what was in it must have left.
+    ///
+    /// `None` while something waits.
+    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        if !self.is_empty() {
+            return None;
+        }
+        self.position = 0;
+        self.shared = VecDeque::new();
+        let mut buffer = mem::take(&mut self.gathered);
+        buffer.clear();
+        Some(buffer)
+    }
+
+    /// Takes a buffer to gather in, where it has none of its own.
+    pub fn adopt_buffer(&mut self, buffer: Vec<u8>) {
+        if self.gathered.capacity() == 0 {
+            self.gathered = buffer;
+            self.gathered.clear();
+        }
+    }
+
+    /// Whether gathering would have to allocate.
+    #[must_use]
+    pub fn needs_buffer(&self) -> bool {
+        self.gathered.capacity() == 0
+    }
+
+    /// The end of what may leave before the next shared payload.
+    #[inline]
+    fn gathered_end(&self) -> usize {
+        self.shared
+            .front()
+            .map_or(self.gathered.len(), |(end, _)| *end)
+    }
+
+    /// Forgets what has left, so that a queue that is never empty does not grow for ever.
+    fn compact(&mut self) {
+        if self.is_empty() {
+            self.gathered.clear();
+        } else if self.position >= COMPACT_FROM && self.position >= self.gathered.len() / 2 {
+            self.gathered.drain(..self.position);
+            for (end, _) in &mut self.shared {
+                *end -= self.position;
+            }
+        } else {
+            return;
+        }
+        self.position = 0;
+    }
+}
+
+impl Buf for SendQueue {
+    fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self.shared.front() {
+            Some((end, bytes)) if *end == self.position => bytes,
+            _ => &self.gathered[self.position..self.gathered_end()],
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        let mut position = self.position;
+        let mut shared = self.shared.iter();
+        while used < dst.len() {
+            let next = shared.next();
+            let end = next.map_or(self.gathered.len(), |(end, _)| *end);
+            if position < end {
+                dst[used] = IoSlice::new(&self.gathered[position..end]);
+                position = end;
+                used += 1;
+            }
+            let Some((_, bytes)) = next else {
+                break;
+            };
+            if used < dst.len() {
+                dst[used] = IoSlice::new(bytes);
+                used += 1;
+            }
+        }
+        used
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        assert!(
+            count <= self.remaining,
+            "advanced past the end of the queue"
+        );
+        self.remaining -= count;
+        while count > 0 {
+            let len = match self.shared.front_mut() {
+                Some((end, bytes)) if *end == self.position => {
+                    let len = count.min(bytes.len());
+                    bytes.advance(len);
+                    if bytes.is_empty() {
+                        self.shared.pop_front();
+                    }
+                    len
+                }
+                _ => {
+                    let len = count.min(self.gathered_end() - self.position);
+                    self.position += len;
+                    len
+                }
+            };
+            count -= len;
+        }
+        self.compact();
+    }
+}
+
+/// From here on sharing is cheaper than copying.
+const SHARE_FROM: usize = 4 << 10;
+
+/// Less than this is not worth moving.
+const COMPACT_FROM: usize = 64 << 10;

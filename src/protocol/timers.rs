@@ -1,0 +1,310 @@
+//! Every deadline of a connection, in one table.
+
+use std::time::{Duration, Instant};
+
+use super::{CloseCode, CloseFrame, Utf8Bytes, decoder::FrameInProgress};
+use crate::Config;
+
+/// A deadline that passed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Expiry {
+    /// It is time for a ping.
+    Ping,
+    /// No byte came for [`Config::ping_timeout`] after a ping.
+    PeerSilent,
+    /// A frame took longer than [`Config::frame_timeout`].
+    Frame,
+    /// Nothing could be written for [`Config::write_timeout`].
+    Write,
+    /// The peer did not end the connection within [`Config::close_timeout`].
+    Close,
+    /// No message came or left for [`Config::idle_timeout`].
+    Idle,
+    /// No message came within [`Config::first_message_timeout`].
+    FirstMessage,
+    /// The connection is older than [`Config::max_lifetime`].
+    Lifetime,
+}
+
+impl Expiry {
+    /// What the peer is told, where the connection ends by this.
+    pub(crate) fn close_frame(self) -> CloseFrame {
+        let (code, reason) = match self {
+            Self::Ping | Self::PeerSilent => (CloseCode::INTERNAL_ERROR, "no sign of life"),
+            Self::Frame => (CloseCode::POLICY_VIOLATION, "frame took too long"),
+            Self::Write => (CloseCode::POLICY_VIOLATION, "nothing was read for too long"),
+            Self::Close => (CloseCode::POLICY_VIOLATION, "closing took too long"),
+            Self::Idle => (CloseCode::GOING_AWAY, "idle"),
+            Self::FirstMessage => (CloseCode::POLICY_VIOLATION, "first message took too long"),
+            Self::Lifetime => (CloseCode::GOING_AWAY, "lifetime is over"),
+        };
+        CloseFrame::new(code, Utf8Bytes::from_static(reason))
+    }
+}
+
+/// The deadlines of a connection.
+///
+/// Nothing here is touched per message: traffic leaves its marks elsewhere (a flag, a counter),
+/// and a deadline that finds such a mark when it expires moves itself on.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    start: Instant,
+    /// Nanoseconds after `start`, by [`Timer`]; [`NEVER`] where none is set.
+    deadlines: [u64; TIMERS],
+    /// When the frame that `Timer::Frame` watches was first seen unfinished.
+    frame_start: u64,
+    frame: u32,
+    /// This connection's share of ±10 % on the ping interval, in thousandths.
+    jitter: u16,
+    /// Something was received since the last ping was written.
+    heard: bool,
+    /// Reading stopped at some time since the last ping was written.
+    paused: bool,
+    /// How many messages had come and gone when the idle deadline was set.
+    messages: u64,
+}
+
+/// What the deadlines are judged by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Messages received and sent so far.
+    pub(crate) messages: u64,
+    /// Messages received so far.
+    pub(crate) received: u64,
+    pub(crate) frame: Option<FrameInProgress>,
+}
+
+#[derive(Clone, Copy)]
+enum Timer {
+    Ping,
+    Pong,
+    Frame,
+    Write,
+    Close,
+    Idle,
+    FirstMessage,
+    Lifetime,
+}
+
+impl Timers {
+    /// Sets the deadlines that run from the beginning; `seed` decides the jitter.
+    pub(crate) fn new(now: Instant, seed: u64, config: &Config) -> Self {
+        let mut timers = Self {
+            start: now,
+            deadlines: [NEVER; TIMERS],
+            frame_start: 0,
+            frame: 0,
+            jitter: (900 + seed % 201) as u16,
+            heard: false,
+            paused: false,
+            messages: 0,
+        };
+        timers.set(Timer::Ping, now, timers.ping_interval(config));
+        timers.set(Timer::Idle, now, config.idle_timeout);
+        timers.set(Timer::FirstMessage, now, config.first_message_timeout);
+        timers.set(Timer::Lifetime, now, config.max_lifetime);
+        timers
+    }
+
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let earliest = self
+            .deadlines
+            .iter()
+            .copied()
+            .min()
+            .filter(|&at| at != NEVER)?;
+        self.start.checked_add(Duration::from_nanos(earliest))
+    }
+
+    /// Bytes were received.
+    #[inline]
+    pub(crate) fn heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// Reading stopped until the application receives.
+    #[inline]
+    pub(crate) fn paused(&mut self) {
+        self.paused = true;
+    }
+
+    /// A ping was written.
+    pub(crate) fn ping_written(&mut self, now: Instant, config: &Config) {
+        self.heard = false;
+        self.paused = false;
+        self.set(Timer::Pong, now, config.ping_timeout);
+    }
+
+    /// Watches the frame that is in progress when all there is was decoded.
+    ///
+    /// The clock is asked only where a frame is seen unfinished for the first time.
+    #[inline]
+    pub(crate) fn watch_frame(
+        &mut self,
+        frame: Option<FrameInProgress>,
+        now: impl FnOnce() -> Instant,
+        config: &Config,
+    ) {
+        match frame {
+            None => self.stop(Timer::Frame),
+            Some(frame) if self.is_set(Timer::Frame) && frame.number == self.frame => {}
+            Some(frame) => {
+                let now = now();
+                self.frame = frame.number;
+                self.frame_start = self.offset(now);
+                self.set(Timer::Frame, now, config.frame_timeout);
+            }
+        }
+    }
+
+    /// Something waits to be written, and progress was just made, or waiting has just begun.
+    pub(crate) fn write_waits(&mut self, now: Instant, config: &Config) {
+        self.set(Timer::Write, now, config.write_timeout);
+    }
+
+    pub(crate) fn is_write_waiting(&self) -> bool {
+        self.is_set(Timer::Write)
+    }
+
+    /// Nothing waits to be written.
+    #[inline]
+    pub(crate) fn write_done(&mut self) {
+        self.stop(Timer::Write);
+    }
+
+    /// Only the end is waited for now, for no longer than `timeout`.
+    pub(crate) fn closing(&mut self, now: Instant, timeout: Duration) {
+        self.deadlines = [NEVER; TIMERS];
+        self.set(Timer::Close, now, Some(timeout));
+    }
+
+    /// The connection does not get new deadlines of the open state any more.
+    pub(crate) fn stop_open(&mut self) {
+        let (write, close) = (Timer::Write as usize, Timer::Close as usize);
+        for (index, deadline) in self.deadlines.iter_mut().enumerate() {
+            if index != write && index != close {
+                *deadline = NEVER;
+            }
+        }
+    }
+
+    /// Takes one deadline that passed and meant something.
+    pub(crate) fn expired(
+        &mut self,
+        now: Instant,
+        facts: Facts,
+        config: &Config,
+    ) -> Option<Expiry> {
+        let offset = self.offset(now);
+        for timer in ALL {
+            if self.deadlines[timer as usize] <= offset {
+                self.stop(timer);
+                if let Some(expiry) = self.judge(timer, now, facts, config) {
+                    return Some(expiry);
+                }
+            }
+        }
+        None
+    }
+
+    /// Decides what a deadline that passed means: nothing, where it moves itself on.
+    fn judge(
+        &mut self,
+        timer: Timer,
+        now: Instant,
+        facts: Facts,
+        config: &Config,
+    ) -> Option<Expiry> {
+        Some(match timer {
+            Timer::Ping => {
+                self.set(Timer::Ping, now, self.ping_interval(config));
+                Expiry::Ping
+            }
+            Timer::Pong if self.heard => return None,
+            Timer::Pong if self.paused => {
+                self.paused = false;
+                self.set(Timer::Pong, now, config.ping_timeout);
+                return None;
+            }
+            Timer::Pong => Expiry::PeerSilent,
+            Timer::Frame => return self.judge_frame(now, facts, config),
+            Timer::Write => Expiry::Write,
+            Timer::Close => Expiry::Close,
+            Timer::Idle if facts.messages != self.messages => {
+                self.messages = facts.messages;
+                self.set(Timer::Idle, now, config.idle_timeout);
+                return None;
+            }
+            Timer::Idle => Expiry::Idle,
+            Timer::FirstMessage if facts.received > 0 => return None,
+            Timer::FirstMessage => Expiry::FirstMessage,
+            Timer::Lifetime => Expiry::Lifetime,
+        })
+    }
+
+    /// Each 16 KiB received gives a frame another second.
+    fn judge_frame(&mut self, now: Instant, facts: Facts, config: &Config) -> Option<Expiry> {
+        let frame = facts.frame.filter(|frame| frame.number == self.frame)?;
+        let earned = Duration::from_secs(frame.received / FRAME_BYTES_PER_SECOND);
+        let deadline = self
+            .frame_start
+            .saturating_add(nanos(config.frame_timeout? + earned));
+        if deadline <= self.offset(now) {
+            return Some(Expiry::Frame);
+        }
+        self.deadlines[Timer::Frame as usize] = deadline;
+        None
+    }
+
+    fn ping_interval(&self, config: &Config) -> Option<Duration> {
+        config
+            .ping_interval
+            .map(|interval| interval * u32::from(self.jitter) / 1000)
+    }
+
+    fn set(&mut self, timer: Timer, now: Instant, after: Option<Duration>) {
+        let deadline = after.map_or(NEVER, |after| self.offset(now).saturating_add(nanos(after)));
+        self.deadlines[timer as usize] = deadline;
+    }
+
+    #[inline]
+    fn stop(&mut self, timer: Timer) {
+        self.deadlines[timer as usize] = NEVER;
+    }
+
+    fn is_set(&self, timer: Timer) -> bool {
+        self.deadlines[timer as usize] != NEVER
+    }
+
+    fn offset(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.start))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+}
+
+const NEVER: u64 = u64::MAX;
+
+const ALL: [Timer; TIMERS] = [
+    Timer::Ping,
+    Timer::Pong,
+    Timer::Frame,
+    Timer::Write,
+    Timer::Close,
+    Timer::Idle,
+    Timer::FirstMessage,
+    Timer::Lifetime,
+];
+
+const TIMERS: usize = 8;
+
+/// A frame that comes faster than this is never cut.
+const FRAME_BYTES_PER_SECOND: u64 = 16 << 10;
