@@ -1,0 +1,119 @@
+//! The body of every response that leaves the layer.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The body of a response of [`WebSocketService`](super::WebSocketService): the inner service's,
+    /// a few words that explain a refusal, or nothing.
+    ///
+    /// The default is empty.
+    #[derive(Debug)]
+    pub struct ResponseBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    #[derive(Debug)]
+    enum Kind<B> {
+        Inner { #[pin] body: B },
+        Text { text: Bytes },
+        Switching { witness: Option<Witness> },
+    }
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn inner(body: B) -> Self {
+        Self {
+            kind: Kind::Inner { body },
+        }
+    }
+
+    pub(super) fn text(text: Bytes) -> Self {
+        Self {
+            kind: Kind::Text { text },
+        }
+    }
+
+    /// The empty body of a 101 or 200, which tells `witness` when it is really sent.
+    pub(super) fn switching(witness: Option<Witness>) -> Self {
+        Self {
+            kind: Kind::Switching { witness },
+        }
+    }
+}
+
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::text(Bytes::new())
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().kind.project() {
+            KindProj::Inner { body } => body.poll_frame(cx),
+            KindProj::Text { text } if text.is_empty() => Poll::Ready(None),
+            KindProj::Text { text } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            KindProj::Switching { .. } => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Text { text } => text.is_empty(),
+            Kind::Switching { witness } => {
+                if let Some(witness) = witness {
+                    witness.testify();
+                }
+                true
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Text { text } => SizeHint::with_exact(text.len() as u64),
+            Kind::Switching { .. } => SizeHint::with_exact(0),
+        }
+    }
+}
+
+/// Knows whether the answer to a handshake was really sent.
+///
+/// hyper hands the stream over after any HTTP/1.1 response, also where another layer replaced our
+/// 101; but it asks the body it sends whether it is at its end. A layer that asks by itself makes
+/// the session go ahead, as it would without a witness.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Witness(Arc<AtomicBool>);
+
+impl Witness {
+    fn testify(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(super) fn was_asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}

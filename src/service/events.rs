@@ -1,0 +1,144 @@
+//! Callbacks as a route service.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, request::Parts};
+use tower::{BoxError, Service};
+
+use crate::{CloseCode, CloseFrame, Error, Event, Message, Sender, Utf8Bytes, WebSocket};
+
+/// A connection's life as callbacks, each with a default that does nothing.
+///
+/// Only kinds of data without a callback are refused: the default of [`on_text`](Self::on_text) and
+/// [`on_binary`](Self::on_binary) closes the connection with code 1003. Callbacks of one connection
+/// run one after the other, in the order of what happened. Implementations may write them as
+/// `async fn`.
+///
+/// ```
+/// use tower_websocket::{Events, Sender, Utf8Bytes, WebSocketLayer, events};
+///
+/// #[derive(Clone, Default)]
+/// struct Shout {
+///     count: usize,
+/// }
+///
+/// impl Events for Shout {
+///     async fn on_text(&mut self, socket: &Sender, text: Utf8Bytes) {
+///         self.count += 1;
+///         let _gone = socket.send(format!("{}: {}", self.count, text.to_uppercase())).await;
+///     }
+/// }
+///
+/// let layer = WebSocketLayer::new(events(Shout::default()));
+/// ```
+pub trait Events: Send {
+    /// The connection is open; `head` is that of the request that opened it.
+    fn on_open(&mut self, socket: &Sender, head: &Parts) -> impl Future<Output = ()> + Send {
+        let _ = (socket, head);
+        async {}
+    }
+
+    /// Text was received.
+    fn on_text(&mut self, socket: &Sender, text: Utf8Bytes) -> impl Future<Output = ()> + Send {
+        let _ = text;
+        refuse(socket)
+    }
+
+    /// Binary data was received.
+    fn on_binary(&mut self, socket: &Sender, payload: Bytes) -> impl Future<Output = ()> + Send {
+        let _ = payload;
+        refuse(socket)
+    }
+
+    /// A ping was received. It is answered already, unless
+    /// [`Config::auto_pong`](crate::Config::auto_pong) is off.
+    fn on_ping(&mut self, socket: &Sender, payload: Bytes) -> impl Future<Output = ()> + Send {
+        let _ = (socket, payload);
+        async {}
+    }
+
+    /// A pong was received.
+    fn on_pong(&mut self, socket: &Sender, payload: Bytes) -> impl Future<Output = ()> + Send {
+        let _ = (socket, payload);
+        async {}
+    }
+
+    /// The connection ended with a Close frame of the peer: last callback of a clean end.
+    fn on_close(
+        &mut self,
+        socket: &Sender,
+        frame: Option<CloseFrame>,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (socket, frame);
+        async {}
+    }
+
+    /// The connection ended in another way: last callback then.
+    fn on_error(&mut self, socket: &Sender, error: Error) -> impl Future<Output = ()> + Send {
+        let _ = (socket, error);
+        async {}
+    }
+}
+
+/// Makes a route service of an [`Events`] implementation, of which each connection gets a clone.
+pub fn events<E: Events + Clone>(events: E) -> EventsService<E> {
+    EventsService { events }
+}
+
+/// The route service made by [`events`].
+#[derive(Clone, Debug)]
+pub struct EventsService<E> {
+    events: E,
+}
+
+impl<E: Events + Clone + 'static> Service<Request<WebSocket>> for EventsService<E> {
+    type Response = ();
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
+        let (head, socket) = request.into_parts();
+        socket.observe();
+        let mut events = self.events.clone();
+        let head = Box::new(head);
+        Box::pin(async move {
+            events.on_open(&socket.sender(), &head).await;
+            drop(head);
+            run(events, socket).await;
+            Ok(())
+        })
+    }
+}
+
+/// Calls back for everything that happens until the connection ends.
+async fn run(mut events: impl Events, mut socket: WebSocket) {
+    let sender = socket.sender();
+    loop {
+        match socket.recv_event().await {
+            Ok(Some(Event::Message(Message::Text(text)))) => events.on_text(&sender, text).await,
+            Ok(Some(Event::Message(Message::Binary(payload)))) => {
+                events.on_binary(&sender, payload).await;
+            }
+            Ok(Some(Event::Ping(payload))) => events.on_ping(&sender, payload).await,
+            Ok(Some(Event::Pong(payload))) => events.on_pong(&sender, payload).await,
+            Ok(Some(Event::Close(frame))) => return events.on_close(&sender, frame).await,
+            Ok(None) => return events.on_close(&sender, socket.close_frame()).await,
+            Err(error) => return events.on_error(&sender, error).await,
+        }
+    }
+}
+
+/// Closes on a kind of data that has no callback.
+fn refuse(socket: &Sender) -> impl Future<Output = ()> + Send + use<> {
+    socket.close(CloseCode::UNSUPPORTED_DATA);
+    async {}
+}

@@ -1,0 +1,37 @@
+//! The `:protocol` of an Extended CONNECT (RFC 8441 §4), as hyper hands it over.
+
+pub(super) use imp::{SUPPORTED, protocol};
+
+#[cfg(feature = "testing")]
+pub(crate) use imp::insert_websocket;
+
+#[cfg(feature = "http2")]
+mod imp {
+    use http::request::Parts;
+    use hyper::ext::Protocol;
+
+    pub(in crate::service) const SUPPORTED: bool = true;
+
+    pub(in crate::service) fn protocol(head: &Parts) -> Option<&str> {
+        head.extensions.get::<Protocol>().map(Protocol::as_str)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn insert_websocket(extensions: &mut http::Extensions) {
+        extensions.insert(Protocol::from_static("websocket"));
+    }
+}
+
+#[cfg(not(feature = "http2"))]
+mod imp {
+    use http::request::Parts;
+
+    pub(in crate::service) const SUPPORTED: bool = false;
+
+    pub(in crate::service) fn protocol(_: &Parts) -> Option<&str> {
+        None
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn insert_websocket(_: &mut http::Extensions) {}
+}

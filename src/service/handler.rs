@@ -1,0 +1,107 @@
+//! Functions as route services.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Request;
+use pin_project_lite::pin_project;
+use tower::{BoxError, Service};
+
+use crate::WebSocket;
+
+/// Makes a route service of a function that takes a [`WebSocket`].
+///
+/// The future may end in `()` or in `Result<(), E>`; an error closes the connection with code 1011,
+/// or with the [`CloseFrame`](crate::CloseFrame) it is. State is captured by a closure:
+///
+/// ```
+/// use std::sync::Arc;
+/// use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
+///
+/// async fn greet(socket: WebSocket, name: Arc<str>) -> Result<(), Error> {
+///     socket.send(format!("hello from {name}")).await
+/// }
+///
+/// let name: Arc<str> = "the server".into();
+/// let layer = WebSocketLayer::new(handler(move |socket| greet(socket, name.clone())));
+/// ```
+///
+/// Where the head of the request matters, [`tower::service_fn`] takes the whole
+/// `Request<WebSocket>`. A plain function that takes what it needs and returns `async move { … }`
+/// keeps the connection's task smaller than an `async fn`, whose future holds the head.
+pub fn handler<F>(function: F) -> Handler<F> {
+    Handler { function }
+}
+
+/// The route service made by [`handler`].
+#[derive(Clone, Copy, Debug)]
+pub struct Handler<F> {
+    function: F,
+}
+
+impl<F, Fut> Service<Request<WebSocket>> for Handler<F>
+where
+    F: FnMut(WebSocket) -> Fut,
+    Fut: Future,
+    Fut::Output: HandlerOutput,
+{
+    type Response = ();
+    type Error = BoxError;
+    type Future = HandlerFuture<Fut>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
+        HandlerFuture {
+            future: (self.function)(request.into_body()),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of a [`Handler`].
+    #[derive(Debug)]
+    pub struct HandlerFuture<Fut> {
+        #[pin]
+        future: Fut,
+    }
+}
+
+impl<Fut> Future for HandlerFuture<Fut>
+where
+    Fut: Future,
+    Fut::Output: HandlerOutput,
+{
+    type Output = Result<(), BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(self.project().future.poll(cx)).into_result())
+    }
+}
+
+/// What the function of a [`handler`] may end in: `()`, or `Result<(), E>`.
+pub trait HandlerOutput {
+    /// Turns it into the result of a route service.
+    ///
+    /// # Errors
+    ///
+    /// That of the function.
+    fn into_result(self) -> Result<(), BoxError>;
+}
+
+impl HandlerOutput for () {
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+impl<E: Into<BoxError>> HandlerOutput for Result<(), E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)
+    }
+}

@@ -1,0 +1,205 @@
+//! The hook before the answer.
+
+use std::{fmt, future::Future, mem, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version, header,
+    request::Parts,
+};
+
+use crate::{CloseFrame, Config, handshake::server::Opening, session::Hooks};
+
+/// A handshake that is about to be accepted, in the hands of the hook of
+/// [`WebSocketLayer::on_handshake`](super::WebSocketLayer::on_handshake).
+///
+/// It can be looked at and added to, and ends in [`accept`](Self::accept),
+/// [`refuse`](Self::refuse) or [`accept_then_close`](Self::accept_then_close).
+#[derive(Debug)]
+pub struct Handshake {
+    pub(super) head: Parts,
+    pub(super) opening: Opening,
+    pub(super) hooks: Arc<Hooks>,
+    pub(super) response_headers: HeaderMap,
+}
+
+impl Handshake {
+    pub(super) fn new(head: Parts, opening: Opening, hooks: Arc<Hooks>) -> Self {
+        Self {
+            head,
+            opening,
+            hooks,
+            response_headers: HeaderMap::new(),
+        }
+    }
+
+    /// The request's URI.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.head.uri
+    }
+
+    /// The request's headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The HTTP version of the request.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The request's extensions.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.head.extensions
+    }
+
+    /// The request's extensions; the route service finds here what the hook puts in.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.head.extensions
+    }
+
+    /// The whole head, for extractors that want it.
+    pub fn head_mut(&mut self) -> &mut Parts {
+        &mut self.head
+    }
+
+    /// The subprotocols that the client offers, its best first.
+    pub fn offered_protocols(&self) -> impl Iterator<Item = &str> {
+        self.opening.offered_protocols()
+    }
+
+    /// The subprotocol chosen so far.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.opening.protocol()
+    }
+
+    /// Chooses a subprotocol; `false` when the client does not offer it.
+    pub fn select_protocol(&mut self, name: &str) -> bool {
+        self.opening.select_protocol(name)
+    }
+
+    /// Headers to add to the answer that accepts, such as cookies.
+    ///
+    /// Those that belong to the handshake or to the connection are left out.
+    pub fn response_headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.response_headers
+    }
+
+    /// This connection's settings, to be changed for it alone.
+    ///
+    /// Those of the handshake itself have been applied already.
+    pub fn config_mut(&mut self) -> &mut Config {
+        &mut Arc::make_mut(&mut self.hooks).config
+    }
+
+    /// Accepts the connection.
+    pub fn accept(self) -> Answer {
+        Answer {
+            kind: Kind::Accept(Box::new(self), None),
+        }
+    }
+
+    /// Refuses the connection with a response of the hook's own.
+    ///
+    /// On HTTP/1.1 it gets `Connection: close`. A status that means success would open a tunnel:
+    /// it is replaced by 500. Browsers tell a page nothing of a refusal; where it should know why,
+    /// there is [`accept_then_close`](Self::accept_then_close).
+    pub fn refuse(self, response: Response<impl Into<Bytes>>) -> Answer {
+        Answer {
+            kind: Kind::Refuse(refusal(response.map(Into::into), self.head.version)),
+        }
+    }
+
+    /// Accepts the connection only to close it, so that a page sees code and reason.
+    ///
+    /// The route service is not called.
+    pub fn accept_then_close(self, frame: impl Into<CloseFrame>) -> Answer {
+        Answer {
+            kind: Kind::Accept(Box::new(self), Some(frame.into())),
+        }
+    }
+}
+
+/// What a hook decided. Made by [`Handshake`].
+#[derive(Debug)]
+#[must_use = "a hook returns its answer"]
+pub struct Answer {
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// With a Close frame: accept only to close.
+    Accept(Box<Handshake>, Option<CloseFrame>),
+    Refuse(Response<Bytes>),
+}
+
+/// The future of a hook.
+pub(super) type HookFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// A hook, as a layer holds it.
+#[derive(Clone)]
+pub(super) struct Hook(Arc<dyn Fn(Handshake) -> HookFuture + Send + Sync>);
+
+impl Hook {
+    pub(super) fn new<F, Fut>(hook: F) -> Self
+    where
+        F: Fn(Handshake) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answer> + Send + 'static,
+    {
+        Self(Arc::new(move |handshake| Box::pin(hook(handshake))))
+    }
+
+    pub(super) fn call(&self, handshake: Handshake) -> HookFuture {
+        (self.0)(handshake)
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}
+
+/// Adds the hook's headers to the answer.
+pub(super) fn add_headers(response: &mut Response<()>, headers: &mut HeaderMap) {
+    let mut name = None;
+    for (next, value) in mem::take(headers) {
+        name = next.or(name);
+        if let Some(name) = name.as_ref().filter(|name| !RESERVED.contains(name)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+}
+
+/// Makes a hook's response one that does refuse.
+fn refusal(mut response: Response<Bytes>, version: Version) -> Response<Bytes> {
+    let status = response.status();
+    if status.is_success() || status.is_informational() {
+        tracing::error!(%status, "a handshake was refused with a status that accepts it");
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    if version == Version::HTTP_11 {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// What a hook may not add to an answer that accepts.
+const RESERVED: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_VERSION,
+];

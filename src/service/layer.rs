@@ -1,0 +1,303 @@
+//! The layer and the service it makes.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::{Future, Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, request::Parts};
+use tower::{BoxError, Layer, Service};
+
+use super::{
+    body::ResponseBody,
+    extended_connect,
+    filter::Filter,
+    future::{Accepting, ResponseFuture},
+    hook::{Answer, Handshake, Hook},
+    upgrade::Upgrade,
+};
+use crate::{
+    Config, Report, WebSocket,
+    handshake::{Rejection, server},
+    session::Hooks,
+};
+
+/// Accepts WebSocket handshakes; leaves every other request to the inner service.
+///
+/// `H` is the route service, which has the connection once it is open: see
+/// [`handler`](super::handler) and [`events`](super::events), or take any
+/// `tower::Service<http::Request<WebSocket>, Response = ()>`. The socket is the body of the request
+/// that opened it, so headers and extensions are at hand.
+///
+/// 1. A request that does not ask for WebSocket, or that [`path`](Self::path) or
+///    [`when`](Self::when) leave out, goes to the inner service untouched.
+/// 2. A handshake that breaks RFC 6455, RFC 8441 or the [`Config`] is refused with a response; the
+///    [`Rejection`] is among its extensions.
+/// 3. The route service must be ready, else 503: tower's `ConcurrencyLimitLayer` around it is a
+///    limit of open connections.
+/// 4. The hook of [`on_handshake`](Self::on_handshake) may look, add and refuse.
+/// 5. The answer leaves, and the route service is called when the stream is handed over.
+///
+/// It never makes an error of its own. It needs tokio's runtime with time enabled.
+///
+/// ```
+/// use tower::{ServiceBuilder, service_fn};
+/// use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
+/// # use std::convert::Infallible;
+/// # use http::{Request, Response};
+///
+/// async fn echo(mut socket: WebSocket) -> Result<(), Error> {
+///     while let Some(message) = socket.recv().await? {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+///
+/// let service = ServiceBuilder::new()
+///     .layer(WebSocketLayer::new(handler(echo)).path("/echo"))
+///     .service(service_fn(|_: Request<hyper::body::Incoming>| async {
+///         Ok::<_, Infallible>(Response::new("not a WebSocket".to_owned()))
+///     }));
+/// ```
+#[derive(Clone, Debug)]
+pub struct WebSocketLayer<H> {
+    route: H,
+    hooks: Arc<Hooks>,
+    hook: Option<Hook>,
+    filter: Option<Arc<Filter>>,
+}
+
+impl<H> WebSocketLayer<H> {
+    /// Makes a layer that hands connections to `route`.
+    pub fn new(route: H) -> Self {
+        Self {
+            route,
+            hooks: Arc::default(),
+            hook: None,
+            filter: None,
+        }
+    }
+
+    /// Sets the configuration. Default: [`Config::default`].
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        Arc::make_mut(&mut self.hooks).config = config;
+        self
+    }
+
+    /// Takes only requests for this path, or for one of those given by several calls.
+    ///
+    /// `{name}` stands for a segment, `{*name}` for the rest of the path; the values are in
+    /// [`PathParams`](super::PathParams), among the request's extensions. Default: every path.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the path is malformed, or conflicts with one given before.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        Arc::make_mut(self.filter.get_or_insert_default()).path(path);
+        self
+    }
+
+    /// Takes only requests for which `predicate` holds; several have to hold together.
+    #[must_use]
+    pub fn when(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        Arc::make_mut(self.filter.get_or_insert_default()).when(predicate);
+        self
+    }
+
+    /// Asks `hook` before a handshake is answered.
+    ///
+    /// It comes after all checks of the handshake, with the route service ready. While it runs the
+    /// client waits; nothing limits its time but what the application puts around.
+    ///
+    /// ```
+    /// use http::{Response, StatusCode};
+    /// use tower_websocket::{Answer, Handshake, WebSocket, WebSocketLayer, handler};
+    ///
+    /// #[derive(Clone)]
+    /// struct User(String);
+    ///
+    /// async fn authenticate(mut handshake: Handshake) -> Answer {
+    ///     let Some(token) = handshake.headers().get("authorization") else {
+    ///         let mut response = Response::new("a token is needed");
+    ///         *response.status_mut() = StatusCode::UNAUTHORIZED;
+    ///         return handshake.refuse(response);
+    ///     };
+    ///     let user = User(format!("{token:?}"));
+    ///     handshake.extensions_mut().insert(user);
+    ///     handshake.accept()
+    /// }
+    ///
+    /// # async fn chat(_: WebSocket) {}
+    /// let layer = WebSocketLayer::new(handler(chat)).on_handshake(authenticate);
+    /// ```
+    #[must_use]
+    pub fn on_handshake<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Handshake) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Answer> + Send + 'static,
+    {
+        self.hook = Some(Hook::new(hook));
+        self
+    }
+
+    /// Hands one [`Report`] per session to `hook`, when its transport has ended.
+    #[must_use]
+    pub fn on_end(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        Arc::make_mut(&mut self.hooks).on_end = Some(Arc::new(hook));
+        self
+    }
+
+    /// Tells `hook` of upgrades that the HTTP server could not complete after the answer.
+    ///
+    /// The route service is not called then. A server built without
+    /// `serve_connection_with_upgrades` or `with_upgrades` fails every upgrade; that is logged too.
+    #[must_use]
+    pub fn on_failed_upgrade(
+        mut self,
+        hook: impl Fn(&(dyn Error + 'static)) + Send + Sync + 'static,
+    ) -> Self {
+        Arc::make_mut(&mut self.hooks).on_failed_upgrade = Some(Arc::new(hook));
+        self
+    }
+
+    /// Makes a service for a route that is nothing but a WebSocket: as [`endpoint`].
+    #[must_use]
+    pub fn endpoint(self) -> WebSocketService<Endpoint, H> {
+        WebSocketService {
+            inner: Endpoint,
+            layer: self,
+        }
+    }
+}
+
+/// Makes a service for a route that is nothing but a WebSocket.
+///
+/// Every other request gets 426 (400 on HTTP/2, which has no `Upgrade`), and an Extended CONNECT
+/// for another `:protocol` 501. For more than the default configuration there is
+/// [`WebSocketLayer::endpoint`].
+///
+/// ```
+/// use axum::Router;
+/// use tower_websocket::{WebSocket, endpoint, handler};
+///
+/// async fn chat(socket: WebSocket) { /* … */ }
+///
+/// let app: Router = Router::new().route_service("/chat", endpoint(handler(chat)));
+/// ```
+pub fn endpoint<H>(route: H) -> WebSocketService<Endpoint, H> {
+    WebSocketLayer::new(route).endpoint()
+}
+
+impl<S, H: Clone> Layer<S> for WebSocketLayer<H> {
+    type Service = WebSocketService<S, H>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WebSocketService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// The service made by [`WebSocketLayer`].
+#[derive(Clone, Debug)]
+pub struct WebSocketService<S, H> {
+    inner: S,
+    layer: WebSocketLayer<H>,
+}
+
+impl<S, H, ReqBody, ResBody> Service<Request<ReqBody>> for WebSocketService<S, H>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    H: Service<Request<WebSocket>, Response = ()> + Clone + Send + 'static,
+    H::Error: Into<BoxError>,
+    H::Future: Send + 'static,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, H>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        if !self.layer.is_handshake(&mut head) {
+            return ResponseFuture::inner(self.inner.call(Request::from_parts(head, body)));
+        }
+        match self.layer.accept(head) {
+            Ok(accepting) => ResponseFuture::accepting(accepting),
+            Err(refusal) => ResponseFuture::refusal(refusal),
+        }
+    }
+}
+
+impl<H: Clone> WebSocketLayer<H> {
+    fn is_handshake(&self, head: &mut Parts) -> bool {
+        server::is_handshake(head, extended_connect::protocol(head))
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.admits(head))
+    }
+
+    /// Checks the handshake; what follows may have to wait.
+    fn accept(&self, mut head: Parts) -> Result<Accepting<H>, Box<Response<Bytes>>> {
+        let version = head.version;
+        let refuse = |rejection: Rejection| {
+            tracing::debug!(%rejection, "websocket handshake refused");
+            Box::new(rejection.response(version))
+        };
+        let protocol = extended_connect::protocol(&head);
+        let opening = server::negotiate(&head, protocol, &self.hooks.config).map_err(refuse)?;
+        let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
+        let handshake = Handshake::new(head, opening, self.hooks.clone());
+        Ok(Accepting::new(
+            self.route.clone(),
+            handshake,
+            upgrade,
+            self.hook.clone(),
+        ))
+    }
+}
+
+/// Answers whatever is not a WebSocket handshake: the inner service of [`endpoint`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Endpoint;
+
+impl<ReqBody> Service<Request<ReqBody>> for Endpoint {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let (head, _) = request.into_parts();
+        let protocol = extended_connect::protocol(&head);
+        if server::is_handshake(&head, protocol) {
+            // The layer left it out: its path, or its predicate.
+            let mut response = Response::new("nothing here".to_owned());
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            return ready(Ok(response));
+        }
+        let rejection = match (&head.method, protocol) {
+            (&Method::CONNECT, Some(_)) => Rejection::UnsupportedProtocol,
+            _ => Rejection::UpgradeRequired,
+        };
+        let response = rejection.response(head.version);
+        ready(Ok(
+            response.map(|text| String::from_utf8_lossy(&text).into_owned())
+        ))
+    }
+}

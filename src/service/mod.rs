@@ -1,0 +1,33 @@
+//! The tower layer and what goes with it.
+//!
+//! A request takes this way:
+//!
+//! 1. `service`: not a WebSocket handshake, or not for this mount: the inner service has it.
+//! 2. [`handshake`](crate::handshake): the checks of RFC 6455 §4.2 and RFC 8441; a refusal is a
+//!    response.
+//! 3. `future`: the route service has to be ready, the hook may look, then the answer leaves and
+//!    the session is spawned with it.
+//! 4. `upgrade`: once the HTTP server has handed the stream over, the route service is called with
+//!    a `Request<WebSocket>`.
+
+mod body;
+mod events;
+pub(crate) mod extended_connect;
+mod filter;
+mod future;
+mod handler;
+mod hook;
+mod layer;
+mod upgrade;
+
+pub use body::ResponseBody;
+pub use events::{Events, EventsService, events};
+pub use filter::PathParams;
+pub use future::ResponseFuture;
+pub use handler::{Handler, HandlerFuture, HandlerOutput, handler};
+pub use hook::{Answer, Handshake};
+pub use layer::{Endpoint, WebSocketLayer, WebSocketService, endpoint};
+pub use upgrade::OnUpgrade;
+
+/// Whether this build serves WebSocket over HTTP/2 (the feature `http2`).
+pub const HTTP2: bool = extended_connect::SUPPORTED;

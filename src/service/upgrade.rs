@@ -1,0 +1,298 @@
+//! From the answer to the open connection.
+
+use std::{
+    error::Error,
+    fmt,
+    future::{Future, ready},
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Version, request::Parts};
+use pin_project_lite::pin_project;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Sleep, sleep},
+};
+use tower::{BoxError, Service};
+
+use super::body::Witness;
+use crate::{
+    CloseFrame, WebSocket,
+    protocol::Role,
+    session::{Hooks, Opened, Session, Stream, Transport},
+};
+
+/// A stream that a handshake may take over, for servers and tests that are not hyper.
+///
+/// Put it into the request's extensions. The layer looks for hyper's own `OnUpgrade` first, and for
+/// this one then. Whether the stream is one of many on its connection is told by the request's
+/// version: from HTTP/2 on it is.
+///
+/// ```
+/// use http::Request;
+/// use tower_websocket::OnUpgrade;
+///
+/// # fn prepare(mut request: Request<()>) {
+/// let (ours, theirs) = tokio::io::duplex(64 * 1024);
+/// request.extensions_mut().insert(OnUpgrade::new(theirs));
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct OnUpgrade {
+    stream: Arc<Mutex<Option<StreamFuture>>>,
+}
+
+type BoxStream = Pin<Box<dyn Stream>>;
+type StreamFuture = Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send>>;
+
+impl OnUpgrade {
+    /// Hands over a stream that is there already.
+    pub fn new(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
+        Self::from_future(ready(Ok(stream)))
+    }
+
+    /// Hands over a stream once the answer was sent. An error means that it was not.
+    pub fn from_future<T>(stream: impl Future<Output = io::Result<T>> + Send + 'static) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let stream = Box::pin(async { stream.await.map(|stream| Box::pin(stream) as BoxStream) });
+        Self {
+            stream: Arc::new(Mutex::new(Some(stream))),
+        }
+    }
+
+    fn take(&self) -> Option<StreamFuture> {
+        self.stream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+impl fmt::Debug for OnUpgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnUpgrade")
+    }
+}
+
+/// The promise of a stream, hyper's or ours.
+pub(super) struct Upgrade {
+    source: Source,
+    multiplexed: bool,
+}
+
+enum Source {
+    Hyper(hyper::upgrade::OnUpgrade, Option<Witness>),
+    Other(StreamFuture),
+}
+
+impl Upgrade {
+    /// Takes the promise out of a request.
+    pub(super) fn take(head: &mut Parts) -> Option<Self> {
+        let multiplexed = head.version >= Version::HTTP_2;
+        let source = if let Some(upgrade) = head.extensions.remove::<hyper::upgrade::OnUpgrade>() {
+            // On HTTP/2 hyper itself looks at the status before it hands the stream over.
+            Source::Hyper(upgrade, (!multiplexed).then(Witness::default))
+        } else {
+            Source::Other(head.extensions.remove::<OnUpgrade>()?.take()?)
+        };
+        Some(Self {
+            source,
+            multiplexed,
+        })
+    }
+
+    /// Who will know whether the answer was sent.
+    pub(super) fn witness(&self) -> Option<Witness> {
+        match &self.source {
+            Source::Hyper(_, witness) => witness.clone(),
+            Source::Other(_) => None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Transport, Failure>> {
+        let multiplexed = self.multiplexed;
+        match &mut self.source {
+            Source::Hyper(upgrade, witness) => match ready!(Pin::new(upgrade).poll(cx)) {
+                Ok(_) if witness.as_ref().is_some_and(|witness| !witness.was_asked()) => {
+                    Poll::Ready(Err(Failure::Replaced))
+                }
+                Ok(upgraded) => Poll::Ready(Ok(Transport::hyper(upgraded, multiplexed))),
+                Err(error) => Poll::Ready(Err(Failure::Hyper(error))),
+            },
+            Source::Other(stream) => Poll::Ready(match ready!(stream.as_mut().poll(cx)) {
+                Ok(stream) => Ok(Transport::other(stream, multiplexed)),
+                Err(error) => Err(Failure::Other(error)),
+            }),
+        }
+    }
+}
+
+/// Why there was no stream.
+#[derive(Debug)]
+enum Failure {
+    Hyper(hyper::Error),
+    Other(io::Error),
+    /// Another layer has replaced the answer.
+    Replaced,
+    /// Neither stream nor error within the write timeout.
+    TimedOut,
+}
+
+impl Failure {
+    /// A server that cannot upgrade is a mistake in the program; a client that left is not.
+    fn log(&self) {
+        match self {
+            Self::Hyper(error) if error.is_user() => tracing::error!(
+                %error,
+                "websocket upgrade failed: the server needs `with_upgrades` or \
+                 `serve_connection_with_upgrades`"
+            ),
+            failure => tracing::debug!(%failure, "websocket upgrade failed"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hyper(_) | Self::Other(_) => "the server did not hand the stream over",
+            Self::Replaced => "another layer replaced the answer to the handshake",
+            Self::TimedOut => "the stream was not handed over in time",
+        })
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Hyper(error) => Some(error),
+            Self::Other(error) => Some(error),
+            Self::Replaced | Self::TimedOut => None,
+        }
+    }
+}
+
+/// What a session is started with once the stream is there.
+pub(super) struct Start<H> {
+    pub(super) route: H,
+    pub(super) head: Parts,
+    pub(super) hooks: Arc<Hooks>,
+    pub(super) protocol: Option<Box<str>>,
+    /// Open only to close with this.
+    pub(super) close: Option<CloseFrame>,
+}
+
+pin_project! {
+    /// The task of a connection: waits for the stream, then is its session.
+    #[project = UpgradingProj]
+    pub(super) enum Upgrading<H: Service<Request<WebSocket>>> {
+        Waiting { waiting: Option<Box<Waiting<H>>> },
+        Open { #[pin] session: Session<H::Future> },
+    }
+}
+
+/// A connection whose stream has not been handed over.
+pub(super) struct Waiting<H> {
+    upgrade: Upgrade,
+    deadline: Option<Pin<Box<Sleep>>>,
+    start: Start<H>,
+}
+
+impl<H: Service<Request<WebSocket>>> Upgrading<H> {
+    pub(super) fn new(upgrade: Upgrade, start: Start<H>) -> Self {
+        let deadline = start
+            .hooks
+            .config
+            .write_timeout
+            .map(|timeout| Box::pin(sleep(timeout)));
+        Self::Waiting {
+            waiting: Some(Box::new(Waiting {
+                upgrade,
+                deadline,
+                start,
+            })),
+        }
+    }
+}
+
+impl<H> Future for Upgrading<H>
+where
+    H: Service<Request<WebSocket>, Response = ()>,
+    H::Error: Into<BoxError>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let UpgradingProj::Waiting { waiting } = self.as_mut().project() {
+            let transport = match waiting {
+                Some(waiting) => ready!(waiting.poll(cx)),
+                None => None,
+            };
+            let (Some(transport), Some(waiting)) = (transport, waiting.take()) else {
+                return Poll::Ready(());
+            };
+            self.set(Self::Open {
+                session: waiting.start.session(transport),
+            });
+        }
+        match self.project() {
+            UpgradingProj::Open { session } => session.poll(cx),
+            UpgradingProj::Waiting { .. } => Poll::Ready(()),
+        }
+    }
+}
+
+impl<H> Waiting<H> {
+    /// Waits for the stream; `None` when it does not come.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Transport>> {
+        let failure = match self.upgrade.poll(cx) {
+            Poll::Ready(Ok(transport)) => return Poll::Ready(Some(transport)),
+            Poll::Ready(Err(failure)) => failure,
+            Poll::Pending => match &mut self.deadline {
+                None => return Poll::Pending,
+                Some(deadline) => {
+                    ready!(deadline.as_mut().poll(cx));
+                    Failure::TimedOut
+                }
+            },
+        };
+        failure.log();
+        if let Some(hook) = &self.start.hooks.on_failed_upgrade {
+            hook(&failure);
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl<H> Start<H>
+where
+    H: Service<Request<WebSocket>, Response = ()>,
+{
+    /// Makes the session; the route service is called here, and dropped.
+    fn session(self, transport: Transport) -> Session<H::Future> {
+        let Self {
+            mut route,
+            head,
+            hooks,
+            protocol,
+            close,
+        } = self;
+        let opened = Opened {
+            transport,
+            role: Role::Server,
+            hooks,
+            protocol,
+        };
+        match close {
+            None => Session::open(opened, |socket| {
+                route.call(Request::from_parts(head, socket))
+            }),
+            Some(frame) => Session::open_to_close(opened, &frame),
+        }
+    }
+}

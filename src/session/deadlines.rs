@@ -1,0 +1,108 @@
+//! The driver's deadlines.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    driver::{Driver, Input, Phase},
+    report::EndedBy,
+};
+use crate::{
+    CloseFrame, Error,
+    protocol::{Expiry, Facts},
+};
+
+impl Driver {
+    /// Keeps the deadlines; tells whether one passed, so that there may be more to do.
+    ///
+    /// The one `Sleep` is armed for the earliest of them and left alone while that only moves away:
+    /// `armed` says whether it will wake the session.
+    pub(super) fn poll_deadlines(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut sleep: Pin<&mut Sleep>,
+        armed: &mut bool,
+    ) -> bool {
+        self.watch_frame();
+        let mut passed = false;
+        while let Some(next) = self.timers.next().map(Instant::from_std) {
+            let elapsed = *armed && sleep.is_elapsed();
+            if !*armed || elapsed || next < sleep.deadline() {
+                if elapsed {
+                    passed |= self.handle_timeout(cx);
+                    *armed = false;
+                    if self.phase == Phase::Ended {
+                        break;
+                    }
+                    continue;
+                }
+                sleep.as_mut().reset(next);
+                *armed = true;
+                if sleep.as_mut().poll(cx) == Poll::Pending {
+                    break;
+                }
+            } else {
+                break;
+            }
+        }
+        passed
+    }
+
+    /// Watches the frame in progress, as long as it is the peer who keeps us waiting.
+    fn watch_frame(&mut self) {
+        let waiting = self.phase == Phase::Open && self.input != Input::Paused;
+        let frame = if waiting {
+            self.decoder.frame_in_progress(self.rest.len())
+        } else {
+            None
+        };
+        let shared = &self.shared;
+        self.timers
+            .watch_frame(frame, Self::now, &shared.hooks.config);
+    }
+
+    /// Handles every deadline that passed; tells whether there was one.
+    fn handle_timeout(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut passed = false;
+        while self.phase != Phase::Ended
+            && let Some(expiry) = self.expired()
+        {
+            passed = true;
+            match expiry {
+                Expiry::Ping => {
+                    self.ping_queued |= self.shared.lock().outgoing.ping(b"").is_ok();
+                }
+                Expiry::PeerSilent | Expiry::Frame => {
+                    let error = Error::Timeout(expiry);
+                    self.fail(cx, error, EndedBy::Timeout, &expiry.close_frame());
+                }
+                Expiry::Write | Expiry::Close => self.time_out(Error::Timeout(expiry)),
+                Expiry::Idle | Expiry::FirstMessage | Expiry::Lifetime => {
+                    self.expire(&expiry.close_frame());
+                }
+            }
+        }
+        passed
+    }
+
+    fn expired(&mut self) -> Option<Expiry> {
+        let shared = self.shared.clone();
+        let facts = Facts {
+            messages: self.messages_received + shared.lock().outgoing.messages,
+            received: self.messages_received,
+            frame: self.decoder.frame_in_progress(self.rest.len()),
+        };
+        self.timers
+            .expired(Self::now(), facts, &shared.hooks.config)
+    }
+
+    /// Closes with a closing handshake, because of a deadline.
+    fn expire(&mut self, frame: &CloseFrame) {
+        self.shared.lock().close(EndedBy::Timeout, Some(frame));
+    }
+}

@@ -1,0 +1,313 @@
+//! The driver's reading side.
+
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, BytesMut};
+
+use super::{
+    driver::{Deferred, Driver, Input, Phase},
+    scratch::{self, Scratch},
+    shared::{Inner, size},
+};
+use crate::Event;
+
+/// What one turn of a session may read before others get theirs.
+#[derive(Debug)]
+pub(super) struct Budget {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self {
+            messages: TURN_MESSAGES,
+            bytes: TURN_BYTES,
+        }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.messages == 0 || self.bytes == 0
+    }
+
+    /// One round of a turn counts like a message.
+    pub(super) fn spend_round(&mut self) {
+        self.spend(1, 0);
+    }
+
+    fn spend(&mut self, messages: usize, bytes: usize) {
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+/// What one round of decoding has to know of the shared state.
+struct View {
+    inbox: usize,
+    observed: bool,
+    /// Our Close was sent: messages are thrown away.
+    closing: bool,
+}
+
+impl Driver {
+    /// Reads once, decodes what is there and delivers it.
+    ///
+    /// Afterwards `input` tells whether to come back.
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+        if self.deferred.is_some() {
+            self.handle_deferred(cx);
+        }
+        match self.phase {
+            Phase::Open if self.input == Input::Ended => {}
+            Phase::Open => self.receive_open(cx, budget),
+            Phase::Ended => {}
+            Phase::Flushing | Phase::ShuttingDown | Phase::Lingering => {
+                self.poll_discard(cx, budget)
+            }
+        }
+    }
+
+    fn receive_open(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+        let view = {
+            let inner = self.shared.lock();
+            let closing = inner.outgoing.close_sent();
+            if !closing && !self.shared.has_room(&inner) {
+                drop(inner);
+                return self.pause(cx);
+            }
+            View {
+                inbox: inner.inbox_size,
+                observed: inner.observed,
+                closing,
+            }
+        };
+        let mut scratch = Scratch::take();
+        scratch.buffer.extend_from_slice(&self.rest);
+        // What was left while paused is decoded before anything is read.
+        let read = if self.input == Input::Paused && !self.rest.is_empty() {
+            self.input = Input::Ready;
+            true
+        } else {
+            self.poll_read(cx, &mut scratch.buffer, budget)
+        };
+        if read {
+            self.decode(cx, &mut scratch, view, budget);
+        }
+        self.keep(&scratch.buffer);
+        self.deliver(cx, &mut scratch);
+        scratch.put_back();
+    }
+
+    /// Reads once; tells whether bytes came.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        budget: &mut Budget,
+    ) -> bool {
+        let Some(transport) = &mut self.transport else {
+            return false;
+        };
+        // A large payload goes straight to where it will stay.
+        let direct = if buffer.is_empty() {
+            self.decoder.payload_buffer()
+        } else {
+            None
+        };
+        let result = match direct {
+            Some(mut payload) => transport.poll_read(cx, &mut payload),
+            None => transport.poll_read(cx, buffer),
+        };
+        match result {
+            Poll::Pending => self.input = Input::Waiting,
+            Poll::Ready(Ok(0)) => {
+                self.input = Input::Ended;
+                self.deferred = Some(Deferred::Eof);
+            }
+            Poll::Ready(Ok(bytes)) => {
+                self.input = Input::Ready;
+                self.bytes_received += bytes as u64;
+                self.timers.heard();
+                budget.spend(0, bytes);
+                return true;
+            }
+            Poll::Ready(Err(error)) => {
+                self.input = Input::Ended;
+                self.deferred = Some(Deferred::Failure(error));
+            }
+        }
+        false
+    }
+
+    /// Decodes until the input ends, the inbox is full, or something has to wait for the handler.
+    fn decode(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        mut view: View,
+        budget: &mut Budget,
+    ) {
+        let before = scratch.buffer.len() as u64;
+        while self.deferred.is_none() {
+            if !view.closing && view.inbox >= self.config().max_read_ahead.max(1) {
+                // The rest comes before anything that is read.
+                self.input = Input::Paused;
+                break;
+            }
+            match self.decoder.decode(&mut scratch.buffer) {
+                Ok(None) => break,
+                Ok(Some(Event::Close(frame))) => self.deferred = Some(Deferred::Close(frame)),
+                Ok(Some(event)) => {
+                    if self.is_delivered(&event, &view) {
+                        budget.spend(1, 0);
+                        view.inbox += size(&event);
+                        scratch.events.push_back(event);
+                    }
+                }
+                Err(error) => self.deferred = Some(Deferred::Violation(error)),
+            }
+        }
+        if view.closing {
+            self.discard(before);
+        }
+        if self.deferred.is_some() && scratch.events.is_empty() {
+            // Nothing came before it that the handler has not been polled with.
+            self.handle_deferred(cx);
+        }
+    }
+
+    /// Does what an event asks of the library; tells whether the application gets it.
+    fn is_delivered(&mut self, event: &Event, view: &View) -> bool {
+        if let Event::Message(_) = event {
+            self.messages_received += u64::from(!view.closing);
+            return !view.closing;
+        }
+        let shared = self.shared.clone();
+        match self.control_rate.receive(Self::now(), &shared.hooks.config) {
+            Ok(()) => shared
+                .lock()
+                .outgoing
+                .receive(event, shared.hooks.config.auto_pong),
+            Err(error) => self.deferred = Some(Deferred::Violation(error)),
+        }
+        view.observed
+    }
+
+    /// Keeps what was not decoded.
+    fn keep(&mut self, buffer: &BytesMut) {
+        if buffer.is_empty() || self.phase != Phase::Open {
+            if self.rest.capacity() > 0 {
+                self.rest = Vec::new();
+            }
+            return;
+        }
+        self.rest.clear();
+        self.rest.extend_from_slice(buffer);
+    }
+
+    /// Hands decoded events to the application, all at once.
+    fn deliver(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) {
+        if scratch.events.is_empty() {
+            return;
+        }
+        let mut inner = self.shared.lock();
+        if !inner.receiver_alive {
+            drop(inner);
+            return scratch.events.clear();
+        }
+        let receiver = inner.deliver(&mut scratch.events, cx.waker());
+        drop(inner);
+        if let Some(waker) = receiver {
+            waker.wake();
+        }
+    }
+
+    /// The inbox is full: reading stops.
+    ///
+    /// On HTTP/2 bytes are taken in for a while, lest small DATA frames pile up in the connection.
+    fn pause(&mut self, cx: &mut Context<'_>) {
+        self.timers.paused();
+        self.input = Input::Paused;
+        let limit = self.config().max_read_ahead;
+        while self.is_multiplexed() && self.rest.len() < limit {
+            let Some(transport) = &mut self.transport else {
+                return;
+            };
+            let room = (limit - self.rest.len()).min(RAW_READ);
+            match transport.poll_read(cx, &mut (&mut self.rest).limit(room)) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                    self.bytes_received += bytes as u64;
+                    self.timers.heard();
+                }
+                Poll::Pending => return,
+                // Told again when reading goes on.
+                Poll::Ready(_) => return,
+            }
+        }
+    }
+
+    /// Reads and throws away, so that the peer can end its side.
+    fn poll_discard(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+        if self.input == Input::Ended {
+            return;
+        }
+        let mut scratch = Scratch::take();
+        let Some(transport) = &mut self.transport else {
+            return;
+        };
+        match transport.poll_read(cx, &mut scratch.buffer) {
+            Poll::Pending => self.input = Input::Waiting,
+            Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                self.input = Input::Ready;
+                budget.spend(0, bytes);
+                self.discard(bytes as u64);
+            }
+            Poll::Ready(_) => self.input = Input::Ended,
+        }
+        scratch.put_back();
+    }
+
+    pub(super) fn begin_turn(&self) {
+        self.shared.lock().begin_turn();
+    }
+
+    /// Whether there is more to do right away.
+    pub(super) fn has_more(&self) -> bool {
+        self.deferred.is_some() || (self.input == Input::Ready && self.phase != Phase::Ended)
+    }
+
+    /// Ends the turn, unless something has come up that no waker will tell.
+    pub(super) fn end_turn(&self, cx: &Context<'_>, handler_finished: bool) -> bool {
+        let mut inner = self.shared.lock();
+        let writable = !self.write_blocked && !self.write_failed && self.phase != Phase::Ended;
+        if (writable && inner.outgoing.queued() > 0)
+            || inner.is_abandoned(handler_finished)
+            || self.can_resume(&inner)
+        {
+            return false;
+        }
+        let waker = inner.end_turn(cx.waker(), self.input == Input::Paused);
+        let inbox = inner.take_spent_inbox();
+        drop(inner);
+        drop(waker);
+        if let Some(inbox) = inbox {
+            scratch::put_back_events(inbox);
+        }
+        true
+    }
+
+    /// Whether decoding can go on.
+    fn can_resume(&self, inner: &Inner) -> bool {
+        let room = self.shared.has_room(inner) || inner.outgoing.close_sent();
+        self.input == Input::Paused && self.phase == Phase::Open && room
+    }
+}
+
+/// How many messages one turn may decode, about.
+const TURN_MESSAGES: usize = 128;
+
+/// How many bytes one turn may read, about.
+const TURN_BYTES: usize = 256 << 10;
+
+/// How much is read at once into what is kept.
+const RAW_READ: usize = 16 << 10;

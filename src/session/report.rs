@@ -1,0 +1,65 @@
+//! One report per session.
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use crate::{CloseFrame, Config};
+
+/// How a session ended, and what it carried.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Who ended it.
+    pub ended_by: EndedBy,
+    /// The first Close frame of the two, unless it was empty or there was none.
+    pub close_frame: Option<CloseFrame>,
+    /// The code of the connection's close (RFC 6455 §7.1.5): 1005 for a Close frame without one,
+    /// 1006 where there was no Close frame.
+    pub close_code: u16,
+    /// The closing handshake was completed.
+    pub clean: bool,
+    /// From the end of the opening handshake to the end of the transport.
+    pub duration: Duration,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Bytes received: frames with their headers.
+    pub bytes_received: u64,
+    /// Messages sent, or at least queued.
+    pub messages_sent: u64,
+    /// Bytes of payload sent, or at least queued.
+    pub bytes_sent: u64,
+}
+
+/// Who ended a session.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum EndedBy {
+    /// The peer sent the first Close frame.
+    Peer,
+    /// This endpoint sent the first Close frame, by itself.
+    Local,
+    /// The peer broke the protocol or a limit.
+    Violation,
+    /// A deadline passed.
+    Timeout,
+    /// The transport ended or failed without a Close frame.
+    Disconnect,
+}
+
+type EndHook = Arc<dyn Fn(&Report) + Send + Sync>;
+type FailureHook = Arc<dyn Fn(&(dyn Error + 'static)) + Send + Sync>;
+
+/// What every session of a layer shares.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) config: Config,
+    pub(crate) on_end: Option<EndHook>,
+    pub(crate) on_failed_upgrade: Option<FailureHook>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

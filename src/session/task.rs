@@ -1,0 +1,187 @@
+//! The future that a session is: the driver first, then the handler, in one task.
+
+use std::{
+    error::Error as StdError,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
+use tower::{BoxError, load_shed::error::Overloaded};
+
+use super::{Transport, WebSocket, driver::Driver, receive::Budget, report::Hooks};
+use crate::{CloseCode, CloseFrame, Error, protocol::Role};
+
+pin_project! {
+    /// One connection and its handler.
+    ///
+    /// Ends when the transport is gone and the handler has returned. The handler's future is
+    /// dropped last, with whatever permit it holds.
+    pub(crate) struct Session<F> {
+        driver: Driver,
+        #[pin]
+        handler: HandlerSlot<F>,
+        #[pin]
+        sleep: Sleep,
+        armed: bool,
+    }
+}
+
+pin_project! {
+    /// The handler's future, which stays in place once it has returned.
+    struct HandlerSlot<F> {
+        #[pin]
+        future: Option<F>,
+        finished: bool,
+    }
+}
+
+impl<F> HandlerSlot<F> {
+    /// Starts a handler; `None` where `start` panics.
+    fn start(start: impl FnOnce() -> F) -> Self {
+        Self {
+            future: catch_unwind(AssertUnwindSafe(start)).ok(),
+            finished: false,
+        }
+    }
+
+    /// Polls the handler; gives the reason to close, where it failed or panicked.
+    fn poll<E: Into<BoxError>>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<CloseFrame>
+    where
+        F: Future<Output = Result<(), E>>,
+    {
+        let this = self.project();
+        if *this.finished {
+            return None;
+        }
+        let poll = this
+            .future
+            .as_pin_mut()
+            .map(|future| catch_unwind(AssertUnwindSafe(|| future.poll(cx))));
+        let failure = match poll {
+            Some(Ok(Poll::Pending)) => return None,
+            Some(Ok(Poll::Ready(Ok(())))) => None,
+            Some(Ok(Poll::Ready(Err(error)))) => Some(failure_frame(&*error.into())),
+            None | Some(Err(_)) => {
+                tracing::error!("websocket handler panicked");
+                Some(CloseCode::INTERNAL_ERROR.into())
+            }
+        };
+        *this.finished = true;
+        failure
+    }
+}
+
+/// What a session starts with.
+pub(crate) struct Opened {
+    pub(crate) transport: Transport,
+    pub(crate) role: Role,
+    pub(crate) hooks: Arc<Hooks>,
+    /// The subprotocol agreed on.
+    pub(crate) protocol: Option<Box<str>>,
+}
+
+impl<F> Session<F> {
+    /// Starts the handler with the connection.
+    pub(crate) fn open(opened: Opened, handler: impl FnOnce(WebSocket) -> F) -> Self {
+        let driver = Driver::new(opened);
+        let socket = WebSocket::new(&driver.shared);
+        Self::new(driver, HandlerSlot::start(|| handler(socket)))
+    }
+
+    /// Opens the connection only to tell the client why it is closed: no handler is started.
+    pub(crate) fn open_to_close(opened: Opened, frame: &CloseFrame) -> Self {
+        let mut driver = Driver::new(opened);
+        driver.close(frame);
+        Self::new(
+            driver,
+            HandlerSlot {
+                future: None,
+                finished: true,
+            },
+        )
+    }
+
+    fn new(driver: Driver, handler: HandlerSlot<F>) -> Self {
+        Self {
+            driver,
+            handler,
+            sleep: sleep_until(Instant::now()),
+            armed: false,
+        }
+    }
+}
+
+impl<F, E> Future for Session<F>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let mut budget = Budget::new();
+        this.driver.begin_turn();
+        loop {
+            outside_coop(cx, |cx| this.driver.receive(cx, &mut budget));
+            if let Some(frame) = this.handler.as_mut().poll(cx) {
+                this.driver.close(&frame);
+            }
+            let finished = this.handler.finished;
+            let again = outside_coop(cx, |cx| {
+                this.driver.close_if_abandoned(finished);
+                let room = this.driver.transmit(cx);
+                this.driver.poll_end(cx);
+                room | this
+                    .driver
+                    .poll_deadlines(cx, this.sleep.as_mut(), this.armed)
+            });
+            if this.driver.is_ended() && finished {
+                return Poll::Ready(());
+            }
+            budget.spend_round();
+            if budget.is_spent() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !again && !this.driver.has_more() && this.driver.end_turn(cx, finished) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// Runs the driver outside tokio's cooperative budget: it has one of its own, and a handler that
+/// used the task's up must not keep it from the socket.
+fn outside_coop<T>(cx: &mut Context<'_>, mut work: impl FnMut(&mut Context<'_>) -> T) -> T {
+    match pin!(unconstrained(poll_fn(|cx| Poll::Ready(work(cx))))).poll(cx) {
+        Poll::Ready(result) => result,
+        // The closure above is always ready.
+        Poll::Pending => unreachable!("the driver's step does not wait"),
+    }
+}
+
+/// What the peer is told when a handler fails: no details, unless the error carries a Close frame.
+fn failure_frame(error: &(dyn StdError + Send + Sync + 'static)) -> CloseFrame {
+    if let Some(frame) = error.downcast_ref::<CloseFrame>() {
+        return frame.clone();
+    }
+    if error.is::<Overloaded>() {
+        return CloseCode::TRY_AGAIN_LATER.into();
+    }
+    if error.is::<Error>() {
+        // The connection had failed before the handler did.
+        tracing::debug!(error, "websocket handler ended with the connection");
+    } else {
+        tracing::warn!(error, "websocket handler failed");
+    }
+    CloseCode::INTERNAL_ERROR.into()
+}

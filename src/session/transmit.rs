@@ -1,0 +1,148 @@
+//! The driver's writing side.
+
+use std::{
+    io, mem,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Buf;
+
+use super::{
+    driver::{Driver, Phase},
+    scratch,
+};
+use crate::protocol::SendQueue;
+
+impl Driver {
+    /// Writes all that is queued, as far as the transport takes it.
+    ///
+    /// Tells whether the handler may have waited for room that there is now.
+    pub(super) fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut again = false;
+        self.write_blocked = false;
+        while !self.write_failed && self.phase != Phase::Ended {
+            let Some(mut queue) = self.take_queue() else {
+                break;
+            };
+            match self.write(cx, &mut queue) {
+                Poll::Ready(Ok(())) => again |= self.written(cx, queue),
+                Poll::Ready(Err(error)) => self.write_failure(error),
+                Poll::Pending => {
+                    again |= self.put_back(cx, queue);
+                    break;
+                }
+            }
+        }
+        self.flush(cx);
+        again
+    }
+
+    /// Takes the queue out of the lock, where something is in it.
+    fn take_queue(&self) -> Option<SendQueue> {
+        let mut inner = self.shared.lock();
+        if inner.outgoing.queued() == 0 {
+            return None;
+        }
+        inner.writing = true;
+        Some(mem::take(inner.outgoing.queue_mut()))
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+        let Some(transport) = &mut self.transport else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let mut progress = false;
+        while queue.has_remaining() {
+            match transport.poll_write(cx, queue) {
+                Poll::Ready(Ok(_)) => progress = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.wait_for_write(progress);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.flush_pending = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// The transport takes nothing for now; its time starts with the last progress.
+    fn wait_for_write(&mut self, progress: bool) {
+        self.write_blocked = true;
+        if progress || !self.timers.is_write_waiting() {
+            let shared = self.shared.clone();
+            self.timers.write_waits(Self::now(), &shared.hooks.config);
+        }
+    }
+
+    /// Everything taken was written.
+    fn written(&mut self, cx: &mut Context<'_>, mut queue: SendQueue) -> bool {
+        if let Some(buffer) = queue.take_buffer() {
+            scratch::put_back_send_buffer(buffer);
+        }
+        self.timers.write_done();
+        let shared = self.shared.clone();
+        let config = &shared.hooks.config;
+        if mem::take(&mut self.ping_queued) {
+            self.timers.ping_written(Self::now(), config);
+        }
+        let mut inner = shared.lock();
+        inner.writing = false;
+        inner.outgoing.drained();
+        if inner.outgoing.close_sent() && self.phase == Phase::Open {
+            self.timers.closing(Self::now(), config.close_timeout);
+        }
+        let senders = inner.take_senders();
+        drop(inner);
+        wake_others(senders, cx)
+    }
+
+    /// The rest goes in front of what was queued meanwhile.
+    fn put_back(&mut self, cx: &mut Context<'_>, mut rest: SendQueue) -> bool {
+        let mut inner = self.shared.lock();
+        inner.writing = false;
+        let newer = mem::take(inner.outgoing.queue_mut());
+        rest.append(newer);
+        let room = rest.len() <= self.config().max_send_queue;
+        *inner.outgoing.queue_mut() = rest;
+        let senders = if room {
+            inner.take_senders()
+        } else {
+            Vec::new()
+        };
+        drop(inner);
+        wake_others(senders, cx)
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        if !self.flush_pending || self.write_failed {
+            return;
+        }
+        let Some(transport) = &mut self.transport else {
+            return;
+        };
+        match transport.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.flush_pending = false;
+                if !self.write_blocked {
+                    self.timers.write_done();
+                }
+            }
+            Poll::Ready(Err(error)) => self.write_failure(error),
+            Poll::Pending => self.wait_for_write(false),
+        }
+    }
+}
+
+/// Wakes all who wait, but not the task whose turn it is; tells whether it waits too.
+fn wake_others(senders: Vec<Waker>, cx: &Context<'_>) -> bool {
+    let mut own = false;
+    for waker in senders {
+        if waker.will_wake(cx.waker()) {
+            own = true;
+        } else {
+            waker.wake();
+        }
+    }
+    own
+}

@@ -1,0 +1,150 @@
+//! The byte stream under a connection, and the few things that tell one kind from another.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BufMut};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
+
+use super::scratch;
+use crate::protocol::SendQueue;
+
+/// A stream that a connection runs over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+
+/// The byte stream under a connection.
+pub(crate) struct Transport {
+    stream: Kind,
+    /// The stream is one of many on its connection (HTTP/2): it wants flat writes, is read on
+    /// while the application lags, and is not dropped before the peer has ended it.
+    multiplexed: bool,
+}
+
+enum Kind {
+    Hyper(TokioIo<Upgraded>),
+    Other(Pin<Box<dyn Stream>>),
+}
+
+impl Transport {
+    pub(crate) fn hyper(upgraded: Upgraded, multiplexed: bool) -> Self {
+        Self {
+            stream: Kind::Hyper(TokioIo::new(upgraded)),
+            multiplexed,
+        }
+    }
+
+    pub(crate) fn other(stream: Pin<Box<dyn Stream>>, multiplexed: bool) -> Self {
+        Self {
+            stream: Kind::Other(stream),
+            multiplexed,
+        }
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed
+    }
+
+    /// Reads once into the spare room of `dst`.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        dst: &mut impl BufMut,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Kind::Hyper(stream) => poll_read_buf(Pin::new(stream), cx, dst),
+            Kind::Other(stream) => poll_read_buf(stream.as_mut(), cx, dst),
+        }
+    }
+
+    /// Writes once from the front of `queue`.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut SendQueue,
+    ) -> Poll<io::Result<usize>> {
+        let multiplexed = self.multiplexed;
+        let stream = self.stream();
+        let written = if multiplexed {
+            ready!(poll_write_flat(stream, cx, queue))?
+        } else if stream.is_write_vectored() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = queue.chunks_vectored(&mut slices);
+            ready!(stream.poll_write_vectored(cx, &slices[..used]))?
+        } else {
+            ready!(stream.poll_write(cx, queue.chunk()))?
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        queue.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    /// Sees to it that what was written leaves.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // An HTTP/2 stream flushes by itself; its `poll_flush` waits for room, which is not asked.
+        if self.multiplexed {
+            Poll::Ready(Ok(()))
+        } else {
+            self.stream().poll_flush(cx)
+        }
+    }
+
+    /// Ends our side: FIN, or END_STREAM.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
+    }
+
+    fn stream(&mut self) -> Pin<&mut dyn Stream> {
+        match &mut self.stream {
+            Kind::Hyper(stream) => Pin::<&mut TokioIo<Upgraded>>::new(stream),
+            Kind::Other(stream) => stream.as_mut(),
+        }
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("multiplexed", &self.multiplexed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes one piece of at most [`FLAT`] bytes: each becomes a DATA frame of its own, so header and
+/// payload must not go apart.
+fn poll_write_flat(
+    stream: Pin<&mut dyn Stream>,
+    cx: &mut Context<'_>,
+    queue: &SendQueue,
+) -> Poll<io::Result<usize>> {
+    let chunk = queue.chunk();
+    if chunk.len() >= FLAT || chunk.len() == queue.len() {
+        return stream.poll_write(cx, &chunk[..chunk.len().min(FLAT)]);
+    }
+    let mut flat = scratch::take_flat_buffer();
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let used = queue.chunks_vectored(&mut slices);
+    for slice in &slices[..used] {
+        let room = FLAT - flat.len();
+        flat.extend_from_slice(&slice[..slice.len().min(room)]);
+    }
+    let result = stream.poll_write(cx, &flat);
+    scratch::put_back_flat_buffer(flat);
+    result
+}
+
+/// The default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2).
+const FLAT: usize = 16 << 10;
+
+/// How many pieces one vectored write takes.
+const MAX_SLICES: usize = 64;
