@@ -10,6 +10,8 @@ pub mod protocol;
 mod service;
 #[cfg(feature = "layer")]
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use config::Config;
 pub use error::{Error, TrySendError};

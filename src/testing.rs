@@ -1,0 +1,386 @@
+//! Conversations without a socket, for the tests of an application.
+//!
+//! ```
+//! use axum::{Router, routing::any};
+//! use tower_websocket::{Error, WebSocket, WebSocketLayer, handler, testing};
+//!
+//! async fn echo(mut socket: WebSocket) -> Result<(), Error> {
+//!     while let Some(message) = socket.recv().await? {
+//!         socket.send(message).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app: Router = Router::new()
+//!     .route("/echo", any(async || "a page").layer(WebSocketLayer::new(handler(echo))));
+//!
+//! let (response, mut client) = testing::connect(app, testing::request("/echo").http2()).await?;
+//! assert_eq!(response.status(), 200);
+//! client.send("hi").await?;
+//! assert_eq!(client.recv().await?, Some("hi".into()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything runs in memory and under tokio's paused clock (`#[tokio::test(start_paused = true)]`),
+//! where deadlines pass at once.
+
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    fmt,
+    future::{poll_fn, ready},
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use tokio::{
+    io::{DuplexStream, duplex},
+    sync::oneshot,
+};
+use tower::{BoxError, Service, ServiceExt};
+
+use crate::{
+    Config, OnUpgrade, WebSocket,
+    handshake::key,
+    protocol::Role,
+    service::extended_connect,
+    session::{Hooks, Opened, Session, Transport},
+};
+
+/// Starts a handshake for `path`, as a client sends it over HTTP/1.1.
+///
+/// # Panics
+///
+/// Panics when `path` is not a path of a URI.
+#[must_use]
+pub fn request(path: &str) -> TestRequest<Empty> {
+    let mut request = Request::new(Empty::default());
+    *request.uri_mut() = path
+        .parse()
+        .expect("the path of a handshake is that of a URI");
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, HeaderValue::from_static(HOST));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static(KEY));
+    headers.insert(
+        header::SEC_WEBSOCKET_VERSION,
+        HeaderValue::from_static("13"),
+    );
+    TestRequest {
+        request,
+        config: Config::default(),
+    }
+}
+
+/// A handshake of a test, made by [`request`] or from any `http::Request`.
+#[derive(Debug)]
+pub struct TestRequest<B> {
+    request: Request<B>,
+    config: Config,
+}
+
+impl<B> TestRequest<B> {
+    /// Sends it over HTTP/2, as an Extended CONNECT (RFC 8441).
+    ///
+    /// # Panics
+    ///
+    /// Panics when the path does not fit an authority; those that [`request`] takes do.
+    #[must_use]
+    pub fn http2(mut self) -> Self {
+        let headers = self.request.headers_mut();
+        for name in [
+            header::HOST,
+            header::CONNECTION,
+            header::UPGRADE,
+            header::SEC_WEBSOCKET_KEY,
+        ] {
+            headers.remove(name);
+        }
+        let path = self
+            .request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        let uri = format!("https://{HOST}{path}").parse();
+        *self.request.uri_mut() = uri.expect("a path is part of a URI");
+        *self.request.method_mut() = Method::CONNECT;
+        *self.request.version_mut() = Version::HTTP_2;
+        extended_connect::insert_websocket(self.request.extensions_mut());
+        self
+    }
+
+    /// Sets a header.
+    ///
+    /// # Panics
+    ///
+    /// Panics when name or value are no header's.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().expect("a header's name");
+        let value: HeaderValue = value.parse().expect("a header's value");
+        self.request.headers_mut().insert(name, value);
+        self
+    }
+
+    /// Puts a value among the request's extensions.
+    #[must_use]
+    pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.request.extensions_mut().insert(value);
+        self
+    }
+
+    /// Sets the body, for services that want a certain type.
+    #[must_use]
+    pub fn body<T>(self, body: T) -> TestRequest<T> {
+        TestRequest {
+            request: self.request.map(|_| body),
+            config: self.config,
+        }
+    }
+
+    /// Sets the configuration of the client's end.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The request as it is, for a `oneshot` of one's own; see [`upgradable`].
+    #[must_use]
+    pub fn into_request(self) -> Request<B> {
+        self.request
+    }
+}
+
+impl<B> From<Request<B>> for TestRequest<B> {
+    fn from(request: Request<B>) -> Self {
+        Self {
+            request,
+            config: Config::default(),
+        }
+    }
+}
+
+/// Sends a handshake to a service and, where it is accepted, gives the client's end of the
+/// connection.
+///
+/// The response is checked as a client would: 101 with the right `Sec-WebSocket-Accept`, or 200 on
+/// HTTP/2.
+///
+/// # Errors
+///
+/// The service failed, or refused: the response is in the error then, with its body.
+pub async fn connect<S, B, ResBody>(
+    service: S,
+    request: impl Into<TestRequest<B>>,
+) -> Result<(Response<()>, WebSocket), ConnectError>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    ResBody: Body,
+{
+    let TestRequest {
+        mut request,
+        config,
+    } = request.into();
+    let multiplexed = request.version() >= Version::HTTP_2;
+    let expected = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let expected = expected.map(|key| key::accept(key.as_bytes()));
+    let (hand_over, stream) = oneshot::channel::<DuplexStream>();
+    request
+        .extensions_mut()
+        .insert(OnUpgrade::from_future(async {
+            stream.await.map_err(|_| io::ErrorKind::NotConnected.into())
+        }));
+    let response = service.oneshot(request).await;
+    let response = response.map_err(|error| ConnectError::Service(error.into()))?;
+    if !is_accepted(&response, multiplexed, expected.as_ref()) {
+        return Err(ConnectError::Refused(Box::new(collect(response).await)));
+    }
+    let (head, body) = response.into_parts();
+    // The question that an HTTP server asks.
+    let _sent = body.is_end_stream();
+    let (ours, theirs) = duplex(PIPE);
+    // The session may be gone already; then the client's end finds out.
+    let _gone = hand_over.send(theirs);
+    let protocol = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
+    let protocol = protocol.and_then(|name| name.to_str().ok()).map(Into::into);
+    let client = open(ours, multiplexed, Role::Client, config, protocol);
+    Ok((Response::from_parts(head, ()), client))
+}
+
+/// Makes any request one that can be upgraded, so that a plain `oneshot` shows the answer.
+///
+/// The stream itself is never handed over, and the route service not called.
+#[must_use]
+pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
+    let never = ready(Err::<DuplexStream, _>(io::ErrorKind::NotConnected.into()));
+    request
+        .extensions_mut()
+        .insert(OnUpgrade::from_future(never));
+    request
+}
+
+/// Makes the two ends of a connection, the client's first, without a handshake.
+///
+/// # Panics
+///
+/// Panics outside a tokio runtime.
+#[must_use]
+pub fn pair(config: Config) -> (WebSocket, WebSocket) {
+    let (client, server) = duplex(PIPE);
+    let client = open(client, false, Role::Client, config.clone(), None);
+    (client, open(server, false, Role::Server, config, None))
+}
+
+/// Why [`connect`] did not.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The service answered something else; up to 64 KiB of the body are there.
+    Refused(Box<Response<Bytes>>),
+    /// The service failed.
+    Service(BoxError),
+}
+
+impl ConnectError {
+    /// The status of the refusal.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.response().map(Response::status)
+    }
+
+    /// The refusal.
+    #[must_use]
+    pub fn response(&self) -> Option<&Response<Bytes>> {
+        match self {
+            Self::Refused(response) => Some(response),
+            Self::Service(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(response) => {
+                let body = String::from_utf8_lossy(response.body());
+                write!(
+                    f,
+                    "the handshake was answered with {}: {body}",
+                    response.status()
+                )
+            }
+            Self::Service(_) => f.write_str("the service failed"),
+        }
+    }
+}
+
+impl StdError for ConnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Service(error) => Some(&**error),
+        }
+    }
+}
+
+/// The body of a test's request: none.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Empty;
+
+impl Body for Empty {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(0)
+    }
+}
+
+/// Whether a response opens the connection, in the eyes of a client.
+fn is_accepted<B>(response: &Response<B>, http2: bool, expected: Option<&HeaderValue>) -> bool {
+    if http2 {
+        return response.status() == StatusCode::OK;
+    }
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && response.headers().get(header::SEC_WEBSOCKET_ACCEPT) == expected
+}
+
+/// Starts a session whose socket is held by the caller.
+fn open(
+    stream: DuplexStream,
+    multiplexed: bool,
+    role: Role,
+    config: Config,
+    protocol: Option<Box<str>>,
+) -> WebSocket {
+    let hooks = Arc::new(Hooks {
+        config,
+        ..Hooks::default()
+    });
+    let transport = Transport::other(Box::pin(stream), multiplexed);
+    let mut socket = None;
+    let session = Session::open(
+        Opened {
+            transport,
+            role,
+            hooks,
+            protocol,
+        },
+        |opened| {
+            socket = Some(opened);
+            ready(Ok::<(), Infallible>(()))
+        },
+    );
+    tokio::spawn(session);
+    socket.expect("a session gives its socket to the handler")
+}
+
+/// Reads a refusal's body, as far as it is of interest.
+async fn collect<B: Body>(response: Response<B>) -> Response<Bytes> {
+    let (head, body) = response.into_parts();
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
+    while bytes.len() < MAX_BODY
+        && let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+    {
+        if let Ok(mut data) = frame.into_data() {
+            let len = data.remaining();
+            bytes.extend_from_slice(&data.copy_to_bytes(len));
+        }
+    }
+    Response::from_parts(head, bytes.into())
+}
+
+/// The key of RFC 6455 §1.3.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+const HOST: &str = "localhost";
+
+/// What the in-memory stream holds in each direction.
+const PIPE: usize = 64 << 10;
+
+/// How much of a refusal is kept.
+const MAX_BODY: usize = 64 << 10;

@@ -1,0 +1,1 @@
+//! What a peer and an application see of the crate.
