@@ -1,0 +1,2 @@
+//! A chat.
+fn main() {}

@@ -1,0 +1,74 @@
+//! An echo server for test suites and clients of every kind.
+//!
+//! Run: `cargo run --release --example conformance -- 127.0.0.1:9001 127.0.0.1:9002`
+//!
+//! Both ports speak HTTP/1.1 and HTTP/2; the second one has TLS with a certificate of its own
+//! making. `/echo` echoes, and on the text `@close 4001 see you` closes with that code and reason.
+
+mod support;
+
+use std::convert::Infallible;
+
+use http::{Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tower::{BoxError, Layer, service_fn};
+use tower_websocket::{
+    CloseCode, CloseFrame, Config, Error, Message, WebSocket, WebSocketLayer, handler,
+    handshake::OriginPolicy,
+};
+
+async fn echo(mut socket: WebSocket) -> Result<(), Error> {
+    while let Some(message) = socket.recv().await? {
+        if let Some(frame) = close_command(&message) {
+            socket.close(frame);
+        } else {
+            socket.send(message).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads `@close CODE REASON`.
+fn close_command(message: &Message) -> Option<CloseFrame> {
+    let command = message.as_text()?.strip_prefix("@close ")?;
+    let (code, reason) = command.split_once(' ').unwrap_or((command, ""));
+    Some(CloseFrame::new(CloseCode::new(code.parse().ok()?)?, reason))
+}
+
+async fn page(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    let mut response = Response::new(String::new());
+    if request.uri().path() == "/" {
+        *response.body_mut() = PAGE.to_owned();
+        let html = header::HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, html);
+    } else {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    }
+    Ok(response)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let mut args = std::env::args().skip(1);
+    let (Some(plain), Some(tls)) = (args.next(), args.next()) else {
+        return Err("usage: conformance PLAIN_ADDR TLS_ADDR".into());
+    };
+    let config = Config::default()
+        .max_message_size(256 << 20)
+        .protocols(["echo"])
+        .origin(OriginPolicy::Any);
+    let layer = WebSocketLayer::new(handler(echo))
+        .config(config)
+        .path("/echo");
+    let app = layer.layer(service_fn(page));
+
+    let (plain, tls) = (
+        support::Port::plain(&plain).await?,
+        support::Port::tls(&tls).await?,
+    );
+    println!("http://{} and https://{}", plain.address()?, tls.address()?);
+    tokio::join!(plain.serve(app.clone()), tls.serve(app));
+    Ok(())
+}
+
+const PAGE: &str = "<!doctype html><title>tower-websocket</title><p>Echo is at <code>/echo</code>.";
