@@ -345,6 +345,7 @@ fn open(
     let session = Session::open(
         Opened {
             transport,
+            read: Bytes::new(),
             role,
             hooks,
             protocol,

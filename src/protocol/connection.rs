@@ -5,7 +5,7 @@ use std::{collections::VecDeque, mem, time::Instant};
 use bytes::BytesMut;
 
 use super::{
-    CloseFrame, Decoder, Event, Expiry, Message, ProtocolError, Role, SendQueue,
+    CloseFrame, Decoder, Encoder, Event, Expiry, Message, ProtocolError, Role, SendQueue,
     control_rate::ControlRate,
     outgoing::{NotOpen, Outgoing},
     random_masking_key,
@@ -62,6 +62,7 @@ pub struct Connection {
     config: Config,
     decoder: Decoder,
     control_rate: ControlRate,
+    encoder: Encoder,
     outgoing: Outgoing,
     timers: Timers,
     /// What was received and could not be decoded yet: the beginning of a header.
@@ -80,8 +81,9 @@ impl Connection {
     pub fn new(role: Role, config: Config, now: Instant) -> Self {
         Self {
             decoder: Decoder::new(role, &config),
-            control_rate: ControlRate::new(),
-            outgoing: Outgoing::new(role, &config),
+            control_rate: ControlRate::default(),
+            encoder: Encoder::new(role, &config),
+            outgoing: Outgoing::default(),
             timers: Timers::new(
                 now,
                 u32::from_ne_bytes(random_masking_key()).into(),
@@ -136,7 +138,10 @@ impl Connection {
             return self.timers.write_waits(now, &self.config);
         }
         self.timers.write_done();
-        self.outgoing.drained();
+        if let Some(mut queue) = self.outgoing.clear() {
+            self.outgoing.written(&self.encoder, &mut queue);
+            self.outgoing.adopt(Some(queue));
+        }
         if mem::take(&mut self.ping_queued) {
             self.timers.ping_written(now, &self.config);
         }
@@ -153,10 +158,12 @@ impl Connection {
         while let Some(expiry) = self.timers.expired(now, self.facts(), &self.config) {
             last = Some(expiry);
             match expiry {
-                Expiry::Ping => self.ping_queued = self.outgoing.ping(b"").is_ok(),
+                Expiry::Ping => self.ping_queued = self.outgoing.ping(&self.encoder, b"").is_ok(),
                 Expiry::Write | Expiry::Close => self.receive_eof(),
                 expiry => {
-                    let _already_closing = self.outgoing.close(Some(&expiry.close_frame()));
+                    let _already_closing = self
+                        .outgoing
+                        .close(&self.encoder, Some(&expiry.close_frame()));
                     self.finished |= matches!(expiry, Expiry::PeerSilent | Expiry::Frame);
                 }
             }
@@ -172,24 +179,26 @@ impl Connection {
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Message> {
         let message = message.into();
         self.outgoing
-            .message(message.clone())
+            .message(&self.encoder, message.clone())
             .map_err(|NotOpen| message)
     }
 
     /// Queues a ping with at most 125 bytes of payload; tells whether the connection was open.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
-        self.outgoing.ping(payload).is_ok()
+        self.outgoing.ping(&self.encoder, payload).is_ok()
     }
 
     /// Queues a pong with at most 125 bytes of payload; tells whether the connection was open.
     pub fn pong(&mut self, payload: &[u8]) -> bool {
-        self.outgoing.pong(payload).is_ok()
+        self.outgoing.pong(&self.encoder, payload).is_ok()
     }
 
     /// Starts the closing handshake; tells whether the connection was open.
     pub fn close(&mut self, frame: impl Into<CloseFrame>) -> bool {
         self.timers.stop_open();
-        self.outgoing.close(Some(&frame.into())).is_ok()
+        self.outgoing
+            .close(&self.encoder, Some(&frame.into()))
+            .is_ok()
     }
 
     /// The next thing the peer did.
@@ -201,7 +210,7 @@ impl Connection {
     ///
     /// Call [`transmitted`](Self::transmitted) after having taken from it.
     pub fn poll_transmit(&mut self) -> Option<&mut SendQueue> {
-        (self.outgoing.queued() > 0).then(|| self.outgoing.queue_mut())
+        (self.outgoing.queued() > 0).then(|| self.outgoing.frames_mut())
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -236,9 +245,12 @@ impl Connection {
         match event {
             Event::Message(_) => self.messages_received += 1,
             Event::Close(_) => self.finished = true,
-            Event::Ping(_) | Event::Pong(_) => self.control_rate.receive(now, &self.config)?,
+            Event::Ping(_) | Event::Pong(_) => self
+                .control_rate
+                .receive(self.timers.age(now), &self.config)?,
         }
-        self.outgoing.receive(&event, self.config.auto_pong);
+        self.outgoing
+            .receive(&self.encoder, &event, self.config.auto_pong);
         // §5.5.1: after our Close only the peer's is of interest.
         if !self.outgoing.close_sent() || event.is_control() {
             self.events.push_back(event);
@@ -248,7 +260,9 @@ impl Connection {
 
     /// Fails the connection (RFC 6455 §7.1.7).
     fn fail(&mut self, error: ProtocolError) {
-        let _already_closing = self.outgoing.close(Some(&error.close_frame()));
+        let _already_closing = self
+            .outgoing
+            .close(&self.encoder, Some(&error.close_frame()));
         self.error = Some(error);
         self.finished = true;
     }

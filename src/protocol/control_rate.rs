@@ -1,32 +1,38 @@
 //! How many control frames a peer may send.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ProtocolError;
 use crate::Config;
 
-/// A bucket of control frames that fills with time.
+/// A bucket of control frames that fills with time, which is given as the age of the connection.
+///
+/// Kept small, because every idle connection has one.
 #[derive(Debug)]
 pub(crate) struct ControlRate {
-    /// `None` before the first frame: the bucket is full.
-    refilled: Option<Instant>,
+    /// The age, in thousandths of a second, up to which frames were earned. Wraps around after 49
+    /// days.
+    refilled: u32,
+    /// [`FULL`] before the first frame.
     tokens: u32,
 }
 
-impl ControlRate {
-    pub(crate) fn new() -> Self {
+impl Default for ControlRate {
+    fn default() -> Self {
         Self {
-            refilled: None,
-            tokens: 0,
+            refilled: 0,
+            tokens: FULL,
         }
     }
+}
 
+impl ControlRate {
     /// Takes one control frame into account.
-    pub(crate) fn receive(&mut self, now: Instant, config: &Config) -> Result<(), ProtocolError> {
+    pub(crate) fn receive(&mut self, age: Duration, config: &Config) -> Result<(), ProtocolError> {
         let Some(rate) = config.control_frame_rate else {
             return Ok(());
         };
-        self.refill(now, rate, config.control_frame_burst);
+        self.refill(age.as_millis() as u32, rate, config.control_frame_burst);
         self.tokens = self
             .tokens
             .checked_sub(1)
@@ -34,19 +40,24 @@ impl ControlRate {
         Ok(())
     }
 
-    fn refill(&mut self, now: Instant, rate: u32, burst: u32) {
-        let Some(refilled) = self.refilled else {
-            self.refilled = Some(now);
-            self.tokens = burst;
+    fn refill(&mut self, age: u32, rate: u32, burst: u32) {
+        if self.tokens == FULL {
+            *self = Self {
+                refilled: age,
+                tokens: burst.min(FULL - 1),
+            };
             return;
-        };
-        let earned = now.saturating_duration_since(refilled).as_secs_f64() * f64::from(rate);
-        let whole = earned as u32;
-        if whole > 0 {
-            self.tokens = self.tokens.saturating_add(whole).min(burst);
+        }
+        let elapsed = u64::from(age.wrapping_sub(self.refilled));
+        let earned = elapsed * u64::from(rate) / 1000;
+        if earned > 0 {
+            self.tokens = (u64::from(self.tokens) + earned).min(burst.into()) as u32;
             // Only the time of whole frames is used up; the rest counts next time.
-            self.refilled =
-                Some(refilled + Duration::from_secs_f64(f64::from(whole) / f64::from(rate)));
+            let used = (earned * 1000).div_ceil(rate.into()).min(elapsed);
+            self.refilled = self.refilled.wrapping_add(used as u32);
         }
     }
 }
+
+/// More than any bucket holds.
+const FULL: u32 = u32::MAX;

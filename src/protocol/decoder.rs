@@ -25,30 +25,17 @@ use crate::Config;
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    max_message_size: u64,
-    max_frame_size: u64,
-    max_fragments: u64,
-    /// The message that has begun and not ended.
-    open: Option<Box<OpenMessage>>,
-    /// The frames whose header was taken; wraps around.
-    frames: u32,
-    role: Role,
-    failed: bool,
+    limits: Limits,
+    state: DecoderState,
 }
 
 impl Decoder {
     /// Makes a decoder for this end of a connection.
     #[must_use]
     pub fn new(role: Role, config: &Config) -> Self {
-        let limit = |size: Option<usize>| size.map_or(u64::MAX, |size| size as u64);
         Self {
-            max_message_size: limit(config.max_message_size),
-            max_frame_size: limit(config.max_frame_size),
-            max_fragments: config.fragment_limit(),
-            open: None,
-            frames: 0,
-            role,
-            failed: false,
+            limits: Limits::new(config),
+            state: DecoderState::new(role),
         }
     }
 
@@ -62,75 +49,48 @@ impl Decoder {
     /// The peer broke a rule or a limit. The connection has failed: from then on all input is
     /// discarded.
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Event>, ProtocolError> {
-        if self.failed {
-            src.clear();
-            return Ok(None);
-        }
-        let result = self.next_event(src);
-        self.failed = result.is_err();
-        result
+        self.state.decode(&self.limits, src)
     }
 
-    fn next_event(&mut self, src: &mut BytesMut) -> Result<Option<Event>, ProtocolError> {
-        loop {
-            if let Some(open) = self.open.as_mut().filter(|open| open.frame.is_some()) {
-                if !open.receive(src, self.max_message_size)? {
-                    return Ok(None);
-                }
-                if open.is_whole() {
-                    return self.open.take().map(|open| open.finish()).transpose();
-                }
-            }
-            let Some((header, used)) = Header::decode(src)? else {
-                return Ok(None);
-            };
-            self.check(&header)?;
-            let whole = header.payload_len <= (src.len() - used) as u64;
-            if header.opcode.is_control() {
-                if !whole {
-                    return Ok(None);
-                }
-                self.frames = self.frames.wrapping_add(1);
-                src.advance(used);
-                return decode_control(&header, src).map(Some);
-            }
-            self.frames = self.frames.wrapping_add(1);
-            src.advance(used);
-            if whole && header.fin && self.open.is_none() {
-                let payload = take_payload(&header, src);
-                return message(header.opcode, payload).map(Some);
-            }
-            self.open_frame(&header);
-        }
+    /// Where the rest of a large payload may be read to, without a detour through `src`.
+    ///
+    /// `None` unless at least 4 KiB of the open frame are to come. Whatever is put there is taken
+    /// into account by the next [`decode`](Self::decode), which must be given an empty `src`.
+    pub fn payload_buffer(&mut self) -> Option<Limit<&mut BytesMut>> {
+        self.state.payload_buffer(&self.limits)
     }
 
-    /// Checks a header against the role, the order of frames and the limits.
+    /// Whether a message has begun and not ended.
+    #[must_use]
+    pub fn is_message_open(&self) -> bool {
+        self.state.open.is_some()
+    }
+
+    pub(crate) fn frame_in_progress(&self, rest: usize) -> Option<FrameInProgress> {
+        self.state.frame_in_progress(rest)
+    }
+}
+
+/// The limits on what is received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    max_message_size: u64,
+    max_frame_size: u64,
+    max_fragments: u64,
+}
+
+impl Limits {
     #[inline]
-    fn check(&self, header: &Header) -> Result<(), ProtocolError> {
-        if header.rsv1 {
-            return Err(ProtocolError::ReservedBits);
+    pub(crate) fn new(config: &Config) -> Self {
+        let limit = |size: Option<usize>| size.map_or(u64::MAX, |size| size as u64);
+        Self {
+            max_message_size: limit(config.max_message_size),
+            max_frame_size: limit(config.max_frame_size),
+            max_fragments: config.fragment_limit(),
         }
-        match self.role {
-            Role::Server if header.masking_key.is_none() => {
-                return Err(ProtocolError::UnmaskedFrame);
-            }
-            Role::Client if header.masking_key.is_some() => return Err(ProtocolError::MaskedFrame),
-            _ => {}
-        }
-        if header.opcode.is_control() {
-            return Ok(());
-        }
-        let continues = header.opcode == Opcode::Continuation;
-        let (received, fragments) = match &self.open {
-            Some(_) if !continues => return Err(ProtocolError::ExpectedContinuation),
-            None if continues => return Err(ProtocolError::UnexpectedContinuation),
-            Some(open) => (open.payload.len() as u64, open.fragments),
-            None => (0, 0),
-        };
-        self.check_size(header.payload_len, received, fragments)
     }
 
-    fn check_size(&self, len: u64, received: u64, fragments: u64) -> Result<(), ProtocolError> {
+    fn check(&self, len: u64, received: u64, fragments: u64) -> Result<(), ProtocolError> {
         if len > self.max_frame_size {
             return Err(ProtocolError::FrameTooBig {
                 size: len,
@@ -152,6 +112,112 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+/// What a decoder has to remember. Small, because every idle connection has one: the limits come
+/// with each call.
+#[derive(Debug)]
+pub(crate) struct DecoderState {
+    /// The message that has begun and not ended.
+    open: Option<Box<OpenMessage>>,
+    /// The frames whose header was taken; wraps around.
+    frames: u32,
+    role: Role,
+    failed: bool,
+}
+
+impl DecoderState {
+    pub(crate) fn new(role: Role) -> Self {
+        Self {
+            open: None,
+            frames: 0,
+            role,
+            failed: false,
+        }
+    }
+
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
+    /// As [`Decoder::decode`].
+    pub(crate) fn decode(
+        &mut self,
+        limits: &Limits,
+        src: &mut BytesMut,
+    ) -> Result<Option<Event>, ProtocolError> {
+        if self.failed {
+            src.clear();
+            return Ok(None);
+        }
+        let result = self.next_event(limits, src);
+        self.failed = result.is_err();
+        result
+    }
+
+    fn next_event(
+        &mut self,
+        limits: &Limits,
+        src: &mut BytesMut,
+    ) -> Result<Option<Event>, ProtocolError> {
+        loop {
+            if let Some(open) = self.open.as_mut().filter(|open| open.frame.is_some()) {
+                if !open.receive(src, limits.max_message_size)? {
+                    return Ok(None);
+                }
+                if open.is_whole() {
+                    return self.open.take().map(|open| open.finish()).transpose();
+                }
+            }
+            let Some((header, used)) = Header::decode(src)? else {
+                return Ok(None);
+            };
+            self.check(limits, &header)?;
+            let whole = header.payload_len <= (src.len() - used) as u64;
+            if header.opcode.is_control() {
+                if !whole {
+                    return Ok(None);
+                }
+                self.frames = self.frames.wrapping_add(1);
+                src.advance(used);
+                return decode_control(&header, src).map(Some);
+            }
+            self.frames = self.frames.wrapping_add(1);
+            src.advance(used);
+            if whole && header.fin && self.open.is_none() {
+                let payload = take_payload(&header, src);
+                return message(header.opcode, payload).map(Some);
+            }
+            self.open_frame(&header);
+        }
+    }
+
+    /// Checks a header against the role, the order of frames and the limits.
+    #[inline]
+    fn check(&self, limits: &Limits, header: &Header) -> Result<(), ProtocolError> {
+        if header.rsv1 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        match self.role {
+            Role::Server if header.masking_key.is_none() => {
+                return Err(ProtocolError::UnmaskedFrame);
+            }
+            Role::Client if header.masking_key.is_some() => return Err(ProtocolError::MaskedFrame),
+            _ => {}
+        }
+        if header.opcode.is_control() {
+            return Ok(());
+        }
+        let continues = header.opcode == Opcode::Continuation;
+        let (received, fragments) = match &self.open {
+            Some(_) if !continues => return Err(ProtocolError::ExpectedContinuation),
+            None if continues => return Err(ProtocolError::UnexpectedContinuation),
+            Some(open) => (open.payload.len() as u64, open.fragments),
+            None => (0, 0),
+        };
+        limits.check(header.payload_len, received, fragments)
+    }
 
     fn open_frame(&mut self, header: &Header) {
         let open = self
@@ -166,18 +232,15 @@ impl Decoder {
         });
     }
 
-    /// Where the rest of a large payload may be read to, without a detour through `src`.
-    ///
-    /// `None` unless at least 4 KiB of the open frame are to come. Whatever is put there is taken
-    /// into account by the next [`decode`](Self::decode), which must be given an empty `src`.
-    pub fn payload_buffer(&mut self) -> Option<Limit<&mut BytesMut>> {
+    /// As [`Decoder::payload_buffer`].
+    pub(crate) fn payload_buffer(&mut self, limits: &Limits) -> Option<Limit<&mut BytesMut>> {
         let open = self.open.as_mut()?;
         let remaining = open.frame.as_ref()?.remaining;
         if remaining < DIRECT {
             return None;
         }
         if open.payload.capacity() == open.payload.len() {
-            open.grow(1, self.max_message_size);
+            open.grow(1, limits.max_message_size);
         }
         let space = (open.payload.capacity() - open.payload.len()) as u64;
         Some((&mut open.payload).limit(space.min(remaining) as usize))
@@ -198,12 +261,6 @@ impl Decoder {
             }),
             None => None,
         }
-    }
-
-    /// Whether a message has begun and not ended.
-    #[must_use]
-    pub fn is_message_open(&self) -> bool {
-        self.open.is_some()
     }
 }
 

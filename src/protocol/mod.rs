@@ -42,7 +42,8 @@ pub use utf8::{InvalidUtf8, Utf8Bytes, Utf8Validator};
 #[cfg(feature = "layer")]
 pub(crate) use self::{
     control_rate::ControlRate,
-    outgoing::Outgoing,
+    decoder::{DecoderState, Limits},
+    outgoing::{NotOpen, Outgoing, Queue},
     timers::{Facts, Timers},
 };
 

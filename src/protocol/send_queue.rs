@@ -1,6 +1,6 @@
 //! What waits to be written.
 
-use std::{collections::VecDeque, io::IoSlice, mem};
+use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes};
 
@@ -9,8 +9,7 @@ use bytes::{Buf, Bytes};
 /// Headers and small payloads are gathered in one buffer, so that many messages leave in one
 /// write; payloads of 4 KiB and more are shared, not copied. It is a [`Buf`]: write
 /// [`chunk`](Buf::chunk)s or [`chunks_vectored`](Buf::chunks_vectored), then
-/// [`advance`](Buf::advance). Once empty it gives its memory back with
-/// [`take_buffer`](Self::take_buffer), or keeps it for the next frames.
+/// [`advance`](Buf::advance). Once empty it keeps its memory for the next frames.
 #[derive(Debug, Default)]
 pub struct SendQueue {
     /// Headers and small payloads.
@@ -90,32 +89,10 @@ impl SendQueue {
         }
     }
 
-    /// Gives the buffer away, empty; what was in it must have left.
-    ///
-    /// `None` while something waits.
-    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
-        if !self.is_empty() {
-            return None;
-        }
-        self.position = 0;
-        self.shared = VecDeque::new();
-        let mut buffer = mem::take(&mut self.gathered);
-        buffer.clear();
-        Some(buffer)
-    }
-
-    /// Takes a buffer to gather in, where it has none of its own.
-    pub fn adopt_buffer(&mut self, buffer: Vec<u8>) {
-        if self.gathered.capacity() == 0 {
-            self.gathered = buffer;
-            self.gathered.clear();
-        }
-    }
-
-    /// Whether gathering would have to allocate.
+    /// The memory that is kept for gathering, in bytes.
     #[must_use]
-    pub fn needs_buffer(&self) -> bool {
-        self.gathered.capacity() == 0
+    pub fn capacity(&self) -> usize {
+        self.gathered.capacity()
     }
 
     /// The end of what may leave before the next shared payload.

@@ -45,15 +45,19 @@ impl Expiry {
 
 /// The deadlines of a connection.
 ///
+/// They are kept in ticks of [`TICK`] since the connection opened, which takes half the memory of
+/// instants: a deadline passes at its time or up to one tick later. After 497 days of one connection
+/// no new ones are set.
+///
 /// Nothing here is touched per message: traffic leaves its marks elsewhere (a flag, a counter),
 /// and a deadline that finds such a mark when it expires moves itself on.
 #[derive(Debug)]
 pub(crate) struct Timers {
     start: Instant,
-    /// Nanoseconds after `start`, by [`Timer`]; [`NEVER`] where none is set.
-    deadlines: [u64; TIMERS],
+    /// Ticks after `start`, by [`Timer`]; [`NEVER`] where none is set.
+    deadlines: [u32; TIMERS],
     /// When the frame that `Timer::Frame` watches was first seen unfinished.
-    frame_start: u64,
+    frame_start: u32,
     frame: u32,
     /// This connection's share of ±10 % on the ping interval, in thousandths.
     jitter: u16,
@@ -61,8 +65,8 @@ pub(crate) struct Timers {
     heard: bool,
     /// Reading stopped at some time since the last ping was written.
     paused: bool,
-    /// How many messages had come and gone when the idle deadline was set.
-    messages: u64,
+    /// How many messages had come and gone when the idle deadline was set; wraps around.
+    messages: u32,
 }
 
 /// What the deadlines are judged by.
@@ -107,10 +111,6 @@ impl Timers {
         timers
     }
 
-    pub(crate) fn start(&self) -> Instant {
-        self.start
-    }
-
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         let earliest = self
@@ -119,7 +119,7 @@ impl Timers {
             .copied()
             .min()
             .filter(|&at| at != NEVER)?;
-        self.start.checked_add(Duration::from_nanos(earliest))
+        self.start.checked_add(TICK * earliest)
     }
 
     /// Bytes were received.
@@ -202,7 +202,7 @@ impl Timers {
         config: &Config,
     ) -> Option<Expiry> {
         let offset = self.offset(now);
-        for timer in ALL {
+        for timer in TIMER {
             if self.deadlines[timer as usize] <= offset {
                 self.stop(timer);
                 if let Some(expiry) = self.judge(timer, now, facts, config) {
@@ -236,8 +236,8 @@ impl Timers {
             Timer::Frame => return self.judge_frame(now, facts, config),
             Timer::Write => Expiry::Write,
             Timer::Close => Expiry::Close,
-            Timer::Idle if facts.messages != self.messages => {
-                self.messages = facts.messages;
+            Timer::Idle if facts.messages as u32 != self.messages => {
+                self.messages = facts.messages as u32;
                 self.set(Timer::Idle, now, config.idle_timeout);
                 return None;
             }
@@ -254,7 +254,7 @@ impl Timers {
         let earned = Duration::from_secs(frame.received / FRAME_BYTES_PER_SECOND);
         let deadline = self
             .frame_start
-            .saturating_add(nanos(config.frame_timeout? + earned));
+            .saturating_add(ticks(config.frame_timeout? + earned));
         if deadline <= self.offset(now) {
             return Some(Expiry::Frame);
         }
@@ -269,7 +269,7 @@ impl Timers {
     }
 
     fn set(&mut self, timer: Timer, now: Instant, after: Option<Duration>) {
-        let deadline = after.map_or(NEVER, |after| self.offset(now).saturating_add(nanos(after)));
+        let deadline = after.map_or(NEVER, |after| self.due(now, after));
         self.deadlines[timer as usize] = deadline;
     }
 
@@ -282,18 +282,34 @@ impl Timers {
         self.deadlines[timer as usize] != NEVER
     }
 
-    fn offset(&self, now: Instant) -> u64 {
-        nanos(now.saturating_duration_since(self.start))
+    /// The first tick that is not before `after` from now.
+    fn due(&self, now: Instant, after: Duration) -> u32 {
+        ticks(self.age(now).saturating_add(after))
+    }
+
+    /// The tick that has begun.
+    fn offset(&self, now: Instant) -> u32 {
+        let ticks = self.age(now).as_nanos() / TICK.as_nanos();
+        u32::try_from(ticks).unwrap_or(NEVER - 1)
+    }
+
+    /// How long the connection has been open.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.start)
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+/// A duration in ticks, rounded up.
+fn ticks(duration: Duration) -> u32 {
+    u32::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(NEVER)
 }
 
-const NEVER: u64 = u64::MAX;
+/// The unit of deadlines.
+const TICK: Duration = Duration::from_millis(10);
 
-const ALL: [Timer; TIMERS] = [
+const NEVER: u32 = u32::MAX;
+
+const TIMER: [Timer; TIMERS] = [
     Timer::Ping,
     Timer::Pong,
     Timer::Frame,

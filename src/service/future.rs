@@ -176,7 +176,8 @@ where
             protocol,
             close,
         };
-        tokio::spawn(Upgrading::new(upgrade, start));
+        // Boxed, because a task's memory comes in steps of 128 bytes, and a box's does not.
+        tokio::spawn(Box::pin(Upgrading::new(upgrade, start)));
         response.map(|()| ResponseBody::switching(witness))
     }
 }

@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{Request, Version, request::Parts};
 use pin_project_lite::pin_project;
 use tokio::{
@@ -79,6 +80,9 @@ impl fmt::Debug for OnUpgrade {
     }
 }
 
+/// A stream, and what the HTTP server has read of it already.
+type HandedOver = (Transport, Bytes);
+
 /// The promise of a stream, hyper's or ours.
 pub(super) struct Upgrade {
     source: Source,
@@ -114,7 +118,7 @@ impl Upgrade {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Transport, Failure>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<HandedOver, Failure>> {
         let multiplexed = self.multiplexed;
         match &mut self.source {
             Source::Hyper(upgrade, witness) => match ready!(Pin::new(upgrade).poll(cx)) {
@@ -125,7 +129,7 @@ impl Upgrade {
                 Err(error) => Poll::Ready(Err(Failure::Hyper(error))),
             },
             Source::Other(stream) => Poll::Ready(match ready!(stream.as_mut().poll(cx)) {
-                Ok(stream) => Ok(Transport::other(stream, multiplexed)),
+                Ok(stream) => Ok((Transport::other(stream, multiplexed), Bytes::new())),
                 Err(error) => Err(Failure::Other(error)),
             }),
         }
@@ -249,7 +253,7 @@ where
 
 impl<H> Waiting<H> {
     /// Waits for the stream; `None` when it does not come.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Transport>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<HandedOver>> {
         let failure = match self.upgrade.poll(cx) {
             Poll::Ready(Ok(transport)) => return Poll::Ready(Some(transport)),
             Poll::Ready(Err(failure)) => failure,
@@ -274,7 +278,7 @@ where
     H: Service<Request<WebSocket>, Response = ()>,
 {
     /// Makes the session; the route service is called here, and dropped.
-    fn session(self, transport: Transport) -> Session<H::Future> {
+    fn session(self, (transport, read): HandedOver) -> Session<H::Future> {
         let Self {
             mut route,
             head,
@@ -284,6 +288,7 @@ where
         } = self;
         let opened = Opened {
             transport,
+            read,
             role: Role::Server,
             hooks,
             protocol,

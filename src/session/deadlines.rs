@@ -13,7 +13,7 @@ use super::{
     report::EndedBy,
 };
 use crate::{
-    CloseFrame, Error,
+    Error,
     protocol::{Expiry, Facts},
 };
 
@@ -57,7 +57,7 @@ impl Driver {
     fn watch_frame(&mut self) {
         let waiting = self.phase == Phase::Open && self.input != Input::Paused;
         let frame = if waiting {
-            self.decoder.frame_in_progress(self.rest.len())
+            self.decoder.frame_in_progress(self.rest_len())
         } else {
             None
         };
@@ -75,7 +75,7 @@ impl Driver {
             passed = true;
             match expiry {
                 Expiry::Ping => {
-                    self.ping_queued |= self.shared.lock().outgoing.ping(b"").is_ok();
+                    self.ping_queued |= self.shared.lock().ping(self.hooks(), b"").is_ok();
                 }
                 Expiry::PeerSilent | Expiry::Frame => {
                     let error = Error::Timeout(expiry);
@@ -83,7 +83,7 @@ impl Driver {
                 }
                 Expiry::Write | Expiry::Close => self.time_out(Error::Timeout(expiry)),
                 Expiry::Idle | Expiry::FirstMessage | Expiry::Lifetime => {
-                    self.expire(&expiry.close_frame());
+                    self.close(EndedBy::Timeout, &expiry.close_frame());
                 }
             }
         }
@@ -95,14 +95,9 @@ impl Driver {
         let facts = Facts {
             messages: self.messages_received + shared.lock().outgoing.messages,
             received: self.messages_received,
-            frame: self.decoder.frame_in_progress(self.rest.len()),
+            frame: self.decoder.frame_in_progress(self.rest_len()),
         };
         self.timers
             .expired(Self::now(), facts, &shared.hooks.config)
-    }
-
-    /// Closes with a closing handshake, because of a deadline.
-    fn expire(&mut self, frame: &CloseFrame) {
-        self.shared.lock().close(EndedBy::Timeout, Some(frame));
     }
 }

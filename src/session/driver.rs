@@ -10,45 +10,55 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    report::{EndedBy, Report},
-    shared::{End, Inner, Shared},
+    report::{EndedBy, Hooks, Report},
+    shared::{Inner, Shared},
     task::Opened,
     transport::Transport,
 };
 use crate::{
     CloseCode, CloseFrame, Config, Error, ProtocolError,
-    protocol::{ControlRate, Decoder, Role, Timers, random_masking_key},
+    protocol::{ControlRate, DecoderState, Role, Timers, random_masking_key},
 };
 
 /// Reads, writes and keeps the deadlines of one connection.
+///
+/// Small, because every idle connection has one: what is rarely there is in `cold`.
 #[derive(Debug)]
 pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     /// `None` once it is gone.
     pub(super) transport: Option<Transport>,
-    pub(super) decoder: Decoder,
-    pub(super) control_rate: ControlRate,
+    pub(super) decoder: DecoderState,
     pub(super) timers: Timers,
+    cold: Option<Box<Cold>>,
+    pub(super) messages_received: u64,
+    pub(super) bytes_received: u64,
+    pub(super) control_rate: ControlRate,
+    pub(super) phase: Phase,
+    pub(super) input: Input,
+    /// A ping was queued and has not left.
+    pub(super) ping_queued: bool,
+    /// The transport takes nothing for now.
+    pub(super) write_blocked: bool,
+    /// The transport takes nothing more.
+    pub(super) write_failed: bool,
+    pub(super) flush_pending: bool,
+    /// The handler may find something changed, and has not been polled since.
+    news: bool,
+    timed_out: bool,
+}
+
+/// What an idle connection does not have.
+#[derive(Debug, Default)]
+pub(super) struct Cold {
     /// Received and not decoded: the beginning of a frame, or what did not fit in the inbox.
     pub(super) rest: Vec<u8>,
     /// Decoded, but waits until the handler has seen what came before it.
     pub(super) deferred: Option<Deferred>,
     /// The first failure: what the application is told.
-    error: Option<Box<Error>>,
-    pub(super) phase: Phase,
-    pub(super) role: Role,
-    pub(super) input: Input,
-    /// A ping was queued and has not left.
-    pub(super) ping_queued: bool,
-    /// The transport takes nothing more.
-    pub(super) write_failed: bool,
-    pub(super) flush_pending: bool,
-    pub(super) write_blocked: bool,
-    timed_out: bool,
+    error: Option<Error>,
     /// Bytes received and thrown away after our Close.
     discarded: u64,
-    pub(super) messages_received: u64,
-    pub(super) bytes_received: u64,
 }
 
 /// How far a connection is.
@@ -93,37 +103,92 @@ impl Driver {
     pub(super) fn new(opened: Opened) -> Self {
         let Opened {
             transport,
+            read,
             role,
             hooks,
             protocol,
         } = opened;
-        let now = Instant::now().into_std();
         let seed = u32::from_ne_bytes(random_masking_key());
-        Self {
+        let mut driver = Self {
             transport: Some(transport),
-            decoder: Decoder::new(role, &hooks.config),
-            control_rate: ControlRate::new(),
-            timers: Timers::new(now, seed.into(), &hooks.config),
-            rest: Vec::new(),
-            deferred: None,
-            error: None,
-            phase: Phase::Open,
-            role,
-            input: Input::Ready,
-            ping_queued: false,
-            write_failed: false,
-            flush_pending: false,
-            write_blocked: false,
-            timed_out: false,
-            discarded: 0,
+            decoder: DecoderState::new(role),
+            timers: Timers::new(Self::now(), seed.into(), &hooks.config),
+            cold: None,
             messages_received: 0,
             bytes_received: 0,
+            control_rate: ControlRate::default(),
+            phase: Phase::Open,
+            input: Input::Ready,
+            ping_queued: false,
+            write_blocked: false,
+            write_failed: false,
+            flush_pending: false,
+            news: false,
+            timed_out: false,
             shared: Shared::new(role, hooks, protocol),
+        };
+        if !read.is_empty() {
+            // As after a pause: it is decoded before anything is read.
+            driver.keep_rest(&read);
+            driver.input = Input::Paused;
+            driver.bytes_received = read.len() as u64;
         }
+        driver
+    }
+
+    /// What an idle connection does not have, to be put in.
+    pub(super) fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
+    }
+
+    /// How much was received and not decoded, in bytes.
+    pub(super) fn rest_len(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.rest.len())
+    }
+
+    pub(super) fn rest(&self) -> &[u8] {
+        self.cold.as_ref().map_or(&[], |cold| &cold.rest)
+    }
+
+    /// The transport, and where bytes go that are taken in without being decoded.
+    pub(super) fn transport_and_rest(&mut self) -> (Option<&mut Transport>, &mut Vec<u8>) {
+        (
+            self.transport.as_mut(),
+            &mut self.cold.get_or_insert_default().rest,
+        )
+    }
+
+    pub(super) fn has_deferred(&self) -> bool {
+        self.cold
+            .as_ref()
+            .is_some_and(|cold| cold.deferred.is_some())
+    }
+
+    /// Keeps what was not decoded, and no memory where that is nothing.
+    pub(super) fn keep_rest(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            let cold = self.cold();
+            cold.rest.clear();
+            cold.rest.extend_from_slice(rest);
+        } else if let Some(cold) = &mut self.cold {
+            cold.rest = Vec::new();
+            if cold.deferred.is_none() && cold.error.is_none() && cold.discarded == 0 {
+                self.cold = None;
+            }
+        }
+    }
+
+    /// Whether the handler may find something changed since it was last polled.
+    pub(super) fn take_news(&mut self) -> bool {
+        mem::take(&mut self.news)
     }
 
     pub(super) fn config(&self) -> &Config {
         &self.shared.hooks.config
+    }
+
+    pub(super) fn hooks(&self) -> &Hooks {
+        &self.shared.hooks
     }
 
     pub(super) fn now() -> std::time::Instant {
@@ -135,21 +200,22 @@ impl Driver {
     }
 
     /// Starts the closing handshake, unless it has begun.
-    pub(super) fn close(&mut self, frame: &CloseFrame) {
-        self.shared.lock().close(EndedBy::Local, Some(frame));
+    pub(super) fn close(&mut self, by: EndedBy, frame: &CloseFrame) {
+        self.shared.lock().close(self.hooks(), by, frame);
+        self.news = true;
     }
 
     /// Closes normally where nobody receives any more.
     pub(super) fn close_if_abandoned(&mut self, handler_finished: bool) {
         let mut inner = self.shared.lock();
         if inner.is_abandoned(handler_finished) {
-            inner.close(EndedBy::Local, Some(&CloseCode::NORMAL.into()));
+            inner.close(self.hooks(), EndedBy::Local, &CloseCode::NORMAL.into());
         }
     }
 
     /// Handles what was decoded but had to wait for the handler.
     pub(super) fn handle_deferred(&mut self, cx: &mut Context<'_>) {
-        match self.deferred.take() {
+        match self.cold().deferred.take() {
             None => {}
             Some(Deferred::Close(frame)) => self.receive_close(cx, frame),
             Some(Deferred::Violation(error)) => {
@@ -167,9 +233,9 @@ impl Driver {
     /// The peer's Close: it is answered (RFC 6455 §5.5.1), and nothing more is read.
     fn receive_close(&mut self, cx: &mut Context<'_>, frame: Option<CloseFrame>) {
         // Whatever failed before, the peer has ended this properly.
-        self.error = None;
+        self.cold().error = None;
         let mut inner = self.shared.lock();
-        inner.receive_close(frame, self.config().auto_pong);
+        inner.receive_close(self.hooks(), frame);
         let observer = inner.observe_close(cx.waker());
         drop(inner);
         if let Some(waker) = observer {
@@ -186,32 +252,34 @@ impl Driver {
         by: EndedBy,
         frame: &CloseFrame,
     ) {
-        self.shared.lock().close(by, Some(frame));
-        self.error.get_or_insert_with(|| Box::new(error));
+        self.close(by, frame);
+        self.cold().error.get_or_insert(error);
         self.finish(cx);
     }
 
     /// The connection ends at a deadline that leaves no time for a closing handshake.
     pub(super) fn time_out(&mut self, error: Error) {
         self.timed_out = true;
-        self.error.get_or_insert_with(|| Box::new(error));
+        self.cold().error.get_or_insert(error);
         self.end();
     }
 
     /// The transport takes nothing more; what the peer has sent before may still say why.
     pub(super) fn write_failure(&mut self, error: io::Error) {
         self.write_failed = true;
+        self.news = true;
         let mut inner = self.shared.lock();
-        if !inner.outgoing.close_sent() {
-            self.error.get_or_insert_with(|| Box::new(Error::Io(error)));
-        }
+        let closing = inner.outgoing.close_sent();
         inner.outgoing.end();
         inner.writing = false;
-        let queue = mem::take(inner.outgoing.queue_mut());
+        let queue = inner.outgoing.clear();
         let senders = inner.take_senders();
         drop(inner);
         drop(queue);
         senders.into_iter().for_each(Waker::wake);
+        if !closing {
+            self.cold().error.get_or_insert(Error::Io(error));
+        }
         self.timers.closing(Self::now(), self.end_timeout());
     }
 
@@ -219,7 +287,7 @@ impl Driver {
     fn disconnected(&mut self, cx: &mut Context<'_>, error: io::Error) {
         let closing = self.shared.lock().outgoing.close_sent();
         if !closing {
-            self.error.get_or_insert_with(|| Box::new(Error::Io(error)));
+            self.cold().error.get_or_insert(Error::Io(error));
         }
         self.finish(cx);
     }
@@ -230,13 +298,13 @@ impl Driver {
             return;
         }
         self.phase = Phase::Flushing;
-        self.rest = Vec::new();
+        self.news = true;
         self.timers.stop_open();
+        let error = self.cold().error.take();
+        self.cold().rest = Vec::new();
         let mut inner = self.shared.lock();
-        inner.end = Some(match self.error.take() {
-            Some(error) => End::Failed(Some(error)),
-            None => End::Clean,
-        });
+        let clean = error.is_none();
+        inner.end(error, clean);
         if !inner.outgoing.close_sent() {
             // Without a Close frame there is nothing to answer.
             inner.outgoing.end();
@@ -279,7 +347,7 @@ impl Driver {
 
     /// A client lets the server end a TCP connection first (RFC 6455 §7.1.1).
     fn waits_for_server(&self) -> bool {
-        self.role == Role::Client && !self.is_multiplexed()
+        self.decoder.role() == Role::Client && !self.is_multiplexed()
     }
 
     pub(super) fn is_multiplexed(&self) -> bool {
@@ -298,11 +366,13 @@ impl Driver {
 
     /// Throws bytes away that came after the end of interest; too many of them end it all.
     pub(super) fn discard(&mut self, bytes: u64) {
-        self.discarded += bytes;
+        let cold = self.cold();
+        cold.discarded += bytes;
+        let discarded = cold.discarded;
         if self
             .config()
             .max_message_size
-            .is_some_and(|limit| self.discarded > limit as u64)
+            .is_some_and(|limit| discarded > limit as u64)
         {
             self.end();
         }
@@ -314,29 +384,24 @@ impl Driver {
             return;
         }
         let transport = self.transport.take();
+        let cold = self.cold.take();
         self.input = Input::Ended;
+        self.news = true;
         let mut inner = self.shared.lock();
         inner.outgoing.end();
+        let queue = inner.outgoing.clear();
         let clean = inner.outgoing.close_received();
-        if inner.end.is_none() {
-            let error = self.error.take();
-            inner.end = Some(if clean {
-                End::Clean
-            } else {
-                End::Failed(error)
-            });
-        }
-        let senders = inner.take_senders();
-        let receiver = inner.take_any_receiver();
+        inner.end(cold.and_then(|cold| cold.error), clean);
+        let waiters = inner.take_all();
         let report = self.report(&inner);
         drop(inner);
-        drop(transport);
-        senders.into_iter().chain(receiver).for_each(Waker::wake);
+        drop((transport, queue));
+        waiters.for_each(Waker::wake);
         self.publish(&report);
     }
 
     fn report(&self, inner: &Inner) -> Report {
-        let (outgoing, first) = (&inner.outgoing, inner.first_close.as_deref());
+        let (outgoing, first) = (&inner.outgoing, inner.first_close());
         let close_frame = first.and_then(|(_, frame)| frame.clone());
         let without_frame = if first.is_some() { NO_CODE } else { NO_CLOSE };
         let by_itself = if self.timed_out {
@@ -351,7 +416,7 @@ impl Driver {
                 .map_or(without_frame, |frame| frame.code().as_u16()),
             close_frame,
             clean: outgoing.close_sent() && outgoing.close_received(),
-            duration: Self::now().saturating_duration_since(self.timers.start()),
+            duration: self.timers.age(Self::now()),
             messages_received: self.messages_received,
             bytes_received: self.bytes_received,
             messages_sent: outgoing.messages,

@@ -164,7 +164,7 @@ impl WebSocket {
     /// The subprotocol both sides agreed on (RFC 6455 §1.9).
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.receiver.shared.protocol.as_deref()
+        self.receiver.shared.protocol()
     }
 
     /// A handle to send from elsewhere.
@@ -291,7 +291,7 @@ impl Sender {
     /// The subprotocol both sides agreed on.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.shared.protocol.as_deref()
+        self.shared.protocol()
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -358,7 +358,7 @@ impl Receiver {
     /// The subprotocol both sides agreed on.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.shared.protocol.as_deref()
+        self.shared.protocol()
     }
 
     /// Asks for control frames.
@@ -394,12 +394,7 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         // A panic ends the connection in its own way.
         let abandoned = self.whole && !thread::panicking();
-        let discarded = self.shared.update(|inner| {
-            inner.receiver_alive = false;
-            inner.abandoned |= abandoned;
-            inner.inbox_size = 0;
-            std::mem::take(&mut inner.inbox)
-        });
+        let discarded = self.shared.update(|inner| inner.drop_receiver(abandoned));
         drop(discarded);
     }
 }
@@ -408,8 +403,8 @@ impl Drop for Receiver {
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending<'a> {
     shared: &'a Shared,
+    /// Taken once it is queued.
     message: Option<Message>,
-    yielded: bool,
 }
 
 impl<'a> Sending<'a> {
@@ -417,7 +412,6 @@ impl<'a> Sending<'a> {
         Self {
             shared,
             message: Some(message),
-            yielded: false,
         }
     }
 }
@@ -427,8 +421,7 @@ impl Future for Sending<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.shared
-            .poll_send(cx, &mut this.message, &mut this.yielded)
+        this.shared.poll_send(cx, &mut this.message)
     }
 }
 
@@ -449,23 +442,19 @@ fn closed(shared: &Shared) -> impl Future<Output = ()> + Send {
 }
 
 fn ping(shared: &Shared, payload: &Bytes) -> Result<(), Error> {
-    shared
-        .update(|inner| inner.outgoing.ping(payload))
-        .map_err(|_| Error::Closed)
+    shared.update(|inner| inner.ping(&shared.hooks, payload))
 }
 
 fn pong(shared: &Shared, payload: &Bytes) -> Result<(), Error> {
-    shared
-        .update(|inner| inner.outgoing.pong(payload))
-        .map_err(|_| Error::Closed)
+    shared.update(|inner| inner.pong(&shared.hooks, payload))
 }
 
 fn close(shared: &Shared, frame: &CloseFrame) {
-    shared.update(|inner| inner.close(EndedBy::Local, Some(frame)));
+    shared.update(|inner| inner.close(&shared.hooks, EndedBy::Local, frame));
 }
 
 fn close_frame(shared: &Shared) -> Option<CloseFrame> {
-    shared.lock().peer_close.as_deref().cloned()
+    shared.lock().peer_close()
 }
 
 fn state(shared: &Shared) -> State {

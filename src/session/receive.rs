@@ -9,7 +9,7 @@ use super::{
     scratch::{self, Scratch},
     shared::{Inner, size},
 };
-use crate::Event;
+use crate::{Event, protocol::Limits};
 
 /// What one turn of a session may read before others get theirs.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Driver {
     ///
     /// Afterwards `input` tells whether to come back.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
-        if self.deferred.is_some() {
+        if self.has_deferred() {
             self.handle_deferred(cx);
         }
         match self.phase {
@@ -76,15 +76,15 @@ impl Driver {
                 return self.pause(cx);
             }
             View {
-                inbox: inner.inbox_size,
+                inbox: inner.inbox_size(),
                 observed: inner.observed,
                 closing,
             }
         };
         let mut scratch = Scratch::take();
-        scratch.buffer.extend_from_slice(&self.rest);
+        scratch.buffer.extend_from_slice(self.rest());
         // What was left while paused is decoded before anything is read.
-        let read = if self.input == Input::Paused && !self.rest.is_empty() {
+        let read = if self.input == Input::Paused && self.rest_len() > 0 {
             self.input = Input::Ready;
             true
         } else {
@@ -93,7 +93,9 @@ impl Driver {
         if read {
             self.decode(cx, &mut scratch, view, budget);
         }
-        self.keep(&scratch.buffer);
+        if self.phase == Phase::Open {
+            self.keep_rest(&scratch.buffer);
+        }
         self.deliver(cx, &mut scratch);
         scratch.put_back();
     }
@@ -105,12 +107,13 @@ impl Driver {
         buffer: &mut BytesMut,
         budget: &mut Budget,
     ) -> bool {
+        let limits = Limits::new(self.config());
         let Some(transport) = &mut self.transport else {
             return false;
         };
         // A large payload goes straight to where it will stay.
         let direct = if buffer.is_empty() {
-            self.decoder.payload_buffer()
+            self.decoder.payload_buffer(&limits)
         } else {
             None
         };
@@ -122,7 +125,7 @@ impl Driver {
             Poll::Pending => self.input = Input::Waiting,
             Poll::Ready(Ok(0)) => {
                 self.input = Input::Ended;
-                self.deferred = Some(Deferred::Eof);
+                self.cold().deferred = Some(Deferred::Eof);
             }
             Poll::Ready(Ok(bytes)) => {
                 self.input = Input::Ready;
@@ -133,7 +136,7 @@ impl Driver {
             }
             Poll::Ready(Err(error)) => {
                 self.input = Input::Ended;
-                self.deferred = Some(Deferred::Failure(error));
+                self.cold().deferred = Some(Deferred::Failure(error));
             }
         }
         false
@@ -148,15 +151,18 @@ impl Driver {
         budget: &mut Budget,
     ) {
         let before = scratch.buffer.len() as u64;
-        while self.deferred.is_none() {
+        let limits = Limits::new(self.config());
+        while !self.has_deferred() {
             if !view.closing && view.inbox >= self.config().max_read_ahead.max(1) {
                 // The rest comes before anything that is read.
                 self.input = Input::Paused;
                 break;
             }
-            match self.decoder.decode(&mut scratch.buffer) {
+            match self.decoder.decode(&limits, &mut scratch.buffer) {
                 Ok(None) => break,
-                Ok(Some(Event::Close(frame))) => self.deferred = Some(Deferred::Close(frame)),
+                Ok(Some(Event::Close(frame))) => {
+                    self.cold().deferred = Some(Deferred::Close(frame))
+                }
                 Ok(Some(event)) => {
                     if self.is_delivered(&event, &view) {
                         budget.spend(1, 0);
@@ -164,13 +170,13 @@ impl Driver {
                         scratch.events.push_back(event);
                     }
                 }
-                Err(error) => self.deferred = Some(Deferred::Violation(error)),
+                Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
             }
         }
         if view.closing {
             self.discard(before);
         }
-        if self.deferred.is_some() && scratch.events.is_empty() {
+        if scratch.events.is_empty() && self.has_deferred() {
             // Nothing came before it that the handler has not been polled with.
             self.handle_deferred(cx);
         }
@@ -183,26 +189,12 @@ impl Driver {
             return !view.closing;
         }
         let shared = self.shared.clone();
-        match self.control_rate.receive(Self::now(), &shared.hooks.config) {
-            Ok(()) => shared
-                .lock()
-                .outgoing
-                .receive(event, shared.hooks.config.auto_pong),
-            Err(error) => self.deferred = Some(Deferred::Violation(error)),
+        let age = self.timers.age(Self::now());
+        match self.control_rate.receive(age, &shared.hooks.config) {
+            Ok(()) => shared.lock().receive_control(&shared.hooks, event),
+            Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
         }
         view.observed
-    }
-
-    /// Keeps what was not decoded.
-    fn keep(&mut self, buffer: &BytesMut) {
-        if buffer.is_empty() || self.phase != Phase::Open {
-            if self.rest.capacity() > 0 {
-                self.rest = Vec::new();
-            }
-            return;
-        }
-        self.rest.clear();
-        self.rest.extend_from_slice(buffer);
     }
 
     /// Hands decoded events to the application, all at once.
@@ -229,19 +221,19 @@ impl Driver {
         self.timers.paused();
         self.input = Input::Paused;
         let limit = self.config().max_read_ahead;
-        while self.is_multiplexed() && self.rest.len() < limit {
-            let Some(transport) = &mut self.transport else {
+        while self.is_multiplexed() && self.rest_len() < limit {
+            let room = (limit - self.rest_len()).min(RAW_READ);
+            // Both are there: a paused connection is open.
+            let (Some(transport), rest) = self.transport_and_rest() else {
                 return;
             };
-            let room = (limit - self.rest.len()).min(RAW_READ);
-            match transport.poll_read(cx, &mut (&mut self.rest).limit(room)) {
+            match transport.poll_read(cx, &mut rest.limit(room)) {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     self.bytes_received += bytes as u64;
                     self.timers.heard();
                 }
-                Poll::Pending => return,
-                // Told again when reading goes on.
-                Poll::Ready(_) => return,
+                // An end or an error is met again when reading goes on.
+                Poll::Pending | Poll::Ready(_) => return,
             }
         }
     }
@@ -267,17 +259,18 @@ impl Driver {
         scratch.put_back();
     }
 
-    pub(super) fn begin_turn(&self) {
-        self.shared.lock().begin_turn();
+    pub(super) fn begin_turn(&self, cx: &Context<'_>) {
+        let before = self.shared.lock().begin_turn(cx.waker());
+        drop(before);
     }
 
     /// Whether there is more to do right away.
     pub(super) fn has_more(&self) -> bool {
-        self.deferred.is_some() || (self.input == Input::Ready && self.phase != Phase::Ended)
+        self.has_deferred() || (self.input == Input::Ready && self.phase != Phase::Ended)
     }
 
     /// Ends the turn, unless something has come up that no waker will tell.
-    pub(super) fn end_turn(&self, cx: &Context<'_>, handler_finished: bool) -> bool {
+    pub(super) fn end_turn(&self, handler_finished: bool) -> bool {
         let mut inner = self.shared.lock();
         let writable = !self.write_blocked && !self.write_failed && self.phase != Phase::Ended;
         if (writable && inner.outgoing.queued() > 0)
@@ -286,12 +279,11 @@ impl Driver {
         {
             return false;
         }
-        let waker = inner.end_turn(cx.waker(), self.input == Input::Paused);
+        inner.end_turn(self.input == Input::Paused);
         let inbox = inner.take_spent_inbox();
         drop(inner);
-        drop(waker);
         if let Some(inbox) = inbox {
-            scratch::put_back_events(inbox);
+            scratch::put_back_inbox(inbox);
         }
         true
     }

@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use crate::{CloseFrame, Config};
+use crate::{
+    CloseFrame, Config,
+    protocol::{Encoder, Role},
+};
 
 /// How a session ended, and what it carried.
 #[derive(Clone, Debug)]
@@ -54,6 +57,14 @@ pub(crate) struct Hooks {
     pub(crate) config: Config,
     pub(crate) on_end: Option<EndHook>,
     pub(crate) on_failed_upgrade: Option<FailureHook>,
+}
+
+impl Hooks {
+    /// What messages are encoded with.
+    #[inline]
+    pub(super) fn encoder(&self, role: Role) -> Encoder {
+        Encoder::new(role, &self.config)
+    }
 }
 
 impl fmt::Debug for Hooks {

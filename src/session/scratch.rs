@@ -3,11 +3,12 @@
 //! They are taken for the time of a read or a write and put back. Who finds none, because it runs
 //! inside another session's turn, makes its own.
 
-use std::{cell::Cell, collections::VecDeque};
+use std::{cell::Cell, collections::VecDeque, thread::LocalKey};
 
 use bytes::BytesMut;
 
-use crate::protocol::Event;
+use super::shared::Inbox;
+use crate::protocol::{Event, Queue};
 
 /// What is needed to read and decode.
 pub(super) struct Scratch {
@@ -20,58 +21,76 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Takes the thread's scratch: an empty buffer with room for one read, and no events.
     pub(super) fn take() -> Self {
-        let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+        let mut buffer = take(&BUFFER);
         buffer.clear();
         buffer.reserve(READ);
         Self {
             buffer,
-            events: EVENTS.try_with(Cell::take).unwrap_or_default(),
+            events: take(&EVENTS),
         }
     }
 
     /// Gives it back to the thread.
-    pub(super) fn put_back(self) {
-        // A thread that ends has no use for it.
-        let _ended = BUFFER.try_with(|slot| slot.set(self.buffer));
-        put_back_events(self.events);
+    pub(super) fn put_back(mut self) {
+        put_back(&BUFFER, self.buffer);
+        self.events.clear();
+        if self.events.capacity() <= MAX_EVENTS {
+            put_back(&EVENTS, self.events);
+        }
     }
 }
 
-/// Gives a queue of events back to the thread.
-pub(super) fn put_back_events(mut events: VecDeque<Event>) {
-    events.clear();
-    if (1..=MAX_EVENTS).contains(&events.capacity()) {
-        let _ended = EVENTS.try_with(|slot| slot.set(events));
+/// Takes the thread's spare inbox, or makes one.
+pub(super) fn take_inbox() -> Box<Inbox> {
+    take(&INBOX).unwrap_or_default()
+}
+
+/// Gives an empty inbox back to the thread.
+pub(super) fn put_back_inbox(mut inbox: Box<Inbox>) {
+    inbox.events.clear();
+    inbox.size = 0;
+    if inbox.events.capacity() <= MAX_EVENTS {
+        put_back(&INBOX, Some(inbox));
     }
 }
 
-/// Takes the thread's spare buffer for frames to be sent; a new one allocates when it is used.
-pub(super) fn take_send_buffer() -> Vec<u8> {
-    SEND_BUFFER.try_with(Cell::take).unwrap_or_default()
+/// Takes the thread's spare queue for frames, where it has one.
+pub(super) fn take_queue() -> Option<Box<Queue>> {
+    take(&QUEUE)
 }
 
-/// Gives a buffer for frames back to the thread.
-pub(super) fn put_back_send_buffer(buffer: Vec<u8>) {
-    if (1..=MAX_SEND_BUFFER).contains(&buffer.capacity()) {
-        let _ended = SEND_BUFFER.try_with(|slot| slot.set(buffer));
+/// Gives a queue that was written back to the thread.
+pub(super) fn put_back_queue(queue: Box<Queue>) {
+    if queue.frames.is_empty() && queue.frames.capacity() <= MAX_QUEUE {
+        put_back(&QUEUE, Some(queue));
     }
 }
 
 /// Takes the thread's buffer for one flat write.
 pub(super) fn take_flat_buffer() -> Vec<u8> {
-    FLAT_BUFFER.try_with(Cell::take).unwrap_or_default()
+    take(&FLAT_BUFFER)
 }
 
 /// Gives the buffer for flat writes back to the thread.
 pub(super) fn put_back_flat_buffer(mut buffer: Vec<u8>) {
     buffer.clear();
-    let _ended = FLAT_BUFFER.try_with(|slot| slot.set(buffer));
+    put_back(&FLAT_BUFFER, buffer);
+}
+
+fn take<T: Default>(slot: &'static LocalKey<Cell<T>>) -> T {
+    slot.try_with(Cell::take).unwrap_or_default()
+}
+
+fn put_back<T>(slot: &'static LocalKey<Cell<T>>, value: T) {
+    // A thread that ends has no use for it.
+    let _ended = slot.try_with(|slot| slot.set(value));
 }
 
 thread_local! {
     static BUFFER: Cell<BytesMut> = Cell::default();
     static EVENTS: Cell<VecDeque<Event>> = const { Cell::new(VecDeque::new()) };
-    static SEND_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static INBOX: Cell<Option<Box<Inbox>>> = const { Cell::new(None) };
+    static QUEUE: Cell<Option<Box<Queue>>> = const { Cell::new(None) };
     static FLAT_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -79,7 +98,7 @@ thread_local! {
 const READ: usize = 64 << 10;
 
 /// A larger buffer of frames goes back to the allocator.
-const MAX_SEND_BUFFER: usize = 128 << 10;
+const MAX_QUEUE: usize = 128 << 10;
 
 /// A longer queue of events goes back to the allocator.
 const MAX_EVENTS: usize = 4096;

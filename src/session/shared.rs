@@ -16,13 +16,16 @@ use super::{
 };
 use crate::{
     CloseFrame, Error, Event, Message, TrySendError,
-    protocol::{Outgoing, Role, State},
+    protocol::{NotOpen, Outgoing, Queue, Role, State},
 };
 
 /// One connection, as its handles and its driver see it.
+///
+/// What an idle connection has no use for is boxed and not there.
 pub(super) struct Shared {
     pub(super) hooks: Arc<Hooks>,
-    pub(super) protocol: Option<Box<str>>,
+    /// The subprotocol agreed on. Boxed twice, since most connections have none.
+    protocol: Option<Box<Box<str>>>,
     inner: Mutex<Inner>,
 }
 
@@ -30,65 +33,87 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub(super) outgoing: Outgoing,
     /// Decoded and not yet received by the application.
-    pub(super) inbox: VecDeque<Event>,
-    /// The size of `inbox`, in bytes with an allowance for each event.
-    pub(super) inbox_size: usize,
-    /// Set once nothing more is delivered.
-    pub(super) end: Option<End>,
-    /// Who sent the first Close frame, and what it said.
-    pub(super) first_close: Option<Box<(EndedBy, Option<CloseFrame>)>>,
-    /// The peer's Close frame, where it had a code.
-    pub(super) peer_close: Option<Box<CloseFrame>>,
+    inbox: Option<Box<Inbox>>,
+    /// Present once the end has begun.
+    ending: Option<Box<Ending>>,
     /// Wakes the session.
     driver: Option<Waker>,
+    /// Those who wait outside the session's task.
+    waiters: Option<Box<Waiters>>,
+    role: Role,
     /// The driver has seen, under this lock, that there is nothing to do.
     idle: bool,
     /// The driver waits for room in `inbox`.
     paused: bool,
     /// The driver has taken the queue to write it.
     pub(super) writing: bool,
+    /// A sender has let the session write first, and it has not written since.
+    pub(super) yielded: bool,
     /// A `WebSocket` or a `Receiver` is alive.
     pub(super) receiver_alive: bool,
     /// A whole `WebSocket` was dropped.
     pub(super) abandoned: bool,
     /// The application asked for control frames.
     pub(super) observed: bool,
+}
+
+/// Events that were decoded and not received.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) events: VecDeque<Event>,
+    /// In bytes, with an allowance for each event.
+    pub(super) size: usize,
+}
+
+/// How a connection ends.
+#[derive(Default)]
+struct Ending {
+    /// Set once nothing more is delivered.
+    end: Option<End>,
+    /// Who sent the first Close frame, and what it said.
+    first_close: Option<(EndedBy, Option<CloseFrame>)>,
+    /// The peer's Close frame, where it had a code.
+    peer_close: Option<CloseFrame>,
+}
+
+/// How receiving ends.
+enum End {
+    Clean,
+    /// The error is taken by the first who receives it.
+    Failed(Option<Error>),
+}
+
+#[derive(Default)]
+struct Waiters {
     receiver: Option<Waker>,
     senders: Vec<Waker>,
 }
 
-/// How receiving ends.
-#[derive(Debug)]
-pub(super) enum End {
-    Clean,
-    /// The error is taken by the first who receives it.
-    Failed(Option<Box<Error>>),
-}
-
 impl Shared {
     pub(super) fn new(role: Role, hooks: Arc<Hooks>, protocol: Option<Box<str>>) -> Arc<Self> {
-        let outgoing = Outgoing::new(role, &hooks.config);
         Arc::new(Self {
             hooks,
-            protocol,
+            protocol: protocol.map(Box::new),
             inner: Mutex::new(Inner {
-                outgoing,
-                inbox: VecDeque::new(),
-                inbox_size: 0,
-                end: None,
-                first_close: None,
-                peer_close: None,
+                outgoing: Outgoing::default(),
+                inbox: None,
+                ending: None,
                 driver: None,
+                waiters: None,
+                role,
                 idle: false,
                 paused: false,
                 writing: false,
+                yielded: false,
                 receiver_alive: true,
                 abandoned: false,
                 observed: false,
-                receiver: None,
-                senders: Vec::new(),
             }),
         })
+    }
+
+    pub(super) fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref().map(|name| &**name)
     }
 
     #[inline]
@@ -103,55 +128,39 @@ impl Shared {
         let result = change(&mut inner);
         let driver = inner.take_driver();
         drop(inner);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        wake(driver);
         result
     }
 
     pub(super) fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
         let mut inner = self.lock();
-        if let Some(event) = inner.inbox.pop_front() {
-            inner.inbox_size -= size(&event);
-            let driver = if inner.paused && self.has_room(&inner) {
-                inner.take_driver()
-            } else {
-                None
-            };
+        if let Some(event) = inner.pop_event() {
+            let resume = inner.paused && self.has_room(&inner);
+            let driver = if resume { inner.take_driver() } else { None };
             let spent = inner.take_spent_inbox();
             drop(inner);
+            wake(driver);
             drop(spent);
-            if let Some(driver) = driver {
-                driver.wake();
-            }
             return Poll::Ready(Ok(Some(event)));
         }
-        match &mut inner.end {
+        match inner.ending.as_mut().and_then(|ending| ending.end.as_mut()) {
             Some(End::Clean) => return Poll::Ready(Ok(None)),
             Some(End::Failed(error)) => {
-                let error = error.take();
-                return Poll::Ready(error.map_or(Ok(None), |error| Err(*error)));
+                return Poll::Ready(error.take().map_or(Ok(None), Err));
             }
             None => {}
         }
-        if !inner
-            .receiver
-            .as_ref()
-            .is_some_and(|waker| waker.will_wake(cx.waker()))
-        {
-            let before = inner.receiver.replace(cx.waker().clone());
-            drop(inner);
-            drop(before);
-        }
+        let before = inner.wait_to_receive(cx);
+        drop(inner);
+        drop(before);
         Poll::Pending
     }
 
-    /// Queues the message in `slot` unless too much waits; see `Sender::send`.
+    /// Queues a message unless too much waits; see `Sender::send`.
     pub(super) fn poll_send(
         &self,
         cx: &mut Context<'_>,
-        slot: &mut Option<Message>,
-        yielded: &mut bool,
+        message: &mut Option<Message>,
     ) -> Poll<Result<(), Error>> {
         let mut inner = self.lock();
         if inner.outgoing.state() != State::Open {
@@ -162,17 +171,17 @@ impl Shared {
             inner.wait_for_room(cx);
             return Poll::Pending;
         }
-        if queued >= CORK && !mem::replace(yielded, true) {
+        if queued >= CORK && !mem::replace(&mut inner.yielded, true) {
             // The session writes before it polls the handler again.
             drop(inner);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let driver = slot.take().and_then(|message| inner.queue(message));
+        let driver = message
+            .take()
+            .and_then(|message| inner.queue(&self.hooks, message));
         drop(inner);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        wake(driver);
         Poll::Ready(Ok(()))
     }
 
@@ -184,11 +193,9 @@ impl Shared {
         if inner.outgoing.queued() > self.hooks.config.max_send_queue {
             return Err(TrySendError::Full(message));
         }
-        let driver = inner.queue(message);
+        let driver = inner.queue(&self.hooks, message);
         drop(inner);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        wake(driver);
         Ok(())
     }
 
@@ -198,11 +205,9 @@ impl Shared {
         if inner.outgoing.state() != State::Open {
             return Err(Error::Closed);
         }
-        let driver = inner.queue(message);
+        let driver = inner.queue(&self.hooks, message);
         drop(inner);
-        if let Some(driver) = driver {
-            driver.wake();
-        }
+        wake(driver);
         Ok(())
     }
 
@@ -245,22 +250,119 @@ impl Shared {
     /// Whether another event may be decoded: always one, then while the limit is not reached.
     #[inline]
     pub(super) fn has_room(&self, inner: &Inner) -> bool {
-        inner.inbox.is_empty() || inner.inbox_size < self.hooks.config.max_read_ahead
+        inner.inbox_size() < self.hooks.config.max_read_ahead.max(1)
     }
 }
 
 impl Inner {
     /// Queues a message on an open connection, and gives the driver to wake.
     #[inline]
-    fn queue(&mut self, message: Message) -> Option<Waker> {
-        if self.outgoing.queue_mut().needs_buffer() {
-            self.outgoing
-                .queue_mut()
-                .adopt_buffer(scratch::take_send_buffer());
+    fn queue(&mut self, hooks: &Hooks, message: Message) -> Option<Waker> {
+        if self.outgoing.needs_queue() {
+            self.outgoing.adopt(scratch::take_queue());
         }
         // The caller has seen, under the same lock, that the connection is open.
-        let _open = self.outgoing.message(message);
+        let _open = self.outgoing.message(&hooks.encoder(self.role), message);
         self.take_driver()
+    }
+
+    pub(super) fn ping(&mut self, hooks: &Hooks, payload: &[u8]) -> Result<(), Error> {
+        let ping = self.outgoing.ping(&hooks.encoder(self.role), payload);
+        ping.map_err(|NotOpen| Error::Closed)
+    }
+
+    pub(super) fn pong(&mut self, hooks: &Hooks, payload: &[u8]) -> Result<(), Error> {
+        let pong = self.outgoing.pong(&hooks.encoder(self.role), payload);
+        pong.map_err(|NotOpen| Error::Closed)
+    }
+
+    /// Does what a control frame asks for.
+    pub(super) fn receive_control(&mut self, hooks: &Hooks, event: &Event) {
+        let auto_pong = hooks.config.auto_pong;
+        self.outgoing
+            .receive(&hooks.encoder(self.role), event, auto_pong);
+    }
+
+    /// Takes note that a queue was written, and answers the ping that waited for that.
+    pub(super) fn written(&mut self, hooks: &Hooks, queue: &mut Queue) {
+        self.writing = false;
+        self.outgoing.written(&hooks.encoder(self.role), queue);
+    }
+
+    /// Sends a Close frame, if it is the first; tells whether it was.
+    pub(super) fn close(&mut self, hooks: &Hooks, by: EndedBy, frame: &CloseFrame) -> bool {
+        let encoder = hooks.encoder(self.role);
+        let first = self.outgoing.close(&encoder, Some(frame)).is_ok();
+        if first {
+            self.ending().first_close = Some((by, Some(frame.clone())));
+        }
+        first
+    }
+
+    /// Takes the peer's Close frame, and answers it if it is the first.
+    pub(super) fn receive_close(&mut self, hooks: &Hooks, frame: Option<CloseFrame>) {
+        if !self.outgoing.close_sent() {
+            self.ending().first_close = Some((EndedBy::Peer, frame.clone()));
+        }
+        self.receive_control(hooks, &Event::Close(frame.clone()));
+        self.ending().peer_close = frame;
+    }
+
+    /// Shows the peer's Close to those who asked for control frames.
+    pub(super) fn observe_close(&mut self, turn: &Waker) -> Option<Waker> {
+        if !self.observed || !self.receiver_alive {
+            return None;
+        }
+        let frame = self.peer_close();
+        let mut events = VecDeque::from([Event::Close(frame)]);
+        self.deliver(&mut events, turn)
+    }
+
+    /// Says that nothing more is delivered; what was said first holds.
+    pub(super) fn end(&mut self, error: Option<Error>, clean: bool) {
+        let end = if clean {
+            End::Clean
+        } else {
+            End::Failed(error)
+        };
+        self.ending().end.get_or_insert(end);
+    }
+
+    pub(super) fn first_close(&self) -> Option<&(EndedBy, Option<CloseFrame>)> {
+        self.ending.as_ref()?.first_close.as_ref()
+    }
+
+    pub(super) fn peer_close(&self) -> Option<CloseFrame> {
+        self.ending.as_ref()?.peer_close.clone()
+    }
+
+    fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_default()
+    }
+
+    /// Whether the connection is open, and nobody is left to receive.
+    pub(super) fn is_abandoned(&self, handler_finished: bool) -> bool {
+        let nobody = self.abandoned || (handler_finished && !self.receiver_alive);
+        nobody && self.outgoing.state() == State::Open
+    }
+
+    /// The receiver is gone; gives what it will not receive.
+    pub(super) fn drop_receiver(&mut self, abandoned: bool) -> Option<Box<Inbox>> {
+        self.receiver_alive = false;
+        self.abandoned |= abandoned;
+        self.inbox.take()
+    }
+
+    pub(super) fn inbox_size(&self) -> usize {
+        self.inbox.as_ref().map_or(0, |inbox| inbox.size)
+    }
+
+    #[inline]
+    fn pop_event(&mut self) -> Option<Event> {
+        let inbox = self.inbox.as_mut()?;
+        let event = inbox.events.pop_front()?;
+        inbox.size -= size(&event);
+        Some(event)
     }
 
     /// Gives the driver to wake, if it is idle.
@@ -273,17 +375,10 @@ impl Inner {
         }
     }
 
-    /// The driver's turn begins: nobody needs to wake it.
+    /// The driver's turn begins: nobody needs to wake it. Gives a waker to drop.
     #[inline]
-    pub(super) fn begin_turn(&mut self) {
+    pub(super) fn begin_turn(&mut self, turn: &Waker) -> Option<Waker> {
         self.idle = false;
-    }
-
-    /// The driver's turn ends with nothing left to do; gives a waker to drop.
-    #[inline]
-    pub(super) fn end_turn(&mut self, turn: &Waker, paused: bool) -> Option<Waker> {
-        self.idle = true;
-        self.paused = paused;
         if self
             .driver
             .as_ref()
@@ -294,75 +389,98 @@ impl Inner {
         self.driver.replace(turn.clone())
     }
 
+    /// The driver's turn ends with nothing left to do.
+    #[inline]
+    pub(super) fn end_turn(&mut self, paused: bool) {
+        self.idle = true;
+        self.paused = paused;
+    }
+
     /// Gives the memory of an inbox that was emptied while the driver is idle.
     #[inline]
-    pub(super) fn take_spent_inbox(&mut self) -> Option<VecDeque<Event>> {
-        (self.idle && self.inbox.is_empty()).then(|| mem::take(&mut self.inbox))
-    }
-
-    /// Sends a Close frame, if it is the first.
-    pub(super) fn close(&mut self, by: EndedBy, frame: Option<&CloseFrame>) -> bool {
-        let first = self.outgoing.close(frame).is_ok();
-        if first {
-            self.first_close = Some(Box::new((by, frame.cloned())));
-        }
-        first
-    }
-
-    /// Takes the peer's Close frame, and answers it if it is the first.
-    pub(super) fn receive_close(&mut self, frame: Option<CloseFrame>, auto_pong: bool) {
-        if !self.outgoing.close_sent() {
-            self.first_close = Some(Box::new((EndedBy::Peer, frame.clone())));
-        }
-        self.peer_close = frame.clone().map(Box::new);
-        self.outgoing.receive(&Event::Close(frame), auto_pong);
-    }
-
-    /// Shows the peer's Close to those who asked for control frames.
-    pub(super) fn observe_close(&mut self, turn: &Waker) -> Option<Waker> {
-        if !self.observed || !self.receiver_alive {
+    pub(super) fn take_spent_inbox(&mut self) -> Option<Box<Inbox>> {
+        if !self.idle {
             return None;
         }
-        self.deliver(
-            &mut [Event::Close(self.peer_close.as_deref().cloned())].into(),
-            turn,
-        )
+        self.inbox.take_if(|inbox| inbox.events.is_empty())
     }
 
-    /// Whether the connection is open, and nobody is left to receive.
-    pub(super) fn is_abandoned(&self, handler_finished: bool) -> bool {
-        let nobody = self.abandoned || (handler_finished && !self.receiver_alive);
-        nobody && self.outgoing.state() == State::Open
+    /// Remembers who waits to receive, and gives the waker it replaces.
+    ///
+    /// Nobody, where that is the session's own task: the handler is polled in every turn.
+    fn wait_to_receive(&mut self, cx: &Context<'_>) -> Option<Waker> {
+        let waker = cx.waker();
+        if self
+            .driver
+            .as_ref()
+            .is_some_and(|driver| driver.will_wake(waker))
+        {
+            return self
+                .waiters
+                .as_mut()
+                .and_then(|waiters| waiters.receiver.take());
+        }
+        let receiver = &mut self.waiters.get_or_insert_default().receiver;
+        if receiver
+            .as_ref()
+            .is_some_and(|before| before.will_wake(waker))
+        {
+            return None;
+        }
+        receiver.replace(waker.clone())
     }
 
     fn wait_for_room(&mut self, cx: &Context<'_>) {
-        if !self.senders.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.senders.push(cx.waker().clone());
+        let senders = &mut self.waiters.get_or_insert_default().senders;
+        if !senders.iter().any(|waker| waker.will_wake(cx.waker())) {
+            senders.push(cx.waker().clone());
         }
     }
 
     /// Adds what was decoded, and gives the receiver to wake, unless it is polled anyway.
     pub(super) fn deliver(&mut self, events: &mut VecDeque<Event>, turn: &Waker) -> Option<Waker> {
-        self.inbox_size += events.iter().map(size).sum::<usize>();
-        if self.inbox.is_empty() {
-            mem::swap(&mut self.inbox, events);
+        let inbox = self.inbox.get_or_insert_with(scratch::take_inbox);
+        inbox.size += events.iter().map(size).sum::<usize>();
+        if inbox.events.is_empty() {
+            mem::swap(&mut inbox.events, events);
         } else {
-            self.inbox.append(events);
+            inbox.events.append(events);
         }
         self.take_receiver(turn)
     }
 
+    /// Gives the receiver to wake, unless it is polled in this turn anyway.
     pub(super) fn take_receiver(&mut self, turn: &Waker) -> Option<Waker> {
-        self.receiver.take_if(|waker| !waker.will_wake(turn))
-    }
-
-    pub(super) fn take_any_receiver(&mut self) -> Option<Waker> {
-        self.receiver.take()
+        self.waiters
+            .as_mut()?
+            .receiver
+            .take_if(|waker| !waker.will_wake(turn))
     }
 
     /// Gives those who wait to send, or for the end.
     pub(super) fn take_senders(&mut self) -> Vec<Waker> {
-        mem::take(&mut self.senders)
+        self.waiters
+            .as_mut()
+            .map(|waiters| mem::take(&mut waiters.senders))
+            .unwrap_or_default()
+    }
+
+    /// Gives everybody who waits, the session's own task among them.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        let waiters = self
+            .waiters
+            .take()
+            .map(|waiters| *waiters)
+            .unwrap_or_default();
+        waiters.senders.into_iter().chain(waiters.receiver)
+    }
+}
+
+/// Wakes somebody, outside the lock.
+#[inline]
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -371,7 +489,7 @@ impl fmt::Debug for Shared {
         let inner = self.lock();
         f.debug_struct("WebSocket")
             .field("state", &inner.outgoing.state())
-            .field("protocol", &self.protocol)
+            .field("protocol", &self.protocol())
             .field("queued", &inner.outgoing.queued())
             .finish_non_exhaustive()
     }

@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::{
     task::coop::unconstrained,
@@ -16,7 +17,12 @@ use tokio::{
 };
 use tower::{BoxError, load_shed::error::Overloaded};
 
-use super::{Transport, WebSocket, driver::Driver, receive::Budget, report::Hooks};
+use super::{
+    Transport, WebSocket,
+    driver::Driver,
+    receive::Budget,
+    report::{EndedBy, Hooks},
+};
 use crate::{CloseCode, CloseFrame, Error, protocol::Role};
 
 pin_project! {
@@ -27,10 +33,10 @@ pin_project! {
     pub(crate) struct Session<F> {
         driver: Driver,
         #[pin]
-        handler: HandlerSlot<F>,
-        #[pin]
         sleep: Sleep,
         armed: bool,
+        #[pin]
+        handler: HandlerSlot<F>,
     }
 }
 
@@ -82,6 +88,8 @@ impl<F> HandlerSlot<F> {
 /// What a session starts with.
 pub(crate) struct Opened {
     pub(crate) transport: Transport,
+    /// What the HTTP server has read beyond the handshake.
+    pub(crate) read: Bytes,
     pub(crate) role: Role,
     pub(crate) hooks: Arc<Hooks>,
     /// The subprotocol agreed on.
@@ -99,7 +107,7 @@ impl<F> Session<F> {
     /// Opens the connection only to tell the client why it is closed: no handler is started.
     pub(crate) fn open_to_close(opened: Opened, frame: &CloseFrame) -> Self {
         let mut driver = Driver::new(opened);
-        driver.close(frame);
+        driver.close(EndedBy::Local, frame);
         Self::new(
             driver,
             HandlerSlot {
@@ -112,9 +120,9 @@ impl<F> Session<F> {
     fn new(driver: Driver, handler: HandlerSlot<F>) -> Self {
         Self {
             driver,
-            handler,
             sleep: sleep_until(Instant::now()),
             armed: false,
+            handler,
         }
     }
 }
@@ -128,23 +136,23 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
+        let driver = this.driver;
         let mut budget = Budget::new();
-        this.driver.begin_turn();
+        driver.begin_turn(cx);
         loop {
-            outside_coop(cx, |cx| this.driver.receive(cx, &mut budget));
+            outside_coop(cx, |cx| driver.receive(cx, &mut budget));
+            driver.take_news();
             if let Some(frame) = this.handler.as_mut().poll(cx) {
-                this.driver.close(&frame);
+                driver.close(EndedBy::Local, &frame);
             }
             let finished = this.handler.finished;
             let again = outside_coop(cx, |cx| {
-                this.driver.close_if_abandoned(finished);
-                let room = this.driver.transmit(cx);
-                this.driver.poll_end(cx);
-                room | this
-                    .driver
-                    .poll_deadlines(cx, this.sleep.as_mut(), this.armed)
+                driver.close_if_abandoned(finished);
+                let room = driver.transmit(cx);
+                driver.poll_end(cx);
+                room | driver.poll_deadlines(cx, this.sleep.as_mut(), this.armed)
             });
-            if this.driver.is_ended() && finished {
+            if finished && driver.is_ended() {
                 return Poll::Ready(());
             }
             budget.spend_round();
@@ -152,7 +160,7 @@ where
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if !again && !this.driver.has_more() && this.driver.end_turn(cx, finished) {
+            if !again && !driver.take_news() && !driver.has_more() && driver.end_turn(finished) {
                 return Poll::Pending;
             }
         }

@@ -11,7 +11,7 @@ use super::{
     driver::{Driver, Phase},
     scratch,
 };
-use crate::protocol::SendQueue;
+use crate::protocol::{Queue, SendQueue};
 
 impl Driver {
     /// Writes all that is queued, as far as the transport takes it.
@@ -24,7 +24,7 @@ impl Driver {
             let Some(mut queue) = self.take_queue() else {
                 break;
             };
-            match self.write(cx, &mut queue) {
+            match self.write(cx, &mut queue.frames) {
                 Poll::Ready(Ok(())) => again |= self.written(cx, queue),
                 Poll::Ready(Err(error)) => self.write_failure(error),
                 Poll::Pending => {
@@ -38,13 +38,12 @@ impl Driver {
     }
 
     /// Takes the queue out of the lock, where something is in it.
-    fn take_queue(&self) -> Option<SendQueue> {
+    fn take_queue(&self) -> Option<Box<Queue>> {
         let mut inner = self.shared.lock();
-        if inner.outgoing.queued() == 0 {
-            return None;
-        }
+        let queue = inner.outgoing.take_queue()?;
         inner.writing = true;
-        Some(mem::take(inner.outgoing.queue_mut()))
+        inner.yielded = false;
+        Some(queue)
     }
 
     fn write(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
@@ -76,10 +75,7 @@ impl Driver {
     }
 
     /// Everything taken was written.
-    fn written(&mut self, cx: &mut Context<'_>, mut queue: SendQueue) -> bool {
-        if let Some(buffer) = queue.take_buffer() {
-            scratch::put_back_send_buffer(buffer);
-        }
+    fn written(&mut self, cx: &mut Context<'_>, mut queue: Box<Queue>) -> bool {
         self.timers.write_done();
         let shared = self.shared.clone();
         let config = &shared.hooks.config;
@@ -87,24 +83,22 @@ impl Driver {
             self.timers.ping_written(Self::now(), config);
         }
         let mut inner = shared.lock();
-        inner.writing = false;
-        inner.outgoing.drained();
+        inner.written(&shared.hooks, &mut queue);
         if inner.outgoing.close_sent() && self.phase == Phase::Open {
             self.timers.closing(Self::now(), config.close_timeout);
         }
         let senders = inner.take_senders();
         drop(inner);
+        scratch::put_back_queue(queue);
         wake_others(senders, cx)
     }
 
     /// The rest goes in front of what was queued meanwhile.
-    fn put_back(&mut self, cx: &mut Context<'_>, mut rest: SendQueue) -> bool {
+    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>) -> bool {
         let mut inner = self.shared.lock();
         inner.writing = false;
-        let newer = mem::take(inner.outgoing.queue_mut());
-        rest.append(newer);
-        let room = rest.len() <= self.config().max_send_queue;
-        *inner.outgoing.queue_mut() = rest;
+        inner.outgoing.put_back(rest);
+        let room = inner.outgoing.queued() <= self.config().max_send_queue;
         let senders = if room {
             inner.take_senders()
         } else {
