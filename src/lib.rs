@@ -1,4 +1,72 @@
 //! WebSocket for every tower, hyper and axum server, as a layer.
+//!
+//! [`WebSocketLayer`] answers the opening handshakes of HTTP/1.1 (RFC 6455) and HTTP/2 (RFC 8441)
+//! and hands the open connection to a route-level service; every other request goes to the inner
+//! service untouched.
+//!
+//! ```
+//! use axum::{Router, routing::any};
+//! use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
+//!
+//! async fn echo(mut socket: WebSocket) -> Result<(), Error> {
+//!     while let Some(message) = socket.recv().await? {
+//!         socket.send(message).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let websocket = WebSocketLayer::new(handler(echo));
+//! let app: Router = Router::new().route("/echo", any(async || "a page").layer(websocket));
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`WebSocketLayer`], [`endpoint`]: mounting, and what happens to a request.
+//! - [`handler`], [`events`]: the service that has the connection; or any
+//!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
+//! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection.
+//! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults.
+//! - [`Handshake`]: authentication and more before the answer.
+//! - [`testing`]: conversations in memory (feature `testing`).
+//! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
+//!
+//! # What holds everywhere
+//!
+//! - **Cancel safety**: [`WebSocket::recv`] loses nothing when its future is dropped;
+//!   [`WebSocket::send`] has queued the whole message or nothing.
+//! - **Drops**: a dropped [`WebSocket`] closes the connection with 1000; a dropped [`Receiver`]
+//!   discards messages; a dropped [`Sender`] does nothing. A handler that fails or panics closes
+//!   with 1011.
+//! - **The end**: after a clean close receiving says `None`; a vanished peer, a broken rule or a
+//!   deadline is an [`Error`], once. Everything received whole comes before it.
+//! - **Runtime**: sessions are tasks of tokio, whose I/O and time have to be enabled.
+//! - **The HTTP server** has to allow upgrades: `with_upgrades` on hyper's HTTP/1.1 connections,
+//!   `serve_connection_with_upgrades` on hyper-util's, and for HTTP/2 `enable_connect_protocol`.
+//!   `axum::serve` does all of it.
+//!
+//! # A handler's shape and its memory
+//!
+//! A connection's task holds the future of its handler, so what lives across an `.await` there is
+//! paid for by every idle connection. An `async fn(Request<WebSocket>)` keeps the request's head,
+//! 224 bytes and the buffer its headers point into. Take out what is needed instead:
+//!
+//! ```
+//! use http::Request;
+//! use tower_websocket::{Error, PathParams, WebSocket};
+//!
+//! fn room(request: Request<WebSocket>) -> impl Future<Output = Result<(), Error>> + Send {
+//!     let (head, mut socket) = request.into_parts();
+//!     let params = head.extensions.get::<PathParams>();
+//!     let room: Box<str> = params.and_then(|params| params.get("room")).unwrap_or_default().into();
+//!     drop(head);
+//!     async move {
+//!         while let Some(message) = socket.recv().await? {
+//!             println!("{room}: {message:?}");
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -24,3 +92,7 @@ pub use service::{
 };
 #[cfg(feature = "layer")]
 pub use session::{EndedBy, Receiver, Report, Sender, Sending, WebSocket};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
