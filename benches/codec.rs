@@ -32,13 +32,14 @@ fn frames(len: usize) -> BytesMut {
 fn read(bencher: Bencher<'_, '_>, len: usize) {
     let input = frames(len);
     let mut decoder = Decoder::new(Role::Server, &Config::default());
-    bencher.counter(BytesCount::new(input.len())).with_inputs(|| input.clone()).bench_local_refs(
-        |input| {
+    bencher
+        .counter(BytesCount::new(input.len()))
+        .with_inputs(|| input.clone())
+        .bench_local_refs(|input| {
             while let Ok(Some(event)) = decoder.decode(input) {
                 black_box(event);
             }
-        },
-    );
+        });
 }
 
 #[divan::bench(args = SIZES)]
@@ -47,14 +48,15 @@ fn echo(bencher: Bencher<'_, '_>, len: usize) {
     let mut decoder = Decoder::new(Role::Server, &Config::default());
     let encoder = Encoder::new(Role::Server, &Config::default());
     let mut queue = SendQueue::new();
-    bencher.counter(BytesCount::new(input.len())).with_inputs(|| input.clone()).bench_local_refs(
-        |input| {
+    bencher
+        .counter(BytesCount::new(input.len()))
+        .with_inputs(|| input.clone())
+        .bench_local_refs(|input| {
             while let Ok(Some(Event::Message(message))) = decoder.decode(input) {
                 encoder.message(message, &mut queue);
             }
             queue.advance(queue.remaining());
-        },
-    );
+        });
 }
 
 #[divan::bench(args = SIZES)]
@@ -68,8 +70,10 @@ fn mask(bencher: Bencher<'_, '_>, len: usize) {
 #[divan::bench(args = SIZES)]
 fn utf8(bencher: Bencher<'_, '_>, len: usize) {
     let text = "añ語🦀".repeat(len / 10);
-    bencher.counter(BytesCount::new(text.len())).bench_local(|| {
-        let mut validator = Utf8Validator::default();
-        black_box(validator.push(black_box(text.as_bytes())))
-    });
+    bencher
+        .counter(BytesCount::new(text.len()))
+        .bench_local(|| {
+            let mut validator = Utf8Validator::default();
+            black_box(validator.push(black_box(text.as_bytes())))
+        });
 }

@@ -20,8 +20,16 @@ mod frame;
 mod header;
 mod mask;
 mod message;
+#[cfg_attr(
+    not(feature = "layer"),
+    expect(dead_code, reason = "sessions use all of it")
+)]
 mod outgoing;
 mod send_queue;
+#[cfg_attr(
+    not(feature = "layer"),
+    expect(dead_code, reason = "sessions use all of it")
+)]
 mod timers;
 mod utf8;
 
