@@ -81,6 +81,7 @@ impl Driver {
                 closing,
             }
         };
+        let (before, closing) = (self.bytes_received, view.closing);
         let mut scratch = Scratch::take();
         scratch.buffer.extend_from_slice(self.rest());
         // What was left while paused is decoded before anything is read.
@@ -98,6 +99,9 @@ impl Driver {
         }
         self.deliver(cx, &mut scratch);
         scratch.put_back();
+        if closing {
+            self.discard(self.bytes_received - before);
+        }
     }
 
     /// Reads once; tells whether bytes came.
@@ -150,7 +154,6 @@ impl Driver {
         mut view: View,
         budget: &mut Budget,
     ) {
-        let before = scratch.buffer.len() as u64;
         let limits = Limits::new(self.config());
         while !self.has_deferred() {
             if !view.closing && view.inbox >= self.config().max_read_ahead.max(1) {
@@ -172,9 +175,6 @@ impl Driver {
                 }
                 Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
             }
-        }
-        if view.closing {
-            self.discard(before);
         }
         if scratch.events.is_empty() && self.has_deferred() {
             // Nothing came before it that the handler has not been polled with.
