@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, Query, State};
 use axum::{RequestPartsExt, Router, routing::any, serve::ListenerExt};
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use tower::{BoxError, service_fn};
 use tower_websocket::{Answer, Handshake, WebSocket, WebSocketLayer};
 
@@ -28,9 +28,7 @@ async fn admit(mut handshake: Handshake) -> Answer {
         handshake.extensions_mut().insert(Room(room));
         return handshake.accept();
     }
-    let mut response = Response::new("a token is needed\n");
-    *response.status_mut() = StatusCode::UNAUTHORIZED;
-    handshake.refuse(response)
+    handshake.refuse((StatusCode::UNAUTHORIZED, "a token is needed\n"))
 }
 
 /// Numbers the messages of a room. Not an `async fn`, whose future would hold the head all along.

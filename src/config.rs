@@ -151,7 +151,8 @@ impl Config {
     /// Sets how many bytes may be queued before `send` waits.
     ///
     /// A message is taken whole while no more than this is queued, so the queue can exceed the
-    /// limit by one message. Default: 1 MiB.
+    /// limit by one message. With a small value a burst can fill the queue before the session gets
+    /// to write, also where the peer keeps up. Default: 1 MiB.
     #[must_use]
     pub fn max_send_queue(mut self, bytes: usize) -> Self {
         self.max_send_queue = bytes;

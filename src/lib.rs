@@ -36,7 +36,8 @@
 //!   [`WebSocket::send`] has queued the whole message or nothing.
 //! - **Drops**: a dropped [`WebSocket`] closes the connection with 1000; a dropped [`Receiver`]
 //!   discards messages; a dropped [`Sender`] does nothing. A handler that fails or panics closes
-//!   with 1011.
+//!   with 1011. When the connection ends first, the handler is not dropped: its receiving ends, its
+//!   sending says [`Error::Closed`], and it may finish what it does.
 //! - **The end**: after a clean close receiving says `None`; a vanished peer, a broken rule or a
 //!   deadline is an [`Error`], once. Everything received whole comes before it.
 //! - **Runtime**: sessions are tasks of tokio, whose I/O and time have to be enabled.
@@ -83,11 +84,12 @@ pub mod testing;
 
 pub use config::Config;
 pub use error::{Error, TrySendError};
-pub use protocol::{CloseCode, CloseFrame, Event, Message, ProtocolError, Utf8Bytes};
+pub use handshake::OriginPolicy;
+pub use protocol::{CloseCode, CloseFrame, Event, Message, ProtocolError, State, Utf8Bytes};
 #[cfg(feature = "layer")]
 pub use service::{
     Answer, Endpoint, Events, EventsService, HTTP2, Handler, HandlerFuture, HandlerOutput,
-    Handshake, OnUpgrade, PathParams, ResponseBody, ResponseFuture, WebSocketLayer,
+    Handshake, OnUpgrade, PathParams, Refusal, ResponseBody, ResponseFuture, WebSocketLayer,
     WebSocketService, endpoint, events, handler,
 };
 #[cfg(feature = "layer")]

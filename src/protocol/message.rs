@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{CloseFrame, Utf8Bytes};
 
-/// A message: what an application sends and receives.
+/// A message: what an application sends and receives. Cloning it shares its bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 has two kinds of data")]
 pub enum Message {

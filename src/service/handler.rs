@@ -30,8 +30,27 @@ use crate::WebSocket;
 /// ```
 ///
 /// Where the head of the request matters, [`tower::service_fn`] takes the whole
-/// `Request<WebSocket>`. A plain function that takes what it needs and returns `async move { … }`
-/// keeps the connection's task smaller than an `async fn`, whose future holds the head.
+/// `Request<WebSocket>`; its future ends in a `Result`. A plain function that takes what it needs and
+/// returns `async move { … }` keeps the connection's task smaller than an `async fn`, whose future
+/// holds the head:
+///
+/// ```
+/// use http::{Request, header};
+/// use tower::{BoxError, service_fn};
+/// use tower_websocket::{WebSocket, WebSocketLayer};
+///
+/// fn greet(request: Request<WebSocket>) -> impl Future<Output = Result<(), BoxError>> + Send {
+///     let (head, socket) = request.into_parts();
+///     let agent = head.headers.get(header::USER_AGENT).map(|agent| format!("{agent:?}"));
+///     async move { Ok(socket.send(agent.unwrap_or_default()).await?) }
+/// }
+///
+/// let layer = WebSocketLayer::new(service_fn(greet));
+/// ```
+///
+/// A handler that fails with a [`CloseFrame`](crate::CloseFrame) closes with its code and reason,
+/// also through `?` and [`BoxError`]. When the connection ends before the handler does, the handler
+/// is not dropped: receiving ends, sending fails, and it may finish what it does.
 pub fn handler<F>(function: F) -> Handler<F> {
     Handler { function }
 }

@@ -62,7 +62,25 @@ impl Handshake {
         &mut self.head.extensions
     }
 
-    /// The whole head, for extractors that want it.
+    /// The whole head, for extractors that want it, such as axum's.
+    ///
+    /// ```
+    /// use axum::{RequestPartsExt, extract::Path};
+    /// use http::StatusCode;
+    /// use tower_websocket::{Answer, Handshake};
+    ///
+    /// #[derive(Clone)]
+    /// struct Room(String);
+    ///
+    /// async fn admit(mut handshake: Handshake) -> Answer {
+    ///     let Ok(Path(room)) = handshake.head_mut().extract::<Path<String>>().await else {
+    ///         return handshake.refuse(StatusCode::NOT_FOUND);
+    ///     };
+    ///     // The route service finds it in its request's extensions.
+    ///     handshake.extensions_mut().insert(Room(room));
+    ///     handshake.accept()
+    /// }
+    /// ```
     pub fn head_mut(&mut self) -> &mut Parts {
         &mut self.head
     }
@@ -104,14 +122,14 @@ impl Handshake {
         }
     }
 
-    /// Refuses the connection with a response of the hook's own.
+    /// Refuses the connection: with a status, a status and a text, or a whole response.
     ///
     /// On HTTP/1.1 it gets `Connection: close`. A status that means success would open a tunnel:
     /// it is replaced by 500. Browsers tell a page nothing of a refusal; where it should know why,
     /// there is [`accept_then_close`](Self::accept_then_close).
-    pub fn refuse(self, response: Response<impl Into<Bytes>>) -> Answer {
+    pub fn refuse(self, refusal: impl Into<Refusal>) -> Answer {
         Answer {
-            kind: Kind::Refuse(refusal(response.map(Into::into), self.head.version)),
+            kind: Kind::Refuse(refusal.into().response(self.head.version)),
         }
     }
 
@@ -122,6 +140,64 @@ impl Handshake {
         Answer {
             kind: Kind::Accept(Box::new(self), Some(frame.into())),
         }
+    }
+}
+
+/// A response that refuses a handshake.
+///
+/// ```
+/// use http::{Response, StatusCode};
+/// use tower_websocket::{Answer, Handshake};
+///
+/// async fn admit(handshake: Handshake) -> Answer {
+///     match handshake.headers().get("authorization") {
+///         None => handshake.refuse((StatusCode::UNAUTHORIZED, "a token is needed")),
+///         Some(token) if token != "Bearer 42" => handshake.refuse(StatusCode::FORBIDDEN),
+///         Some(_) => handshake.accept(),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Refusal {
+    response: Response<Bytes>,
+}
+
+impl Refusal {
+    /// The response, as one that does refuse.
+    fn response(self, version: Version) -> Response<Bytes> {
+        let mut response = self.response;
+        let status = response.status();
+        if status.is_success() || status.is_informational() {
+            tracing::error!(%status, "a handshake was refused with a status that accepts it");
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        if version == Version::HTTP_11 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+}
+
+impl<B: Into<Bytes>> From<Response<B>> for Refusal {
+    fn from(response: Response<B>) -> Self {
+        Self {
+            response: response.map(Into::into),
+        }
+    }
+}
+
+impl From<StatusCode> for Refusal {
+    fn from(status: StatusCode) -> Self {
+        (status, Bytes::new()).into()
+    }
+}
+
+impl<B: Into<Bytes>> From<(StatusCode, B)> for Refusal {
+    fn from((status, text): (StatusCode, B)) -> Self {
+        let mut response = Response::new(text.into());
+        *response.status_mut() = status;
+        Self { response }
     }
 }
 
@@ -175,21 +251,6 @@ pub(super) fn add_headers(response: &mut Response<()>, headers: &mut HeaderMap) 
             response.headers_mut().append(name, value);
         }
     }
-}
-
-/// Makes a hook's response one that does refuse.
-fn refusal(mut response: Response<Bytes>, version: Version) -> Response<Bytes> {
-    let status = response.status();
-    if status.is_success() || status.is_informational() {
-        tracing::error!(%status, "a handshake was refused with a status that accepts it");
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    }
-    if version == Version::HTTP_11 {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// What a hook may not add to an answer that accepts.

@@ -44,6 +44,23 @@ use crate::{
 ///
 /// It never makes an error of its own. It needs tokio's runtime with time enabled.
 ///
+/// # Mounting
+///
+/// | mount | HTTP/1.1 | HTTP/2 | plain request | other paths |
+/// | --- | --- | --- | --- | --- |
+/// | axum: `.route(path, any(h).layer(l))` | 101 | 200 | `h` | the router's 404 |
+/// | axum: `.route(path, get(h).layer(l))` | 101 | 200 | `h` | the router's 404 |
+/// | axum: `.route_service(path, endpoint(h))` | 101 | 200 | 426 (400 on HTTP/2) | the router's 404 |
+/// | axum: `Router::layer(l.path(path))` | 101 | 200 | the router | the router |
+/// | hyper: `ServiceBuilder` with `l.path(path)` | 101 | 200 | the service | the service |
+/// | axum: `get(h).route_layer(l)` | 101 | **405** | `h` | the router's 404 |
+///
+/// The last one is a trap: over HTTP/2 a WebSocket is asked for by CONNECT, which axum's `get`
+/// refuses before a `route_layer` sees it. A `Router::layer` without [`path`](Self::path) or
+/// [`when`](Self::when) takes the handshakes for every path. An HTTP/2 server has to announce
+/// Extended CONNECT (`enable_connect_protocol` on hyper's builder; axum's `serve` does it with its
+/// feature `http2`), else browsers stay with HTTP/1.1.
+///
 /// ```
 /// use tower::{ServiceBuilder, service_fn};
 /// use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
@@ -116,7 +133,7 @@ impl<H> WebSocketLayer<H> {
     /// client waits; nothing limits its time but what the application puts around.
     ///
     /// ```
-    /// use http::{Response, StatusCode};
+    /// use http::StatusCode;
     /// use tower_websocket::{Answer, Handshake, WebSocket, WebSocketLayer, handler};
     ///
     /// #[derive(Clone)]
@@ -124,9 +141,7 @@ impl<H> WebSocketLayer<H> {
     ///
     /// async fn authenticate(mut handshake: Handshake) -> Answer {
     ///     let Some(token) = handshake.headers().get("authorization") else {
-    ///         let mut response = Response::new("a token is needed");
-    ///         *response.status_mut() = StatusCode::UNAUTHORIZED;
-    ///         return handshake.refuse(response);
+    ///         return handshake.refuse((StatusCode::UNAUTHORIZED, "a token is needed"));
     ///     };
     ///     let user = User(format!("{token:?}"));
     ///     handshake.extensions_mut().insert(user);

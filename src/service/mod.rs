@@ -25,7 +25,7 @@ pub use events::{Events, EventsService, events};
 pub use filter::PathParams;
 pub use future::ResponseFuture;
 pub use handler::{Handler, HandlerFuture, HandlerOutput, handler};
-pub use hook::{Answer, Handshake};
+pub use hook::{Answer, Handshake, Refusal};
 pub use layer::{Endpoint, WebSocketLayer, WebSocketService, endpoint};
 pub use upgrade::OnUpgrade;
 

@@ -98,9 +98,13 @@ impl WebSocket {
 
     /// Queues a message if there is room.
     ///
+    /// What a full queue means is the application's to say: wait with [`send`](Self::send), drop the
+    /// message, or [`close`](Self::close) a connection that is too slow.
+    ///
     /// # Errors
     ///
-    /// Gives the message back when the queue is full or the connection closed.
+    /// Gives the message back when more than
+    /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued, or the connection closed.
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
         self.receiver.shared.try_send(message.into())
     }
@@ -138,8 +142,21 @@ impl WebSocket {
 
     /// Starts the closing handshake (RFC 6455 §7.1.2). Nothing needs to be awaited.
     ///
-    /// Messages sent before still leave; those received from now on are discarded. The first Close
-    /// counts: later ones are without effect.
+    /// Messages sent before still leave, and the Close frame after them: a peer that reads nothing
+    /// sees neither before [`Config::write_timeout`](crate::Config::write_timeout) ends it. Messages
+    /// not received yet are discarded, and receiving waits for the end. The first Close counts:
+    /// later ones are without effect.
+    ///
+    /// ```
+    /// use tower_websocket::{CloseCode, WebSocket};
+    ///
+    /// const KICKED: CloseCode = CloseCode::new(4001).unwrap();
+    ///
+    /// # fn kick(socket: &WebSocket) {
+    /// socket.close(CloseCode::NORMAL);
+    /// socket.close((KICKED, "see you"));
+    /// # }
+    /// ```
     pub fn close(&self, frame: impl Into<CloseFrame>) {
         close(&self.receiver.shared, &frame.into());
     }
@@ -208,7 +225,20 @@ impl fmt::Debug for WebSocket {
 
 /// The sending half of a connection: cheap to clone, usable from any task.
 ///
-/// It keeps nothing open: once the connection is closed, sending says [`Error::Closed`].
+/// It keeps nothing open: once the connection is closed, sending says [`Error::Closed`]. To send the
+/// same to many, make the message once and clone it, which shares its bytes:
+///
+/// ```
+/// use tower_websocket::{CloseCode, Message, Sender};
+///
+/// fn broadcast(members: &[Sender], message: Message) {
+///     for member in members {
+///         if member.try_send(message.clone()).is_err() {
+///             member.close((CloseCode::TRY_AGAIN_LATER, "too slow"));
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Sender {
     shared: Arc<Shared>,
@@ -450,7 +480,11 @@ fn pong(shared: &Shared, payload: &Bytes) -> Result<(), Error> {
 }
 
 fn close(shared: &Shared, frame: &CloseFrame) {
-    shared.update(|inner| inner.close(&shared.hooks, EndedBy::Local, frame));
+    let discarded = shared.update(|inner| {
+        let first = inner.close(&shared.hooks, EndedBy::Local, frame);
+        first.then(|| inner.discard_inbox())
+    });
+    drop(discarded);
 }
 
 fn close_frame(shared: &Shared) -> Option<CloseFrame> {

@@ -346,6 +346,13 @@ impl Inner {
         nobody && self.outgoing.state() == State::Open
     }
 
+    /// The application has closed; gives what it will not receive.
+    ///
+    /// The driver may have waited for room in the inbox.
+    pub(super) fn discard_inbox(&mut self) -> Option<Box<Inbox>> {
+        self.inbox.take()
+    }
+
     /// The receiver is gone; gives what it will not receive.
     pub(super) fn drop_receiver(&mut self, abandoned: bool) -> Option<Box<Inbox>> {
         self.receiver_alive = false;
