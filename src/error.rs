@@ -48,14 +48,10 @@ impl Error {
         match self {
             Self::Closed | Self::Timeout(_) => true,
             Self::Protocol(_) => false,
-            Self::Io(error) => matches!(
+            // hyper says `Other` of an HTTP/2 stream that was reset.
+            Self::Io(error) => !matches!(
                 error.kind(),
-                io::ErrorKind::UnexpectedEof
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::BrokenPipe
-                    | io::ErrorKind::NotConnected
-                    | io::ErrorKind::TimedOut
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
             ),
         }
     }
@@ -114,6 +110,18 @@ pub enum TrySendError {
 }
 
 impl TrySendError {
+    /// Whether there was no room, so that it may be tried again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether the connection is closing or closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+
     /// The message.
     #[must_use]
     pub fn into_message(self) -> Message {

@@ -88,8 +88,8 @@ pub use handshake::OriginPolicy;
 pub use protocol::{CloseCode, CloseFrame, Event, Message, ProtocolError, State, Utf8Bytes};
 #[cfg(feature = "layer")]
 pub use service::{
-    Answer, Endpoint, Events, EventsService, HTTP2, Handler, HandlerFuture, HandlerOutput,
-    Handshake, OnUpgrade, PathParams, Refusal, ResponseBody, ResponseFuture, WebSocketLayer,
+    Answer, Endpoint, Events, EventsService, Handler, HandlerFuture, HandlerOutput, Handshake,
+    OnUpgrade, PathParams, Refusal, ResponseBody, ResponseFuture, SUPPORTS_HTTP2, WebSocketLayer,
     WebSocketService, endpoint, events, handler,
 };
 #[cfg(feature = "layer")]

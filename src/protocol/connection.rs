@@ -69,6 +69,8 @@ pub struct Connection {
     input: BytesMut,
     events: VecDeque<Event>,
     messages_received: u64,
+    /// What was queued when writing was last tried.
+    unsent: usize,
     /// A ping was queued and has not left.
     ping_queued: bool,
     error: Option<ProtocolError>,
@@ -93,6 +95,7 @@ impl Connection {
             input: BytesMut::new(),
             events: VecDeque::new(),
             messages_received: 0,
+            unsent: 0,
             ping_queued: false,
             error: None,
             finished: false,
@@ -132,10 +135,16 @@ impl Connection {
         self.outgoing.end();
     }
 
-    /// Some of what [`poll_transmit`](Self::poll_transmit) gave has been written.
+    /// Something of what [`poll_transmit`](Self::poll_transmit) gave has been written, or nothing
+    /// could be: the time without progress runs from here.
     pub fn transmitted(&mut self, now: Instant) {
-        if self.outgoing.queued() > 0 {
-            return self.timers.write_waits(now, &self.config);
+        let queued = self.outgoing.queued();
+        let progress = queued < mem::replace(&mut self.unsent, queued);
+        if queued > 0 {
+            if progress || !self.timers.is_write_waiting() {
+                self.timers.write_waits(now, &self.config);
+            }
+            return;
         }
         self.timers.write_done();
         if let Some(mut queue) = self.outgoing.clear() {
@@ -180,6 +189,7 @@ impl Connection {
         let message = message.into();
         self.outgoing
             .message(&self.encoder, message.clone())
+            .map(drop)
             .map_err(|NotOpen| message)
     }
 

@@ -52,15 +52,18 @@ impl Encoder {
     }
 
     /// Encodes a message, in fragments where [`Config::fragment_size`] says so.
+    ///
+    /// Gives the payload back where it was copied, so that the caller decides where it is dropped.
     #[inline]
-    pub fn message(&self, message: Message, queue: &mut SendQueue) {
+    pub fn message(&self, message: Message, queue: &mut SendQueue) -> Option<Bytes> {
         let (opcode, payload) = match message {
             Message::Text(text) => (Opcode::Text, text.into_bytes()),
             Message::Binary(payload) => (Opcode::Binary, payload),
         };
         match self.fragment_size {
             Some(size) if payload.len() > size.get() => {
-                self.fragments(opcode, payload, size.get(), queue);
+                self.fragments(opcode, &payload, size.get(), queue);
+                Some(payload)
             }
             _ => self.frame(true, opcode, payload, queue),
         }
@@ -86,13 +89,14 @@ impl Encoder {
         self.control(Opcode::Close, &payload, queue);
     }
 
-    fn fragments(&self, first: Opcode, mut payload: Bytes, size: usize, queue: &mut SendQueue) {
-        let mut opcode = first;
-        while payload.len() > size {
-            self.frame(false, opcode, payload.split_to(size), queue);
+    fn fragments(&self, first: Opcode, payload: &Bytes, size: usize, queue: &mut SendQueue) {
+        let (mut opcode, mut start) = (first, 0);
+        while payload.len() - start > size {
+            self.frame(false, opcode, payload.slice(start..start + size), queue);
             opcode = Opcode::Continuation;
+            start += size;
         }
-        self.frame(true, opcode, payload, queue);
+        self.frame(true, opcode, payload.slice(start..), queue);
     }
 
     fn control(&self, opcode: Opcode, payload: &[u8], queue: &mut SendQueue) {
@@ -102,10 +106,19 @@ impl Encoder {
     }
 
     #[inline]
-    fn frame(&self, fin: bool, opcode: Opcode, payload: Bytes, queue: &mut SendQueue) {
+    fn frame(
+        &self,
+        fin: bool,
+        opcode: Opcode,
+        payload: Bytes,
+        queue: &mut SendQueue,
+    ) -> Option<Bytes> {
         match self.header(fin, opcode, payload.len(), queue) {
             None => queue.share(payload),
-            key => queue.gather_with(&payload, |payload| mask(payload, key)),
+            key => {
+                queue.gather_with(&payload, |payload| mask(payload, key));
+                Some(payload)
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The half of a connection that sends: queue, pongs, and the closing handshake.
 
+use bytes::Bytes;
+
 use super::{CloseFrame, Encoder, Event, Message, SendQueue, State};
 
 /// Everything that decides what leaves, and in which order.
@@ -33,14 +35,17 @@ pub(crate) struct Queue {
 pub(crate) struct NotOpen;
 
 impl Outgoing {
-    /// Queues a message.
+    /// Queues a message; gives back what was copied of it, to be dropped elsewhere.
     #[inline]
-    pub(crate) fn message(&mut self, encoder: &Encoder, message: Message) -> Result<(), NotOpen> {
+    pub(crate) fn message(
+        &mut self,
+        encoder: &Encoder,
+        message: Message,
+    ) -> Result<Option<Bytes>, NotOpen> {
         self.check_open()?;
         self.messages += 1;
         self.bytes += message.len() as u64;
-        encoder.message(message, &mut self.queue().frames);
-        Ok(())
+        Ok(encoder.message(message, &mut self.queue().frames))
     }
 
     /// Queues a ping.

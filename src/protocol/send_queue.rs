@@ -56,12 +56,19 @@ impl SendQueue {
         transform(&mut self.gathered[start..]);
     }
 
-    /// Adds bytes by sharing them, where they are many enough.
+    /// Adds bytes by sharing them, where they are many enough; gives them back where they were
+    /// copied, so that the caller decides where they are dropped.
     #[inline]
-    pub fn share(&mut self, bytes: Bytes) {
+    pub fn share(&mut self, bytes: Bytes) -> Option<Bytes> {
         if bytes.len() < SHARE_FROM {
-            return self.gather(&bytes);
+            self.gather(&bytes);
+            return Some(bytes);
         }
+        self.push_shared(bytes);
+        None
+    }
+
+    fn push_shared(&mut self, bytes: Bytes) {
         self.remaining += bytes.len();
         self.shared.push_back((self.gathered.len(), bytes));
     }
@@ -77,13 +84,14 @@ impl SendQueue {
                 Some((end, _)) if *end == other.position => {
                     if let Some((_, bytes)) = other.shared.pop_front() {
                         other.remaining -= bytes.len();
-                        self.share(bytes);
+                        self.push_shared(bytes);
                     }
                 }
                 _ => {
                     let chunk = other.chunk();
+                    let len = chunk.len();
                     self.gather(chunk);
-                    other.advance(chunk.len());
+                    other.advance(len);
                 }
             }
         }

@@ -47,7 +47,7 @@ impl Expiry {
 ///
 /// They are kept in ticks of [`TICK`] since the connection opened, which takes half the memory of
 /// instants: a deadline passes at its time or up to one tick later. After 497 days of one connection
-/// no new ones are set.
+/// only those are set that bound its end, and pass at once.
 ///
 /// Nothing here is touched per message: traffic leaves its marks elsewhere (a flag, a counter),
 /// and a deadline that finds such a mark when it expires moves itself on.
@@ -136,6 +136,10 @@ impl Timers {
 
     /// A ping was written.
     pub(crate) fn ping_written(&mut self, now: Instant, config: &Config) {
+        if self.is_set(Timer::Pong) && !self.heard {
+            // The time of the ping before it runs on.
+            return;
+        }
         self.heard = false;
         self.paused = false;
         self.set(Timer::Pong, now, config.ping_timeout);
@@ -182,6 +186,18 @@ impl Timers {
     pub(crate) fn closing(&mut self, now: Instant, timeout: Duration) {
         self.deadlines = [NEVER; TIMERS];
         self.set(Timer::Close, now, Some(timeout));
+    }
+
+    /// Nothing is waited for any more.
+    pub(crate) fn stop_all(&mut self) {
+        self.deadlines = [NEVER; TIMERS];
+    }
+
+    /// The end is awaited, for no longer than `timeout`; the deadlines of the open state stay.
+    pub(crate) fn bound_end(&mut self, now: Instant, timeout: Duration) {
+        if !self.is_set(Timer::Close) {
+            self.set(Timer::Close, now, Some(timeout));
+        }
     }
 
     /// The connection does not get new deadlines of the open state any more.
@@ -263,14 +279,27 @@ impl Timers {
     }
 
     fn ping_interval(&self, config: &Config) -> Option<Duration> {
-        config
-            .ping_interval
-            .map(|interval| interval * u32::from(self.jitter) / 1000)
+        let interval = config.ping_interval?.max(TICK);
+        // Whoever says `Duration::MAX` means "never".
+        let jittered = interval.as_nanos().saturating_mul(self.jitter.into()) / 1000;
+        Some(Duration::from_nanos(
+            u64::try_from(jittered).unwrap_or(u64::MAX),
+        ))
     }
 
     fn set(&mut self, timer: Timer, now: Instant, after: Option<Duration>) {
-        let deadline = after.map_or(NEVER, |after| self.due(now, after));
-        self.deadlines[timer as usize] = deadline;
+        let due = after.map_or(NEVER, |after| self.due(now, after));
+        // What bounds the end of a connection is set however old that is.
+        let last = if matches!(timer, Timer::Write | Timer::Close) {
+            NEVER - 1
+        } else {
+            NEVER
+        };
+        self.deadlines[timer as usize] = if after.is_some() {
+            due.min(last)
+        } else {
+            NEVER
+        };
     }
 
     #[inline]

@@ -18,6 +18,12 @@ pin_project! {
     /// a few words that explain a refusal, or nothing.
     ///
     /// The default is empty.
+    ///
+    /// A body that wraps this one must pass [`is_end_stream`](Body::is_end_stream) on. hyper asks
+    /// that of the body it sends, which is how the layer knows that its 101 was not replaced by
+    /// another layer's response; a 101 whose body was not asked opens no connection, and an error is
+    /// logged. Of tower-http's layers `ResponseBodyTimeoutLayer` does not pass it on: put it
+    /// elsewhere.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]

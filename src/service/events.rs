@@ -12,10 +12,11 @@ use tower::{BoxError, Service};
 
 use crate::{CloseCode, CloseFrame, Error, Event, Message, Sender, Utf8Bytes, WebSocket};
 
-/// A connection's life as callbacks, each with a default that does nothing.
+/// A connection's life as callbacks, each with a default.
 ///
-/// Only kinds of data without a callback are refused: the default of [`on_text`](Self::on_text) and
-/// [`on_binary`](Self::on_binary) closes the connection with code 1003. Callbacks of one connection
+/// The defaults do nothing, but those of [`on_text`](Self::on_text) and
+/// [`on_binary`](Self::on_binary): a kind of data without a callback closes the connection with code
+/// 1003. Callbacks of one connection
 /// run one after the other, in the order of what happened. Implementations may write them as
 /// `async fn`.
 ///
@@ -68,7 +69,8 @@ pub trait Events: Send {
         async {}
     }
 
-    /// The connection ended with a Close frame of the peer: last callback of a clean end.
+    /// The connection was closed, by the peer with `frame` or by this endpoint: last callback of such
+    /// an end.
     fn on_close(
         &mut self,
         socket: &Sender,

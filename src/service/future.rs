@@ -135,7 +135,7 @@ where
 {
     fn poll<B>(&mut self, cx: &mut Context<'_>) -> Poll<Response<ResponseBody<B>>> {
         if let Step::Ready(handshake, deadline) = &mut self.step {
-            let version = handshake.head.version;
+            let version = handshake.version;
             if !ready!(poll_ready(cx, self.route.as_mut(), handshake, deadline)) {
                 let refusal = Rejection::NotReady.response(version);
                 return Poll::Ready(refusal.map(ResponseBody::text));

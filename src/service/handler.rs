@@ -77,7 +77,7 @@ where
 
     fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
         HandlerFuture {
-            future: (self.function)(request.into_body()),
+            future: Some((self.function)(request.into_body())),
         }
     }
 }
@@ -86,8 +86,9 @@ pin_project! {
     /// The future of a [`Handler`].
     #[derive(Debug)]
     pub struct HandlerFuture<Fut> {
+        // `None` once it is ready: a future that keeps its socket would keep the connection.
         #[pin]
-        future: Fut,
+        future: Option<Fut>,
     }
 }
 
@@ -99,7 +100,14 @@ where
     type Output = Result<(), BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(ready!(self.project().future.poll(cx)).into_result())
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else {
+            // A session does not poll a handler again that is ready.
+            return Poll::Ready(Ok(()));
+        };
+        let output = ready!(future.poll(cx));
+        this.future.set(None);
+        Poll::Ready(output.into_result())
     }
 }
 

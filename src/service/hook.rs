@@ -18,6 +18,8 @@ use crate::{CloseFrame, Config, handshake::server::Opening, session::Hooks};
 #[derive(Debug)]
 pub struct Handshake {
     pub(super) head: Parts,
+    /// As it came; the hook may change the head.
+    pub(super) version: Version,
     pub(super) opening: Opening,
     pub(super) hooks: Arc<Hooks>,
     pub(super) response_headers: HeaderMap,
@@ -25,8 +27,10 @@ pub struct Handshake {
 
 impl Handshake {
     pub(super) fn new(head: Parts, opening: Opening, hooks: Arc<Hooks>) -> Self {
+        let version = head.version;
         Self {
             head,
+            version,
             opening,
             hooks,
             response_headers: HeaderMap::new(),
@@ -48,7 +52,7 @@ impl Handshake {
     /// The HTTP version of the request.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.head.version
+        self.version
     }
 
     /// The request's extensions.
@@ -129,7 +133,7 @@ impl Handshake {
     /// there is [`accept_then_close`](Self::accept_then_close).
     pub fn refuse(self, refusal: impl Into<Refusal>) -> Answer {
         Answer {
-            kind: Kind::Refuse(refusal.into().response(self.head.version)),
+            kind: Kind::Refuse(refusal.into().response(self.version)),
         }
     }
 

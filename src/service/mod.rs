@@ -30,4 +30,4 @@ pub use layer::{Endpoint, WebSocketLayer, WebSocketService, endpoint};
 pub use upgrade::OnUpgrade;
 
 /// Whether this build serves WebSocket over HTTP/2 (the feature `http2`).
-pub const HTTP2: bool = extended_connect::SUPPORTED;
+pub const SUPPORTS_HTTP2: bool = extended_connect::SUPPORTED;

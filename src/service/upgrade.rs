@@ -156,6 +156,10 @@ impl Failure {
                 "websocket upgrade failed: the server needs `with_upgrades` or \
                  `serve_connection_with_upgrades`"
             ),
+            Self::Replaced => tracing::error!(
+                "websocket upgrade failed: another layer replaced the answer, or wraps its body \
+                 without passing `is_end_stream` on"
+            ),
             failure => tracing::debug!(%failure, "websocket upgrade failed"),
         }
     }

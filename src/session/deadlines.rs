@@ -28,6 +28,9 @@ impl Driver {
         mut sleep: Pin<&mut Sleep>,
         armed: &mut bool,
     ) -> bool {
+        if self.phase == Phase::Ended {
+            return false;
+        }
         self.watch_frame();
         let mut passed = false;
         while let Some(next) = self.timers.next().map(Instant::from_std) {

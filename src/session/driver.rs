@@ -3,10 +3,11 @@
 use std::{
     io, mem,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    CloseCode, CloseFrame, Config, Error, ProtocolError,
+    CloseFrame, Config, Error, ProtocolError,
     protocol::{ControlRate, DecoderState, Role, Timers, random_masking_key},
 };
 
@@ -52,7 +53,9 @@ pub(super) struct Driver {
 #[derive(Debug, Default)]
 pub(super) struct Cold {
     /// Received and not decoded: the beginning of a frame, or what did not fit in the inbox.
-    pub(super) rest: Vec<u8>,
+    pub(super) rest: BytesMut,
+    /// The events before `deferred` that the application had not taken when last looked at.
+    undelivered: usize,
     /// Decoded, but waits until the handler has seen what came before it.
     pub(super) deferred: Option<Deferred>,
     /// The first failure: what the application is told.
@@ -129,9 +132,9 @@ impl Driver {
         };
         if !read.is_empty() {
             // As after a pause: it is decoded before anything is read.
-            driver.keep_rest(&read);
-            driver.input = Input::Paused;
             driver.bytes_received = read.len() as u64;
+            driver.input = Input::Paused;
+            driver.keep_rest(BytesMut::from(read));
         }
         driver
     }
@@ -151,7 +154,7 @@ impl Driver {
     }
 
     /// The transport, and where bytes go that are taken in without being decoded.
-    pub(super) fn transport_and_rest(&mut self) -> (Option<&mut Transport>, &mut Vec<u8>) {
+    pub(super) fn transport_and_rest(&mut self) -> (Option<&mut Transport>, &mut BytesMut) {
         (
             self.transport.as_mut(),
             &mut self.cold.get_or_insert_default().rest,
@@ -164,18 +167,31 @@ impl Driver {
             .is_some_and(|cold| cold.deferred.is_some())
     }
 
+    /// Takes what was not decoded, to decode it in place.
+    pub(super) fn take_rest(&mut self) -> BytesMut {
+        self.cold
+            .as_mut()
+            .map(|cold| mem::take(&mut cold.rest))
+            .unwrap_or_default()
+    }
+
     /// Keeps what was not decoded, and no memory where that is nothing.
-    pub(super) fn keep_rest(&mut self, rest: &[u8]) {
+    pub(super) fn keep_rest(&mut self, rest: BytesMut) {
         if !rest.is_empty() {
-            let cold = self.cold();
-            cold.rest.clear();
-            cold.rest.extend_from_slice(rest);
+            self.cold().rest = rest;
         } else if let Some(cold) = &mut self.cold {
-            cold.rest = Vec::new();
+            cold.rest = BytesMut::new();
             if cold.deferred.is_none() && cold.error.is_none() && cold.discarded == 0 {
                 self.cold = None;
             }
         }
+    }
+
+    /// Whether the application takes what came before the end: its replies come first.
+    pub(super) fn is_catching_up(&mut self) -> bool {
+        let now = self.shared.lock().inbox_len();
+        let before = mem::replace(&mut self.cold().undelivered, now);
+        now < before
     }
 
     /// Whether the handler may find something changed since it was last polled.
@@ -208,8 +224,8 @@ impl Driver {
     /// Closes normally where nobody receives any more.
     pub(super) fn close_if_abandoned(&mut self, handler_finished: bool) {
         let mut inner = self.shared.lock();
-        if inner.is_abandoned(handler_finished) {
-            inner.close(self.hooks(), EndedBy::Local, &CloseCode::NORMAL.into());
+        if let Some(code) = inner.abandoned(handler_finished) {
+            inner.close(self.hooks(), EndedBy::Local, &code.into());
         }
     }
 
@@ -259,7 +275,8 @@ impl Driver {
 
     /// The connection ends at a deadline that leaves no time for a closing handshake.
     pub(super) fn time_out(&mut self, error: Error) {
-        self.timed_out = true;
+        // Unless it only ends the wait after a failure.
+        self.timed_out = self.phase == Phase::Open && !self.write_failed;
         self.cold().error.get_or_insert(error);
         self.end();
     }
@@ -270,13 +287,10 @@ impl Driver {
         self.news = true;
         let mut inner = self.shared.lock();
         let closing = inner.outgoing.close_sent();
-        inner.outgoing.end();
-        inner.writing = false;
-        let queue = inner.outgoing.clear();
-        let senders = inner.take_senders();
+        let (queue, waiting) = inner.lose();
         drop(inner);
         drop(queue);
-        senders.into_iter().for_each(Waker::wake);
+        waiting.wake();
         if !closing {
             self.cold().error.get_or_insert(Error::Io(error));
         }
@@ -301,7 +315,7 @@ impl Driver {
         self.news = true;
         self.timers.stop_open();
         let error = self.cold().error.take();
-        self.cold().rest = Vec::new();
+        self.cold().rest = BytesMut::new();
         let mut inner = self.shared.lock();
         let clean = error.is_none();
         inner.end(error, clean);
@@ -310,9 +324,21 @@ impl Driver {
             inner.outgoing.end();
         }
         let receiver = inner.take_receiver(cx.waker());
-        let senders = inner.take_senders();
+        // Those who wait to send cannot any more.
+        let waiting = inner.take_waiting(true, false);
         drop(inner);
-        senders.into_iter().chain(receiver).for_each(Waker::wake);
+        waiting.wake();
+        if let Some(waker) = receiver {
+            waker.wake();
+        }
+        self.bound_end();
+    }
+
+    /// What is queued may leave slowly, but not for ever: each 16 KiB have another second.
+    pub(super) fn bound_end(&mut self) {
+        let queued = self.shared.lock().outgoing.queued() as u64;
+        let timeout = self.config().close_timeout + Duration::from_secs(queued / BYTES_PER_SECOND);
+        self.timers.bound_end(Self::now(), timeout);
     }
 
     /// Brings the end on, as far as it goes without waiting.
@@ -384,19 +410,19 @@ impl Driver {
             return;
         }
         let transport = self.transport.take();
-        let cold = self.cold.take();
+        let error = self.cold.take().and_then(|cold| cold.error);
         self.input = Input::Ended;
         self.news = true;
+        self.timers.stop_all();
         let mut inner = self.shared.lock();
-        inner.outgoing.end();
+        let waiting = inner.end_all();
         let queue = inner.outgoing.clear();
         let clean = inner.outgoing.close_received();
-        inner.end(cold.and_then(|cold| cold.error), clean);
-        let waiters = inner.take_all();
+        inner.end(error, clean);
         let report = self.report(&inner);
         drop(inner);
         drop((transport, queue));
-        waiters.for_each(Waker::wake);
+        waiting.wake();
         self.publish(&report);
     }
 
@@ -443,6 +469,10 @@ impl Driver {
 impl Drop for Driver {
     /// The session's task was dropped, with its runtime: handles and the report hook learn it.
     fn drop(&mut self) {
+        if self.phase == Phase::Open {
+            let aborted = io::ErrorKind::ConnectionAborted.into();
+            self.cold().error.get_or_insert(Error::Io(aborted));
+        }
         self.end();
     }
 }
@@ -452,3 +482,6 @@ const NO_CODE: u16 = 1005;
 
 /// What RFC 6455 §7.1.5 calls the lack of a Close frame.
 const NO_CLOSE: u16 = 1006;
+
+/// A peer that takes less than this of what is queued at the end is cut off.
+const BYTES_PER_SECOND: u64 = 16 << 10;

@@ -34,8 +34,8 @@ use crate::{CloseFrame, Error, Event, Message, TrySendError, protocol::State};
 ///
 /// Everything sent before the task waits again leaves in one write.
 ///
-/// Dropping it starts the closing handshake with code 1000, unless the handler fails or panics
-/// (1011). [`split`](Self::split) it to send from elsewhere.
+/// Dropping it starts the closing handshake with code 1000, or 1011 where the handler fails or a
+/// panic drops it. [`split`](Self::split) it to send from elsewhere.
 pub struct WebSocket {
     receiver: Receiver,
 }
@@ -163,7 +163,7 @@ impl WebSocket {
 
     /// Waits until the connection is over: closed by both sides, failed or timed out.
     pub fn closed(&self) -> impl Future<Output = ()> + Send {
-        closed(&self.receiver.shared)
+        Closed::new(&self.receiver.shared)
     }
 
     /// The peer's Close frame, once it came and where it had a code.
@@ -297,7 +297,7 @@ impl Sender {
 
     /// Waits until the connection is over: closed by both sides, failed or timed out.
     pub fn closed(&self) -> impl Future<Output = ()> + Send {
-        closed(&self.shared)
+        Closed::new(&self.shared)
     }
 
     /// The bytes that wait to be written.
@@ -422,9 +422,10 @@ impl fmt::Debug for Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        // A panic ends the connection in its own way.
-        let abandoned = self.whole && !thread::panicking();
-        let discarded = self.shared.update(|inner| inner.drop_receiver(abandoned));
+        let (whole, panicked) = (self.whole, thread::panicking());
+        let discarded = self
+            .shared
+            .update(|inner| inner.drop_receiver(whole, panicked));
         drop(discarded);
     }
 }
@@ -467,8 +468,36 @@ fn flush(shared: &Shared) -> impl Future<Output = Result<(), Error>> + Send {
     poll_fn(|cx| shared.poll_flush(cx))
 }
 
-fn closed(shared: &Shared) -> impl Future<Output = ()> + Send {
-    poll_fn(|cx| shared.poll_closed(cx))
+/// Waits for the end, and leaves nothing behind when it is dropped before.
+struct Closed<'a> {
+    shared: &'a Shared,
+    number: Option<u64>,
+}
+
+impl<'a> Closed<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            number: None,
+        }
+    }
+}
+
+impl Future for Closed<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.poll_closed(cx, &mut this.number)
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.shared.forget_closed(number);
+        }
+    }
 }
 
 fn ping(shared: &Shared, payload: &Bytes) -> Result<(), Error> {

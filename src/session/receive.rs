@@ -1,6 +1,9 @@
 //! The driver's reading side.
 
-use std::task::{Context, Poll};
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
 
 use bytes::{BufMut, BytesMut};
 
@@ -55,6 +58,9 @@ impl Driver {
     /// Afterwards `input` tells whether to come back.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
         if self.has_deferred() {
+            if self.is_catching_up() {
+                return;
+            }
             self.handle_deferred(cx);
         }
         match self.phase {
@@ -83,24 +89,32 @@ impl Driver {
         };
         let (before, closing) = (self.bytes_received, view.closing);
         let mut scratch = Scratch::take();
-        scratch.buffer.extend_from_slice(self.rest());
-        // What was left while paused is decoded before anything is read.
-        let read = if self.input == Input::Paused && self.rest_len() > 0 {
+        if self.input == Input::Paused && self.rest_len() > 0 {
+            // What was left while paused is decoded before anything is read, where it lies.
             self.input = Input::Ready;
-            true
+            let mut rest = self.take_rest();
+            self.decode(cx, &mut rest, &mut scratch.events, view, budget);
+            self.keep_if_open(rest);
         } else {
-            self.poll_read(cx, &mut scratch.buffer, budget)
-        };
-        if read {
-            self.decode(cx, &mut scratch, view, budget);
+            scratch.buffer.extend_from_slice(self.rest());
+            if self.poll_read(cx, &mut scratch.buffer, budget) {
+                self.decode(cx, &mut scratch.buffer, &mut scratch.events, view, budget);
+                self.keep_if_open(BytesMut::from(&scratch.buffer[..]));
+            }
         }
-        if self.phase == Phase::Open {
-            self.keep_rest(&scratch.buffer);
-        }
-        self.deliver(cx, &mut scratch);
+        self.deliver(cx, &mut scratch.events);
         scratch.put_back();
         if closing {
             self.discard(self.bytes_received - before);
+        }
+        if self.has_deferred() {
+            self.is_catching_up();
+        }
+    }
+
+    fn keep_if_open(&mut self, rest: BytesMut) {
+        if self.phase == Phase::Open {
+            self.keep_rest(rest);
         }
     }
 
@@ -150,18 +164,20 @@ impl Driver {
     fn decode(
         &mut self,
         cx: &mut Context<'_>,
-        scratch: &mut Scratch,
+        buffer: &mut BytesMut,
+        events: &mut VecDeque<Event>,
         mut view: View,
         budget: &mut Budget,
     ) {
         let limits = Limits::new(self.config());
+        let before = view.inbox;
         while !self.has_deferred() {
             if !view.closing && view.inbox >= self.config().max_read_ahead.max(1) {
                 // The rest comes before anything that is read.
                 self.input = Input::Paused;
                 break;
             }
-            match self.decoder.decode(&limits, &mut scratch.buffer) {
+            match self.decoder.decode(&limits, buffer) {
                 Ok(None) => break,
                 Ok(Some(Event::Close(frame))) => {
                     self.cold().deferred = Some(Deferred::Close(frame))
@@ -170,13 +186,13 @@ impl Driver {
                     if self.is_delivered(&event, &view) {
                         budget.spend(1, 0);
                         view.inbox += size(&event);
-                        scratch.events.push_back(event);
+                        events.push_back(event);
                     }
                 }
                 Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
             }
         }
-        if scratch.events.is_empty() && self.has_deferred() {
+        if before == 0 && events.is_empty() && self.has_deferred() {
             // Nothing came before it that the handler has not been polled with.
             self.handle_deferred(cx);
         }
@@ -198,16 +214,20 @@ impl Driver {
     }
 
     /// Hands decoded events to the application, all at once.
-    fn deliver(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) {
-        if scratch.events.is_empty() {
+    fn deliver(&mut self, cx: &mut Context<'_>, events: &mut VecDeque<Event>) {
+        if events.is_empty() {
             return;
         }
         let mut inner = self.shared.lock();
-        if !inner.receiver_alive {
-            drop(inner);
-            return scratch.events.clear();
+        if inner.outgoing.close_sent() && !inner.outgoing.close_received() {
+            // The application may have closed while these were decoded.
+            events.retain(Event::is_control);
         }
-        let receiver = inner.deliver(&mut scratch.events, cx.waker());
+        if !inner.receiver_alive || events.is_empty() {
+            drop(inner);
+            return events.clear();
+        }
+        let receiver = inner.deliver(events, cx.waker());
         drop(inner);
         if let Some(waker) = receiver {
             waker.wake();
@@ -274,7 +294,7 @@ impl Driver {
         let mut inner = self.shared.lock();
         let writable = !self.write_blocked && !self.write_failed && self.phase != Phase::Ended;
         if (writable && inner.outgoing.queued() > 0)
-            || inner.is_abandoned(handler_finished)
+            || inner.abandoned(handler_finished).is_some()
             || self.can_resume(&inner)
         {
             return false;

@@ -15,8 +15,8 @@ pub struct Report {
     pub ended_by: EndedBy,
     /// The first Close frame of the two, unless it was empty or there was none.
     pub close_frame: Option<CloseFrame>,
-    /// The code of the connection's close (RFC 6455 §7.1.5): 1005 for a Close frame without one,
-    /// 1006 where there was no Close frame.
+    /// The code of the first Close frame of the two: 1005 where that had none, 1006 where there was
+    /// no Close frame at all.
     pub close_code: u16,
     /// The closing handshake was completed.
     pub clean: bool,

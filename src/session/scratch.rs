@@ -32,7 +32,9 @@ impl Scratch {
 
     /// Gives it back to the thread.
     pub(super) fn put_back(mut self) {
-        put_back(&BUFFER, self.buffer);
+        if self.buffer.capacity() <= 2 * READ {
+            put_back(&BUFFER, self.buffer);
+        }
         self.events.clear();
         if self.events.capacity() <= MAX_EVENTS {
             put_back(&EVENTS, self.events);

@@ -14,8 +14,10 @@ use super::{
     report::{EndedBy, Hooks},
     scratch,
 };
+use bytes::Bytes;
+
 use crate::{
-    CloseFrame, Error, Event, Message, TrySendError,
+    CloseCode, CloseFrame, Error, Event, Message, TrySendError,
     protocol::{NotOpen, Outgoing, Queue, Role, State},
 };
 
@@ -45,14 +47,16 @@ pub(super) struct Inner {
     idle: bool,
     /// The driver waits for room in `inbox`.
     paused: bool,
-    /// The driver has taken the queue to write it.
+    /// The driver has taken the queue to write it, or has lost it.
     pub(super) writing: bool,
-    /// A sender has let the session write first, and it has not written since.
+    /// A sender has let the session write first, and nothing has left since.
     pub(super) yielded: bool,
+
     /// A `WebSocket` or a `Receiver` is alive.
     pub(super) receiver_alive: bool,
     /// A whole `WebSocket` was dropped.
-    pub(super) abandoned: bool,
+    abandoned: bool,
+
     /// The application asked for control frames.
     pub(super) observed: bool,
 }
@@ -74,6 +78,10 @@ struct Ending {
     first_close: Option<(EndedBy, Option<CloseFrame>)>,
     /// The peer's Close frame, where it had a code.
     peer_close: Option<CloseFrame>,
+    /// A whole `WebSocket` was dropped by a panic.
+    panicked: bool,
+    /// The transport is gone.
+    over: bool,
 }
 
 /// How receiving ends.
@@ -86,7 +94,13 @@ enum End {
 #[derive(Default)]
 struct Waiters {
     receiver: Option<Waker>,
-    senders: Vec<Waker>,
+    /// For the queue to be no longer than `max_send_queue`.
+    room: Vec<Waker>,
+    /// For everything queued to be written.
+    flush: Vec<Waker>,
+    /// For the end, each by the number of its future. They may be dropped at any time, and wait long.
+    closed: Vec<(u64, Waker)>,
+    last: u64,
 }
 
 impl Shared {
@@ -107,6 +121,7 @@ impl Shared {
                 yielded: false,
                 receiver_alive: true,
                 abandoned: false,
+
                 observed: false,
             }),
         })
@@ -168,7 +183,7 @@ impl Shared {
         }
         let queued = inner.outgoing.queued();
         if queued > self.hooks.config.max_send_queue {
-            inner.wait_for_room(cx);
+            add(&mut inner.waiters().room, cx);
             return Poll::Pending;
         }
         if queued >= CORK && !mem::replace(&mut inner.yielded, true) {
@@ -177,11 +192,12 @@ impl Shared {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let driver = message
-            .take()
-            .and_then(|message| inner.queue(&self.hooks, message));
+        let Some(message) = message.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        let queued = inner.queue(&self.hooks, message);
         drop(inner);
-        wake(driver);
+        queued.finish();
         Poll::Ready(Ok(()))
     }
 
@@ -193,9 +209,9 @@ impl Shared {
         if inner.outgoing.queued() > self.hooks.config.max_send_queue {
             return Err(TrySendError::Full(message));
         }
-        let driver = inner.queue(&self.hooks, message);
+        let queued = inner.queue(&self.hooks, message);
         drop(inner);
-        wake(driver);
+        queued.finish();
         Ok(())
     }
 
@@ -205,9 +221,9 @@ impl Shared {
         if inner.outgoing.state() != State::Open {
             return Err(Error::Closed);
         }
-        let driver = inner.queue(&self.hooks, message);
+        let queued = inner.queue(&self.hooks, message);
         drop(inner);
-        wake(driver);
+        queued.finish();
         Ok(())
     }
 
@@ -218,7 +234,7 @@ impl Shared {
             return Poll::Ready(Err(Error::Closed));
         }
         if inner.outgoing.queued() > self.hooks.config.max_send_queue {
-            inner.wait_for_room(cx);
+            add(&mut inner.waiters().room, cx);
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -233,18 +249,63 @@ impl Shared {
         if inner.outgoing.state() == State::Closed {
             return Poll::Ready(Err(Error::Closed));
         }
-        inner.wait_for_room(cx);
+        add(&mut inner.waiters().flush, cx);
         Poll::Pending
     }
 
-    /// Waits until the connection is over.
-    pub(super) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until the connection is over; `number` is that of the waiting future, once it has one.
+    pub(super) fn poll_closed(&self, cx: &mut Context<'_>, number: &mut Option<u64>) -> Poll<()> {
         let mut inner = self.lock();
-        if inner.outgoing.state() == State::Closed {
+        if inner.is_over() {
             return Poll::Ready(());
         }
-        inner.wait_for_room(cx);
+        let waiters = inner.waiters();
+        let known = *number.get_or_insert_with(|| {
+            waiters.last += 1;
+            waiters.last
+        });
+        let replaced = match waiters
+            .closed
+            .iter_mut()
+            .find(|(waiting, _)| *waiting == known)
+        {
+            Some((_, waker)) if waker.will_wake(cx.waker()) => None,
+            Some((_, waker)) => Some(mem::replace(waker, cx.waker().clone())),
+            None => {
+                waiters.closed.push((known, cx.waker().clone()));
+                None
+            }
+        };
+        drop(inner);
+        drop(replaced);
         Poll::Pending
+    }
+
+    /// Waits until the connection is over, for a sink, which has no future to be dropped.
+    pub(super) fn poll_sink_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.is_over() {
+            return Poll::Ready(());
+        }
+        let closed = &mut inner.waiters().closed;
+        if !closed.iter().any(|(_, waker)| waker.will_wake(cx.waker())) {
+            closed.push((SINK, cx.waker().clone()));
+        }
+        Poll::Pending
+    }
+
+    /// A future that waited for the end was dropped.
+    pub(super) fn forget_closed(&self, number: u64) {
+        let mut inner = self.lock();
+        let forgotten = inner.waiters.as_mut().and_then(|waiters| {
+            let index = waiters
+                .closed
+                .iter()
+                .position(|(waiting, _)| *waiting == number)?;
+            Some(waiters.closed.swap_remove(index))
+        });
+        drop(inner);
+        drop(forgotten);
     }
 
     /// Whether another event may be decoded: always one, then while the limit is not reached.
@@ -255,15 +316,18 @@ impl Shared {
 }
 
 impl Inner {
-    /// Queues a message on an open connection, and gives the driver to wake.
+    /// Queues a message on an open connection.
     #[inline]
-    fn queue(&mut self, hooks: &Hooks, message: Message) -> Option<Waker> {
+    fn queue(&mut self, hooks: &Hooks, message: Message) -> Queued {
         if self.outgoing.needs_queue() {
             self.outgoing.adopt(scratch::take_queue());
         }
         // The caller has seen, under the same lock, that the connection is open.
-        let _open = self.outgoing.message(&hooks.encoder(self.role), message);
-        self.take_driver()
+        let copied = self.outgoing.message(&hooks.encoder(self.role), message);
+        Queued {
+            driver: self.take_driver(),
+            copied: copied.ok().flatten(),
+        }
     }
 
     pub(super) fn ping(&mut self, hooks: &Hooks, payload: &[u8]) -> Result<(), Error> {
@@ -283,10 +347,30 @@ impl Inner {
             .receive(&hooks.encoder(self.role), event, auto_pong);
     }
 
-    /// Takes note that a queue was written, and answers the ping that waited for that.
-    pub(super) fn written(&mut self, hooks: &Hooks, queue: &mut Queue) {
+    /// Takes note that a queue was written, and answers the ping that waited for that. Gives those
+    /// who waited for it.
+    pub(super) fn written(&mut self, hooks: &Hooks, queue: &mut Queue) -> Wakers {
         self.writing = false;
+        self.yielded = false;
         self.outgoing.written(&hooks.encoder(self.role), queue);
+        let flushed = self.outgoing.queued() == 0;
+        self.take_waiting(true, flushed)
+    }
+
+    /// Puts back what could not be written. Gives those who waited for room, if there is some now.
+    pub(super) fn put_back(&mut self, hooks: &Hooks, rest: Box<Queue>, progress: bool) -> Wakers {
+        self.writing = false;
+        self.yielded &= !progress;
+        self.outgoing.put_back(rest);
+        let room = progress && self.outgoing.queued() <= hooks.config.max_send_queue;
+        self.take_waiting(room, false)
+    }
+
+    /// The transport takes nothing more: what was queued is lost. Gives it, and who waited for it.
+    pub(super) fn lose(&mut self) -> (Option<Box<Queue>>, Wakers) {
+        self.writing = true;
+        self.outgoing.end();
+        (self.outgoing.clear(), self.take_waiting(true, true))
     }
 
     /// Sends a Close frame, if it is the first; tells whether it was.
@@ -336,28 +420,45 @@ impl Inner {
         self.ending.as_ref()?.peer_close.clone()
     }
 
+    fn is_over(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.over)
+    }
+
     fn ending(&mut self) -> &mut Ending {
         self.ending.get_or_insert_default()
     }
 
-    /// Whether the connection is open, and nobody is left to receive.
-    pub(super) fn is_abandoned(&self, handler_finished: bool) -> bool {
+    /// The code to close with, where the connection is open and nobody is left to receive.
+    pub(super) fn abandoned(&self, handler_finished: bool) -> Option<CloseCode> {
         let nobody = self.abandoned || (handler_finished && !self.receiver_alive);
-        nobody && self.outgoing.state() == State::Open
+        if !nobody || self.outgoing.state() != State::Open {
+            return None;
+        }
+        let panicked = self.ending.as_ref().is_some_and(|ending| ending.panicked);
+        Some(if panicked {
+            CloseCode::INTERNAL_ERROR
+        } else {
+            CloseCode::NORMAL
+        })
     }
 
     /// The application has closed; gives what it will not receive.
-    ///
-    /// The driver may have waited for room in the inbox.
     pub(super) fn discard_inbox(&mut self) -> Option<Box<Inbox>> {
         self.inbox.take()
     }
 
-    /// The receiver is gone; gives what it will not receive.
-    pub(super) fn drop_receiver(&mut self, abandoned: bool) -> Option<Box<Inbox>> {
+    /// The receiver is gone, with a `whole` WebSocket or not; gives what it will not receive.
+    pub(super) fn drop_receiver(&mut self, whole: bool, panicked: bool) -> Option<Box<Inbox>> {
         self.receiver_alive = false;
-        self.abandoned |= abandoned;
+        self.abandoned |= whole;
+        if whole && panicked {
+            self.ending().panicked = true;
+        }
         self.inbox.take()
+    }
+
+    pub(super) fn inbox_len(&self) -> usize {
+        self.inbox.as_ref().map_or(0, |inbox| inbox.events.len())
     }
 
     pub(super) fn inbox_size(&self) -> usize {
@@ -427,7 +528,7 @@ impl Inner {
                 .as_mut()
                 .and_then(|waiters| waiters.receiver.take());
         }
-        let receiver = &mut self.waiters.get_or_insert_default().receiver;
+        let receiver = &mut self.waiters().receiver;
         if receiver
             .as_ref()
             .is_some_and(|before| before.will_wake(waker))
@@ -437,11 +538,8 @@ impl Inner {
         receiver.replace(waker.clone())
     }
 
-    fn wait_for_room(&mut self, cx: &Context<'_>) {
-        let senders = &mut self.waiters.get_or_insert_default().senders;
-        if !senders.iter().any(|waker| waker.will_wake(cx.waker())) {
-            senders.push(cx.waker().clone());
-        }
+    fn waiters(&mut self) -> &mut Waiters {
+        self.waiters.get_or_insert_default()
     }
 
     /// Adds what was decoded, and gives the receiver to wake, unless it is polled anyway.
@@ -464,22 +562,81 @@ impl Inner {
             .take_if(|waker| !waker.will_wake(turn))
     }
 
-    /// Gives those who wait to send, or for the end.
-    pub(super) fn take_senders(&mut self) -> Vec<Waker> {
-        self.waiters
-            .as_mut()
-            .map(|waiters| mem::take(&mut waiters.senders))
-            .unwrap_or_default()
+    /// Gives those who wait to send, and those who wait for everything to be written.
+    pub(super) fn take_waiting(&mut self, room: bool, flush: bool) -> Wakers {
+        let Some(waiters) = &mut self.waiters else {
+            return Wakers::default();
+        };
+        let mut wakers = if room {
+            mem::take(&mut waiters.room)
+        } else {
+            Vec::new()
+        };
+        if flush {
+            wakers.append(&mut waiters.flush);
+        }
+        Wakers(wakers)
     }
 
-    /// Gives everybody who waits, the session's own task among them.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Waker> + use<> {
+    /// The transport is gone. Gives everybody who waits, the session's own task among them.
+    pub(super) fn end_all(&mut self) -> Wakers {
+        self.ending().over = true;
+        self.outgoing.end();
         let waiters = self
             .waiters
             .take()
             .map(|waiters| *waiters)
             .unwrap_or_default();
-        waiters.senders.into_iter().chain(waiters.receiver)
+        let closed = waiters.closed.into_iter().map(|(_, waker)| waker);
+        let writers = waiters.room.into_iter().chain(waiters.flush);
+        Wakers(writers.chain(closed).chain(waiters.receiver).collect())
+    }
+}
+
+/// A message was queued: what is to be done outside the lock.
+#[must_use]
+struct Queued {
+    driver: Option<Waker>,
+    /// The payload, where it was copied; its drop may run somebody's code.
+    copied: Option<Bytes>,
+}
+
+impl Queued {
+    #[inline]
+    fn finish(self) {
+        wake(self.driver);
+        drop(self.copied);
+    }
+}
+
+/// Those to wake once the lock is released.
+#[derive(Default)]
+#[must_use]
+pub(super) struct Wakers(Vec<Waker>);
+
+impl Wakers {
+    pub(super) fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes all but the task whose turn it is; tells whether that waits too.
+    pub(super) fn wake_others(self, cx: &Context<'_>) -> bool {
+        let mut own = false;
+        for waker in self.0 {
+            if waker.will_wake(cx.waker()) {
+                own = true;
+            } else {
+                waker.wake();
+            }
+        }
+        own
+    }
+}
+
+/// Adds a task to those who wait, unless it is there.
+fn add(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
+    if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+        wakers.push(cx.waker().clone());
     }
 }
 
@@ -518,3 +675,6 @@ const EVENT_OVERHEAD: usize = 64;
 
 /// From here on a sender lets the session write first.
 const CORK: usize = 64 << 10;
+
+/// The number of those who wait through a sink.
+const SINK: u64 = 0;

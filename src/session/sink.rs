@@ -48,7 +48,7 @@ impl Sink<Message> for Sender {
     /// Closes with code 1000, and waits until the connection is over.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.close(CloseCode::NORMAL);
-        self.shared().poll_closed(cx).map(Ok)
+        self.shared().poll_sink_closed(cx).map(Ok)
     }
 }
 
@@ -70,6 +70,6 @@ impl Sink<Message> for WebSocket {
     /// Closes with code 1000, and waits until the connection is over.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.close(CloseCode::NORMAL);
-        self.shared().poll_closed(cx).map(Ok)
+        self.shared().poll_sink_closed(cx).map(Ok)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io, mem,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use bytes::Buf;
@@ -20,17 +20,16 @@ impl Driver {
     pub(super) fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
         let mut again = false;
         self.write_blocked = false;
-        while !self.write_failed && self.phase != Phase::Ended {
-            let Some(mut queue) = self.take_queue() else {
-                break;
-            };
+        // Once a round: senders in other threads may fill the queue as fast as it is written.
+        if !self.write_failed
+            && self.phase != Phase::Ended
+            && let Some(mut queue) = self.take_queue()
+        {
+            let queued = queue.frames.len();
             match self.write(cx, &mut queue.frames) {
-                Poll::Ready(Ok(())) => again |= self.written(cx, queue),
+                Poll::Ready(Ok(())) => again = self.written(cx, queue),
                 Poll::Ready(Err(error)) => self.write_failure(error),
-                Poll::Pending => {
-                    again |= self.put_back(cx, queue);
-                    break;
-                }
+                Poll::Pending => again = self.put_back(cx, queue, queued),
             }
         }
         self.flush(cx);
@@ -42,7 +41,6 @@ impl Driver {
         let mut inner = self.shared.lock();
         let queue = inner.outgoing.take_queue()?;
         inner.writing = true;
-        inner.yielded = false;
         Some(queue)
     }
 
@@ -83,29 +81,27 @@ impl Driver {
             self.timers.ping_written(Self::now(), config);
         }
         let mut inner = shared.lock();
-        inner.written(&shared.hooks, &mut queue);
+        let waiting = inner.written(&shared.hooks, &mut queue);
         if inner.outgoing.close_sent() && self.phase == Phase::Open {
             self.timers.closing(Self::now(), config.close_timeout);
         }
-        let senders = inner.take_senders();
         drop(inner);
         scratch::put_back_queue(queue);
-        wake_others(senders, cx)
+        waiting.wake_others(cx)
     }
 
-    /// The rest goes in front of what was queued meanwhile.
-    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>) -> bool {
+    /// The rest of what was `queued` goes in front of what came meanwhile.
+    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>, queued: usize) -> bool {
+        // Without progress there is no room that was not there before.
+        let progress = rest.frames.len() < queued;
         let mut inner = self.shared.lock();
-        inner.writing = false;
-        inner.outgoing.put_back(rest);
-        let room = inner.outgoing.queued() <= self.config().max_send_queue;
-        let senders = if room {
-            inner.take_senders()
-        } else {
-            Vec::new()
-        };
+        let waiting = inner.put_back(self.hooks(), rest, progress);
+        let closing = inner.outgoing.close_sent();
         drop(inner);
-        wake_others(senders, cx)
+        if closing {
+            self.bound_end();
+        }
+        waiting.wake_others(cx)
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
@@ -126,17 +122,4 @@ impl Driver {
             Poll::Pending => self.wait_for_write(false),
         }
     }
-}
-
-/// Wakes all who wait, but not the task whose turn it is; tells whether it waits too.
-fn wake_others(senders: Vec<Waker>, cx: &Context<'_>) -> bool {
-    let mut own = false;
-    for waker in senders {
-        if waker.will_wake(cx.waker()) {
-            own = true;
-        } else {
-            waker.wake();
-        }
-    }
-    own
 }
