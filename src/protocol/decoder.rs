@@ -334,11 +334,19 @@ impl OpenMessage {
         } else {
             max_size
         };
-        let target = (2 * self.payload.len())
+        let doubled = 2 * self.payload.capacity();
+        let target = doubled
             .max(LEAST_GROWTH)
-            .min(usize::try_from(end).unwrap_or(usize::MAX));
-        self.payload
-            .reserve(target.max(needed) - self.payload.len());
+            .min(usize::try_from(end).unwrap_or(usize::MAX))
+            .max(needed);
+        if target >= doubled {
+            self.payload.reserve(target - self.payload.len());
+        } else {
+            // `reserve` would double.
+            let mut exact = BytesMut::with_capacity(target);
+            exact.extend_from_slice(&self.payload);
+            self.payload = exact;
+        }
     }
 
     /// Unmasks and validates the bytes that came since the last time.
