@@ -270,7 +270,7 @@ impl Timers {
         let earned = Duration::from_secs(frame.received / FRAME_BYTES_PER_SECOND);
         let deadline = self
             .frame_start
-            .saturating_add(ticks(config.frame_timeout? + earned));
+            .saturating_add(ticks(config.frame_timeout?.saturating_add(earned)));
         if deadline <= self.offset(now) {
             return Some(Expiry::Frame);
         }

@@ -337,7 +337,11 @@ impl Driver {
     /// What is queued may leave slowly, but not for ever: each 16 KiB have another second.
     pub(super) fn bound_end(&mut self) {
         let queued = self.shared.lock().outgoing.queued() as u64;
-        let timeout = self.config().close_timeout + Duration::from_secs(queued / BYTES_PER_SECOND);
+        let config = self.config();
+        let patience = config
+            .close_timeout
+            .saturating_add(config.write_timeout.unwrap_or_default());
+        let timeout = patience.saturating_add(Duration::from_secs(queued / BYTES_PER_SECOND));
         self.timers.bound_end(Self::now(), timeout);
     }
 
@@ -417,6 +421,8 @@ impl Driver {
         let mut inner = self.shared.lock();
         let waiting = inner.end_all();
         let queue = inner.outgoing.clear();
+        // A flush must not call it written.
+        inner.writing |= queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
         let clean = inner.outgoing.close_received();
         inner.end(error, clean);
         let report = self.report(&inner);

@@ -1,1 +1,10 @@
 //! What a peer and an application see of the crate.
+
+mod session_deadlines;
+mod session_faults;
+mod session_flow;
+mod session_handles;
+mod session_limits;
+mod session_order;
+mod session_sockets;
+mod session_support;

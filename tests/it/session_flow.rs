@@ -1,0 +1,393 @@
+//! Flow: backpressure both ways, corking, and handlers that do not play along.
+
+use std::{future::pending, time::Duration};
+
+use tokio::{io::duplex, sync::mpsc, time::interval};
+use tower_websocket::{CloseCode, Config, EndedBy, Error, TrySendError, WebSocket, handler};
+
+use super::session_support::{
+    Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, close, echo, hold, hold_over, idle, lock,
+    open, ping, serve, text, within,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_makes_send_wait_until_the_peer_reads() {
+    for shape in SHAPES {
+        let config = Config::default().max_send_queue(10_000).write_timeout(None);
+        let (mut peer, socket, _reports) = hold(shape, config).await;
+        let sender = socket.sender();
+        let mut sent = 0_usize;
+        // The stream fills, then the queue.
+        loop {
+            match sender.try_send(vec![7; 1000]) {
+                Ok(()) => sent += 1,
+                Err(TrySendError::Full(message)) => {
+                    idle().await;
+                    if sender.queued() > 10_000 {
+                        assert_eq!(message.len(), 1000, "the message comes back");
+                        break;
+                    }
+                }
+                Err(TrySendError::Closed(_)) => panic!("the connection is open"),
+            }
+        }
+        assert!(sender.queued() <= 11_004, "one message more at most");
+        let waiting = tokio::spawn({
+            let sender = sender.clone();
+            async move { sender.send("last").await }
+        });
+        idle().await;
+        assert!(!waiting.is_finished());
+        for _ in 0..sent {
+            assert_eq!(peer.frame().await, Frame::binary([7; 1000]));
+        }
+        assert_eq!(peer.frame().await, Frame::text("last"));
+        within(waiting)
+            .await
+            .expect("no panic")
+            .expect("it was sent");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_any_size_enters_an_empty_queue() {
+    for shape in SHAPES {
+        let config = Config::default().max_send_queue(0);
+        let (mut peer, socket, _reports) = hold(shape, config).await;
+        for _ in 0..3 {
+            within(socket.send(vec![1; 300_000]))
+                .await
+                .expect("it is open");
+            assert!(matches!(socket.try_send("no"), Err(TrySendError::Full(_))));
+            assert_eq!(peer.frame().await, Frame::binary([1; 300_000]));
+            within(socket.flush()).await.expect("it was written");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_waits_learns_of_the_close() {
+    for shape in SHAPES {
+        let config = Config::default().max_send_queue(0);
+        let (mut peer, socket, _reports) = hold(shape, config).await;
+        within(socket.send(vec![1; 2 * PIPE]))
+            .await
+            .expect("it is open");
+        let sender = socket.sender();
+        let waiting = tokio::spawn(async move { sender.send("too late").await });
+        idle().await;
+        peer.send(close(1000, "")).await;
+        let result = within(waiting).await.expect("no panic");
+        assert!(result.expect_err("the peer closed").is_closed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_stops_at_max_read_ahead_and_goes_on_when_messages_are_received() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(1024);
+        let wire = Wire::new(theirs, Plan::default());
+        let log = wire.log();
+        let config = Config::default().max_read_ahead(8 << 10);
+        let (mut socket, _reports) = hold_over(shape, config, wire).await;
+        let mut peer = Peer::new(ours);
+        let writer = tokio::spawn(async move {
+            for number in 0..2000_u32 {
+                peer.send(binary(number.to_be_bytes())).await;
+            }
+            peer
+        });
+        idle().await;
+        assert!(!writer.is_finished(), "the peer feels it");
+        // On HTTP/2 as many raw bytes again, so that small DATA frames do not pile up.
+        let ahead = lock(&log).read;
+        assert!(ahead < 20 << 10, "{ahead} bytes were read");
+        for number in 0..2000_u32 {
+            let message = within(socket.recv()).await.expect("a message");
+            assert_eq!(message, Some((&number.to_be_bytes()).into()));
+        }
+        within(writer).await.expect("everything was read");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_message_is_read_ahead_whatever_its_size() {
+    for shape in SHAPES {
+        let config = Config::default().max_read_ahead(0);
+        let (mut peer, mut socket, _reports) = hold(shape, config).await;
+        let large = vec![9; 500_000];
+        peer.send(binary(&large)).await;
+        peer.send(text("next")).await;
+        idle().await;
+        let message = within(socket.recv()).await.expect("a message");
+        assert_eq!(message, Some(large.into()));
+        let message = within(socket.recv()).await.expect("a message");
+        assert_eq!(message, Some("next".into()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_leaves_in_one_write() {
+    for (shape, vectored) in [(Shape::H1, true), (Shape::H1, false), (Shape::H2, false)] {
+        let (ours, theirs) = duplex(PIPE);
+        let plan = Plan {
+            vectored,
+            ..Plan::default()
+        };
+        let wire = Wire::new(theirs, plan);
+        let log = wire.log();
+        let _reports = serve(shape, Config::default(), handler(echo), wire).await;
+        let mut peer = Peer::new(ours);
+        let burst: Vec<u8> = (0..64)
+            .flat_map(|n| text(&format!("message {n}")))
+            .collect();
+        peer.send(burst).await;
+        for n in 0..64 {
+            assert_eq!(peer.frame().await, Frame::text(&format!("message {n}")));
+        }
+        let writes = lock(&log).writes.clone();
+        assert_eq!(writes.len(), 1, "{writes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http2_gets_writes_of_at_most_16_kib_and_never_a_header_alone() {
+    let (ours, theirs) = duplex(PIPE);
+    let wire = Wire::new(theirs, Plan::default());
+    let log = wire.log();
+    let (socket, _reports) = hold_over(Shape::H2, Config::default(), wire).await;
+    let mut peer = Peer::new(ours);
+    socket.send(vec![1; 100_000]).await.expect("it is open");
+    socket.send(vec![2; 5000]).await.expect("it is open");
+    socket.send("small").await.expect("it is open");
+    assert_eq!(peer.frame().await, Frame::binary([1; 100_000]));
+    assert_eq!(peer.frame().await, Frame::binary([2; 5000]));
+    assert_eq!(peer.frame().await, Frame::text("small"));
+    let writes = lock(&log).writes.clone();
+    assert!(
+        writes.iter().all(|len| (1..=16 << 10).contains(len)),
+        "{writes:?}"
+    );
+    assert!(
+        writes[..writes.len() - 1].iter().all(|&len| len >= 4096),
+        "{writes:?}"
+    );
+    assert!(writes.len() <= 9, "{writes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn http1_gets_header_and_payload_in_one_vectored_write() {
+    let (ours, theirs) = duplex(1 << 20);
+    let plan = Plan {
+        vectored: true,
+        ..Plan::default()
+    };
+    let wire = Wire::new(theirs, plan);
+    let log = wire.log();
+    let (socket, _reports) = hold_over(Shape::H1, Config::default(), wire).await;
+    let mut peer = Peer::new(ours);
+    for _ in 0..5 {
+        socket.try_send(vec![1; 10_000]).expect("there is room");
+    }
+    for _ in 0..5 {
+        assert_eq!(peer.frame().await, Frame::binary([1; 10_000]));
+    }
+    assert_eq!(lock(&log).writes, [50_020]);
+}
+
+/// Sends every second, and receives nothing.
+async fn tick(socket: WebSocket) -> Result<(), Error> {
+    let mut seconds = interval(Duration::from_secs(1));
+    loop {
+        seconds.tick().await;
+        socket.send("tick").await?;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_only_sends_answers_pings_and_ends_with_the_peers_close() {
+    for shape in SHAPES {
+        let (mut peer, mut reports) = open(shape, Config::default(), tick).await;
+        assert_eq!(peer.frame().await, Frame::text("tick"));
+        peer.send(ping("there?")).await;
+        assert_eq!(peer.frame().await, Frame::pong("there?"));
+        assert_eq!(peer.frame().await, Frame::text("tick"));
+        peer.send(close(1000, "")).await;
+        let frame = peer.frame().await;
+        assert_eq!(frame.code(), Some(1000));
+        peer.finish().await;
+        assert_eq!(peer.rest().await, []);
+        assert_eq!(reports.first().await.ended_by, EndedBy::Peer);
+        // The handler's next send says so, and it returns: nothing holds the hooks.
+        reports.no_more().await;
+    }
+}
+
+/// Forwards from a channel that is always full.
+async fn forward(socket: WebSocket) -> Result<(), Error> {
+    let (sender, mut receiver) = mpsc::channel::<&'static str>(64);
+    loop {
+        while sender.try_send("news").is_ok() {}
+        if let Some(news) = receiver.recv().await {
+            socket.send(news).await?;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_never_waits_answers_pings_and_notices_the_close() {
+    for shape in SHAPES {
+        let (mut peer, mut reports) = open(shape, Config::default(), forward).await;
+        peer.send(ping("there?")).await;
+        while peer.frame().await != Frame::pong("there?") {}
+        peer.send(close(1000, "")).await;
+        while peer.frame().await.code() != Some(1000) {}
+        peer.finish().await;
+        assert_eq!(reports.first().await.ended_by, EndedBy::Peer);
+        reports.no_more().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_never_waits_on_a_fast_transport_answers_pings() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(64 << 20);
+        let plan = Plan {
+            pending: Some(5),
+            ..Plan::default()
+        };
+        let wire = Wire::new(theirs, plan);
+        let mut reports = serve(shape, Config::default(), handler(forward), wire).await;
+        let mut peer = Peer::new(ours);
+        peer.send([ping("there?"), close(1000, "")].concat()).await;
+        while peer.frame().await != Frame::pong("there?") {}
+        while peer.frame().await.code() != Some(1000) {}
+        peer.finish().await;
+        assert_eq!(reports.first().await.ended_by, EndedBy::Peer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn senders_that_refill_the_queue_during_every_write_do_not_keep_pings_waiting() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(64 << 20);
+        let (sender, mut senders) = mpsc::unbounded_channel::<tower_websocket::Sender>();
+        let mut known = None;
+        // What another thread does while the session writes.
+        let wire = Wire::new(theirs, Plan::default()).on_write(move || {
+            if let Ok(sender) = senders.try_recv() {
+                known = Some(sender);
+            }
+            if let Some(sender) = &known {
+                let _closed = sender.try_send("more");
+            }
+        });
+        let (socket, mut reports) = hold_over(shape, Config::default(), wire).await;
+        let mut peer = Peer::new(ours);
+        sender.send(socket.sender()).expect("the wire is there");
+        socket.try_send("first").expect("it is open");
+        assert_eq!(peer.frame().await, Frame::text("first"));
+        peer.send([ping("there?"), close(1000, "")].concat()).await;
+        while peer.frame().await != Frame::pong("there?") {}
+        while peer.frame().await.code() != Some(1000) {}
+        peer.finish().await;
+        assert_eq!(reports.first().await.ended_by, EndedBy::Peer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_for_a_blocked_transport_does_not_spin() {
+    for shape in SHAPES {
+        let (_ours, theirs) = duplex(1024);
+        let plan = Plan {
+            unwritable: true,
+            ..Plan::default()
+        };
+        let wire = Wire::new(theirs, plan);
+        let log = wire.log();
+        let route = handler(|socket: WebSocket| async move {
+            socket.send("stuck").await?;
+            tokio::join!(socket.flush(), socket.closed()).0
+        });
+        let reports = serve(shape, Config::default(), route, wire).await;
+        let report = reports.only().await;
+        assert_eq!(report.ended_by, EndedBy::Timeout);
+        let attempts = lock(&log).write_attempts;
+        assert!(attempts < 50, "{attempts} attempts to write");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_waits_for_everything_and_then_says_so() {
+    for shape in SHAPES {
+        let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
+        within(socket.flush())
+            .await
+            .expect("there is nothing to write");
+        socket.send(vec![0; 3 * PIPE]).await.expect("it is open");
+        let sender = socket.sender();
+        let flushing = tokio::spawn(async move { sender.flush().await });
+        idle().await;
+        assert!(!flushing.is_finished());
+        assert_eq!(peer.frame().await, Frame::binary([0; 3 * PIPE]));
+        within(flushing)
+            .await
+            .expect("no panic")
+            .expect("all was written");
+        assert_eq!(socket.sender().queued(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_does_not_call_lost_messages_written() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(1024);
+        let (socket, mut reports) = hold_over(shape, Config::default(), theirs).await;
+        drop(ours);
+        socket.try_send("lost").expect("it looks open");
+        idle().await;
+        let error = within(socket.flush())
+            .await
+            .expect_err("it was not written");
+        assert!(error.is_closed());
+        assert!(socket.send("no").await.expect_err("it is over").is_closed());
+        assert_eq!(reports.first().await.ended_by, EndedBy::Disconnect);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_never_reads_still_has_its_close_noticed_while_there_is_room() {
+    for shape in SHAPES {
+        let (mut peer, mut reports) = open(shape, Config::default(), |socket| async move {
+            let _held = socket;
+            pending::<()>().await;
+        })
+        .await;
+        peer.send([text("unread"), ping("p"), close(1000, "")].concat())
+            .await;
+        assert_eq!(peer.frame().await, Frame::pong("p"));
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        peer.finish().await;
+        assert_eq!(reports.first().await.close_code, 1000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_never_reads_can_close_over_a_full_inbox() {
+    for shape in SHAPES {
+        let config = Config::default().max_read_ahead(100);
+        let (mut peer, socket, mut reports) = hold(shape, config).await;
+        for _ in 0..20 {
+            peer.send(text("unread unread unread unread")).await;
+        }
+        peer.send(close(1000, "")).await;
+        idle().await;
+        assert!(reports.none_yet());
+        socket.close(CloseCode::GOING_AWAY);
+        assert_eq!(peer.frame().await.code(), Some(1001));
+        peer.finish().await;
+        assert_eq!(peer.rest().await, []);
+        let report = reports.first().await;
+        assert!(report.clean, "{report:?}");
+    }
+}
