@@ -239,7 +239,12 @@ async fn a_handler_that_never_waits_answers_pings_and_notices_the_close() {
     for shape in SHAPES {
         let (mut peer, mut reports) = open(shape, Config::default(), forward).await;
         peer.send(ping("there?")).await;
-        while peer.frame().await != Frame::pong("there?") {}
+        let mut before = 0;
+        while peer.frame().await != Frame::pong("there?") {
+            before += 1;
+        }
+        // Not only once the send queue is full.
+        assert!(before < 20_000, "{before} messages came before the pong");
         peer.send(close(1000, "")).await;
         while peer.frame().await.code() != Some(1000) {}
         peer.finish().await;
@@ -260,7 +265,12 @@ async fn a_handler_that_never_waits_on_a_fast_transport_answers_pings() {
         let mut reports = serve(shape, Config::default(), handler(forward), wire).await;
         let mut peer = Peer::new(ours);
         peer.send([ping("there?"), close(1000, "")].concat()).await;
-        while peer.frame().await != Frame::pong("there?") {}
+        let mut before = 0;
+        while peer.frame().await != Frame::pong("there?") {
+            before += 1;
+        }
+        // Not only once the send queue is full.
+        assert!(before < 20_000, "{before} messages came before the pong");
         while peer.frame().await.code() != Some(1000) {}
         peer.finish().await;
         assert_eq!(reports.first().await.ended_by, EndedBy::Peer);
