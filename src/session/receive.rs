@@ -93,12 +93,12 @@ impl Driver {
             // What was left while paused is decoded before anything is read, where it lies.
             self.input = Input::Ready;
             let mut rest = self.take_rest();
-            self.decode(cx, &mut rest, &mut scratch.events, view, budget);
+            self.decode(&mut rest, &mut scratch.events, view, budget);
             self.keep_if_open(rest);
         } else {
             scratch.buffer.extend_from_slice(self.rest());
             if self.poll_read(cx, &mut scratch.buffer, budget) {
-                self.decode(cx, &mut scratch.buffer, &mut scratch.events, view, budget);
+                self.decode(&mut scratch.buffer, &mut scratch.events, view, budget);
                 self.keep_if_open(BytesMut::from(&scratch.buffer[..]));
             }
         }
@@ -163,14 +163,12 @@ impl Driver {
     /// Decodes until the input ends, the inbox is full, or something has to wait for the handler.
     fn decode(
         &mut self,
-        cx: &mut Context<'_>,
         buffer: &mut BytesMut,
         events: &mut VecDeque<Event>,
         mut view: View,
         budget: &mut Budget,
     ) {
         let limits = Limits::new(self.config());
-        let before = view.inbox;
         while !self.has_deferred() {
             if !view.closing && view.inbox >= self.config().max_read_ahead.max(1) {
                 // The rest comes before anything that is read.
@@ -191,10 +189,6 @@ impl Driver {
                 }
                 Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
             }
-        }
-        if before == 0 && events.is_empty() && self.has_deferred() {
-            // Nothing came before it that the handler has not been polled with.
-            self.handle_deferred(cx);
         }
     }
 

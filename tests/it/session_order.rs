@@ -1,8 +1,8 @@
 //! Order and delivery: what was received comes first, what was sent still leaves, one Close.
 
-use std::future::pending;
+use std::{future::pending, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tower_websocket::{
     CloseCode, CloseFrame, Config, EndedBy, Error, Message, Report, WebSocket, protocol::State,
 };
@@ -235,7 +235,7 @@ async fn open_closable(
     closers: &[Closer],
 ) -> (Peer, mpsc::UnboundedSender<Closer>, Reports) {
     let (orders, receiver) = mpsc::unbounded_channel();
-    let receiver = std::sync::Arc::new(tokio::sync::Mutex::new(receiver));
+    let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
     let lifetime = std::time::Duration::from_secs(3600);
     let lifetime = closers.contains(&Closer::Lifetime).then_some(lifetime);
     let config = Config::default().ping_interval(None).max_lifetime(lifetime);
@@ -505,5 +505,38 @@ async fn a_handler_that_waits_for_ever_does_not_keep_a_closed_connection_open() 
         peer.finish().await;
         assert_eq!(peer.next().await, None);
         assert!(reports.first().await.clean);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_leave_before_a_close_that_comes_while_the_handler_yields() {
+    for shape in SHAPES {
+        let closes = Arc::new(Notify::new());
+        let now = closes.clone();
+        let (mut peer, _reports) = open(shape, Config::default(), move |mut socket: WebSocket| {
+            let now = now.clone();
+            async move {
+                socket.recv().await?;
+                // In a turn that finds nothing to read, and so polls once.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                socket.send(vec![1; 100_000]).await?;
+                now.notify_one();
+                // The queue is past 64 KiB: this lets the session write first, and read.
+                socket.send("answer").await?;
+                Ok::<_, Error>(())
+            }
+        })
+        .await;
+        let closing = tokio::spawn(async move {
+            peer.send(text("question")).await;
+            closes.notified().await;
+            peer.send(close(1000, "")).await;
+            peer
+        });
+        let mut peer = within(closing).await.expect("the peer goes on");
+        assert_eq!(peer.frame().await, Frame::binary(vec![1; 100_000]));
+        assert_eq!(peer.frame().await, Frame::text("answer"));
+        assert_eq!(peer.frame().await.code(), Some(1000));
     }
 }
