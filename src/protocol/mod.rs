@@ -26,10 +26,8 @@ mod message;
 )]
 mod outgoing;
 mod send_queue;
-#[cfg_attr(
-    not(feature = "layer"),
-    expect(dead_code, reason = "sessions use all of it")
-)]
+#[cfg(test)]
+mod test_support;
 mod timers;
 mod utf8;
 

@@ -154,8 +154,9 @@ impl From<InvalidUtf8> for ProtocolError {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Utf8Validator {
-    /// The beginning of a character whose end has not come: at most three bytes.
+    /// The beginning of a character whose end has not come.
     partial: [u8; 4],
+    /// How many bytes of it there are: at most three, or [`FAILED`].
     len: u8,
 }
 
@@ -164,10 +165,13 @@ impl Utf8Validator {
     ///
     /// # Errors
     ///
-    /// No continuation could make the text valid.
+    /// No continuation could make the text valid. It stays so whatever follows.
     #[inline]
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
         while self.len > 0 {
+            if self.len == FAILED {
+                return Err(InvalidUtf8);
+            }
             let Some((&byte, rest)) = piece.split_first() else {
                 return Ok(());
             };
@@ -176,7 +180,7 @@ impl Utf8Validator {
         }
         match simdutf8::compat::from_utf8(piece) {
             Ok(_) => Ok(()),
-            Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
+            Err(error) if error.error_len().is_some() => self.fail(),
             Err(error) => {
                 let tail = &piece[error.valid_up_to()..];
                 self.partial[..tail.len()].copy_from_slice(tail);
@@ -190,7 +194,7 @@ impl Utf8Validator {
     ///
     /// # Errors
     ///
-    /// The text ends inside a character.
+    /// The text ends inside a character, or was invalid before.
     pub fn finish(&mut self) -> Result<(), InvalidUtf8> {
         if self.len == 0 {
             Ok(())
@@ -208,8 +212,19 @@ impl Utf8Validator {
                 self.len = 0;
                 Ok(())
             }
-            Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
+            Err(error) if error.error_len().is_some() => self.fail(),
             Err(_) => Ok(()),
         }
     }
+
+    fn fail(&mut self) -> Result<(), InvalidUtf8> {
+        self.len = FAILED;
+        Err(InvalidUtf8)
+    }
 }
+
+/// A length that no unfinished character has.
+const FAILED: u8 = 4;
+
+#[cfg(test)]
+mod tests;
