@@ -41,7 +41,7 @@ impl Decoder {
 
     /// Takes the next event from the front of `src`; `None` means "more bytes, please".
     ///
-    /// What stays in `src` then is the beginning of a header or of a control frame, at most 138
+    /// What stays in `src` then is the beginning of a header or of a control frame, at most 130
     /// bytes; keep it in front of the bytes to come.
     ///
     /// # Errors
@@ -152,7 +152,10 @@ impl DecoderState {
             return Ok(None);
         }
         let result = self.next_event(limits, src);
-        self.failed = result.is_err();
+        if result.is_err() {
+            self.failed = true;
+            self.open = None;
+        }
         result
     }
 
@@ -235,7 +238,8 @@ impl DecoderState {
     /// As [`Decoder::payload_buffer`].
     pub(crate) fn payload_buffer(&mut self, limits: &Limits) -> Option<Limit<&mut BytesMut>> {
         let open = self.open.as_mut()?;
-        let remaining = open.frame.as_ref()?.remaining;
+        let unprocessed = (open.payload.len() - open.processed) as u64;
+        let remaining = open.frame.as_ref()?.remaining - unprocessed;
         if remaining < DIRECT {
             return None;
         }
@@ -412,3 +416,6 @@ const DIRECT: u64 = 4 << 10;
 
 /// The least room made for a message that arrives in pieces.
 const LEAST_GROWTH: usize = 256;
+
+#[cfg(test)]
+mod tests;
