@@ -95,7 +95,8 @@ impl Outgoing {
         }
         let len = payload.len() as u16 + PONG_OVERHEAD;
         let queue = self.queue();
-        if queue.unsent_pongs + len > MAX_UNSENT_PONGS {
+        // A short ping must not overtake the long one that waits before it.
+        if queue.latest_ping.is_some() || queue.unsent_pongs + len > MAX_UNSENT_PONGS {
             queue.latest_ping = Some(payload.into());
         } else {
             queue.unsent_pongs += len;
@@ -121,6 +122,8 @@ impl Outgoing {
     pub(crate) fn put_back(&mut self, mut rest: Box<Queue>) {
         if let Some(newer) = self.queue.take() {
             rest.frames.append(newer.frames);
+            rest.unsent_pongs += newer.unsent_pongs;
+            rest.latest_ping = newer.latest_ping.or(rest.latest_ping);
         }
         self.queue = Some(rest);
     }
@@ -193,3 +196,204 @@ const MAX_UNSENT_PONGS: u16 = 2 << 10;
 
 /// A header, masked.
 const PONG_OVERHEAD: u16 = 6;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Buf;
+
+    use super::*;
+    use crate::{
+        CloseCode, Config,
+        protocol::{Role, test_support::from_server},
+    };
+
+    fn server() -> Encoder {
+        Encoder::new(Role::Server, &Config::default())
+    }
+
+    fn receive(outgoing: &mut Outgoing, event: &Event) {
+        outgoing.receive(&server(), event, true);
+    }
+
+    fn ping(outgoing: &mut Outgoing, payload: &[u8]) {
+        receive(outgoing, &Event::Ping(payload.to_vec().into()));
+    }
+
+    /// Writes all that is queued.
+    fn written(outgoing: &mut Outgoing) -> Vec<u8> {
+        let Some(mut queue) = outgoing.take_queue() else {
+            return Vec::new();
+        };
+        let bytes = queue.frames.copy_to_bytes(queue.frames.len());
+        outgoing.written(&server(), &mut queue);
+        bytes.into()
+    }
+
+    #[test]
+    fn pongs_leave_in_the_order_of_their_pings() {
+        let mut outgoing = Outgoing::default();
+        let pings: Vec<_> = (0..10).map(|i| vec![i; 125]).collect();
+        pings
+            .iter()
+            .for_each(|payload| ping(&mut outgoing, payload));
+        let pongs: Vec<_> = pings
+            .iter()
+            .map(|payload| from_server(0x8a, payload))
+            .collect();
+        assert_eq!(written(&mut outgoing), pongs.concat());
+    }
+
+    #[test]
+    fn beyond_2_kib_of_pongs_only_the_newest_ping_is_answered() {
+        let mut outgoing = Outgoing::default();
+        let pings: Vec<_> = (0..100).map(|i| vec![i; 125]).collect();
+        pings
+            .iter()
+            .for_each(|payload| ping(&mut outgoing, payload));
+        assert!(outgoing.queued() <= 2 << 10);
+        // Fifteen of 131 bytes, counted masked, are 1,965 bytes; sixteen are too many.
+        let pongs: Vec<_> = pings
+            .iter()
+            .map(|payload| from_server(0x8a, payload))
+            .collect();
+        assert_eq!(written(&mut outgoing), pongs[..15].concat());
+        assert_eq!(written(&mut outgoing), pongs[99]);
+        assert_eq!(written(&mut outgoing), b"");
+    }
+
+    #[test]
+    fn short_ping_does_not_overtake_the_one_that_waits() {
+        let mut outgoing = Outgoing::default();
+        (0..16).for_each(|i| ping(&mut outgoing, &[i; 125]));
+        ping(&mut outgoing, b"last");
+        let first = written(&mut outgoing);
+        assert!(first.ends_with(&from_server(0x8a, &[14; 125])));
+        assert_eq!(written(&mut outgoing), from_server(0x8a, b"last"));
+        assert_eq!(written(&mut outgoing), b"");
+    }
+
+    #[test]
+    fn a_flood_of_pings_to_a_peer_that_reads_nothing_take_2_kib() {
+        let mut outgoing = Outgoing::default();
+        (0..100_000).for_each(|_| ping(&mut outgoing, b""));
+        assert!(outgoing.queued() <= 2 << 10);
+    }
+
+    #[test]
+    fn pings_are_left_to_the_application_where_it_wants_them() {
+        let mut outgoing = Outgoing::default();
+        outgoing.receive(&server(), &Event::Ping("Hello".into()), false);
+        assert_eq!(outgoing.queued(), 0);
+        receive(&mut outgoing, &Event::Pong("Hello".into()));
+        assert_eq!(outgoing.queued(), 0);
+    }
+
+    #[test]
+    fn received_close_is_answered_with_its_code_once() {
+        let frame = CloseFrame::new(CloseCode::GOING_AWAY, "bye");
+        for (close, payload) in [(Some(frame), &b"\x03\xe9bye"[..]), (None, b"")] {
+            let mut outgoing = Outgoing::default();
+            receive(&mut outgoing, &Event::Close(close.clone()));
+            receive(&mut outgoing, &Event::Close(close));
+            assert_eq!(written(&mut outgoing), from_server(0x88, payload));
+            assert!(outgoing.close_sent() && outgoing.close_received());
+        }
+    }
+
+    #[test]
+    fn nothing_is_sent_after_a_close() {
+        let mut outgoing = Outgoing::default();
+        assert_eq!(outgoing.close(&server(), None), Ok(()));
+        assert_eq!(outgoing.message(&server(), "late".into()), Err(NotOpen));
+        assert_eq!(outgoing.ping(&server(), b""), Err(NotOpen));
+        assert_eq!(outgoing.pong(&server(), b""), Err(NotOpen));
+        assert_eq!(outgoing.close(&server(), None), Err(NotOpen));
+        ping(&mut outgoing, b"late");
+        receive(&mut outgoing, &Event::Close(None));
+        assert_eq!(written(&mut outgoing), b"\x88\x00");
+        assert_eq!((outgoing.messages, outgoing.bytes), (0, 0));
+    }
+
+    #[test]
+    fn waiting_pong_is_dropped_by_a_close() {
+        let mut outgoing = Outgoing::default();
+        (0..16).for_each(|i| ping(&mut outgoing, &[i; 125]));
+        assert_eq!(outgoing.close(&server(), None), Ok(()));
+        assert!(written(&mut outgoing).ends_with(b"\x88\x00"));
+        assert_eq!(outgoing.queued(), 0);
+    }
+
+    #[test]
+    fn state_follows_from_the_facts() {
+        let mut outgoing = Outgoing::default();
+        assert_eq!(outgoing.state(), State::Open);
+        receive(&mut outgoing, &Event::Close(None));
+        assert_eq!(outgoing.state(), State::Closing);
+        outgoing.end();
+        assert_eq!(outgoing.state(), State::Closed);
+        assert_eq!(outgoing.message(&server(), "late".into()), Err(NotOpen));
+    }
+
+    #[test]
+    fn messages_are_counted_by_their_payload() {
+        let mut outgoing = Outgoing::default();
+        for payload in ["Hello", "", "wörld"] {
+            assert!(outgoing.message(&server(), payload.into()).is_ok());
+        }
+        assert_eq!((outgoing.messages, outgoing.bytes), (3, 11));
+    }
+
+    #[test]
+    fn what_was_queued_meanwhile_leaves_behind_the_rest() {
+        let mut outgoing = Outgoing::default();
+        assert!(outgoing.message(&server(), "first".into()).is_ok());
+        let mut rest = outgoing.take_queue().expect("a message waits");
+        rest.frames.advance(3);
+        assert!(outgoing.message(&server(), "second".into()).is_ok());
+        outgoing.put_back(rest);
+        assert_eq!(outgoing.queued(), 4 + 8);
+        assert_eq!(written(&mut outgoing), b"irst\x81\x06second");
+    }
+
+    #[test]
+    fn pings_that_came_meanwhile_are_answered() {
+        let mut outgoing = Outgoing::default();
+        assert!(outgoing.message(&server(), "first".into()).is_ok());
+        let rest = outgoing.take_queue().expect("a message waits");
+        (0..17).for_each(|i| ping(&mut outgoing, &[i; 125]));
+        outgoing.put_back(rest);
+        ping(&mut outgoing, b"last");
+        assert!(written(&mut outgoing).ends_with(&from_server(0x8a, &[14; 125])));
+        assert_eq!(written(&mut outgoing), from_server(0x8a, b"last"));
+    }
+
+    #[test]
+    fn pongs_that_were_queued_meanwhile_count() {
+        let mut outgoing = Outgoing::default();
+        assert!(outgoing.message(&server(), "first".into()).is_ok());
+        let rest = outgoing.take_queue().expect("a message waits");
+        (0..15).for_each(|i| ping(&mut outgoing, &[i; 125]));
+        outgoing.put_back(rest);
+        ping(&mut outgoing, &[15; 125]);
+        assert!(written(&mut outgoing).ends_with(&from_server(0x8a, &[14; 125])));
+        assert_eq!(written(&mut outgoing), from_server(0x8a, &[15; 125]));
+    }
+
+    #[test]
+    fn empty_queue_is_not_taken() {
+        let mut outgoing = Outgoing::default();
+        outgoing.adopt(Some(Box::default()));
+        assert!(outgoing.take_queue().is_none());
+        assert!(outgoing.message(&server(), "first".into()).is_ok());
+        assert!(outgoing.take_queue().is_some());
+    }
+
+    #[test]
+    fn idle_connection_has_no_queue() {
+        let mut outgoing = Outgoing::default();
+        assert!(outgoing.take_queue().is_none());
+        ping(&mut outgoing, b"");
+        written(&mut outgoing);
+        assert!(outgoing.queue.is_none());
+    }
+}
