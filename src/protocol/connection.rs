@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::{
     CloseFrame, Decoder, Encoder, Event, Expiry, Message, ProtocolError, Role, SendQueue,
     control_rate::ControlRate,
-    outgoing::{NotOpen, Outgoing},
+    outgoing::Outgoing,
     random_masking_key,
     timers::{Facts, Timers},
 };
@@ -31,13 +31,15 @@ pub enum State {
 ///
 /// It has four kinds of methods:
 ///
-/// - the world happened to it: [`receive`](Self::receive), [`receive_eof`](Self::receive_eof),
-///   [`transmitted`](Self::transmitted), [`handle_timeout`](Self::handle_timeout);
+/// - the world happened to it: [`receive`](Self::receive), [`receive_paused`](Self::receive_paused),
+///   [`receive_eof`](Self::receive_eof), [`transmitted`](Self::transmitted),
+///   [`handle_timeout`](Self::handle_timeout);
 /// - the application asks: [`send`](Self::send), [`ping`](Self::ping), [`pong`](Self::pong),
 ///   [`close`](Self::close);
 /// - it wants something done: [`poll_event`](Self::poll_event),
 ///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout);
-/// - it is asked: [`state`](Self::state), [`error`](Self::error), [`is_finished`](Self::is_finished).
+/// - it is asked: [`state`](Self::state), [`error`](Self::error),
+///   [`is_finished`](Self::is_finished), [`is_clean`](Self::is_clean).
 ///
 /// After any of the first two kinds, take what the third has until each says `None`. Once
 /// [`is_finished`](Self::is_finished) says so and everything is transmitted, end the stream: the
@@ -69,10 +71,10 @@ pub struct Connection {
     input: BytesMut,
     events: VecDeque<Event>,
     messages_received: u64,
-    /// What was queued when writing was last tried.
-    unsent: usize,
     /// A ping was queued and has not left.
     ping_queued: bool,
+    /// How much [`poll_transmit`](Self::poll_transmit) gave last.
+    offered: usize,
     error: Option<ProtocolError>,
     finished: bool,
 }
@@ -95,8 +97,8 @@ impl Connection {
             input: BytesMut::new(),
             events: VecDeque::new(),
             messages_received: 0,
-            unsent: 0,
             ping_queued: false,
+            offered: 0,
             error: None,
             finished: false,
         }
@@ -119,29 +121,37 @@ impl Connection {
                 Err(error) => self.fail(error),
             }
         }
-        self.timers.watch_frame(
-            self.decoder.frame_in_progress(input.len()),
-            || now,
-            &self.config,
-        );
-        if !self.finished {
-            self.input = input;
+        if self.finished {
+            return;
         }
+        let frame = self.decoder.frame_in_progress(input.len());
+        self.timers.watch_frame(frame, || now, &self.config);
+        self.input = input;
+    }
+
+    /// Reading stops for a while, as the application cannot keep up.
+    ///
+    /// Until the next [`receive`](Self::receive) neither the peer's silence nor an unfinished frame
+    /// is held against it.
+    pub fn receive_paused(&mut self, now: Instant) {
+        self.timers.paused();
+        self.timers.watch_frame(None, || now, &self.config);
     }
 
     /// The peer ended the stream. After this: take the rest of the events, end the stream.
     pub fn receive_eof(&mut self) {
         self.finished = true;
         self.outgoing.end();
+        self.timers.ended();
     }
 
-    /// Something of what [`poll_transmit`](Self::poll_transmit) gave has been written, or nothing
-    /// could be: the time without progress runs from here.
+    /// What [`poll_transmit`](Self::poll_transmit) gave has been written, as far as was possible.
+    ///
+    /// Call it even if nothing was: [`Config::write_timeout`] runs from then on.
     pub fn transmitted(&mut self, now: Instant) {
         let queued = self.outgoing.queued();
-        let progress = queued < mem::replace(&mut self.unsent, queued);
         if queued > 0 {
-            if progress || !self.timers.is_write_waiting() {
+            if queued < self.offered || !self.timers.is_write_waiting() {
                 self.timers.write_waits(now, &self.config);
             }
             return;
@@ -151,28 +161,28 @@ impl Connection {
             self.outgoing.written(&self.encoder, &mut queue);
             self.outgoing.adopt(Some(queue));
         }
-        if mem::take(&mut self.ping_queued) {
+        if mem::take(&mut self.ping_queued) && self.state() == State::Open {
             self.timers.ping_written(now, &self.config);
         }
-        if self.outgoing.close_sent() && !self.finished {
+        if self.state() == State::Closing && !self.timers.is_closing() {
             self.timers.closing(now, self.config.close_timeout);
         }
     }
 
     /// A deadline passed, or may have. After this: transmit.
     ///
-    /// Returns what passed last; pings are sent and the closing handshake started by itself.
+    /// Pings are sent and the closing handshake started by itself. Returns what passed last: where
+    /// that is [`Expiry::Write`] or [`Expiry::Close`], the connection is closed and what was queued
+    /// is thrown away; end the stream without more ado.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Expiry> {
         let mut last = None;
         while let Some(expiry) = self.timers.expired(now, self.facts(), &self.config) {
             last = Some(expiry);
             match expiry {
-                Expiry::Ping => self.ping_queued = self.outgoing.ping(&self.encoder, b"").is_ok(),
-                Expiry::Write | Expiry::Close => self.receive_eof(),
+                Expiry::Ping => self.ping_queued |= self.outgoing.ping(&self.encoder, b"").is_ok(),
+                Expiry::Write | Expiry::Close => self.abort(),
                 expiry => {
-                    let _already_closing = self
-                        .outgoing
-                        .close(&self.encoder, Some(&expiry.close_frame()));
+                    self.close(expiry.close_frame());
                     self.finished |= matches!(expiry, Expiry::PeerSilent | Expiry::Frame);
                 }
             }
@@ -187,10 +197,11 @@ impl Connection {
     /// Gives the message back when the connection is not open any more.
     pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Message> {
         let message = message.into();
-        self.outgoing
-            .message(&self.encoder, message.clone())
-            .map(drop)
-            .map_err(|NotOpen| message)
+        if self.state() != State::Open {
+            return Err(message);
+        }
+        let _open = self.outgoing.message(&self.encoder, message);
+        Ok(())
     }
 
     /// Queues a ping with at most 125 bytes of payload; tells whether the connection was open.
@@ -218,9 +229,10 @@ impl Connection {
 
     /// What is to be written; `None` where nothing is.
     ///
-    /// Call [`transmitted`](Self::transmitted) after having taken from it.
+    /// Call [`transmitted`](Self::transmitted) after having taken from it what could be written.
     pub fn poll_transmit(&mut self) -> Option<&mut SendQueue> {
-        (self.outgoing.queued() > 0).then(|| self.outgoing.frames_mut())
+        self.offered = self.outgoing.queued();
+        (self.offered > 0).then(|| self.outgoing.frames_mut())
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
@@ -247,6 +259,13 @@ impl Connection {
         self.finished
     }
 
+    /// Whether the closing handshake is complete (§7.1.4): a Close frame came, and ours is queued
+    /// or has left.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.outgoing.close_sent() && self.outgoing.close_received()
+    }
+
     /// Decodes one event; tells whether there was one.
     fn decode(&mut self, input: &mut BytesMut, now: Instant) -> Result<bool, ProtocolError> {
         let Some(event) = self.decoder.decode(input)? else {
@@ -254,7 +273,10 @@ impl Connection {
         };
         match event {
             Event::Message(_) => self.messages_received += 1,
-            Event::Close(_) => self.finished = true,
+            Event::Close(_) => {
+                self.finished = true;
+                self.timers.stop_open();
+            }
             Event::Ping(_) | Event::Pong(_) => self
                 .control_rate
                 .receive(self.timers.age(now), &self.config)?,
@@ -270,11 +292,16 @@ impl Connection {
 
     /// Fails the connection (RFC 6455 §7.1.7).
     fn fail(&mut self, error: ProtocolError) {
-        let _already_closing = self
-            .outgoing
-            .close(&self.encoder, Some(&error.close_frame()));
+        self.close(error.close_frame());
         self.error = Some(error);
         self.finished = true;
+    }
+
+    /// Gives up: nothing is received or sent any more.
+    fn abort(&mut self) {
+        self.receive_eof();
+        self.timers.stop_all();
+        drop(self.outgoing.clear());
     }
 
     fn facts(&self) -> Facts {
@@ -285,3 +312,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,9 +193,24 @@ impl Timers {
         self.deadlines = [NEVER; TIMERS];
     }
 
+    /// Nothing is waited for any more but that what is queued leaves.
+    pub(crate) fn ended(&mut self) {
+        let write = self.deadlines[Timer::Write as usize];
+        self.stop_all();
+        self.deadlines[Timer::Write as usize] = write;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_set(Timer::Close)
+    }
+
     /// The end is awaited, for no longer than `timeout`; the deadlines of the open state stay.
+    #[cfg_attr(
+        not(feature = "layer"),
+        expect(dead_code, reason = "sessions go on with what they have begun")
+    )]
     pub(crate) fn bound_end(&mut self, now: Instant, timeout: Duration) {
-        if !self.is_set(Timer::Close) {
+        if !self.is_closing() {
             self.set(Timer::Close, now, Some(timeout));
         }
     }
@@ -353,3 +368,6 @@ const TIMERS: usize = 8;
 
 /// A frame that comes faster than this is never cut.
 const FRAME_BYTES_PER_SECOND: u64 = 16 << 10;
+
+#[cfg(test)]
+mod tests;

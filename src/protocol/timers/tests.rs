@@ -1,0 +1,465 @@
+//! Every deadline, on a clock that stands until it is moved.
+
+use super::*;
+
+const QUIET: Facts = Facts {
+    messages: 0,
+    received: 0,
+    frame: None,
+};
+
+/// A config without any deadline.
+fn none() -> Config {
+    Config::default()
+        .ping_interval(None)
+        .ping_timeout(None)
+        .frame_timeout(None)
+        .write_timeout(None)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// With this seed the ping interval is exactly the configured one.
+const NO_JITTER: u64 = 100;
+
+struct Clock {
+    start: Instant,
+    config: Config,
+    timers: Timers,
+}
+
+impl Clock {
+    fn new(config: Config) -> Self {
+        let start = Instant::now();
+        let timers = Timers::new(start, NO_JITTER, &config);
+        Self {
+            start,
+            config,
+            timers,
+        }
+    }
+
+    /// What has expired at `at`, one after the other.
+    fn expired(&mut self, at: Duration, facts: Facts) -> Vec<Expiry> {
+        let now = self.start + at;
+        std::iter::from_fn(|| self.timers.expired(now, facts, &self.config)).collect()
+    }
+
+    fn next(&self) -> Option<Duration> {
+        Some(self.timers.next()?.duration_since(self.start))
+    }
+
+    fn ping_written(&mut self, at: Duration) {
+        self.timers.ping_written(self.start + at, &self.config);
+    }
+
+    fn watch(&mut self, at: Duration, frame: Option<FrameInProgress>) {
+        self.timers
+            .watch_frame(frame, || self.start + at, &self.config);
+    }
+}
+
+fn frame(number: u32, received: u64) -> Option<FrameInProgress> {
+    Some(FrameInProgress { number, received })
+}
+
+#[test]
+fn without_settings_nothing_expires() {
+    let mut clock = Clock::new(none());
+    assert_eq!(clock.next(), None);
+    assert_eq!(clock.expired(seconds(1 << 33), QUIET), []);
+}
+
+#[test]
+fn ping_is_due_after_each_interval() {
+    let mut clock = Clock::new(none().ping_interval(seconds(20)));
+    assert_eq!(clock.next(), Some(seconds(20)));
+    assert_eq!(clock.expired(millis(19_999), QUIET), []);
+    assert_eq!(clock.expired(seconds(20), QUIET), [Expiry::Ping]);
+    assert_eq!(clock.next(), Some(seconds(40)));
+    // Asked late, it pings once and goes on from there.
+    assert_eq!(clock.expired(seconds(100), QUIET), [Expiry::Ping]);
+    assert_eq!(clock.next(), Some(seconds(120)));
+}
+
+#[test]
+fn ping_interval_varies_by_ten_percent() {
+    let (now, config) = (Instant::now(), none().ping_interval(seconds(20)));
+    let first = |seed| {
+        Timers::new(now, seed, &config)
+            .next()
+            .map(|at| at.duration_since(now))
+    };
+    let intervals: Vec<_> = (0..1000).chain([u64::MAX]).filter_map(first).collect();
+    assert_eq!(intervals.iter().min(), Some(&seconds(18)));
+    assert_eq!(intervals.iter().max(), Some(&seconds(22)));
+    assert_eq!(intervals.len(), 1001);
+}
+
+#[test]
+fn ping_interval_may_be_anything() {
+    for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+        let mut clock = Clock::new(none().ping_interval(interval));
+        let pings = clock.expired(seconds(1), QUIET).len();
+        assert_eq!(pings, usize::from(interval < seconds(1)), "{interval:?}");
+    }
+}
+
+#[test]
+fn silent_peer_is_found_when_the_ping_times_out() {
+    let mut clock = Clock::new(none().ping_timeout(seconds(5)));
+    clock.ping_written(seconds(10));
+    assert_eq!(clock.expired(millis(14_999), QUIET), []);
+    assert_eq!(clock.expired(seconds(15), QUIET), [Expiry::PeerSilent]);
+    assert_eq!(clock.expired(seconds(99), QUIET), []);
+}
+
+#[test]
+fn any_byte_after_the_ping_is_a_sign_of_life() {
+    let mut clock = Clock::new(none().ping_timeout(seconds(5)));
+    clock.ping_written(seconds(10));
+    clock.timers.heard();
+    assert_eq!(clock.expired(seconds(15), QUIET), []);
+    assert_eq!(clock.next(), None);
+}
+
+#[test]
+fn a_byte_before_the_ping_is_none() {
+    let mut clock = Clock::new(none().ping_timeout(seconds(5)));
+    clock.timers.heard();
+    clock.ping_written(seconds(10));
+    assert_eq!(clock.expired(seconds(15), QUIET), [Expiry::PeerSilent]);
+}
+
+/// T15, also where pings come faster than their timeout.
+#[test]
+fn silent_peer_is_found_within_interval_and_timeout() {
+    for (interval, timeout) in [(20, 20), (18, 20), (5, 20), (20, 5), (1, 60)] {
+        let config = none()
+            .ping_interval(seconds(interval))
+            .ping_timeout(seconds(timeout));
+        let mut clock = Clock::new(config);
+        let mut found = None;
+        for second in 1..=interval + timeout {
+            for expiry in clock.expired(seconds(second), QUIET) {
+                match expiry {
+                    Expiry::Ping => clock.ping_written(seconds(second)),
+                    _ => found = Some((expiry, second)),
+                }
+            }
+        }
+        assert_eq!(
+            found,
+            Some((Expiry::PeerSilent, interval + timeout)),
+            "{interval}, {timeout}"
+        );
+    }
+}
+
+#[test]
+fn answering_peer_is_never_found_silent() {
+    for (interval, timeout) in [(20, 20), (5, 20), (20, 5), (1, 60)] {
+        let config = none()
+            .ping_interval(seconds(interval))
+            .ping_timeout(seconds(timeout));
+        let mut clock = Clock::new(config);
+        for second in 1..500 {
+            for expiry in clock.expired(seconds(second), QUIET) {
+                assert_eq!(expiry, Expiry::Ping, "at {second}: {interval}, {timeout}");
+                clock.ping_written(seconds(second));
+            }
+            if second % 4 == 0 {
+                clock.timers.heard();
+            }
+        }
+    }
+}
+
+#[test]
+fn ping_timeout_does_not_run_while_reading_is_paused() {
+    let mut clock = Clock::new(none().ping_timeout(seconds(5)));
+    clock.ping_written(seconds(10));
+    clock.timers.paused();
+    assert_eq!(clock.expired(seconds(15), QUIET), []);
+    assert_eq!(clock.expired(millis(19_999), QUIET), []);
+    assert_eq!(clock.expired(seconds(20), QUIET), [Expiry::PeerSilent]);
+}
+
+#[test]
+fn frame_has_its_time_from_the_first_byte() {
+    let mut clock = Clock::new(none().frame_timeout(seconds(30)));
+    clock.watch(seconds(10), frame(1, 0));
+    clock.watch(seconds(35), frame(1, 100));
+    let facts = Facts {
+        frame: frame(1, 100),
+        ..QUIET
+    };
+    assert_eq!(clock.expired(millis(39_999), facts), []);
+    assert_eq!(clock.expired(seconds(40), facts), [Expiry::Frame]);
+}
+
+#[test]
+fn frame_gains_a_second_with_each_16_kib() {
+    for (received, gained) in [(16_383, 0), (16_384, 1), (32_768, 2), (16 << 20, 1024)] {
+        let mut clock = Clock::new(none().frame_timeout(seconds(30)));
+        clock.watch(seconds(0), frame(1, 0));
+        let facts = Facts {
+            frame: frame(1, received),
+            ..QUIET
+        };
+        assert_eq!(
+            clock.expired(seconds(30 + gained) - millis(1), facts),
+            [],
+            "{received}"
+        );
+        assert_eq!(
+            clock.expired(seconds(30 + gained), facts),
+            [Expiry::Frame],
+            "{received}"
+        );
+    }
+}
+
+/// T5: 16 KiB a second is slow, and honest.
+#[test]
+fn slow_transfer_of_16_mib_is_not_cut() {
+    let mut clock = Clock::new(none().frame_timeout(seconds(30)));
+    for second in 0..1024 {
+        let progress = frame(1, second * (16 << 10));
+        clock.watch(seconds(second), progress);
+        let facts = Facts {
+            frame: progress,
+            ..QUIET
+        };
+        assert_eq!(clock.expired(seconds(second), facts), []);
+    }
+}
+
+#[test]
+fn each_frame_has_its_own_time() {
+    let mut clock = Clock::new(none().frame_timeout(seconds(30)));
+    clock.watch(seconds(0), frame(1, 0));
+    clock.watch(seconds(29), frame(2, 0));
+    let facts = Facts {
+        frame: frame(2, 0),
+        ..QUIET
+    };
+    assert_eq!(clock.expired(seconds(58), facts), []);
+    assert_eq!(clock.expired(seconds(59), facts), [Expiry::Frame]);
+}
+
+#[test]
+fn deadline_of_one_frame_does_not_hit_the_next() {
+    let mut clock = Clock::new(none().frame_timeout(seconds(30)));
+    clock.watch(seconds(0), frame(1, 0));
+    let next = Facts {
+        frame: frame(2, 0),
+        ..QUIET
+    };
+    assert_eq!(clock.expired(seconds(30), next), []);
+}
+
+#[test]
+fn finished_frame_is_not_watched_any_more() {
+    let mut clock = Clock::new(none().frame_timeout(seconds(30)));
+    clock.watch(seconds(0), frame(1, 0));
+    clock.watch(seconds(1), None);
+    assert_eq!(clock.next(), None);
+    assert_eq!(clock.expired(seconds(99), QUIET), []);
+}
+
+#[test]
+fn clock_is_asked_once_for_each_unfinished_frame() {
+    let (now, config) = (Instant::now(), none().frame_timeout(seconds(30)));
+    let mut timers = Timers::new(now, 0, &config);
+    let mut asked = 0;
+    for progress in [
+        None,
+        frame(1, 0),
+        frame(1, 5),
+        frame(1, 9),
+        None,
+        None,
+        frame(2, 0),
+    ] {
+        let clock = || {
+            asked += 1;
+            now
+        };
+        timers.watch_frame(progress, clock, &config);
+    }
+    assert_eq!(asked, 2);
+}
+
+#[test]
+fn write_times_out_without_progress() {
+    let mut clock = Clock::new(none().write_timeout(seconds(10)));
+    assert!(!clock.timers.is_write_waiting());
+    clock
+        .timers
+        .write_waits(clock.start + seconds(1), &clock.config);
+    assert!(clock.timers.is_write_waiting());
+    clock
+        .timers
+        .write_waits(clock.start + seconds(9), &clock.config);
+    assert_eq!(clock.expired(millis(18_999), QUIET), []);
+    assert_eq!(clock.expired(seconds(19), QUIET), [Expiry::Write]);
+    clock
+        .timers
+        .write_waits(clock.start + seconds(20), &clock.config);
+    clock.timers.write_done();
+    assert_eq!(clock.expired(seconds(99), QUIET), []);
+}
+
+#[test]
+fn idle_connection_ends_between_one_and_two_timeouts() {
+    for last in [1, 500, 999] {
+        let mut clock = Clock::new(none().idle_timeout(seconds(1)));
+        let one = Facts {
+            messages: 1,
+            ..QUIET
+        };
+        assert_eq!(clock.expired(millis(last), one), []);
+        assert_eq!(clock.expired(seconds(1), one), []);
+        assert_eq!(clock.expired(millis(1_999), one), []);
+        assert_eq!(clock.expired(seconds(2), one), [Expiry::Idle]);
+        assert!((1000..=2000).contains(&(2000 - last)));
+    }
+}
+
+#[test]
+fn connection_without_a_message_is_idle_after_one_timeout() {
+    let mut clock = Clock::new(none().idle_timeout(seconds(1)));
+    assert_eq!(clock.expired(millis(999), QUIET), []);
+    assert_eq!(clock.expired(seconds(1), QUIET), [Expiry::Idle]);
+}
+
+#[test]
+fn busy_connection_is_never_idle() {
+    let mut clock = Clock::new(none().idle_timeout(seconds(1)));
+    for second in 1..100 {
+        let facts = Facts {
+            messages: second,
+            ..QUIET
+        };
+        assert_eq!(clock.expired(seconds(second), facts), []);
+    }
+}
+
+#[test]
+fn first_message_has_its_time() {
+    let config = none().first_message_timeout(seconds(5));
+    let mut clock = Clock::new(config.clone());
+    let sent_only = Facts {
+        messages: 1,
+        ..QUIET
+    };
+    assert_eq!(clock.expired(millis(4_999), sent_only), []);
+    assert_eq!(clock.expired(seconds(5), sent_only), [Expiry::FirstMessage]);
+    let mut clock = Clock::new(config);
+    let received = Facts {
+        messages: 1,
+        received: 1,
+        ..QUIET
+    };
+    assert_eq!(clock.expired(seconds(5), received), []);
+    assert_eq!(clock.next(), None);
+}
+
+#[test]
+fn lifetime_ends_whatever_happens() {
+    let mut clock = Clock::new(none().max_lifetime(seconds(60)));
+    let busy = Facts {
+        messages: 9,
+        received: 9,
+        frame: None,
+    };
+    clock.timers.heard();
+    assert_eq!(clock.expired(millis(59_999), busy), []);
+    assert_eq!(clock.expired(seconds(60), busy), [Expiry::Lifetime]);
+}
+
+#[test]
+fn closing_leaves_the_close_deadline_only() {
+    let config = Config::default()
+        .idle_timeout(seconds(1))
+        .max_lifetime(seconds(1));
+    let mut clock = Clock::new(config);
+    clock.ping_written(seconds(0));
+    clock.timers.closing(clock.start + seconds(10), seconds(5));
+    assert!(clock.timers.is_closing());
+    assert_eq!(clock.next(), Some(seconds(15)));
+    assert_eq!(clock.expired(seconds(99), QUIET), [Expiry::Close]);
+    assert!(!clock.timers.is_closing());
+}
+
+#[test]
+fn stopping_the_open_state_keeps_write_and_close() {
+    let config = Config::default()
+        .idle_timeout(seconds(1))
+        .max_lifetime(seconds(1));
+    let mut clock = Clock::new(config.first_message_timeout(seconds(1)));
+    clock.timers.closing(clock.start, seconds(15));
+    clock.timers.write_waits(clock.start, &clock.config);
+    clock.ping_written(seconds(0));
+    clock.watch(seconds(0), frame(1, 0));
+    clock.timers.stop_open();
+    assert_eq!(
+        clock.expired(seconds(99), QUIET),
+        [Expiry::Write, Expiry::Close]
+    );
+}
+
+#[test]
+fn end_keeps_the_write_deadline_only() {
+    let mut clock = Clock::new(Config::default());
+    clock.timers.closing(clock.start, seconds(15));
+    clock.timers.write_waits(clock.start, &clock.config);
+    clock.timers.ended();
+    assert_eq!(clock.expired(seconds(99), QUIET), [Expiry::Write]);
+}
+
+#[test]
+fn next_is_the_earliest_deadline() {
+    let config = none().idle_timeout(seconds(30)).max_lifetime(seconds(20));
+    let mut clock = Clock::new(config.first_message_timeout(seconds(10)));
+    for (at, expiry) in [
+        (10, Expiry::FirstMessage),
+        (20, Expiry::Lifetime),
+        (30, Expiry::Idle),
+    ] {
+        assert_eq!(clock.next(), Some(seconds(at)));
+        assert_eq!(clock.expired(seconds(at), QUIET), [expiry]);
+    }
+    assert_eq!(clock.next(), None);
+}
+
+#[test]
+fn longest_durations_mean_never() {
+    let config = none()
+        .idle_timeout(Duration::MAX)
+        .max_lifetime(Duration::MAX);
+    let mut clock = Clock::new(config.frame_timeout(Duration::MAX));
+    clock.watch(seconds(0), frame(1, 0));
+    assert_eq!(clock.next(), None);
+    assert_eq!(clock.expired(seconds(1 << 33), QUIET), []);
+}
+
+#[test]
+fn every_end_by_a_deadline_has_its_close_code() {
+    for (expiry, code) in [
+        (Expiry::PeerSilent, CloseCode::INTERNAL_ERROR),
+        (Expiry::Frame, CloseCode::POLICY_VIOLATION),
+        (Expiry::FirstMessage, CloseCode::POLICY_VIOLATION),
+        (Expiry::Idle, CloseCode::GOING_AWAY),
+        (Expiry::Lifetime, CloseCode::GOING_AWAY),
+    ] {
+        assert_eq!(expiry.close_frame().code(), code, "{expiry:?}");
+    }
+}
