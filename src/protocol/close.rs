@@ -170,3 +170,116 @@ impl Error for CloseFrame {}
 
 /// The longest reason: a control frame's 125 bytes less the code (§5.5).
 const MAX_REASON: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What may be in a Close frame by RFC 6455 §7.4 and the IANA registry.
+    fn may_travel(code: u16) -> bool {
+        let defined = [
+            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014,
+        ];
+        defined.contains(&code) || (3000..5000).contains(&code)
+    }
+
+    fn payload(code: u16, reason: &[u8]) -> Vec<u8> {
+        [&code.to_be_bytes(), reason].concat()
+    }
+
+    #[test]
+    fn exactly_the_codes_of_the_registry_exist() {
+        for code in 0..=u16::MAX {
+            let made = CloseCode::new(code);
+            assert_eq!(made.is_some(), may_travel(code), "{code}");
+            assert!(made.is_none_or(|made| made.as_u16() == code && u16::from(made) == code));
+        }
+    }
+
+    #[test]
+    fn exactly_the_codes_of_the_registry_are_received() {
+        for code in 0..=u16::MAX {
+            let expected = match CloseCode::new(code) {
+                Some(code) => Ok(Some(CloseFrame::from(code))),
+                None => Err(ProtocolError::InvalidCloseCode(code)),
+            };
+            assert_eq!(CloseFrame::decode(&payload(code, b"")), expected);
+        }
+    }
+
+    #[test]
+    fn private_codes_begin_at_4000() {
+        let is_private = |code| CloseCode::new(code).map(CloseCode::is_private);
+        assert_eq!(is_private(3999), Some(false));
+        assert_eq!(is_private(4000), Some(true));
+        assert_eq!(is_private(4999), Some(true));
+        assert_eq!(is_private(5000), None);
+    }
+
+    #[test]
+    fn empty_close_has_neither_code_nor_reason() {
+        assert_eq!(CloseFrame::decode(b""), Ok(None));
+    }
+
+    #[test]
+    fn close_of_one_byte_is_rejected() {
+        assert_eq!(
+            CloseFrame::decode(b"\x03"),
+            Err(ProtocolError::TruncatedCloseCode)
+        );
+    }
+
+    #[test]
+    fn received_reason_is_kept_whole() {
+        let reason = "ä".repeat(61) + "x";
+        let frame = CloseFrame::decode(&payload(1000, reason.as_bytes()));
+        assert_eq!(frame, Ok(Some(CloseFrame::new(CloseCode::NORMAL, reason))));
+    }
+
+    #[test]
+    fn received_reason_that_is_not_utf8_is_rejected() {
+        for reason in [
+            &b"\xff"[..],
+            b"a\xc3",
+            b"\xed\xa0\x80",
+            b"ok\xf4\x90\x80\x80",
+        ] {
+            assert_eq!(
+                CloseFrame::decode(&payload(1000, reason)),
+                Err(ProtocolError::InvalidUtf8),
+                "{reason:x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn sent_reason_is_cut_to_123_bytes() {
+        let reason = |len| CloseFrame::new(CloseCode::NORMAL, "x".repeat(len));
+        assert_eq!(reason(122).reason().len(), 122);
+        assert_eq!(reason(123).reason().len(), 123);
+        assert_eq!(reason(124).reason(), "x".repeat(123));
+        assert_eq!(reason(1 << 20).reason().len(), 123);
+    }
+
+    #[test]
+    fn sent_reason_is_cut_between_characters() {
+        for (character, width) in [('ä', 2), ('€', 3), ('😀', 4)] {
+            for offset in 0..width {
+                let text = "x".repeat(offset) + &String::from(character).repeat(70);
+                let whole = (123 - offset) / width;
+                let frame = CloseFrame::new(CloseCode::NORMAL, text.clone());
+                assert_eq!(frame.reason(), &text[..offset + whole * width]);
+            }
+        }
+    }
+
+    #[test]
+    fn close_frame_reads_as_a_sentence() {
+        let frame = CloseFrame::from((CloseCode::GOING_AWAY, "bye"));
+        assert_eq!(frame.to_string(), "closed with 1001 (bye)");
+        assert_eq!(
+            CloseFrame::from(CloseCode::NORMAL).to_string(),
+            "closed with 1000"
+        );
+    }
+}

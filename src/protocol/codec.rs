@@ -177,3 +177,6 @@ fn read_header(stream: &mut impl Read) -> io::Result<Option<Header>> {
 fn invalid(error: ProtocolError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,3 +127,47 @@ impl fmt::Display for ProtocolError {
 }
 
 impl Error for ProtocolError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each error with the code that RFC 6455 §7.4.1 has for it, its numbers at their longest.
+    fn all() -> Vec<(ProtocolError, u16)> {
+        let (size, limit) = (u64::MAX, u64::MAX);
+        vec![
+            (ProtocolError::ReservedBits, 1002),
+            (ProtocolError::ReservedOpcode(0xf), 1002),
+            (ProtocolError::FragmentedControl, 1002),
+            (ProtocolError::ControlTooLong(127), 1002),
+            (ProtocolError::NonMinimalLength(65_535), 1002),
+            (ProtocolError::LengthOverflow(u64::MAX), 1002),
+            (ProtocolError::UnmaskedFrame, 1002),
+            (ProtocolError::MaskedFrame, 1002),
+            (ProtocolError::UnexpectedContinuation, 1002),
+            (ProtocolError::ExpectedContinuation, 1002),
+            (ProtocolError::TruncatedCloseCode, 1002),
+            (ProtocolError::InvalidCloseCode(u16::MAX), 1002),
+            (ProtocolError::InvalidUtf8, 1007),
+            (ProtocolError::FrameTooBig { size, limit }, 1009),
+            (ProtocolError::MessageTooBig { size, limit }, 1009),
+            (ProtocolError::TooManyFragments { limit }, 1009),
+            (ProtocolError::ControlFlood { rate: u32::MAX }, 1008),
+        ]
+    }
+
+    #[test]
+    fn each_error_has_its_close_code() {
+        for (error, code) in all() {
+            assert_eq!(error.close_code().as_u16(), code, "{error}");
+            assert_eq!(error.close_frame().code().as_u16(), code, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_peer_is_told_the_whole_reason() {
+        for (error, _) in all() {
+            assert_eq!(error.close_frame().reason(), error.to_string());
+        }
+    }
+}

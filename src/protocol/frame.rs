@@ -84,3 +84,38 @@ impl Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CloseCode;
+
+    #[test]
+    fn frames_are_made_whole() {
+        let frames = [
+            (Frame::text("a"), Opcode::Text),
+            (Frame::binary("a"), Opcode::Binary),
+            (Frame::continuation("a"), Opcode::Continuation),
+            (Frame::ping("a"), Opcode::Ping),
+            (Frame::pong("a"), Opcode::Pong),
+        ];
+        for (frame, opcode) in frames {
+            assert_eq!((frame.fin, frame.rsv1, frame.opcode), (true, false, opcode));
+            assert_eq!(frame.payload, "a");
+        }
+    }
+
+    #[test]
+    fn fragments_and_compressed_frames_are_marked() {
+        let frame = Frame::text("a").fin(false).compressed();
+        assert_eq!((frame.fin, frame.rsv1), (false, true));
+        assert!(frame.fin(true).fin);
+    }
+
+    #[test]
+    fn close_frame_has_code_and_reason_in_network_order() {
+        let close = CloseFrame::new(CloseCode::GOING_AWAY, "bye");
+        assert_eq!(Frame::close(Some(&close)).payload, &b"\x03\xe9bye"[..]);
+        assert_eq!(Frame::close(None), Frame::new(Opcode::Close, Bytes::new()));
+    }
+}

@@ -213,3 +213,6 @@ const MASK: u8 = 0b1000_0000;
 
 /// Two bytes, eight of length, four of masking key.
 const MAX_HEADER: usize = 14;
+
+#[cfg(test)]
+mod tests;

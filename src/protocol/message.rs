@@ -143,3 +143,62 @@ impl Event {
         !matches!(self, Self::Message(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CloseCode;
+
+    #[test]
+    fn text_and_binary_are_told_apart() {
+        let (text, binary) = (Message::text("Hi"), Message::binary("Hi"));
+        assert_ne!(text, binary);
+        assert_eq!((text.is_text(), text.is_binary()), (true, false));
+        assert_eq!((binary.is_text(), binary.is_binary()), (false, true));
+        assert_eq!((text.as_text(), binary.as_text()), (Some("Hi"), None));
+    }
+
+    #[test]
+    fn payload_is_the_same_for_both_kinds() {
+        for message in [Message::text("é"), Message::binary("é")] {
+            assert_eq!((message.as_bytes(), message.len()), (&b"\xc3\xa9"[..], 2));
+            assert!(!message.is_empty());
+            assert_eq!(message.into_bytes(), &b"\xc3\xa9"[..]);
+        }
+        assert!(Message::text("").is_empty() && Message::binary("").is_empty());
+    }
+
+    #[test]
+    fn strings_become_text_and_bytes_binary() {
+        let text = Message::text("Hi");
+        assert_eq!(Message::from("Hi"), text);
+        assert_eq!(Message::from("Hi".to_owned()), text);
+        assert_eq!(Message::from(Utf8Bytes::from_static("Hi")), text);
+        let binary = Message::binary("Hi");
+        assert_eq!(Message::from(b"Hi"), binary);
+        assert_eq!(Message::from(&b"Hi"[..]), binary);
+        assert_eq!(Message::from(b"Hi".to_vec()), binary);
+        assert_eq!(Message::from(Bytes::from("Hi")), binary);
+    }
+
+    #[test]
+    fn large_payloads_change_hands_without_a_copy() {
+        let payload = vec![1; 9000];
+        let address = payload.as_ptr();
+        assert_eq!(Message::from(payload).into_bytes().as_ptr(), address);
+    }
+
+    #[test]
+    fn everything_but_a_message_is_control() {
+        assert!(!Event::Message(Message::text("")).is_control());
+        let close = Event::Close(Some(CloseCode::NORMAL.into()));
+        for event in [
+            Event::Ping("".into()),
+            Event::Pong("".into()),
+            Event::Close(None),
+            close,
+        ] {
+            assert!(event.is_control());
+        }
+    }
+}

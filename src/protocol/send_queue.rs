@@ -195,3 +195,6 @@ const SHARE_FROM: usize = 4 << 10;
 
 /// Less than this is not worth moving.
 const COMPACT_FROM: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests;
