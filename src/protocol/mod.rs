@@ -29,6 +29,8 @@ mod send_queue;
 #[cfg(test)]
 mod test_support;
 mod timers;
+#[cfg(feature = "codec")]
+mod tokio_codec;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
