@@ -5,6 +5,8 @@
 //! service untouched.
 //!
 //! ```
+//! # #[cfg(feature = "layer")]
+//! # {
 //! use axum::{Router, routing::any};
 //! use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
 //!
@@ -17,6 +19,7 @@
 //!
 //! let websocket = WebSocketLayer::new(handler(echo));
 //! let app: Router = Router::new().route("/echo", any(async || "a page").layer(websocket));
+//! # }
 //! ```
 //!
 //! # Where to look
@@ -52,6 +55,8 @@
 //! 224 bytes and the buffer its headers point into. Take out what is needed instead:
 //!
 //! ```
+//! # #[cfg(feature = "layer")]
+//! # {
 //! use http::Request;
 //! use tower_websocket::{Error, PathParams, WebSocket};
 //!
@@ -67,6 +72,7 @@
 //!         Ok(())
 //!     }
 //! }
+//! # }
 //! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -95,6 +101,6 @@ pub use service::{
 #[cfg(feature = "layer")]
 pub use session::{EndedBy, Receiver, Report, Sender, Sending, WebSocket};
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
