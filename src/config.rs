@@ -223,7 +223,8 @@ impl Config {
     /// Limits the time without progress while something waits to be written.
     ///
     /// Also covers a handshake whose upgrade never resolves. On HTTP/2 progress is acceptance by
-    /// the HTTP server, within the stream's flow-control window. Default: 10 seconds.
+    /// the HTTP server, within the stream's flow-control window; hyper keeps what it has accepted
+    /// until the peer takes it or the HTTP/2 connection ends. Default: 10 seconds.
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();

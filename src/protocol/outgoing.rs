@@ -28,6 +28,8 @@ pub(crate) struct Queue {
     latest_ping: Option<Box<[u8]>>,
     /// The bytes of pongs in `frames`.
     unsent_pongs: u16,
+    /// How much of `frames` has to leave until the last of those pongs has.
+    behind_pongs: usize,
 }
 
 /// The connection takes no more messages.
@@ -88,9 +90,9 @@ impl Outgoing {
     }
 
     /// Pongs leave in the order of their pings while they are few; then only the newest is
-    /// answered, as §5.5.3 allows.
+    /// answered, as §5.5.3 allows. After our own Close they go on, until the peer's (§5.5.2).
     fn answer_ping(&mut self, encoder: &Encoder, payload: &[u8]) {
-        if self.check_open().is_err() {
+        if self.ended || self.close_received {
             return;
         }
         let len = payload.len() as u16 + PONG_OVERHEAD;
@@ -101,6 +103,7 @@ impl Outgoing {
         } else {
             queue.unsent_pongs += len;
             encoder.pong(payload, &mut queue.frames);
+            queue.behind_pongs = queue.frames.len();
         }
     }
 
@@ -109,23 +112,41 @@ impl Outgoing {
         self.queue.take_if(|queue| !queue.frames.is_empty())
     }
 
-    /// Takes note that all of `queue` was written, and empties it; the newest unanswered ping is
-    /// answered now.
+    /// Takes note that all of `queue` was written; the newest unanswered ping is answered now.
     pub(crate) fn written(&mut self, encoder: &Encoder, queue: &mut Queue) {
         queue.unsent_pongs = 0;
+        queue.behind_pongs = 0;
         if let Some(payload) = queue.latest_ping.take() {
             self.answer_ping(encoder, &payload);
         }
     }
 
-    /// Puts what could not be written in front of what was queued meanwhile.
-    pub(crate) fn put_back(&mut self, mut rest: Box<Queue>) {
+    /// Puts what could not be written in front of what was queued meanwhile; `left` bytes of it did
+    /// leave. Where those were the last pong, the newest unanswered ping is answered now.
+    pub(crate) fn put_back(&mut self, encoder: &Encoder, mut rest: Box<Queue>, left: usize) {
+        rest.behind_pongs = rest.behind_pongs.saturating_sub(left);
+        let pongs_left = rest.behind_pongs == 0;
+        if pongs_left {
+            rest.unsent_pongs = 0;
+        }
+        let waiting = rest.latest_ping.take();
         if let Some(newer) = self.queue.take() {
+            if newer.unsent_pongs > 0 {
+                rest.behind_pongs = rest.frames.len() + newer.behind_pongs;
+            }
             rest.frames.append(newer.frames);
             rest.unsent_pongs += newer.unsent_pongs;
-            rest.latest_ping = newer.latest_ping.or(rest.latest_ping);
+            rest.latest_ping = newer.latest_ping;
         }
         self.queue = Some(rest);
+        let queue = self.queue();
+        if let (Some(payload), None) = (waiting, &queue.latest_ping) {
+            if pongs_left {
+                self.answer_ping(encoder, &payload);
+            } else {
+                queue.latest_ping = Some(payload);
+            }
+        }
     }
 
     /// Takes an empty queue to use, where it has none.
@@ -301,26 +322,27 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_after_a_close() {
+    fn only_pongs_are_sent_after_our_close_until_the_peers() {
         let mut outgoing = Outgoing::default();
         assert_eq!(outgoing.close(&server(), None), Ok(()));
         assert_eq!(outgoing.message(&server(), "late".into()), Err(NotOpen));
         assert_eq!(outgoing.ping(&server(), b""), Err(NotOpen));
         assert_eq!(outgoing.pong(&server(), b""), Err(NotOpen));
         assert_eq!(outgoing.close(&server(), None), Err(NotOpen));
-        ping(&mut outgoing, b"late");
+        ping(&mut outgoing, b"ping");
         receive(&mut outgoing, &Event::Close(None));
-        assert_eq!(written(&mut outgoing), b"\x88\x00");
+        ping(&mut outgoing, b"late");
+        assert_eq!(written(&mut outgoing), b"\x88\x00\x8a\x04ping");
         assert_eq!((outgoing.messages, outgoing.bytes), (0, 0));
     }
 
     #[test]
-    fn waiting_pong_is_dropped_by_a_close() {
+    fn waiting_pong_leaves_after_our_close() {
         let mut outgoing = Outgoing::default();
         (0..16).for_each(|i| ping(&mut outgoing, &[i; 125]));
         assert_eq!(outgoing.close(&server(), None), Ok(()));
         assert!(written(&mut outgoing).ends_with(b"\x88\x00"));
-        assert_eq!(outgoing.queued(), 0);
+        assert_eq!(written(&mut outgoing), from_server(0x8a, &[15; 125]));
     }
 
     #[test]
@@ -350,7 +372,7 @@ mod tests {
         let mut rest = outgoing.take_queue().expect("a message waits");
         rest.frames.advance(3);
         assert!(outgoing.message(&server(), "second".into()).is_ok());
-        outgoing.put_back(rest);
+        outgoing.put_back(&server(), rest, 3);
         assert_eq!(outgoing.queued(), 4 + 8);
         assert_eq!(written(&mut outgoing), b"irst\x81\x06second");
     }
@@ -361,7 +383,7 @@ mod tests {
         assert!(outgoing.message(&server(), "first".into()).is_ok());
         let rest = outgoing.take_queue().expect("a message waits");
         (0..17).for_each(|i| ping(&mut outgoing, &[i; 125]));
-        outgoing.put_back(rest);
+        outgoing.put_back(&server(), rest, 0);
         ping(&mut outgoing, b"last");
         assert!(written(&mut outgoing).ends_with(&from_server(0x8a, &[14; 125])));
         assert_eq!(written(&mut outgoing), from_server(0x8a, b"last"));
@@ -373,10 +395,28 @@ mod tests {
         assert!(outgoing.message(&server(), "first".into()).is_ok());
         let rest = outgoing.take_queue().expect("a message waits");
         (0..15).for_each(|i| ping(&mut outgoing, &[i; 125]));
-        outgoing.put_back(rest);
+        outgoing.put_back(&server(), rest, 0);
         ping(&mut outgoing, &[15; 125]);
         assert!(written(&mut outgoing).ends_with(&from_server(0x8a, &[14; 125])));
         assert_eq!(written(&mut outgoing), from_server(0x8a, &[15; 125]));
+    }
+
+    #[test]
+    fn newest_ping_is_answered_when_the_last_pong_has_left_though_the_queue_has_not() {
+        for (left, answered) in [(16 * 127 - 1, false), (16 * 127, true)] {
+            let mut outgoing = Outgoing::default();
+            (0..16).for_each(|i| ping(&mut outgoing, &[i; 125]));
+            assert!(outgoing.message(&server(), "behind".into()).is_ok());
+            let mut rest = outgoing.take_queue().expect("pongs wait");
+            // 15 pongs fit in 2 KiB; the last ping waits.
+            let left = left - 127;
+            rest.frames.advance(left);
+            outgoing.put_back(&server(), rest, left);
+            assert_eq!(
+                written(&mut outgoing).ends_with(&from_server(0x8a, &[15; 125])),
+                answered
+            );
+        }
     }
 
     #[test]

@@ -46,7 +46,8 @@ pub(super) struct Driver {
     pub(super) flush_pending: bool,
     /// The handler may find something changed, and has not been polled since.
     news: bool,
-    timed_out: bool,
+    /// Our Close was written while the peer's was not there.
+    pub(super) close_written: bool,
 }
 
 /// What an idle connection does not have.
@@ -62,6 +63,8 @@ pub(super) struct Cold {
     error: Option<Error>,
     /// Bytes received and thrown away after our Close.
     discarded: u64,
+    /// A deadline ended the connection.
+    timed_out: bool,
 }
 
 /// How far a connection is.
@@ -127,7 +130,7 @@ impl Driver {
             write_failed: false,
             flush_pending: false,
             news: false,
-            timed_out: false,
+            close_written: false,
             shared: Shared::new(role, hooks, protocol),
         };
         if !read.is_empty() {
@@ -276,8 +279,10 @@ impl Driver {
     /// The connection ends at a deadline that leaves no time for a closing handshake.
     pub(super) fn time_out(&mut self, error: Error) {
         // Unless it only ends the wait after a failure.
-        self.timed_out = self.phase == Phase::Open && !self.write_failed;
-        self.cold().error.get_or_insert(error);
+        let timed_out = self.phase == Phase::Open && !self.write_failed;
+        let cold = self.cold();
+        cold.timed_out = timed_out;
+        cold.error.get_or_insert(error);
         self.end();
     }
 
@@ -414,7 +419,7 @@ impl Driver {
             return;
         }
         let transport = self.transport.take();
-        let error = self.cold.take().and_then(|cold| cold.error);
+        let cold = self.cold.take().map(|cold| *cold).unwrap_or_default();
         self.input = Input::Ended;
         self.news = true;
         self.timers.stop_all();
@@ -424,19 +429,19 @@ impl Driver {
         // A flush must not call it written.
         inner.writing |= queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
         let clean = inner.outgoing.close_received();
-        inner.end(error, clean);
-        let report = self.report(&inner);
+        inner.end(cold.error, clean);
+        let report = self.report(&inner, cold.timed_out);
         drop(inner);
         drop((transport, queue));
         waiting.wake();
         self.publish(&report);
     }
 
-    fn report(&self, inner: &Inner) -> Report {
+    fn report(&self, inner: &Inner, timed_out: bool) -> Report {
         let (outgoing, first) = (&inner.outgoing, inner.first_close());
         let close_frame = first.and_then(|(_, frame)| frame.clone());
         let without_frame = if first.is_some() { NO_CODE } else { NO_CLOSE };
-        let by_itself = if self.timed_out {
+        let by_itself = if timed_out {
             EndedBy::Timeout
         } else {
             EndedBy::Disconnect

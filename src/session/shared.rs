@@ -357,11 +357,14 @@ impl Inner {
         self.take_waiting(true, flushed)
     }
 
-    /// Puts back what could not be written. Gives those who waited for room, if there is some now.
-    pub(super) fn put_back(&mut self, hooks: &Hooks, rest: Box<Queue>, progress: bool) -> Wakers {
+    /// Puts back what could not be written, after `left` bytes were. Gives those who waited for room, if there is some now.
+    pub(super) fn put_back(&mut self, hooks: &Hooks, rest: Box<Queue>, left: usize) -> Wakers {
         self.writing = false;
+        let progress = left > 0;
         self.yielded &= !progress;
-        self.outgoing.put_back(rest);
+        self.outgoing
+            .put_back(&hooks.encoder(self.role), rest, left);
+        // Without progress there is no room that was not there before.
         let room = progress && self.outgoing.queued() <= hooks.config.max_send_queue;
         self.take_waiting(room, false)
     }

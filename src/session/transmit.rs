@@ -82,7 +82,8 @@ impl Driver {
         }
         let mut inner = shared.lock();
         let waiting = inner.written(&shared.hooks, &mut queue);
-        if inner.outgoing.close_sent() && self.phase == Phase::Open {
+        let close_left = inner.outgoing.close_sent() && self.phase == Phase::Open;
+        if close_left && !mem::replace(&mut self.close_written, true) {
             self.timers.closing(Self::now(), config.close_timeout);
         }
         drop(inner);
@@ -92,10 +93,9 @@ impl Driver {
 
     /// The rest of what was `queued` goes in front of what came meanwhile.
     fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>, queued: usize) -> bool {
-        // Without progress there is no room that was not there before.
-        let progress = rest.frames.len() < queued;
+        let left = queued - rest.frames.len();
         let mut inner = self.shared.lock();
-        let waiting = inner.put_back(self.hooks(), rest, progress);
+        let waiting = inner.put_back(self.hooks(), rest, left);
         let closing = inner.outgoing.close_sent();
         drop(inner);
         if closing {

@@ -1,8 +1,11 @@
 //! Order and delivery: what was received comes first, what was sent still leaves, one Close.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, sleep},
+};
 use tower_websocket::{
     CloseCode, CloseFrame, Config, EndedBy, Error, Message, Report, WebSocket, protocol::State,
 };
@@ -236,7 +239,7 @@ async fn open_closable(
 ) -> (Peer, mpsc::UnboundedSender<Closer>, Reports) {
     let (orders, receiver) = mpsc::unbounded_channel();
     let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
-    let lifetime = std::time::Duration::from_secs(3600);
+    let lifetime = Duration::from_secs(3600);
     let lifetime = closers.contains(&Closer::Lifetime).then_some(lifetime);
     let config = Config::default().ping_interval(None).max_lifetime(lifetime);
     let handler = move |socket: WebSocket| {
@@ -409,7 +412,7 @@ async fn crossing_close_frames_are_a_clean_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_leaves_after_our_close() {
+async fn after_our_close_only_pings_are_answered() {
     for shape in SHAPES {
         let (mut peer, mut socket, _reports) = hold(shape, Config::default()).await;
         socket.send("before").await.expect("it is open");
@@ -426,9 +429,11 @@ async fn nothing_leaves_after_our_close() {
         assert!(socket.pong("after").expect_err("it closes").is_closed());
         assert_eq!(peer.frame().await, Frame::text("before"));
         assert_eq!(peer.frame().await.code(), Some(1000));
-        peer.send([ping("unanswered"), text("discarded"), pong("")].concat())
+        peer.send([ping("answered"), text("discarded"), pong("")].concat())
             .await;
-        peer.send(close(1000, "")).await;
+        assert_eq!(peer.frame().await, Frame::pong("answered"));
+        peer.send([close(1000, ""), ping("too late")].concat())
+            .await;
         assert_eq!(within(socket.recv()).await.expect("a clean end"), None);
         peer.finish().await;
         assert_eq!(peer.rest().await, []);
@@ -538,5 +543,22 @@ async fn replies_leave_before_a_close_that_comes_while_the_handler_yields() {
         assert_eq!(peer.frame().await, Frame::binary(vec![1; 100_000]));
         assert_eq!(peer.frame().await, Frame::text("answer"));
         assert_eq!(peer.frame().await.code(), Some(1000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_after_our_close_do_not_put_close_timeout_off() {
+    for shape in SHAPES {
+        let (mut peer, socket, mut reports) = hold(shape, Config::default()).await;
+        let start = Instant::now();
+        drop(socket);
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        for _ in 0..4 {
+            sleep(Duration::from_secs(1)).await;
+            peer.send(ping("still here")).await;
+            assert_eq!(peer.frame().await, Frame::pong("still here"));
+        }
+        assert!(!reports.first().await.clean);
+        assert!(start.elapsed() < Duration::from_millis(5100));
     }
 }

@@ -151,14 +151,18 @@ fn one_close_frame_is_sent_ever() {
 }
 
 #[test]
-fn nothing_is_sent_after_our_close() {
+fn after_our_close_pings_are_answered_and_nothing_else_is_sent() {
     let (mut server, now) = server(quiet());
     assert_eq!(server.send("before"), Ok(()));
     assert!(server.close(BYE));
     assert_eq!(server.send("after"), Err("after".into()));
     assert!(!server.ping(b"") && !server.pong(b"") && !server.close(BYE));
-    server.receive(&from_client(0x89, b""), now);
-    let expected = [from_server(0x81, b"before"), close_frame(1000, "bye")];
+    server.receive(&from_client(0x89, b"ping"), now);
+    let expected = [
+        from_server(0x81, b"before"),
+        close_frame(1000, "bye"),
+        from_server(0x8a, b"ping"),
+    ];
     assert_eq!(written(&mut server, now), expected.concat());
 }
 
