@@ -1,5 +1,6 @@
 //! What a peer and an application see of the crate.
 
+mod mounts;
 mod session_deadlines;
 mod session_faults;
 mod session_flow;
@@ -8,3 +9,4 @@ mod session_limits;
 mod session_order;
 mod session_sockets;
 mod session_support;
+mod support;
