@@ -110,7 +110,8 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
 ///
 /// hyper hands the stream over after any HTTP/1.1 response, also where another layer replaced our
 /// 101; but it asks the body it sends whether it is at its end. A layer that asks by itself makes
-/// the session go ahead, as it would without a witness.
+/// the session go ahead, as it would without a witness. A body around ours that does not pass the
+/// question on, such as that of tower-http's `ResponseBodyTimeoutLayer`, ends the connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Witness(Arc<AtomicBool>);
 

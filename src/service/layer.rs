@@ -171,7 +171,9 @@ impl<H> WebSocketLayer<H> {
     /// Tells `hook` of upgrades that the HTTP server could not complete after the answer.
     ///
     /// The route service is not called then. A server built without
-    /// `serve_connection_with_upgrades` or `with_upgrades` fails every upgrade; that is logged too.
+    /// `serve_connection_with_upgrades` or `with_upgrades` fails every upgrade, and so does, over
+    /// HTTP/1.1, a layer outside that replaces the response or whose body does not pass
+    /// `is_end_stream` on; these are logged too.
     #[must_use]
     pub fn on_failed_upgrade(
         mut self,

@@ -141,14 +141,15 @@ impl Upgrade {
 enum Failure {
     Hyper(hyper::Error),
     Other(io::Error),
-    /// Another layer has replaced the answer.
+    /// Another layer has replaced the answer, or has hidden its body.
     Replaced,
     /// Neither stream nor error within the write timeout.
     TimedOut,
 }
 
 impl Failure {
-    /// A server that cannot upgrade is a mistake in the program; a client that left is not.
+    /// A server that cannot upgrade is a mistake in the program, a layer that gets in the way may be
+    /// one; a client that left is not.
     fn log(&self) {
         match self {
             Self::Hyper(error) if error.is_user() => tracing::error!(
@@ -169,7 +170,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Hyper(_) | Self::Other(_) => "the server did not hand the stream over",
-            Self::Replaced => "another layer replaced the answer to the handshake",
+            Self::Replaced => "another layer replaced or hid the answer to the handshake",
             Self::TimedOut => "the stream was not handed over in time",
         })
     }

@@ -9,4 +9,5 @@ mod session_limits;
 mod session_order;
 mod session_sockets;
 mod session_support;
+mod stack;
 mod support;
