@@ -1,6 +1,7 @@
 //! What a peer and an application see of the crate.
 
 mod mounts;
+mod refusals;
 mod session_deadlines;
 mod session_faults;
 mod session_flow;
