@@ -10,5 +10,6 @@ mod session_limits;
 mod session_order;
 mod session_sockets;
 mod session_support;
+mod smuggling;
 mod stack;
 mod support;
