@@ -1,5 +1,6 @@
 //! What a peer and an application see of the crate.
 
+mod hooks;
 mod mounts;
 mod refusals;
 mod session_deadlines;
