@@ -2,6 +2,7 @@
 
 mod hooks;
 mod mounts;
+mod readiness;
 mod refusals;
 mod session_deadlines;
 mod session_faults;
