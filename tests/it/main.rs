@@ -15,3 +15,4 @@ mod session_support;
 mod smuggling;
 mod stack;
 mod support;
+mod upgrade;
