@@ -1,24 +1,19 @@
 //! The driver: the transport's side of a session, from the first byte to the last.
 
-use std::{
-    io, mem,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, mem, sync::Arc, task::Context};
 
 use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::{
-    report::{EndedBy, Hooks, Report},
-    shared::{Inner, Shared},
+    report::{EndedBy, Hooks},
+    shared::Shared,
     task::Opened,
     transport::Transport,
 };
 use crate::{
     CloseFrame, Config, Error, ProtocolError,
-    protocol::{ControlRate, DecoderState, Role, Timers, random_masking_key},
+    protocol::{ControlRate, DecoderState, Timers, random_masking_key},
 };
 
 /// Reads, writes and keeps the deadlines of one connection.
@@ -31,7 +26,7 @@ pub(super) struct Driver {
     pub(super) transport: Option<Transport>,
     pub(super) decoder: DecoderState,
     pub(super) timers: Timers,
-    cold: Option<Box<Cold>>,
+    pub(super) cold: Option<Box<Cold>>,
     pub(super) messages_received: u64,
     pub(super) bytes_received: u64,
     pub(super) control_rate: ControlRate,
@@ -45,7 +40,7 @@ pub(super) struct Driver {
     pub(super) write_failed: bool,
     pub(super) flush_pending: bool,
     /// The handler may find something changed, and has not been polled since.
-    news: bool,
+    pub(super) news: bool,
     /// Our Close was written while the peer's was not there.
     pub(super) close_written: bool,
 }
@@ -60,11 +55,11 @@ pub(super) struct Cold {
     /// Decoded, but waits until the handler has seen what came before it.
     pub(super) deferred: Option<Deferred>,
     /// The first failure: what the application is told.
-    error: Option<Error>,
+    pub(super) error: Option<Error>,
     /// Bytes received and thrown away after our Close.
-    discarded: u64,
+    pub(super) discarded: u64,
     /// A deadline ended the connection.
-    timed_out: bool,
+    pub(super) timed_out: bool,
 }
 
 /// How far a connection is.
@@ -310,189 +305,4 @@ impl Driver {
         }
         self.finish(cx);
     }
-
-    /// Nothing more is received: the application learns it, what is queued still leaves.
-    pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
-        if self.phase != Phase::Open {
-            return;
-        }
-        self.phase = Phase::Flushing;
-        self.news = true;
-        self.timers.stop_open();
-        let error = self.cold().error.take();
-        self.cold().rest = BytesMut::new();
-        let mut inner = self.shared.lock();
-        let clean = error.is_none();
-        inner.end(error, clean);
-        if !inner.outgoing.close_sent() {
-            // Without a Close frame there is nothing to answer.
-            inner.outgoing.end();
-        }
-        let receiver = inner.take_receiver(cx.waker());
-        // Those who wait to send cannot any more.
-        let waiting = inner.take_waiting(true, false);
-        drop(inner);
-        waiting.wake();
-        if let Some(waker) = receiver {
-            waker.wake();
-        }
-        self.bound_end();
-    }
-
-    /// What is queued may leave slowly, but not for ever: each 16 KiB have another second.
-    pub(super) fn bound_end(&mut self) {
-        let queued = self.shared.lock().outgoing.queued() as u64;
-        let config = self.config();
-        let patience = config
-            .close_timeout
-            .saturating_add(config.write_timeout.unwrap_or_default());
-        let timeout = patience.saturating_add(Duration::from_secs(queued / BYTES_PER_SECOND));
-        self.timers.bound_end(Self::now(), timeout);
-    }
-
-    /// Brings the end on, as far as it goes without waiting.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) {
-        let drained = self.write_failed || self.is_drained();
-        if self.phase == Phase::Flushing && drained {
-            self.phase = if self.write_failed || self.waits_for_server() {
-                Phase::Lingering
-            } else {
-                Phase::ShuttingDown
-            };
-            self.timers.closing(Self::now(), self.end_timeout());
-        }
-        if self.phase == Phase::ShuttingDown
-            && let Some(transport) = &mut self.transport
-        {
-            match transport.poll_shutdown(cx) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(())) => self.phase = Phase::Lingering,
-                Poll::Ready(Err(_)) => self.end(),
-            }
-        }
-        if self.phase == Phase::Lingering && self.input == Input::Ended {
-            self.end();
-        }
-    }
-
-    /// Whether everything queued was given to the transport.
-    fn is_drained(&self) -> bool {
-        self.shared.lock().outgoing.queued() == 0 && !self.flush_pending
-    }
-
-    /// A client lets the server end a TCP connection first (RFC 6455 §7.1.1).
-    fn waits_for_server(&self) -> bool {
-        self.decoder.role() == Role::Client && !self.is_multiplexed()
-    }
-
-    pub(super) fn is_multiplexed(&self) -> bool {
-        self.transport
-            .as_ref()
-            .is_some_and(Transport::is_multiplexed)
-    }
-
-    fn end_timeout(&self) -> Duration {
-        if self.is_multiplexed() {
-            self.config().close_timeout
-        } else {
-            self.config().linger
-        }
-    }
-
-    /// Throws bytes away that came after the end of interest; too many of them end it all.
-    pub(super) fn discard(&mut self, bytes: u64) {
-        let cold = self.cold();
-        cold.discarded += bytes;
-        let discarded = cold.discarded;
-        if self
-            .config()
-            .max_message_size
-            .is_some_and(|limit| discarded > limit as u64)
-        {
-            self.end();
-        }
-    }
-
-    /// Gives the transport up: everybody who waits learns it, and the report is made.
-    pub(super) fn end(&mut self) {
-        if mem::replace(&mut self.phase, Phase::Ended) == Phase::Ended {
-            return;
-        }
-        let transport = self.transport.take();
-        let cold = self.cold.take().map(|cold| *cold).unwrap_or_default();
-        self.input = Input::Ended;
-        self.news = true;
-        self.timers.stop_all();
-        let mut inner = self.shared.lock();
-        let waiting = inner.end_all();
-        let queue = inner.outgoing.clear();
-        // A flush must not call it written.
-        inner.writing |= queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
-        let clean = inner.outgoing.close_received();
-        inner.end(cold.error, clean);
-        let report = self.report(&inner, cold.timed_out);
-        drop(inner);
-        drop((transport, queue));
-        waiting.wake();
-        self.publish(&report);
-    }
-
-    fn report(&self, inner: &Inner, timed_out: bool) -> Report {
-        let (outgoing, first) = (&inner.outgoing, inner.first_close());
-        let close_frame = first.and_then(|(_, frame)| frame.clone());
-        let without_frame = if first.is_some() { NO_CODE } else { NO_CLOSE };
-        let by_itself = if timed_out {
-            EndedBy::Timeout
-        } else {
-            EndedBy::Disconnect
-        };
-        Report {
-            ended_by: first.map_or(by_itself, |(by, _)| *by),
-            close_code: close_frame
-                .as_ref()
-                .map_or(without_frame, |frame| frame.code().as_u16()),
-            close_frame,
-            clean: outgoing.close_sent() && outgoing.close_received(),
-            duration: self.timers.age(Self::now()),
-            messages_received: self.messages_received,
-            bytes_received: self.bytes_received,
-            messages_sent: outgoing.messages,
-            bytes_sent: outgoing.bytes,
-        }
-    }
-
-    fn publish(&self, report: &Report) {
-        tracing::debug!(
-            ended_by = ?report.ended_by,
-            close_code = report.close_code,
-            clean = report.clean,
-            duration = ?report.duration,
-            messages_received = report.messages_received,
-            messages_sent = report.messages_sent,
-            "websocket session ended"
-        );
-        if let Some(hook) = &self.shared.hooks.on_end {
-            hook(report);
-        }
-    }
 }
-
-impl Drop for Driver {
-    /// The session's task was dropped, with its runtime: handles and the report hook learn it.
-    fn drop(&mut self) {
-        if self.phase == Phase::Open {
-            let aborted = io::ErrorKind::ConnectionAborted.into();
-            self.cold().error.get_or_insert(Error::Io(aborted));
-        }
-        self.end();
-    }
-}
-
-/// What RFC 6455 §7.1.5 calls a Close frame without a code.
-const NO_CODE: u16 = 1005;
-
-/// What RFC 6455 §7.1.5 calls the lack of a Close frame.
-const NO_CLOSE: u16 = 1006;
-
-/// A peer that takes less than this of what is queued at the end is cut off.
-const BYTES_PER_SECOND: u64 = 16 << 10;

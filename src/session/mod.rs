@@ -4,25 +4,32 @@
 //! handler that never yields to its socket still has its pings answered; all that a handler sends
 //! between two yields leaves in one write; an idle connection owns no buffer.
 //!
-//! - [`handle`]: what applications hold: [`WebSocket`], [`Sender`], [`Receiver`];
-//! - `shared`: what handles and driver share, behind one short lock;
-//! - `driver`, with `receive`, `transmit` and `deadlines`: the transport's side;
+//! - `handle`, `halves`, `sending`: what applications hold: [`WebSocket`], [`Sender`], [`Receiver`];
+//! - `shared`, with `inner` and `waiters`: what handles and driver share, behind one short lock;
+//! - `driver`, with `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
 //! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread.
 
 mod deadlines;
 mod driver;
+mod ending;
+mod halves;
 mod handle;
+mod inner;
 mod receive;
 mod report;
 mod scratch;
+mod sending;
 mod shared;
 mod sink;
 mod task;
 mod transmit;
 mod transport;
+mod waiters;
 
-pub use handle::{Receiver, Sender, Sending, WebSocket};
+pub use halves::{Receiver, Sender};
+pub use handle::WebSocket;
 pub use report::{EndedBy, Report};
+pub use sending::Sending;
 
 pub(crate) use report::Hooks;
 pub(crate) use task::{Opened, Session};

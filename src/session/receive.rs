@@ -9,8 +9,8 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     driver::{Deferred, Driver, Input, Phase},
+    inner::{Inner, size},
     scratch::{self, Scratch},
-    shared::{Inner, size},
 };
 use crate::{Event, protocol::Limits};
 

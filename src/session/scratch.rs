@@ -7,7 +7,7 @@ use std::{cell::Cell, collections::VecDeque, thread::LocalKey};
 
 use bytes::BytesMut;
 
-use super::shared::Inbox;
+use super::inner::Inbox;
 use crate::protocol::{Event, Queue};
 
 /// What is needed to read and decode.

@@ -1,0 +1,204 @@
+//! The end of a connection: what is queued leaves, both sides end, everybody learns it.
+
+use std::{
+    io, mem,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+
+use super::{
+    driver::{Driver, Input, Phase},
+    inner::Inner,
+    report::{EndedBy, Report},
+    transport::Transport,
+};
+use crate::{Error, protocol::Role};
+
+impl Driver {
+    /// Nothing more is received: the application learns it, what is queued still leaves.
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.phase = Phase::Flushing;
+        self.news = true;
+        self.timers.stop_open();
+        let error = self.cold().error.take();
+        self.cold().rest = BytesMut::new();
+        let mut inner = self.shared.lock();
+        let clean = error.is_none();
+        inner.end(error, clean);
+        if !inner.outgoing.close_sent() {
+            // Without a Close frame there is nothing to answer.
+            inner.outgoing.end();
+        }
+        let receiver = inner.take_receiver(cx.waker());
+        // Those who wait to send cannot any more.
+        let waiting = inner.take_waiting(true, false);
+        drop(inner);
+        waiting.wake();
+        if let Some(waker) = receiver {
+            waker.wake();
+        }
+        self.bound_end();
+    }
+
+    /// What is queued may leave slowly, but not for ever: each 16 KiB have another second.
+    pub(super) fn bound_end(&mut self) {
+        let queued = self.shared.lock().outgoing.queued() as u64;
+        let config = self.config();
+        let patience = config
+            .close_timeout
+            .saturating_add(config.write_timeout.unwrap_or_default());
+        let timeout = patience.saturating_add(Duration::from_secs(queued / BYTES_PER_SECOND));
+        self.timers.bound_end(Self::now(), timeout);
+    }
+
+    /// Brings the end on, as far as it goes without waiting.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) {
+        let drained = self.write_failed || self.is_drained();
+        if self.phase == Phase::Flushing && drained {
+            self.phase = if self.write_failed || self.waits_for_server() {
+                Phase::Lingering
+            } else {
+                Phase::ShuttingDown
+            };
+            self.timers.closing(Self::now(), self.end_timeout());
+        }
+        if self.phase == Phase::ShuttingDown
+            && let Some(transport) = &mut self.transport
+        {
+            match transport.poll_shutdown(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.phase = Phase::Lingering,
+                Poll::Ready(Err(_)) => self.end(),
+            }
+        }
+        if self.phase == Phase::Lingering && self.input == Input::Ended {
+            self.end();
+        }
+    }
+
+    /// Whether everything queued was given to the transport.
+    fn is_drained(&self) -> bool {
+        self.shared.lock().outgoing.queued() == 0 && !self.flush_pending
+    }
+
+    /// A client lets the server end a TCP connection first (RFC 6455 §7.1.1).
+    fn waits_for_server(&self) -> bool {
+        self.decoder.role() == Role::Client && !self.is_multiplexed()
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.transport
+            .as_ref()
+            .is_some_and(Transport::is_multiplexed)
+    }
+
+    pub(super) fn end_timeout(&self) -> Duration {
+        if self.is_multiplexed() {
+            self.config().close_timeout
+        } else {
+            self.config().linger
+        }
+    }
+
+    /// Throws bytes away that came after the end of interest; too many of them end it all.
+    pub(super) fn discard(&mut self, bytes: u64) {
+        let cold = self.cold();
+        cold.discarded += bytes;
+        let discarded = cold.discarded;
+        if self
+            .config()
+            .max_message_size
+            .is_some_and(|limit| discarded > limit as u64)
+        {
+            self.end();
+        }
+    }
+
+    /// Gives the transport up: everybody who waits learns it, and the report is made.
+    pub(super) fn end(&mut self) {
+        if mem::replace(&mut self.phase, Phase::Ended) == Phase::Ended {
+            return;
+        }
+        let transport = self.transport.take();
+        let cold = self.cold.take().map(|cold| *cold).unwrap_or_default();
+        self.input = Input::Ended;
+        self.news = true;
+        self.timers.stop_all();
+        let mut inner = self.shared.lock();
+        let waiting = inner.end_all();
+        let queue = inner.outgoing.clear();
+        // A flush must not call it written.
+        inner.writing |= queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
+        let clean = inner.outgoing.close_received();
+        inner.end(cold.error, clean);
+        let report = self.report(&inner, cold.timed_out);
+        drop(inner);
+        drop((transport, queue));
+        waiting.wake();
+        self.publish(&report);
+    }
+
+    fn report(&self, inner: &Inner, timed_out: bool) -> Report {
+        let (outgoing, first) = (&inner.outgoing, inner.first_close());
+        let close_frame = first.and_then(|(_, frame)| frame.clone());
+        let without_frame = if first.is_some() { NO_CODE } else { NO_CLOSE };
+        let by_itself = if timed_out {
+            EndedBy::Timeout
+        } else {
+            EndedBy::Disconnect
+        };
+        Report {
+            ended_by: first.map_or(by_itself, |(by, _)| *by),
+            close_code: close_frame
+                .as_ref()
+                .map_or(without_frame, |frame| frame.code().as_u16()),
+            close_frame,
+            clean: outgoing.close_sent() && outgoing.close_received(),
+            duration: self.timers.age(Self::now()),
+            messages_received: self.messages_received,
+            bytes_received: self.bytes_received,
+            messages_sent: outgoing.messages,
+            bytes_sent: outgoing.bytes,
+        }
+    }
+
+    fn publish(&self, report: &Report) {
+        tracing::debug!(
+            ended_by = ?report.ended_by,
+            close_code = report.close_code,
+            clean = report.clean,
+            duration = ?report.duration,
+            messages_received = report.messages_received,
+            messages_sent = report.messages_sent,
+            "websocket session ended"
+        );
+        if let Some(hook) = &self.shared.hooks.on_end {
+            hook(report);
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// The session's task was dropped, with its runtime: handles and the report hook learn it.
+    fn drop(&mut self) {
+        if self.phase == Phase::Open {
+            let aborted = io::ErrorKind::ConnectionAborted.into();
+            self.cold().error.get_or_insert(Error::Io(aborted));
+        }
+        self.end();
+    }
+}
+
+/// What RFC 6455 §7.1.5 calls a Close frame without a code.
+const NO_CODE: u16 = 1005;
+
+/// What RFC 6455 §7.1.5 calls the lack of a Close frame.
+const NO_CLOSE: u16 = 1006;
+
+/// A peer that takes less than this of what is queued at the end is cut off.
+const BYTES_PER_SECOND: u64 = 16 << 10;

@@ -1,0 +1,224 @@
+//! The two halves of a connection.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::{Context, Poll},
+    thread,
+};
+
+use bytes::Bytes;
+
+use super::{
+    sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
+    shared::Shared,
+};
+use crate::{CloseFrame, Error, Event, Message, TrySendError, protocol::State};
+
+/// The sending half of a connection: cheap to clone, usable from any task.
+///
+/// It keeps nothing open: once the connection is closed, sending says [`Error::Closed`]. To send the
+/// same to many, make the message once and clone it, which shares its bytes:
+///
+/// ```
+/// use tower_websocket::{CloseCode, Message, Sender};
+///
+/// fn broadcast(members: &[Sender], message: Message) {
+///     for member in members {
+///         if member.try_send(message.clone()).is_err() {
+///             member.close((CloseCode::TRY_AGAIN_LATER, "too slow"));
+///         }
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Sender {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Sender {
+    /// Sends a message; as [`WebSocket::send`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    pub fn send(&self, message: impl Into<Message>) -> Sending<'_> {
+        Sending::new(&self.shared, message.into())
+    }
+
+    /// Queues a message if there is room; as [`WebSocket::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// Gives the message back when the queue is full or the connection closed.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+        self.shared.try_send(message.into())
+    }
+
+    /// Waits until all that was sent has been given to the transport.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the connection ended before.
+    pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        flush(&self.shared)
+    }
+
+    /// Sends a ping; as [`WebSocket::ping`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
+        ping(&self.shared, &payload.into())
+    }
+
+    /// Sends a pong; as [`WebSocket::pong`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
+        pong(&self.shared, &payload.into())
+    }
+
+    /// Starts the closing handshake; as [`WebSocket::close`].
+    pub fn close(&self, frame: impl Into<CloseFrame>) {
+        close(&self.shared, &frame.into());
+    }
+
+    /// Waits until the connection is over: closed by both sides, failed or timed out.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send {
+        Closed::new(&self.shared)
+    }
+
+    /// The bytes that wait to be written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.shared.lock().outgoing.queued()
+    }
+
+    /// How far the connection is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        state(&self.shared)
+    }
+
+    /// Whether messages can still be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state() == State::Open
+    }
+
+    /// The subprotocol both sides agreed on.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.shared.protocol()
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+/// The receiving half of a connection.
+///
+/// Dropping it discards the messages still to come; control frames are handled as before. The
+/// connection is closed once the handler has returned as well.
+pub struct Receiver {
+    pub(super) shared: Arc<Shared>,
+    /// This is still a whole `WebSocket`.
+    pub(super) whole: bool,
+}
+
+impl Receiver {
+    /// Receives the next message; as [`WebSocket::recv`].
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol, vanished, or a deadline passed: see [`Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
+        poll_fn(|cx| self.poll_recv(cx))
+    }
+
+    /// Receives the next message or control frame; as [`WebSocket::recv_event`].
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv_event(&mut self) -> impl Future<Output = Result<Option<Event>, Error>> + Send {
+        self.observe();
+        poll_fn(|cx| self.shared.poll_event(cx))
+    }
+
+    /// The peer's Close frame, once it came and where it had a code.
+    #[must_use]
+    pub fn close_frame(&self) -> Option<CloseFrame> {
+        close_frame(&self.shared)
+    }
+
+    /// How far the connection is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        state(&self.shared)
+    }
+
+    /// The subprotocol both sides agreed on.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.shared.protocol()
+    }
+
+    /// Asks for control frames.
+    pub(super) fn observe(&self) {
+        self.shared.lock().observed = true;
+    }
+
+    pub(super) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, Error>> {
+        loop {
+            match self.shared.poll_event(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Some(Event::Message(message)))) => {
+                    return Poll::Ready(Ok(Some(message)));
+                }
+                Poll::Ready(Ok(Some(_control))) => {}
+                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let (whole, panicked) = (self.whole, thread::panicking());
+        let discarded = self
+            .shared
+            .update(|inner| inner.drop_receiver(whole, panicked));
+        drop(discarded);
+    }
+}

@@ -1,0 +1,391 @@
+//! What the lock of a connection protects.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    task::{Context, Waker},
+};
+
+use super::{
+    report::{EndedBy, Hooks},
+    scratch,
+    waiters::{Queued, Waiters, Wakers},
+};
+use crate::{
+    CloseCode, CloseFrame, Error, Event, Message,
+    protocol::{NotOpen, Outgoing, Queue, Role, State},
+};
+
+/// What the lock protects.
+pub(super) struct Inner {
+    pub(super) outgoing: Outgoing,
+    /// Decoded and not yet received by the application.
+    inbox: Option<Box<Inbox>>,
+    /// Present once the end has begun.
+    pub(super) ending: Option<Box<Ending>>,
+    /// Wakes the session.
+    driver: Option<Waker>,
+    /// Those who wait outside the session's task.
+    pub(super) waiters: Option<Box<Waiters>>,
+    role: Role,
+    /// The driver has seen, under this lock, that there is nothing to do.
+    idle: bool,
+    /// The driver waits for room in `inbox`.
+    pub(super) paused: bool,
+    /// The driver has taken the queue to write it, or has lost it.
+    pub(super) writing: bool,
+    /// A sender has let the session write first, and nothing has left since.
+    pub(super) yielded: bool,
+
+    /// A `WebSocket` or a `Receiver` is alive.
+    pub(super) receiver_alive: bool,
+    /// A whole `WebSocket` was dropped.
+    abandoned: bool,
+
+    /// The application asked for control frames.
+    pub(super) observed: bool,
+}
+
+/// Events that were decoded and not received.
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) events: VecDeque<Event>,
+    /// In bytes, with an allowance for each event.
+    pub(super) size: usize,
+}
+
+/// How a connection ends.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// Set once nothing more is delivered.
+    pub(super) end: Option<End>,
+    /// Who sent the first Close frame, and what it said.
+    first_close: Option<(EndedBy, Option<CloseFrame>)>,
+    /// The peer's Close frame, where it had a code.
+    peer_close: Option<CloseFrame>,
+    /// A whole `WebSocket` was dropped by a panic.
+    panicked: bool,
+    /// The transport is gone.
+    over: bool,
+}
+
+/// How receiving ends.
+pub(super) enum End {
+    Clean,
+    /// The error is taken by the first who receives it.
+    Failed(Option<Error>),
+}
+
+impl Inner {
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            outgoing: Outgoing::default(),
+            inbox: None,
+            ending: None,
+            driver: None,
+            waiters: None,
+            role,
+            idle: false,
+            paused: false,
+            writing: false,
+            yielded: false,
+            receiver_alive: true,
+            abandoned: false,
+
+            observed: false,
+        }
+    }
+
+    /// Queues a message on an open connection.
+    #[inline]
+    pub(super) fn queue(&mut self, hooks: &Hooks, message: Message) -> Queued {
+        if self.outgoing.needs_queue() {
+            self.outgoing.adopt(scratch::take_queue());
+        }
+        // The caller has seen, under the same lock, that the connection is open.
+        let copied = self.outgoing.message(&hooks.encoder(self.role), message);
+        Queued {
+            driver: self.take_driver(),
+            copied: copied.ok().flatten(),
+        }
+    }
+
+    pub(super) fn ping(&mut self, hooks: &Hooks, payload: &[u8]) -> Result<(), Error> {
+        let ping = self.outgoing.ping(&hooks.encoder(self.role), payload);
+        ping.map_err(|NotOpen| Error::Closed)
+    }
+
+    pub(super) fn pong(&mut self, hooks: &Hooks, payload: &[u8]) -> Result<(), Error> {
+        let pong = self.outgoing.pong(&hooks.encoder(self.role), payload);
+        pong.map_err(|NotOpen| Error::Closed)
+    }
+
+    /// Does what a control frame asks for.
+    pub(super) fn receive_control(&mut self, hooks: &Hooks, event: &Event) {
+        let auto_pong = hooks.config.auto_pong;
+        self.outgoing
+            .receive(&hooks.encoder(self.role), event, auto_pong);
+    }
+
+    /// Takes note that a queue was written, and answers the ping that waited for that. Gives those
+    /// who waited for it.
+    pub(super) fn written(&mut self, hooks: &Hooks, queue: &mut Queue) -> Wakers {
+        self.writing = false;
+        self.yielded = false;
+        self.outgoing.written(&hooks.encoder(self.role), queue);
+        let flushed = self.outgoing.queued() == 0;
+        self.take_waiting(true, flushed)
+    }
+
+    /// Puts back what could not be written, after `left` bytes were. Gives those who waited for room, if there is some now.
+    pub(super) fn put_back(&mut self, hooks: &Hooks, rest: Box<Queue>, left: usize) -> Wakers {
+        self.writing = false;
+        let progress = left > 0;
+        self.yielded &= !progress;
+        self.outgoing
+            .put_back(&hooks.encoder(self.role), rest, left);
+        // Without progress there is no room that was not there before.
+        let room = progress && self.outgoing.queued() <= hooks.config.max_send_queue;
+        self.take_waiting(room, false)
+    }
+
+    /// The transport takes nothing more: what was queued is lost. Gives it, and who waited for it.
+    pub(super) fn lose(&mut self) -> (Option<Box<Queue>>, Wakers) {
+        self.writing = true;
+        self.outgoing.end();
+        (self.outgoing.clear(), self.take_waiting(true, true))
+    }
+
+    /// Sends a Close frame, if it is the first; tells whether it was.
+    pub(super) fn close(&mut self, hooks: &Hooks, by: EndedBy, frame: &CloseFrame) -> bool {
+        let encoder = hooks.encoder(self.role);
+        let first = self.outgoing.close(&encoder, Some(frame)).is_ok();
+        if first {
+            self.ending().first_close = Some((by, Some(frame.clone())));
+        }
+        first
+    }
+
+    /// Takes the peer's Close frame, and answers it if it is the first.
+    pub(super) fn receive_close(&mut self, hooks: &Hooks, frame: Option<CloseFrame>) {
+        if !self.outgoing.close_sent() {
+            self.ending().first_close = Some((EndedBy::Peer, frame.clone()));
+        }
+        self.receive_control(hooks, &Event::Close(frame.clone()));
+        self.ending().peer_close = frame;
+    }
+
+    /// Shows the peer's Close to those who asked for control frames.
+    pub(super) fn observe_close(&mut self, turn: &Waker) -> Option<Waker> {
+        if !self.observed || !self.receiver_alive {
+            return None;
+        }
+        let frame = self.peer_close();
+        let mut events = VecDeque::from([Event::Close(frame)]);
+        self.deliver(&mut events, turn)
+    }
+
+    /// Says that nothing more is delivered; what was said first holds.
+    pub(super) fn end(&mut self, error: Option<Error>, clean: bool) {
+        let end = if clean {
+            End::Clean
+        } else {
+            End::Failed(error)
+        };
+        self.ending().end.get_or_insert(end);
+    }
+
+    pub(super) fn first_close(&self) -> Option<&(EndedBy, Option<CloseFrame>)> {
+        self.ending.as_ref()?.first_close.as_ref()
+    }
+
+    pub(super) fn peer_close(&self) -> Option<CloseFrame> {
+        self.ending.as_ref()?.peer_close.clone()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.over)
+    }
+
+    pub(super) fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_default()
+    }
+
+    /// The code to close with, where the connection is open and nobody is left to receive.
+    pub(super) fn abandoned(&self, handler_finished: bool) -> Option<CloseCode> {
+        let nobody = self.abandoned || (handler_finished && !self.receiver_alive);
+        if !nobody || self.outgoing.state() != State::Open {
+            return None;
+        }
+        let panicked = self.ending.as_ref().is_some_and(|ending| ending.panicked);
+        Some(if panicked {
+            CloseCode::INTERNAL_ERROR
+        } else {
+            CloseCode::NORMAL
+        })
+    }
+
+    /// The application has closed; gives what it will not receive.
+    pub(super) fn discard_inbox(&mut self) -> Option<Box<Inbox>> {
+        self.inbox.take()
+    }
+
+    /// The receiver is gone, with a `whole` WebSocket or not; gives what it will not receive.
+    pub(super) fn drop_receiver(&mut self, whole: bool, panicked: bool) -> Option<Box<Inbox>> {
+        self.receiver_alive = false;
+        self.abandoned |= whole;
+        if whole && panicked {
+            self.ending().panicked = true;
+        }
+        self.inbox.take()
+    }
+
+    pub(super) fn inbox_len(&self) -> usize {
+        self.inbox.as_ref().map_or(0, |inbox| inbox.events.len())
+    }
+
+    pub(super) fn inbox_size(&self) -> usize {
+        self.inbox.as_ref().map_or(0, |inbox| inbox.size)
+    }
+
+    #[inline]
+    pub(super) fn pop_event(&mut self) -> Option<Event> {
+        let inbox = self.inbox.as_mut()?;
+        let event = inbox.events.pop_front()?;
+        inbox.size -= size(&event);
+        Some(event)
+    }
+
+    /// Gives the driver to wake, if it is idle.
+    #[inline]
+    pub(super) fn take_driver(&mut self) -> Option<Waker> {
+        if mem::replace(&mut self.idle, false) {
+            self.driver.take()
+        } else {
+            None
+        }
+    }
+
+    /// The driver's turn begins: nobody needs to wake it. Gives a waker to drop.
+    #[inline]
+    pub(super) fn begin_turn(&mut self, turn: &Waker) -> Option<Waker> {
+        self.idle = false;
+        if self
+            .driver
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(turn))
+        {
+            return None;
+        }
+        self.driver.replace(turn.clone())
+    }
+
+    /// The driver's turn ends with nothing left to do.
+    #[inline]
+    pub(super) fn end_turn(&mut self, paused: bool) {
+        self.idle = true;
+        self.paused = paused;
+    }
+
+    /// Gives the memory of an inbox that was emptied while the driver is idle.
+    #[inline]
+    pub(super) fn take_spent_inbox(&mut self) -> Option<Box<Inbox>> {
+        if !self.idle {
+            return None;
+        }
+        self.inbox.take_if(|inbox| inbox.events.is_empty())
+    }
+
+    /// Remembers who waits to receive, and gives the waker it replaces.
+    ///
+    /// Nobody, where that is the session's own task: the handler is polled in every turn.
+    pub(super) fn wait_to_receive(&mut self, cx: &Context<'_>) -> Option<Waker> {
+        let waker = cx.waker();
+        if self
+            .driver
+            .as_ref()
+            .is_some_and(|driver| driver.will_wake(waker))
+        {
+            return self
+                .waiters
+                .as_mut()
+                .and_then(|waiters| waiters.receiver.take());
+        }
+        let receiver = &mut self.waiters().receiver;
+        if receiver
+            .as_ref()
+            .is_some_and(|before| before.will_wake(waker))
+        {
+            return None;
+        }
+        receiver.replace(waker.clone())
+    }
+
+    pub(super) fn waiters(&mut self) -> &mut Waiters {
+        self.waiters.get_or_insert_default()
+    }
+
+    /// Adds what was decoded, and gives the receiver to wake, unless it is polled anyway.
+    pub(super) fn deliver(&mut self, events: &mut VecDeque<Event>, turn: &Waker) -> Option<Waker> {
+        let inbox = self.inbox.get_or_insert_with(scratch::take_inbox);
+        inbox.size += events.iter().map(size).sum::<usize>();
+        if inbox.events.is_empty() {
+            mem::swap(&mut inbox.events, events);
+        } else {
+            inbox.events.append(events);
+        }
+        self.take_receiver(turn)
+    }
+
+    /// Gives the receiver to wake, unless it is polled in this turn anyway.
+    pub(super) fn take_receiver(&mut self, turn: &Waker) -> Option<Waker> {
+        self.waiters
+            .as_mut()?
+            .receiver
+            .take_if(|waker| !waker.will_wake(turn))
+    }
+
+    /// Gives those who wait to send, and those who wait for everything to be written.
+    pub(super) fn take_waiting(&mut self, room: bool, flush: bool) -> Wakers {
+        let Some(waiters) = &mut self.waiters else {
+            return Wakers::default();
+        };
+        let mut wakers = if room {
+            mem::take(&mut waiters.room)
+        } else {
+            Vec::new()
+        };
+        if flush {
+            wakers.append(&mut waiters.flush);
+        }
+        Wakers(wakers)
+    }
+
+    /// The transport is gone. Gives everybody who waits, the session's own task among them.
+    pub(super) fn end_all(&mut self) -> Wakers {
+        self.ending().over = true;
+        self.outgoing.end();
+        let waiters = self
+            .waiters
+            .take()
+            .map(|waiters| *waiters)
+            .unwrap_or_default();
+        let closed = waiters.closed.into_iter().map(|(_, waker)| waker);
+        let writers = waiters.room.into_iter().chain(waiters.flush);
+        Wakers(writers.chain(closed).chain(waiters.receiver).collect())
+    }
+}
+
+/// What an event counts towards `max_read_ahead`.
+#[inline]
+pub(super) fn size(event: &Event) -> usize {
+    let payload = match event {
+        Event::Message(message) => message.len(),
+        Event::Ping(payload) | Event::Pong(payload) => payload.len(),
+        Event::Close(_) => 0,
+    };
+    payload + EVENT_OVERHEAD
+}
+
+/// The memory an event takes beside its payload, about.
+const EVENT_OVERHEAD: usize = 64;
