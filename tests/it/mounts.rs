@@ -16,7 +16,7 @@ use tower_websocket::{
 use crate::support::{
     Http, close, echo, echoes,
     http::{Ask, Server},
-    on_both, oneshot, open,
+    on_both, oneshot, open, refused,
 };
 
 /// A way to mount an echo at `/chat`, and what it makes of requests.
@@ -323,4 +323,15 @@ async fn key_is_answered_on_http2_where_a_client_sends_one() {
     assert_eq!(accept, Some(crate::support::http::ACCEPT));
     let answer = ask().send(&server).await;
     assert_eq!(answer.header("sec-websocket-accept"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoint_leaves_other_paths_to_nobody() {
+    let service = WebSocketLayer::new(handler(echo)).path("/chat").endpoint();
+    on_both(async |http| {
+        close(open(service.clone(), http, "/chat").await).await;
+        let response = refused(service.clone(), http.request("/other")).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    })
+    .await;
 }

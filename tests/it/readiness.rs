@@ -202,9 +202,12 @@ async fn ready_timeout_limits_the_wait() {
     on_both(async |http| {
         let layer = WebSocketLayer::new(limited(handler(echo), 1));
         let config = Config::default().ready_timeout(Duration::from_secs(3));
-        let service = layer.config(config).endpoint();
+        let service = layer.clone().config(config).endpoint();
         let client = open(service.clone(), http, "/").await;
-        let start = tokio::time::Instant::now();
+        let (start, now) = (tokio::time::Instant::now(), Config::default());
+        let response = refused(layer.clone().config(now).endpoint(), http.request("/")).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(start.elapsed().is_zero(), "by default it is asked once");
         let response = refused(service, http.request("/")).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         let waited = start.elapsed().as_millis();

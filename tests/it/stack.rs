@@ -6,7 +6,7 @@ use axum::{Router, body::Body, response::IntoResponse, routing::any};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use tower::{Layer, Service, service_fn, util::MapResponseLayer};
+use tower::{Layer, Service, ServiceExt, service_fn, util::MapResponseLayer};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{CompressionLayer, predicate::Predicate},
@@ -17,7 +17,7 @@ use tower_http::{
     timeout::{ResponseBodyTimeoutLayer, TimeoutLayer},
     trace::TraceLayer,
 };
-use tower_websocket::{ResponseBody, WebSocketLayer, handler};
+use tower_websocket::{ResponseBody, WebSocketLayer, handler, testing};
 
 use crate::support::{
     Http, NOT_HANDED_OVER, REPLACED, Seen, close_after, echo,
@@ -259,6 +259,20 @@ async fn compression_without_sense_starts_no_session_on_http1() {
         let mut peer = ask(Http::Two).send(&server).await.opened(Http::Two);
         peer.echoes("hi").await;
         peer.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_of_the_answer_is_known_to_be_empty() {
+    on_both(async |http| {
+        let request = testing::upgradable(http.request("/chat").into_request());
+        let response = chat().oneshot(request).await.unwrap();
+        assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(0));
+        assert!(http_body::Body::is_end_stream(response.body()));
+        // Where axum adds a length to the 101, it is 0, and hyper takes it away.
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        assert!(length.is_none_or(|length| length == "0"));
     })
     .await;
 }

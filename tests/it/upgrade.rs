@@ -269,7 +269,7 @@ async fn future_of_a_response_is_small_and_so_are_layer_and_handles() {
     let mut service = layer.layer(endpoint(handler(echo)));
     let future = service.call(Http::One.request("/").into_request());
     let size = size_of_val(&future);
-    assert!(size <= 320, "{size} bytes");
+    assert!(size <= 144, "{size} bytes");
     assert!(size_of::<WebSocket>() <= 16);
     assert!(size_of::<tower_websocket::Sender>() <= 8);
 }
