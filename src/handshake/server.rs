@@ -54,7 +54,8 @@ pub fn is_handshake(head: &Parts, protocol: Option<&str>) -> bool {
 /// The checks come in the order of [`Rejection`]'s variants, and the first that fails is told.
 /// These are the points where the standards leave a choice:
 ///
-/// - A `Content-Length` must be `0`; `Transfer-Encoding` must not be there at all.
+/// - A `Content-Length` must be `0`, and must not be there on HTTP/2 and later, where it would count
+///   the frames; `Transfer-Encoding` must not be there at all.
 /// - On HTTP/2 and later `Host` is not looked at. `:scheme` never is: proxies send `https` over
 ///   cleartext.
 /// - On HTTP/2 and later no key is needed. If there is one line with a valid one it is answered,
@@ -96,7 +97,7 @@ pub fn negotiate(
     config: &Config,
 ) -> Result<Opening, Rejection> {
     check_request(head, protocol)?;
-    check_body(&head.headers)?;
+    check_body(head)?;
     let target = target(head)?;
     check_version(&head.headers)?;
     let accept = accept(head)?;
@@ -193,11 +194,15 @@ fn check_request(head: &Parts, protocol: Option<&str>) -> Result<(), Rejection> 
     })
 }
 
-fn check_body(headers: &HeaderMap) -> Result<(), Rejection> {
+/// A length of zero is no body on HTTP/1.1. On HTTP/2 it is the length of all DATA frames (RFC 9113
+/// §8.1.1), and the stream is reset with the first one.
+fn check_body(head: &Parts) -> Result<(), Rejection> {
+    let headers = &head.headers;
+    let zero_is_none = head.version == Version::HTTP_11;
     let is_empty = headers
         .get_all(CONTENT_LENGTH)
         .iter()
-        .all(|length| length == "0");
+        .all(|length| zero_is_none && length == "0");
     if !is_empty || headers.contains_key(TRANSFER_ENCODING) {
         return Err(Rejection::BodyPresent);
     }
