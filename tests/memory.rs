@@ -8,10 +8,19 @@ mod session_support;
 
 use std::{
     future::Future,
-    sync::{Mutex, PoisonError},
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
     time::Duration,
 };
 
+use axum::{Router, routing::any};
+use http::Request;
 use peak_alloc::PeakAlloc;
 use session_support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,
@@ -19,9 +28,13 @@ use session_support::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::TcpListener,
+    runtime::Builder,
+    sync::oneshot,
     time::sleep,
 };
-use tower_websocket::{Config, WebSocket, handler};
+use tower::service_fn;
+use tower_websocket::{Config, Error, PathParams, WebSocket, WebSocketLayer, handler};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -30,7 +43,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 fn alone(test: impl Future<Output = ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
@@ -307,3 +320,85 @@ fn idle_connections_own_no_buffers_after_traffic() {
 
 /// What a pipe holds here.
 const PIPE: usize = 4 << 10;
+
+/// The handler of the measured app: it keeps a room, and shares a count.
+fn count(
+    request: Request<WebSocket>,
+    total: Arc<AtomicUsize>,
+) -> impl Future<Output = Result<(), Error>> + Send {
+    let (head, mut socket) = request.into_parts();
+    let params = head.extensions.get::<PathParams>();
+    let room: Box<str> = params
+        .and_then(|params| params.get("room"))
+        .unwrap_or_default()
+        .into();
+    drop(head);
+    async move {
+        while let Some(message) = socket.recv().await? {
+            total.fetch_add(room.len(), Ordering::Relaxed);
+            socket.send(message).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a connection to the measured app, and has 100 bytes echoed.
+fn echoed(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let request = "GET /rooms/lobby HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+                   Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Version: 13\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = [0; 1024];
+    let mut len = 0;
+    while !answer[..len].ends_with(b"\r\n\r\n") {
+        len += stream.read(&mut answer[len..]).expect("it answers");
+    }
+    let mut frame = [b'x'; 106];
+    frame[..6].copy_from_slice(b"\x82\xe4\0\0\0\0");
+    stream.write_all(&frame).expect("it reads");
+    stream.read_exact(&mut answer[..102]).expect("it echoes");
+    stream
+}
+
+#[test]
+fn an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes() {
+    const CONNECTIONS: usize = 200;
+    alone(async {
+        let (addresses, listens) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = thread::spawn(move || {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let total = Arc::new(AtomicUsize::new(0));
+                let route = service_fn(move |request| count(request, total.clone()));
+                let layer = WebSocketLayer::new(route).path("/rooms/{room}");
+                let page = any(async || "a page").layer(layer);
+                let app: Router = Router::new().route("/rooms/{room}", page);
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let address = listener.local_addr().expect("its address");
+                addresses.send(address).expect("the test waits");
+                let serve = axum::serve(listener, app).with_graceful_shutdown(async {
+                    let _over = stopped.await;
+                });
+                serve.await.expect("it serves");
+            });
+        });
+        let address = listens.recv().expect("it listens");
+        let mut held = Vec::with_capacity(4 * CONNECTIONS);
+        let mut least = usize::MAX;
+        for _ in 0..4 {
+            // The first round warms the threads' buffers up; the least of the others counts.
+            let rise = Rise::begin();
+            held.extend((0..CONNECTIONS).map(|_| echoed(address)));
+            least = least.min(rise.now() / CONNECTIONS);
+        }
+        assert!(least <= 1000, "{least} bytes");
+        drop(held);
+        stop.send(()).expect("it serves");
+        server.join().expect("it ends");
+    });
+}
