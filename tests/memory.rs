@@ -11,7 +11,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -39,16 +39,28 @@ use tower_websocket::{Config, Error, PathParams, WebSocket, WebSocketLayer, hand
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Runs one test at a time, on a thread and a runtime of its own.
+/// Runs one measurement, on a runtime of its own.
 fn alone(test: impl Future<Output = ()>) {
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let runtime = Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .expect("a runtime");
     runtime.block_on(test);
+}
+
+/// The only test, so that the harness itself has nothing to allocate meanwhile.
+#[test]
+fn the_heap_stays_where_it_is_promised_to_stay() {
+    a_thousand_connections_that_declare_a_huge_frame_cost_next_to_nothing();
+    a_message_in_one_byte_fragments_peaks_below_twice_the_limit();
+    endless_empty_fragments_cost_nothing_and_are_1009();
+    a_large_frame_peaks_below_twice_its_size_however_it_arrives();
+    a_million_pings_of_a_peer_that_reads_nothing_leave_the_heap_flat();
+    messages_that_nobody_receives_are_bounded();
+    a_connection_that_ends_frees_everything_though_a_sender_is_kept();
+    idle_connections_own_no_buffers_after_traffic();
+    an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes();
 }
 
 /// Measures how far the heap rises above where it is.
@@ -76,7 +88,6 @@ async fn small(shape: Shape, config: Config) -> (Peer, WebSocket, Reports) {
     (Peer::new(ours), socket, reports)
 }
 
-#[test]
 fn a_thousand_connections_that_declare_a_huge_frame_cost_next_to_nothing() {
     alone(async {
         for shape in SHAPES {
@@ -105,7 +116,6 @@ fn a_thousand_connections_that_declare_a_huge_frame_cost_next_to_nothing() {
     });
 }
 
-#[test]
 fn a_message_in_one_byte_fragments_peaks_below_twice_the_limit() {
     alone(async {
         for shape in SHAPES {
@@ -142,7 +152,6 @@ fn a_message_in_one_byte_fragments_peaks_below_twice_the_limit() {
     });
 }
 
-#[test]
 fn endless_empty_fragments_cost_nothing_and_are_1009() {
     alone(async {
         for shape in SHAPES {
@@ -163,7 +172,6 @@ fn endless_empty_fragments_cost_nothing_and_are_1009() {
     });
 }
 
-#[test]
 fn a_large_frame_peaks_below_twice_its_size_however_it_arrives() {
     alone(async {
         for shape in SHAPES {
@@ -195,7 +203,6 @@ fn a_large_frame_peaks_below_twice_its_size_however_it_arrives() {
     });
 }
 
-#[test]
 fn a_million_pings_of_a_peer_that_reads_nothing_leave_the_heap_flat() {
     alone(async {
         for shape in SHAPES {
@@ -233,7 +240,6 @@ async fn fill(stream: &mut DuplexStream, piece: &[u8]) -> usize {
     taken
 }
 
-#[test]
 fn messages_that_nobody_receives_are_bounded() {
     alone(async {
         for shape in SHAPES {
@@ -252,7 +258,6 @@ fn messages_that_nobody_receives_are_bounded() {
     });
 }
 
-#[test]
 fn a_connection_that_ends_frees_everything_though_a_sender_is_kept() {
     alone(async {
         for shape in SHAPES {
@@ -284,7 +289,6 @@ fn a_connection_that_ends_frees_everything_though_a_sender_is_kept() {
     });
 }
 
-#[test]
 fn idle_connections_own_no_buffers_after_traffic() {
     alone(async {
         for shape in SHAPES {
@@ -361,7 +365,6 @@ fn echoed(address: SocketAddr) -> TcpStream {
     stream
 }
 
-#[test]
 fn an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes() {
     const CONNECTIONS: usize = 200;
     alone(async {
