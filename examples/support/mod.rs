@@ -95,9 +95,9 @@ where
     let _unsupported = stream.set_nodelay(true);
     let result = match tls {
         None => http(stream, app).await,
-        Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => http(stream, app).await,
-            Err(_) => Ok(()),
+        Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => http(stream, app).await,
+            Ok(Err(_)) | Err(_) => Ok(()),
         },
     };
     // A client that leaves is no news.
@@ -128,3 +128,6 @@ where
         .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(app))
         .await
 }
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -33,6 +33,10 @@ use crate::{
 /// `tower::Service<http::Request<WebSocket>, Response = ()>`. The socket is the body of the request
 /// that opened it, so headers and extensions are at hand.
 ///
+/// A route service's future that is ready must have given its socket up, as every `async` block has:
+/// it is kept until the transport is gone, with the permits it holds, and the connection stays open
+/// while a `WebSocket` or a `Receiver` is alive.
+///
 /// 1. A request that does not ask for WebSocket, or that [`path`](Self::path) or
 ///    [`when`](Self::when) leave out, goes to the inner service untouched.
 /// 2. A handshake that breaks RFC 6455, RFC 8441 or the [`Config`] is refused with a response; the

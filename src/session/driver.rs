@@ -50,8 +50,8 @@ pub(super) struct Driver {
 pub(super) struct Cold {
     /// Received and not decoded: the beginning of a frame, or what did not fit in the inbox.
     pub(super) rest: BytesMut,
-    /// The events before `deferred` that the application had not taken when last looked at.
-    undelivered: usize,
+    /// How far the application was with what came before `deferred`, when last looked at.
+    before: Progress,
     /// Decoded, but waits until the handler has seen what came before it.
     pub(super) deferred: Option<Deferred>,
     /// The first failure: what the application is told.
@@ -60,6 +60,17 @@ pub(super) struct Cold {
     pub(super) discarded: u64,
     /// A deadline ended the connection.
     pub(super) timed_out: bool,
+}
+
+/// How far the application is with what came before the end.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The events that it has not taken.
+    undelivered: usize,
+    /// The messages that it has sent.
+    sent: u64,
+    /// The rounds that were given to its sending alone.
+    rounds: u8,
 }
 
 /// How far a connection is.
@@ -185,11 +196,22 @@ impl Driver {
         }
     }
 
-    /// Whether the application takes what came before the end: its replies come first.
+    /// Whether the application is at what came before the end: its replies leave first.
+    ///
+    /// It is while it takes messages, and for a few rounds while it sends.
     pub(super) fn is_catching_up(&mut self) -> bool {
-        let now = self.shared.lock().inbox_len();
-        let before = mem::replace(&mut self.cold().undelivered, now);
-        now < before
+        let (undelivered, sent) = {
+            let mut inner = self.shared.lock();
+            // No sender has to let the session write first now.
+            inner.yielded = true;
+            (inner.inbox_len(), inner.outgoing.messages)
+        };
+        let before = &mut self.cold().before;
+        let takes = undelivered < before.undelivered;
+        let sends = sent > before.sent && before.rounds < MAX_ROUNDS;
+        before.rounds += u8::from(sends);
+        (before.undelivered, before.sent) = (undelivered, sent);
+        takes || sends
     }
 
     /// Whether the handler may find something changed since it was last polled.
@@ -306,3 +328,6 @@ impl Driver {
         self.finish(cx);
     }
 }
+
+/// How many rounds the end waits for a handler that sends, and takes nothing.
+const MAX_ROUNDS: u8 = 16;

@@ -290,6 +290,7 @@ impl Driver {
         if (writable && inner.outgoing.queued() > 0)
             || inner.abandoned(handler_finished).is_some()
             || self.can_resume(&inner)
+            || self.close_unbounded(&inner)
         {
             return false;
         }
@@ -300,6 +301,12 @@ impl Driver {
             scratch::put_back_inbox(inbox);
         }
         true
+    }
+
+    /// Whether a Close came behind what the transport does not take, and has no deadline yet.
+    fn close_unbounded(&self, inner: &Inner) -> bool {
+        let stuck = self.write_blocked && self.phase != Phase::Ended && inner.outgoing.queued() > 0;
+        stuck && inner.outgoing.close_sent() && !self.timers.is_closing()
     }
 
     /// Whether decoding can go on.

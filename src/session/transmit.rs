@@ -81,8 +81,10 @@ impl Driver {
             self.timers.ping_written(Self::now(), config);
         }
         let mut inner = shared.lock();
+        // What was queued meanwhile has not left, and the Close frame may be among it.
+        let all_left = inner.outgoing.queued() == 0;
+        let close_left = all_left && inner.outgoing.close_sent() && self.phase == Phase::Open;
         let waiting = inner.written(&shared.hooks, &mut queue);
-        let close_left = inner.outgoing.close_sent() && self.phase == Phase::Open;
         if close_left && !mem::replace(&mut self.close_written, true) {
             self.timers.closing(Self::now(), config.close_timeout);
         }

@@ -1,16 +1,24 @@
 //! Deadlines, under a clock that moves only when everybody waits.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::{Future, pending},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
 use tokio::{
-    io::duplex,
+    io::{AsyncReadExt, duplex},
     time::{Instant, sleep},
 };
-use tower_websocket::{Config, EndedBy, Error, handler, protocol::Expiry};
+use tower_websocket::{
+    CloseCode, Config, EndedBy, Error, Sender, WebSocket, handler, protocol::Expiry,
+};
 
 use super::session_support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_header, close, echo, hold,
-    hold_over, idle, open, pong, serve, text, within,
+    hold_over, idle, lock, open, pong, serve, text, within,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -213,7 +221,7 @@ async fn a_peer_that_reads_nothing_is_left_after_write_timeout() {
 async fn a_handler_that_never_reads_still_has_its_write_timeout() {
     for shape in SHAPES {
         let (ours, theirs) = duplex(1000);
-        let route = handler(|socket: tower_websocket::WebSocket| async move {
+        let route = handler(|socket: WebSocket| async move {
             let _queued = socket.try_send(vec![0; 100_000]);
             pending::<()>().await;
         });
@@ -391,35 +399,29 @@ struct FailingWrites(tokio::io::DuplexStream);
 
 impl tokio::io::AsyncRead for FailingWrites {
     fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
         buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.0).poll_read(cx, buf)
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
 impl tokio::io::AsyncWrite for FailingWrites {
     fn poll_write(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
         _: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        std::task::Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into()))
     }
 
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -441,5 +443,116 @@ async fn a_connection_that_is_busy_keeps_its_deadlines() {
         assert!(start.elapsed() <= seconds(102));
         idle().await;
         assert!(reports.none_yet(), "the peer's Close is waited for");
+    }
+}
+
+/// Takes 4 KiB, and nothing after them.
+struct Stuck {
+    room: usize,
+}
+
+impl tokio::io::AsyncRead for Stuck {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl tokio::io::AsyncWrite for Stuck {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let len = bytes.len().min(self.room);
+        self.room -= len;
+        if len == 0 {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(len))
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Closes when it is woken, which happens in the middle of the session's turn.
+struct Closer(Sender);
+
+impl Wake for Closer {
+    fn wake(self: Arc<Self>) {
+        self.0.close(CloseCode::NORMAL);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_behind_a_stuck_write_has_a_deadline_whenever_it_comes() {
+    for in_the_turn in [false, true] {
+        let config = Config::default()
+            .write_timeout(None)
+            .ping_interval(None)
+            .max_send_queue(10 << 10);
+        let route = handler(move |socket: WebSocket| async move {
+            let big = socket.try_send(vec![0; 12 << 10]);
+            big.expect("there is room");
+            if in_the_turn {
+                let waker = Waker::from(Arc::new(Closer(socket.sender())));
+                let mut waiting = pin!(socket.send("waits for room"));
+                let mut cx = Context::from_waker(&waker);
+                assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            } else {
+                socket.close(CloseCode::NORMAL);
+            }
+            socket.closed().await;
+        });
+        let wire = Stuck { room: 4 << 10 };
+        let mut reports = serve(Shape::H1, config, route, wire).await;
+        let start = Instant::now();
+        assert!(!within(reports.first()).await.clean);
+        assert!(start.elapsed() <= seconds(6), "{:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_queued_during_a_write_leaves_before_close_timeout_begins() {
+    for shape in SHAPES {
+        let (mut ours, theirs) = duplex(16 << 10);
+        let slot = Arc::new(Mutex::new(None::<Sender>));
+        let hook = slot.clone();
+        let wire = Wire::new(theirs, Plan::default()).on_write(move || {
+            if let Some(sender) = lock(&hook).take() {
+                for _ in 0..8 {
+                    let queued = sender.try_send(vec![1; 64 << 10]);
+                    queued.expect("there is room");
+                }
+                sender.close(CloseCode::NORMAL);
+            }
+        });
+        let route = handler(move |socket: WebSocket| {
+            let slot = slot.clone();
+            async move {
+                *lock(&slot) = Some(socket.sender());
+                socket.send("first").await.expect("it is open");
+                socket.closed().await;
+            }
+        });
+        let _reports = serve(shape, Config::default(), route, wire).await;
+        let (mut received, mut piece) = (Vec::new(), vec![0; 16 << 10]);
+        while !received.ends_with(b"\x88\x02\x03\xe8") {
+            sleep(Duration::from_millis(200)).await;
+            let len = ours.read(&mut piece).await.expect("it is open");
+            assert_ne!(len, 0, "cut off after {} bytes", received.len());
+            received.extend_from_slice(&piece[..len]);
+        }
+        assert!(received.len() > 8 * (64 << 10));
     }
 }

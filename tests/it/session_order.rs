@@ -1,6 +1,11 @@
 //! Order and delivery: what was received comes first, what was sent still leaves, one Close.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, mpsc},
@@ -560,5 +565,53 @@ async fn pings_after_our_close_do_not_put_close_timeout_off() {
         }
         assert!(!reports.first().await.clean);
         assert!(start.elapsed() < Duration::from_millis(5100));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_replies_leave_before_a_close_that_followed_the_question() {
+    for (replies, size) in [(10, 1000), (3, 70_000), (10, 70_000)] {
+        for shape in SHAPES {
+            let route = move |mut socket: WebSocket| async move {
+                while socket.recv().await?.is_some() {
+                    for _ in 0..replies {
+                        socket.send(vec![7; size]).await?;
+                    }
+                }
+                Ok::<_, Error>(())
+            };
+            let (mut peer, _reports) = open(shape, Config::default(), route).await;
+            peer.send([text("question"), close(1000, "")].concat())
+                .await;
+            for _ in 0..replies {
+                assert_eq!(peer.frame().await, Frame::binary(vec![7; size]));
+            }
+            assert_eq!(peer.frame().await.code(), Some(1000));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_only_sends_does_not_hold_the_peers_close_back() {
+    for shape in SHAPES {
+        // Sends in every single poll, as fast as it is polled.
+        let route = |socket: WebSocket| {
+            poll_fn(move |cx| {
+                if socket.try_send("tick").is_err() {
+                    return Poll::Ready(Ok::<_, Error>(()));
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+        };
+        let (mut peer, mut reports) = open(shape, Config::default(), route).await;
+        peer.send(close(1000, "")).await;
+        let mut frames = 0;
+        while !peer.frame().await.is_close() {
+            frames += 1;
+            assert!(frames < 10_000, "the Close is not answered");
+        }
+        peer.finish().await;
+        assert!(reports.first().await.clean);
     }
 }
