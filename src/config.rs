@@ -26,6 +26,7 @@ pub struct Config {
     pub(crate) max_fragments: Option<usize>,
     pub(crate) max_read_ahead: usize,
     pub(crate) max_send_queue: usize,
+    pub(crate) max_send_messages: Option<usize>,
     pub(crate) fragment_size: Option<usize>,
     pub(crate) auto_pong: bool,
     pub(crate) control_frame_rate: Option<u32>,
@@ -53,6 +54,7 @@ impl Default for Config {
             max_fragments: None,
             max_read_ahead: 64 << 10,
             max_send_queue: 1 << 20,
+            max_send_messages: None,
             fragment_size: None,
             auto_pong: true,
             control_frame_rate: Some(100),
@@ -156,6 +158,17 @@ impl Config {
     #[must_use]
     pub fn max_send_queue(mut self, bytes: usize) -> Self {
         self.max_send_queue = bytes;
+        self
+    }
+
+    /// Sets how many messages may be queued before `send` waits, beside
+    /// [`max_send_queue`](Self::max_send_queue).
+    ///
+    /// Messages that are being written count until all of what was taken with them has left. Zero is
+    /// taken as one. Default: `None`, only their bytes count.
+    #[must_use]
+    pub fn max_send_messages(mut self, messages: impl Into<Option<usize>>) -> Self {
+        self.max_send_messages = messages.into().map(|messages| messages.max(1));
         self
     }
 

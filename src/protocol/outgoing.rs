@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{CloseFrame, Encoder, Event, Message, SendQueue, State};
+use crate::Config;
 
 /// Everything that decides what leaves, and in which order.
 ///
@@ -24,6 +25,8 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) frames: SendQueue,
+    /// The messages in `frames`, and those of them that have left since it was last empty.
+    messages: usize,
     /// The newest ping's payload, while too many pongs before it have not left.
     latest_ping: Option<Box<[u8]>>,
     /// The bytes of pongs in `frames`.
@@ -47,7 +50,9 @@ impl Outgoing {
         self.check_open()?;
         self.messages += 1;
         self.bytes += message.len() as u64;
-        Ok(encoder.message(message, &mut self.queue().frames))
+        let queue = self.queue();
+        queue.messages += 1;
+        Ok(encoder.message(message, &mut queue.frames))
     }
 
     /// Queues a ping.
@@ -114,6 +119,7 @@ impl Outgoing {
 
     /// Takes note that all of `queue` was written; the newest unanswered ping is answered now.
     pub(crate) fn written(&mut self, encoder: &Encoder, queue: &mut Queue) {
+        queue.messages = 0;
         queue.unsent_pongs = 0;
         queue.behind_pongs = 0;
         if let Some(payload) = queue.latest_ping.take() {
@@ -136,6 +142,7 @@ impl Outgoing {
             }
             rest.frames.append(newer.frames);
             rest.unsent_pongs += newer.unsent_pongs;
+            rest.messages += newer.messages;
             rest.latest_ping = newer.latest_ping;
         }
         self.queue = Some(rest);
@@ -179,6 +186,18 @@ impl Outgoing {
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.frames.len())
+    }
+
+    /// Whether so much waits that no further message should.
+    #[inline]
+    pub(crate) fn is_full(&self, config: &Config) -> bool {
+        let Some(queue) = &self.queue else {
+            return false;
+        };
+        queue.frames.len() > config.max_send_queue
+            || config
+                .max_send_messages
+                .is_some_and(|most| queue.messages >= most)
     }
 
     pub(crate) fn close_sent(&self) -> bool {

@@ -145,7 +145,7 @@ impl Inner {
         self.outgoing
             .put_back(&hooks.encoder(self.role), rest, left);
         // Without progress there is no room that was not there before.
-        let room = progress && self.outgoing.queued() <= hooks.config.max_send_queue;
+        let room = progress && !self.outgoing.is_full(&hooks.config);
         self.take_waiting(room, false)
     }
 

@@ -92,12 +92,11 @@ impl Shared {
         if inner.outgoing.state() != State::Open {
             return Poll::Ready(Err(Error::Closed));
         }
-        let queued = inner.outgoing.queued();
-        if queued > self.hooks.config.max_send_queue {
+        if inner.outgoing.is_full(&self.hooks.config) {
             add(&mut inner.waiters().room, cx);
             return Poll::Pending;
         }
-        if queued >= CORK && !mem::replace(&mut inner.yielded, true) {
+        if inner.outgoing.queued() >= CORK && !mem::replace(&mut inner.yielded, true) {
             // The session writes before it polls the handler again.
             drop(inner);
             cx.waker().wake_by_ref();
@@ -117,7 +116,7 @@ impl Shared {
         if inner.outgoing.state() != State::Open {
             return Err(TrySendError::Closed(message));
         }
-        if inner.outgoing.queued() > self.hooks.config.max_send_queue {
+        if inner.outgoing.is_full(&self.hooks.config) {
             return Err(TrySendError::Full(message));
         }
         let queued = inner.queue(&self.hooks, message);
@@ -144,7 +143,7 @@ impl Shared {
         if inner.outgoing.state() != State::Open {
             return Poll::Ready(Err(Error::Closed));
         }
-        if inner.outgoing.queued() > self.hooks.config.max_send_queue {
+        if inner.outgoing.is_full(&self.hooks.config) {
             add(&mut inner.waiters().room, cx);
             return Poll::Pending;
         }

@@ -50,6 +50,24 @@ async fn a_full_queue_makes_send_wait_until_the_peer_reads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn max_send_messages_makes_send_wait_whatever_their_size() {
+    for shape in SHAPES {
+        let config = Config::default().max_send_messages(3);
+        let (mut peer, socket, _reports) = hold(shape, config).await;
+        for number in ["1", "2", "3"] {
+            socket.try_send(number).expect("there is room");
+        }
+        let refused = socket.try_send("4").expect_err("three wait");
+        assert_eq!(refused, TrySendError::Full("4".into()));
+        // The session writes them, and then there is room.
+        within(socket.send("4")).await.expect("it is open");
+        for number in ["1", "2", "3", "4"] {
+            assert_eq!(peer.frame().await, Frame::text(number));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_of_any_size_enters_an_empty_queue() {
     for shape in SHAPES {
         let config = Config::default().max_send_queue(0);
