@@ -38,7 +38,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Sends a message; as [`WebSocket::send`].
+    /// Sends a message; as [`WebSocket::send`](crate::WebSocket::send).
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Sender {
         Sending::new(&self.shared, message.into())
     }
 
-    /// Queues a message if there is room; as [`WebSocket::try_send`].
+    /// Queues a message if there is room; as [`WebSocket::try_send`](crate::WebSocket::try_send).
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Sender {
         flush(&self.shared)
     }
 
-    /// Sends a ping; as [`WebSocket::ping`].
+    /// Sends a ping; as [`WebSocket::ping`](crate::WebSocket::ping).
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Sender {
         ping(&self.shared, &payload.into())
     }
 
-    /// Sends a pong; as [`WebSocket::pong`].
+    /// Sends a pong; as [`WebSocket::pong`](crate::WebSocket::pong).
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Sender {
         pong(&self.shared, &payload.into())
     }
 
-    /// Starts the closing handshake; as [`WebSocket::close`].
+    /// Starts the closing handshake; as [`WebSocket::close`](crate::WebSocket::close).
     pub fn close(&self, frame: impl Into<CloseFrame>) {
         close(&self.shared, &frame.into());
     }
@@ -139,7 +139,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Receives the next message; as [`WebSocket::recv`].
+    /// Receives the next message; as [`WebSocket::recv`](crate::WebSocket::recv).
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl Receiver {
         poll_fn(|cx| self.poll_recv(cx))
     }
 
-    /// Receives the next message or control frame; as [`WebSocket::recv_event`].
+    /// Receives the next message or control frame; as [`WebSocket::recv_event`](crate::WebSocket::recv_event).
     ///
     /// # Errors
     ///

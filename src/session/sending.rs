@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{report::EndedBy, shared::Shared};
 use crate::{CloseFrame, Error, Message, protocol::State};
 
-/// The future of [`WebSocket::send`].
+/// The future of [`WebSocket::send`](crate::WebSocket::send).
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending<'a> {
     shared: &'a Shared,
