@@ -137,7 +137,8 @@ impl Inner {
         self.take_waiting(true, flushed)
     }
 
-    /// Puts back what could not be written, after `left` bytes were. Gives those who waited for room, if there is some now.
+    /// Puts back what could not be written, after `left` bytes were. Gives those who waited for
+    /// room, if there is some now.
     pub(super) fn put_back(&mut self, hooks: &Hooks, rest: Box<Queue>, left: usize) -> Wakers {
         self.writing = false;
         let progress = left > 0;
