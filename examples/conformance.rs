@@ -9,7 +9,7 @@ mod support;
 
 use std::convert::Infallible;
 
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tower::{BoxError, Layer, service_fn};
 use tower_websocket::{
@@ -37,7 +37,8 @@ fn close_command(message: &Message) -> Option<CloseFrame> {
 
 async fn page(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
     let mut response = Response::new(String::new());
-    if request.uri().path() == "/" {
+    // Not to a CONNECT: over HTTP/2 a 200 would tell the client that its WebSocket is open.
+    if request.method() == Method::GET && request.uri().path() == "/" {
         *response.body_mut() = PAGE.to_owned();
         let html = header::HeaderValue::from_static("text/html; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, html);

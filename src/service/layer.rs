@@ -115,6 +115,9 @@ impl<H> WebSocketLayer<H> {
     /// `{name}` stands for a segment, `{*name}` for the rest of the path; the values are in
     /// [`PathParams`](super::PathParams), among the request's extensions. Default: every path.
     ///
+    /// A handshake for another path goes to the inner service. Over HTTP/2 that must not answer a
+    /// `CONNECT` with 200, as a page for everything might: to the client its WebSocket is open then.
+    ///
     /// # Panics
     ///
     /// Panics when the path is malformed, or conflicts with one given before.
@@ -125,6 +128,8 @@ impl<H> WebSocketLayer<H> {
     }
 
     /// Takes only requests for which `predicate` holds; several have to hold together.
+    ///
+    /// The rest goes to the inner service, with the same care as for [`path`](Self::path).
     #[must_use]
     pub fn when(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         Arc::make_mut(self.filter.get_or_insert_default()).when(predicate);
