@@ -274,6 +274,7 @@ async fn a_sink_waits_for_room_and_closes() {
         let config = Config::default().max_send_queue(0);
         let (mut peer, socket, _reports) = hold(shape, config).await;
         let (mut sender, mut receiver) = socket.split();
+        let queue = sender.clone();
         let sending = tokio::spawn(async move {
             for _ in 0..5 {
                 SinkExt::feed(&mut sender, Message::binary(vec![1; PIPE])).await?;
@@ -282,6 +283,7 @@ async fn a_sink_waits_for_room_and_closes() {
             SinkExt::close(&mut sender).await
         });
         idle().await;
+        assert!(queue.queued() <= PIPE + 14, "one message more at most");
         for _ in 0..5 {
             assert_eq!(peer.frame().await, Frame::binary(vec![1; PIPE]));
         }
