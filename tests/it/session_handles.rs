@@ -512,6 +512,24 @@ async fn a_cancelled_send_sends_all_or_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_send_cancelled_while_it_waits_for_room_queues_nothing() {
+    for shape in SHAPES {
+        let config = Config::default().max_send_queue(0);
+        let (mut peer, socket, _reports) = hold(shape, config).await;
+        socket.try_send("first").expect("it is empty");
+        for _ in 0..3 {
+            let mut waiting = pin!(socket.send("cancelled"));
+            assert!(once(waiting.as_mut()).await.is_pending());
+        }
+        within(socket.send("last")).await.expect("it is open");
+        socket.close(CloseCode::NORMAL);
+        assert_eq!(peer.frame().await, Frame::text("first"));
+        assert_eq!(peer.frame().await, Frame::text("last"));
+        assert_eq!(peer.frame().await.code(), Some(1000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_whole_request_reaches_a_service_fn() {
     for shape in SHAPES {
         let (ours, theirs) = duplex(PIPE);
