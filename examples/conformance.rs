@@ -3,7 +3,9 @@
 //! Run: `cargo run --release --example conformance -- 127.0.0.1:9001 127.0.0.1:9002`
 //!
 //! Both ports speak HTTP/1.1 and HTTP/2; the second one has TLS with a certificate of its own
-//! making. `/echo` echoes, and on the text `@close 4001 see you` closes with that code and reason.
+//! making. `/echo` echoes, and on the text `@close 4001 see you` closes with that code and reason;
+//! messages are compressed one by one where the client offers it. `/takeover` does the same with
+//! context takeover, and a window of the size that the client asks for.
 
 mod support;
 
@@ -11,9 +13,9 @@ use std::convert::Infallible;
 
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use tower::{BoxError, Layer, service_fn};
+use tower::{BoxError, ServiceBuilder, service_fn};
 use tower_websocket::{
-    CloseCode, CloseFrame, Config, Error, Message, WebSocket, WebSocketLayer, handler,
+    CloseCode, CloseFrame, Compression, Config, Error, Message, WebSocket, WebSocketLayer, handler,
     handshake::OriginPolicy,
 };
 
@@ -58,10 +60,15 @@ async fn main() -> Result<(), BoxError> {
         .max_message_size(256 << 20)
         .protocols(["echo"])
         .origin(OriginPolicy::Any);
-    let layer = WebSocketLayer::new(handler(echo))
-        .config(config)
-        .path("/echo");
-    let app = layer.layer(service_fn(page));
+    let mount = |path, compression| {
+        WebSocketLayer::new(handler(echo))
+            .config(config.clone().compression(compression))
+            .path(path)
+    };
+    let app = ServiceBuilder::new()
+        .layer(mount("/echo", Compression::shared()))
+        .layer(mount("/takeover", Compression::dedicated()))
+        .service(service_fn(page));
 
     let (plain, tls) = (
         support::Port::plain(&plain).await?,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::handshake::OriginPolicy;
+use crate::{Compression, handshake::OriginPolicy};
 
 /// Settings of a WebSocket endpoint.
 ///
@@ -24,10 +24,13 @@ pub struct Config {
     pub(crate) max_message_size: Option<usize>,
     pub(crate) max_frame_size: Option<usize>,
     pub(crate) max_fragments: Option<usize>,
+    pub(crate) streaming: bool,
+    pub(crate) max_stream_size: Option<u64>,
     pub(crate) max_read_ahead: usize,
     pub(crate) max_send_queue: usize,
     pub(crate) max_send_messages: Option<usize>,
     pub(crate) fragment_size: Option<usize>,
+    pub(crate) compression: Option<Compression>,
     pub(crate) auto_pong: bool,
     pub(crate) control_frame_rate: Option<u32>,
     pub(crate) control_frame_burst: u32,
@@ -52,10 +55,13 @@ impl Default for Config {
             max_message_size: Some(1 << 20),
             max_frame_size: None,
             max_fragments: None,
+            streaming: false,
+            max_stream_size: None,
             max_read_ahead: 64 << 10,
             max_send_queue: 1 << 20,
             max_send_messages: None,
             fragment_size: None,
+            compression: None,
             auto_pong: true,
             control_frame_rate: Some(100),
             control_frame_burst: 200,
@@ -78,11 +84,11 @@ impl Default for Config {
 
 /// Limits on what is received.
 impl Config {
-    /// Limits the size of a received message, in bytes of payload.
+    /// Limits the size of a received message, in bytes of payload, on the wire and decompressed.
     ///
-    /// A larger one closes the connection with code 1009 as soon as a header shows it. Memory grows
-    /// with the bytes received, never with the length a header declares, and stays below twice
-    /// this limit. Default: 1 MiB.
+    /// A larger one closes the connection with code 1009 as soon as a header, or the
+    /// decompressor, shows it. Memory grows with the bytes received, never with the length a header
+    /// declares, and stays below twice this limit. Default: 1 MiB.
     #[must_use]
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_message_size = bytes.into();
@@ -106,6 +112,30 @@ impl Config {
     #[must_use]
     pub fn max_fragments(mut self, fragments: impl Into<Option<usize>>) -> Self {
         self.max_fragments = fragments.into();
+        self
+    }
+
+    /// Receives messages as they arrive, for
+    /// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream).
+    ///
+    /// Then a message may be larger than memory. [`max_message_size`](Self::max_message_size) holds
+    /// for those that are received whole after all, and
+    /// [`max_stream_size`](Self::max_stream_size) for every one; memory stays within
+    /// [`max_read_ahead`](Self::max_read_ahead) and 64 KiB for a message that is not. Default:
+    /// `false`, a message is delivered when all of it has come.
+    #[must_use]
+    pub fn streaming(mut self, streaming: bool) -> Self {
+        self.streaming = streaming;
+        self
+    }
+
+    /// Limits the size of a message that is received as it arrives, in bytes of payload, on the
+    /// wire and decompressed.
+    ///
+    /// A larger one closes the connection with code 1009. Default: `None`.
+    #[must_use]
+    pub fn max_stream_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.max_stream_size = bytes.into();
         self
     }
 
@@ -178,6 +208,15 @@ impl Config {
     #[must_use]
     pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.fragment_size = bytes.into().map(|size| size.max(1));
+        self
+    }
+
+    /// Compresses messages, where the peer takes part (RFC 7692).
+    ///
+    /// Default: `None`. See [`Compression`] for what it costs, and for its danger to secrets.
+    #[must_use]
+    pub fn compression(mut self, compression: impl Into<Option<Compression>>) -> Self {
+        self.compression = compression.into();
         self
     }
 

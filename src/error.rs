@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use crate::{
-    Message,
+    Message, Outbound,
     protocol::{Expiry, ProtocolError},
 };
 
@@ -104,9 +104,9 @@ impl From<io::Error> for Error {
 )]
 pub enum TrySendError {
     /// More than [`Config::max_send_queue`](crate::Config::max_send_queue) bytes wait.
-    Full(Message),
+    Full(Outbound),
     /// The connection is closing or closed.
-    Closed(Message),
+    Closed(Outbound),
 }
 
 impl TrySendError {
@@ -122,12 +122,18 @@ impl TrySendError {
         matches!(self, Self::Closed(_))
     }
 
+    /// What was to be sent, with what was said about its compression.
+    #[must_use]
+    pub fn into_outbound(self) -> Outbound {
+        match self {
+            Self::Full(outbound) | Self::Closed(outbound) => outbound,
+        }
+    }
+
     /// The message.
     #[must_use]
     pub fn into_message(self) -> Message {
-        match self {
-            Self::Full(message) | Self::Closed(message) => message,
-        }
+        self.into_outbound().into_message()
     }
 }
 

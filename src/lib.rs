@@ -77,6 +77,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod compression;
 mod config;
 mod error;
 pub mod handshake;
@@ -88,10 +89,13 @@ mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use compression::Compression;
 pub use config::Config;
 pub use error::{Error, TrySendError};
 pub use handshake::OriginPolicy;
-pub use protocol::{CloseCode, CloseFrame, Event, Message, ProtocolError, State, Utf8Bytes};
+pub use protocol::{
+    CloseCode, CloseFrame, Event, Message, Outbound, Prepared, ProtocolError, State, Utf8Bytes,
+};
 #[cfg(feature = "layer")]
 pub use service::{
     Answer, Endpoint, Events, EventsService, Handler, HandlerFuture, HandlerOutput, Handshake,

@@ -39,7 +39,9 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+};
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
     io::{DuplexStream, duplex},
@@ -49,10 +51,10 @@ use tower::{BoxError, Service, ServiceExt};
 
 use crate::{
     Config, OnUpgrade, WebSocket,
-    handshake::key,
+    handshake::{deflate, extensions, key},
     protocol::Role,
     service::extended_connect,
-    session::{Hooks, Opened, Session, Transport},
+    session::{Agreed, Hooks, Opened, Session, Transport},
 };
 
 /// Starts a handshake for `path`, as a client sends it over HTTP/1.1.
@@ -192,6 +194,12 @@ where
         mut request,
         config,
     } = request.into();
+    if let Some(settings) = &config.compression {
+        let offer = deflate::offer(settings);
+        request
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
+    }
     let multiplexed = request.version() >= Version::HTTP_2;
     let expected = request.headers().get(header::SEC_WEBSOCKET_KEY);
     let expected = expected.map(|key| key::accept(key.as_bytes()));
@@ -206,6 +214,9 @@ where
     if !is_accepted(&response, multiplexed, expected.as_ref()) {
         return Err(ConnectError::Refused(Box::new(collect(response).await)));
     }
+    let answer = extensions::parse(response.headers()).map_err(ConnectError::Extensions)?;
+    let agreement = deflate::agree(&answer, config.compression.as_ref());
+    let agreement = agreement.map_err(ConnectError::Deflate)?;
     let (head, body) = response.into_parts();
     // The question that an HTTP server asks.
     let _sent = body.is_end_stream();
@@ -213,8 +224,13 @@ where
     // The session may be gone already; then the client's end finds out.
     let _gone = hand_over.send(theirs);
     let protocol = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
-    let protocol = protocol.and_then(|name| name.to_str().ok()).map(Into::into);
-    let client = open(ours, multiplexed, Role::Client, config, protocol);
+    let protocol = protocol.and_then(|name| name.to_str().ok());
+    let agreed = Agreed::default().protocol(protocol).deflate(
+        Role::Client,
+        config.compression.as_ref(),
+        agreement,
+    );
+    let client = open(ours, multiplexed, Role::Client, config, agreed);
     Ok((Response::from_parts(head, ()), client))
 }
 
@@ -238,8 +254,40 @@ pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
 #[must_use]
 pub fn pair(config: Config) -> (WebSocket, WebSocket) {
     let (client, server) = duplex(PIPE);
-    let client = open(client, false, Role::Client, config.clone(), None);
-    (client, open(server, false, Role::Server, config, None))
+    let [client_agreed, server_agreed] = agree(&config);
+    let client = open(client, false, Role::Client, config.clone(), client_agreed);
+    (
+        client,
+        open(server, false, Role::Server, config, server_agreed),
+    )
+}
+
+/// What two ends with the same settings agree on.
+fn agree(config: &Config) -> [Agreed; 2] {
+    let mut agreed = [Agreed::default(), Agreed::default()];
+    let Some(settings) = &config.compression else {
+        return agreed;
+    };
+    let accept = |headers: &HeaderMap| {
+        let offers = extensions::parse(headers).unwrap_or_default();
+        deflate::accept(&offers, settings)
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate::offer(settings));
+    let server = accept(&headers);
+    if let Some(server) = &server {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, server.header_value());
+    }
+    let answer = extensions::parse(&headers).unwrap_or_default();
+    let client = deflate::agree(&answer, Some(settings)).unwrap_or_default();
+    for ((agreed, role), agreement) in agreed
+        .iter_mut()
+        .zip([Role::Client, Role::Server])
+        .zip([client, server])
+    {
+        *agreed = Agreed::default().deflate(role, Some(settings), agreement);
+    }
+    agreed
 }
 
 /// Why [`connect`] did not.
@@ -250,6 +298,10 @@ pub enum ConnectError {
     Refused(Box<Response<Bytes>>),
     /// The service failed.
     Service(BoxError),
+    /// The list of extensions in the answer is malformed.
+    Extensions(extensions::Malformed),
+    /// The answer agrees to something that was not offered.
+    Deflate(deflate::InvalidAnswer),
 }
 
 impl ConnectError {
@@ -264,7 +316,7 @@ impl ConnectError {
     pub fn response(&self) -> Option<&Response<Bytes>> {
         match self {
             Self::Refused(response) => Some(response),
-            Self::Service(_) => None,
+            _ => None,
         }
     }
 }
@@ -281,6 +333,9 @@ impl fmt::Display for ConnectError {
                 )
             }
             Self::Service(_) => f.write_str("the service failed"),
+            Self::Extensions(_) | Self::Deflate(_) => {
+                f.write_str("the answer has extensions that were not offered")
+            }
         }
     }
 }
@@ -290,6 +345,8 @@ impl StdError for ConnectError {
         match self {
             Self::Refused(_) => None,
             Self::Service(error) => Some(&**error),
+            Self::Extensions(error) => Some(error),
+            Self::Deflate(error) => Some(error),
         }
     }
 }
@@ -334,7 +391,7 @@ fn open(
     multiplexed: bool,
     role: Role,
     config: Config,
-    protocol: Option<Box<str>>,
+    agreed: Agreed,
 ) -> WebSocket {
     let hooks = Arc::new(Hooks {
         config,
@@ -348,7 +405,7 @@ fn open(
             read: Bytes::new(),
             role,
             hooks,
-            protocol,
+            agreed,
         },
         |opened| {
             socket = Some(opened);

@@ -31,6 +31,7 @@
 //! ```
 
 mod authority;
+pub mod deflate;
 pub mod extensions;
 pub mod key;
 mod origin;

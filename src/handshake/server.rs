@@ -3,8 +3,9 @@
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode, Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
+        UPGRADE,
     },
     request::Parts,
 };
@@ -12,10 +13,11 @@ use http::{
 use super::{
     Rejection,
     authority::Authority,
+    deflate::{self, Agreement},
     extensions, key,
     tokens::{Lines, has_token, is_token, list},
 };
-use crate::Config;
+use crate::{Config, protocol::DeflateParams};
 
 /// Tells whether a request asks for a WebSocket connection, rightly or wrongly.
 ///
@@ -61,7 +63,8 @@ pub fn is_handshake(head: &Parts, protocol: Option<&str>) -> bool {
 /// - On HTTP/2 and later no key is needed. If there is one line with a valid one it is answered,
 ///   since some clients insist; anything else is ignored.
 /// - A subprotocol may be offered twice, and a list may have empty elements.
-/// - Extensions are parsed, and none is agreed on.
+/// - permessage-deflate is agreed on where [`Config::compression`](crate::Config::compression) is set
+///   and the client offers it, see [`deflate`]; every other extension is ignored.
 ///
 /// ```
 /// use http::Request;
@@ -108,6 +111,7 @@ pub fn negotiate(
         accept,
         protocol: None,
         offered,
+        deflate: None,
     };
     let chosen = config
         .protocols
@@ -116,20 +120,25 @@ pub fn negotiate(
     if config.require_protocol && !chosen {
         return Err(Rejection::NoCommonSubprotocol);
     }
-    extensions::parse(&head.headers)?;
+    let offers = extensions::parse(&head.headers)?;
+    opening.deflate = config
+        .compression
+        .as_ref()
+        .and_then(|settings| deflate::accept(&offers, settings));
     Ok(opening)
 }
 
 /// A handshake that can be answered with yes.
 ///
 /// It owns what the answer needs and keeps nothing of the request alive.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Opening {
     version: Version,
     accept: Option<HeaderValue>,
     protocol: Option<HeaderValue>,
     /// Tokens, joined by commas.
     offered: Box<str>,
+    deflate: Option<Agreement>,
 }
 
 impl Opening {
@@ -157,6 +166,22 @@ impl Opening {
         self.offered.split_terminator(',')
     }
 
+    /// Returns what was agreed on for compressed messages.
+    #[must_use]
+    pub fn deflate(&self) -> Option<DeflateParams> {
+        self.deflate.as_ref().map(Agreement::params)
+    }
+
+    /// Agrees on no compression after all.
+    pub fn decline_deflate(&mut self) {
+        self.deflate = None;
+    }
+
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn take_deflate(&mut self) -> Option<Agreement> {
+        self.deflate.take()
+    }
+
     /// Makes the answer: 101 on HTTP/1.1, 200 on HTTP/2 and later (RFC 8441 §4).
     #[must_use]
     pub fn response(&self) -> Response<()> {
@@ -167,6 +192,9 @@ impl Opening {
         }
         if let Some(protocol) = &self.protocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
+        }
+        if let Some(agreement) = &self.deflate {
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, agreement.header_value());
         }
         if self.version < Version::HTTP_2 {
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

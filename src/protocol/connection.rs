@@ -5,8 +5,11 @@ use std::{collections::VecDeque, mem, time::Instant};
 use bytes::BytesMut;
 
 use super::{
-    CloseFrame, Decoder, Encoder, Event, Expiry, Message, ProtocolError, Role, SendQueue,
+    CloseFrame, Decoder, DeflateParams, Encoder, Event, Expiry, Message, Outbound, ProtocolError,
+    Role, SendQueue,
     control_rate::ControlRate,
+    deflate::{self, Context, Shape},
+    outbound::Kind,
     outgoing::Outgoing,
     random_masking_key,
     timers::{Facts, Timers},
@@ -65,6 +68,9 @@ pub struct Connection {
     decoder: Decoder,
     control_rate: ControlRate,
     encoder: Encoder,
+    /// How messages are compressed, where that is agreed on, and what they may refer to.
+    deflate: Option<(Shape, Option<Context>)>,
+    role: Role,
     outgoing: Outgoing,
     timers: Timers,
     /// What was received and could not be decoded yet: the beginning of a header.
@@ -87,6 +93,8 @@ impl Connection {
             decoder: Decoder::new(role, &config),
             control_rate: ControlRate::default(),
             encoder: Encoder::new(role, &config),
+            deflate: None,
+            role,
             outgoing: Outgoing::default(),
             timers: Timers::new(
                 now,
@@ -157,6 +165,7 @@ impl Connection {
             return;
         }
         self.timers.write_done();
+        // Nothing is sent piece by piece here, so nothing waits behind such a message.
         if let Some(mut queue) = self.outgoing.clear() {
             self.outgoing.written(&self.encoder, &mut queue);
             self.outgoing.adopt(Some(queue));
@@ -195,12 +204,22 @@ impl Connection {
     /// # Errors
     ///
     /// Gives the message back when the connection is not open any more.
-    pub fn send(&mut self, message: impl Into<Message>) -> Result<(), Message> {
-        let message = message.into();
+    pub fn send(&mut self, message: impl Into<Outbound>) -> Result<(), Outbound> {
+        let outbound = message.into();
         if self.state() != State::Open {
-            return Err(message);
+            return Err(outbound);
         }
-        let _open = self.outgoing.message(&self.encoder, message);
+        let outbound = match outbound.kind {
+            Kind::Prepared(prepared) => prepared.to_outbound(),
+            _ => outbound,
+        };
+        if self.compresses(&outbound) {
+            self.send_compressed(&outbound.into_message());
+        } else {
+            let _open = self
+                .outgoing
+                .message(&self.encoder, outbound.into_message());
+        }
         Ok(())
     }
 
@@ -264,6 +283,52 @@ impl Connection {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.outgoing.close_sent() && self.outgoing.close_received()
+    }
+
+    #[cfg_attr(
+        not(feature = "deflate"),
+        expect(dead_code, reason = "nothing is agreed on without it")
+    )]
+    pub(super) fn set_deflate(&mut self, params: DeflateParams) {
+        self.decoder.set_deflate(params);
+        self.deflate = self.config.compression.as_ref().map(|settings| {
+            let direction = params.direction(self.role);
+            let context = direction
+                .context_takeover
+                .then(|| Context::new(direction, settings));
+            (Shape::new(direction, settings), context)
+        });
+    }
+
+    fn compresses(&self, outbound: &Outbound) -> bool {
+        let settings = self.deflate.as_ref().and(self.config.compression.as_ref());
+        settings.is_some_and(|settings| {
+            outbound
+                .choice()
+                .compresses(outbound.len(), settings.threshold)
+        })
+    }
+
+    /// Queues a message compressed, unless that would make it longer.
+    fn send_compressed(&mut self, message: &Message) {
+        let Some((shape, context)) = &mut self.deflate else {
+            return;
+        };
+        let payload = message.as_bytes();
+        let output = match context {
+            Some(context) => context.deflate(*shape, payload),
+            None => deflate::deflate(*shape, payload),
+        };
+        // With a context, the peer has to see what the compressor has.
+        let _open = if context.is_some() || output.len() < payload.len() {
+            let (encoder, text) = (&self.encoder, message.is_text());
+            self.outgoing
+                .compressed(encoder, text, payload.len(), &output)
+                .err()
+        } else {
+            self.outgoing.message(&self.encoder, message.clone()).err()
+        };
+        deflate::put_back(output);
     }
 
     /// Decodes one event; tells whether there was one.

@@ -1,10 +1,11 @@
 //! Bytes into events: order, role and size (RFC 6455 §5.4–§5.6, §6.2).
 
-use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
+use bytes::{Buf, Bytes, BytesMut, buf::Limit};
 
 use super::{
-    CloseFrame, Event, Header, Message, Opcode, ProtocolError, Role, Utf8Bytes, Utf8Validator,
-    apply_mask, mask::advance_key,
+    CloseFrame, DeflateParams, Event, Header, Opcode, ProtocolError, Role, apply_mask,
+    deflate::{Direction, History, Inflater},
+    open_message::{OpenMessage, Piece, Progress, message},
 };
 use crate::Config;
 
@@ -34,9 +35,17 @@ impl Decoder {
     #[must_use]
     pub fn new(role: Role, config: &Config) -> Self {
         Self {
-            limits: Limits::new(config),
+            limits: Limits::whole_messages(config),
             state: DecoderState::new(role),
         }
+    }
+
+    #[cfg_attr(
+        not(feature = "deflate"),
+        expect(dead_code, reason = "nothing is agreed on without it")
+    )]
+    pub(super) fn set_deflate(&mut self, params: DeflateParams) {
+        self.state.set_deflate(params);
     }
 
     /// Takes the next event from the front of `src`; `None` means "more bytes, please".
@@ -49,7 +58,11 @@ impl Decoder {
     /// The peer broke a rule or a limit. The connection has failed: from then on all input is
     /// discarded.
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Event>, ProtocolError> {
-        self.state.decode(&self.limits, src)
+        match self.state.decode(&self.limits, src)? {
+            None => Ok(None),
+            Some(Decoded::Event(event)) => Ok(Some(event)),
+            Some(Decoded::Piece(_)) => unreachable!("the limits are those of whole messages"),
+        }
     }
 
     /// Where the rest of a large payload may be read to, without a detour through `src`.
@@ -63,7 +76,7 @@ impl Decoder {
     /// Whether a message has begun and not ended.
     #[must_use]
     pub fn is_message_open(&self) -> bool {
-        self.state.open.is_some()
+        self.state.open().is_some()
     }
 
     pub(crate) fn frame_in_progress(&self, rest: usize) -> Option<FrameInProgress> {
@@ -74,19 +87,44 @@ impl Decoder {
 /// The limits on what is received.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    max_message_size: u64,
+    pub(super) max_message_size: u64,
     max_frame_size: u64,
     max_fragments: u64,
+    /// Messages are given away in pieces, as they arrive.
+    pub(super) streaming: bool,
+}
+
+/// What a decoder makes of its input.
+#[derive(Debug)]
+pub(crate) enum Decoded {
+    Event(Event),
+    /// A part of a message, where messages are streamed.
+    Piece(Piece),
 }
 
 impl Limits {
+    /// The limits of a decoder that may give messages away in pieces.
     #[inline]
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(crate) fn new(config: &Config) -> Self {
-        let limit = |size: Option<usize>| size.map_or(u64::MAX, |size| size as u64);
+        if !config.streaming {
+            return Self::whole_messages(config);
+        }
+        Self {
+            max_message_size: config.max_stream_size.unwrap_or(u64::MAX),
+            max_frame_size: limit(config.max_frame_size),
+            max_fragments: limit(config.max_fragments),
+            streaming: true,
+        }
+    }
+
+    #[inline]
+    pub(super) fn whole_messages(config: &Config) -> Self {
         Self {
             max_message_size: limit(config.max_message_size),
             max_frame_size: limit(config.max_frame_size),
             max_fragments: config.fragment_limit(),
+            streaming: false,
         }
     }
 
@@ -114,26 +152,57 @@ impl Limits {
     }
 }
 
+fn limit(limit: Option<usize>) -> u64 {
+    limit.map_or(u64::MAX, |limit| limit as u64)
+}
+
 /// What a decoder has to remember. Small, because every idle connection has one: the limits come
 /// with each call.
 #[derive(Debug)]
 pub(crate) struct DecoderState {
-    /// The message that has begun and not ended.
-    open: Option<Box<OpenMessage>>,
+    held: Option<Box<Held>>,
     /// The frames whose header was taken; wraps around.
     frames: u32,
     role: Role,
     failed: bool,
+    /// How the peer compresses, if it may.
+    deflate: Option<Direction>,
+}
+
+/// What an idle decoder does not have, unless there is context takeover.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// The message that has begun and not ended.
+    open: Option<OpenMessage>,
+    /// What the next compressed message may refer to.
+    history: Option<History>,
 }
 
 impl DecoderState {
     pub(crate) fn new(role: Role) -> Self {
         Self {
-            open: None,
+            held: None,
             frames: 0,
             role,
             failed: false,
+            deflate: None,
         }
+    }
+
+    /// Takes compressed messages, as agreed on.
+    pub(crate) fn set_deflate(&mut self, params: DeflateParams) {
+        self.deflate = Some(params.direction(match self.role {
+            Role::Client => Role::Server,
+            Role::Server => Role::Client,
+        }));
+    }
+
+    pub(super) fn open(&self) -> Option<&OpenMessage> {
+        self.held.as_ref()?.open.as_ref()
+    }
+
+    fn open_mut(&mut self) -> Option<&mut OpenMessage> {
+        self.held.as_mut()?.open.as_mut()
     }
 
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
@@ -146,7 +215,7 @@ impl DecoderState {
         &mut self,
         limits: &Limits,
         src: &mut BytesMut,
-    ) -> Result<Option<Event>, ProtocolError> {
+    ) -> Result<Option<Decoded>, ProtocolError> {
         if self.failed {
             src.clear();
             return Ok(None);
@@ -154,7 +223,7 @@ impl DecoderState {
         let result = self.next_event(limits, src);
         if result.is_err() {
             self.failed = true;
-            self.open = None;
+            self.held = None;
         }
         result
     }
@@ -163,43 +232,115 @@ impl DecoderState {
         &mut self,
         limits: &Limits,
         src: &mut BytesMut,
-    ) -> Result<Option<Event>, ProtocolError> {
+    ) -> Result<Option<Decoded>, ProtocolError> {
         loop {
-            if let Some(open) = self.open.as_mut().filter(|open| open.frame.is_some()) {
-                if !open.receive(src, limits.max_message_size)? {
-                    return Ok(None);
-                }
-                if open.is_whole() {
-                    return self.open.take().map(|open| open.finish()).transpose();
+            if let Some(open) = self.open_mut().filter(|open| open.frame.is_some()) {
+                match open.receive(src, limits)? {
+                    Progress::Starved if !limits.streaming => return Ok(None),
+                    Progress::Starved | Progress::Full => {
+                        return Ok(open.take_piece().map(Decoded::Piece));
+                    }
+                    Progress::FrameEnded => {}
+                    Progress::MessageEnded => return self.finish(limits),
                 }
             }
             let Some((header, used)) = Header::decode(src)? else {
-                return Ok(None);
+                return Ok(self.take_piece(limits).map(Decoded::Piece));
             };
             self.check(limits, &header)?;
             let whole = header.payload_len <= (src.len() - used) as u64;
             if header.opcode.is_control() {
                 if !whole {
-                    return Ok(None);
+                    return Ok(self.take_piece(limits).map(Decoded::Piece));
                 }
                 self.frames = self.frames.wrapping_add(1);
                 src.advance(used);
-                return decode_control(&header, src).map(Some);
+                return decode_control(&header, src).map(Decoded::Event).map(Some);
             }
             self.frames = self.frames.wrapping_add(1);
             src.advance(used);
-            if whole && header.fin && self.open.is_none() {
-                let payload = take_payload(&header, src);
-                return message(header.opcode, payload).map(Some);
+            if whole && header.fin && self.open().is_none() {
+                if !header.rsv1 {
+                    let payload = take_payload(&header, src);
+                    let event = message(header.opcode, payload)?;
+                    return Ok(Some(Decoded::Event(event)));
+                }
+                if !limits.streaming {
+                    return self.inflate_message(limits, &header, src).map(Some);
+                }
             }
-            self.open_frame(&header);
+            self.open_frame(limits, &header);
         }
+    }
+
+    /// Decodes a compressed message that is all there.
+    fn inflate_message(
+        &mut self,
+        limits: &Limits,
+        header: &Header,
+        src: &mut BytesMut,
+    ) -> Result<Decoded, ProtocolError> {
+        let inflater = self.inflater(header, limits);
+        let mut message = OpenMessage::new(header.opcode, inflater);
+        message.open_frame(header);
+        let _ended = message.receive(src, limits)?;
+        self.keep_history(&mut message);
+        message.finish(limits)
+    }
+
+    /// Ends the open message.
+    fn finish(&mut self, limits: &Limits) -> Result<Option<Decoded>, ProtocolError> {
+        let open = self.held.as_mut().and_then(|held| held.open.take());
+        let Some(mut open) = open else {
+            return Ok(None);
+        };
+        self.keep_history(&mut open);
+        if self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.history.is_none())
+        {
+            self.held = None;
+        }
+        open.finish(limits).map(Some)
+    }
+
+    /// What decompresses the message that `header` begins, if it is compressed.
+    fn inflater(&mut self, header: &Header, limits: &Limits) -> Option<Inflater> {
+        let direction = self.deflate.filter(|_| header.rsv1)?;
+        let history = if direction.context_takeover {
+            let held = self.held.get_or_insert_default();
+            let history = held.history.take();
+            Some(history.unwrap_or_else(|| History::new(direction.window())))
+        } else {
+            // A block may refer to output that was given away.
+            limits.streaming.then(|| History::new(MAX_WINDOW))
+        };
+        Some(Inflater::start(history))
+    }
+
+    /// Remembers what a later message may refer to.
+    fn keep_history(&mut self, message: &mut OpenMessage) {
+        let takeover = self.deflate.is_some_and(|deflate| deflate.context_takeover);
+        if takeover && let Some(history) = message.take_history() {
+            self.held.get_or_insert_default().history = Some(history);
+        }
+    }
+
+    /// Takes what there is of a message in progress, where it is given away in pieces.
+    fn take_piece(&mut self, limits: &Limits) -> Option<Piece> {
+        if !limits.streaming {
+            return None;
+        }
+        self.open_mut()?.take_piece()
     }
 
     /// Checks a header against the role, the order of frames and the limits.
     #[inline]
     fn check(&self, limits: &Limits, header: &Header) -> Result<(), ProtocolError> {
-        if header.rsv1 {
+        let continues = header.opcode == Opcode::Continuation;
+        // RFC 7692 §6: the first frame of a message says whether it is compressed.
+        if header.rsv1 && (continues || self.deflate.is_none()) {
             return Err(ProtocolError::ReservedBits);
         }
         match self.role {
@@ -212,49 +353,36 @@ impl DecoderState {
         if header.opcode.is_control() {
             return Ok(());
         }
-        let continues = header.opcode == Opcode::Continuation;
-        let (received, fragments) = match &self.open {
+        let (received, fragments) = match self.open() {
             Some(_) if !continues => return Err(ProtocolError::ExpectedContinuation),
             None if continues => return Err(ProtocolError::UnexpectedContinuation),
-            Some(open) => (open.payload.len() as u64, open.fragments),
+            Some(open) => (open.declared, open.fragments),
             None => (0, 0),
         };
         limits.check(header.payload_len, received, fragments)
     }
 
-    fn open_frame(&mut self, header: &Header) {
-        let open = self
-            .open
-            .get_or_insert_with(|| Box::new(OpenMessage::new(header.opcode)));
-        open.fragments += 1;
-        open.frame = Some(OpenFrame {
-            fin: header.fin,
-            remaining: header.payload_len,
-            received: 0,
-            masking_key: header.masking_key.unwrap_or_default(),
-        });
+    fn open_frame(&mut self, limits: &Limits, header: &Header) {
+        if self.open().is_none() {
+            let inflater = self.inflater(header, limits);
+            let open = OpenMessage::new(header.opcode, inflater);
+            self.held.get_or_insert_default().open = Some(open);
+        }
+        if let Some(open) = self.open_mut() {
+            open.open_frame(header);
+        }
     }
 
     /// As [`Decoder::payload_buffer`].
     pub(crate) fn payload_buffer(&mut self, limits: &Limits) -> Option<Limit<&mut BytesMut>> {
-        let open = self.open.as_mut()?;
-        let unprocessed = (open.payload.len() - open.processed) as u64;
-        let remaining = open.frame.as_ref()?.remaining - unprocessed;
-        if remaining < DIRECT {
-            return None;
-        }
-        if open.payload.capacity() == open.payload.len() {
-            open.grow(1, limits.max_message_size);
-        }
-        let space = (open.payload.capacity() - open.payload.len()) as u64;
-        Some((&mut open.payload).limit(space.min(remaining) as usize))
+        self.open_mut()?.payload_buffer(limits)
     }
 
     /// The frame the peer is in the middle of, and how much of it was taken.
     ///
     /// `rest` is what [`decode`](Self::decode) left in its input: the beginning of the next frame.
     pub(crate) fn frame_in_progress(&self, rest: usize) -> Option<FrameInProgress> {
-        match self.open.as_ref().and_then(|open| open.frame.as_ref()) {
+        match self.open().and_then(|open| open.frame.as_ref()) {
             Some(frame) => Some(FrameInProgress {
                 number: self.frames,
                 received: frame.received,
@@ -277,109 +405,6 @@ pub(crate) struct FrameInProgress {
     pub(crate) received: u64,
 }
 
-/// A message that has begun and not ended.
-#[derive(Debug)]
-struct OpenMessage {
-    opcode: Opcode,
-    /// How many frames it has had so far.
-    fragments: u64,
-    /// The frame that has begun and not ended, if the peer is inside one.
-    frame: Option<OpenFrame>,
-    payload: BytesMut,
-    /// How much of `payload` is unmasked and validated.
-    processed: usize,
-    utf8: Utf8Validator,
-}
-
-/// A data frame that has begun and not ended.
-#[derive(Debug)]
-struct OpenFrame {
-    fin: bool,
-    remaining: u64,
-    received: u64,
-    /// Turned so that it starts at the next byte; zeroes where nothing is masked.
-    masking_key: [u8; 4],
-}
-
-impl OpenMessage {
-    fn new(opcode: Opcode) -> Self {
-        Self {
-            opcode,
-            fragments: 0,
-            frame: None,
-            payload: BytesMut::new(),
-            processed: 0,
-            utf8: Utf8Validator::default(),
-        }
-    }
-
-    /// Takes payload from `src`, and whatever was read directly; tells whether the frame ended.
-    fn receive(&mut self, src: &mut BytesMut, max_size: u64) -> Result<bool, ProtocolError> {
-        self.process()?;
-        let remaining = self.frame.as_ref().map_or(0, |frame| frame.remaining);
-        let len = remaining.min(src.len() as u64) as usize;
-        self.grow(len, max_size);
-        self.payload.extend_from_slice(&src[..len]);
-        src.advance(len);
-        self.process()?;
-        Ok(remaining == len as u64)
-    }
-
-    /// Makes room for `len` more bytes: doubling, but never past what the message may become.
-    fn grow(&mut self, len: usize, max_size: u64) {
-        let needed = self.payload.len() + len;
-        if needed <= self.payload.capacity() {
-            return;
-        }
-        let remaining = self.frame.as_ref().map_or(0, |frame| frame.remaining);
-        let fin = self.frame.as_ref().is_some_and(|frame| frame.fin);
-        let end = if fin {
-            self.payload.len() as u64 + remaining
-        } else {
-            max_size
-        };
-        let doubled = 2 * self.payload.capacity();
-        let target = doubled
-            .max(LEAST_GROWTH)
-            .min(usize::try_from(end).unwrap_or(usize::MAX))
-            .max(needed);
-        if target >= doubled {
-            self.payload.reserve(target - self.payload.len());
-        } else {
-            // `reserve` would double.
-            let mut exact = BytesMut::with_capacity(target);
-            exact.extend_from_slice(&self.payload);
-            self.payload = exact;
-        }
-    }
-
-    /// Unmasks and validates the bytes that came since the last time.
-    fn process(&mut self) -> Result<(), ProtocolError> {
-        let new = &mut self.payload[self.processed..];
-        if let Some(frame) = &mut self.frame {
-            apply_mask(new, frame.masking_key);
-            frame.masking_key = advance_key(frame.masking_key, new.len());
-            frame.remaining -= new.len() as u64;
-            frame.received += new.len() as u64;
-        }
-        if self.opcode == Opcode::Text {
-            self.utf8.push(new)?;
-        }
-        self.processed = self.payload.len();
-        Ok(())
-    }
-
-    /// Ends the frame; tells whether the message ended with it.
-    fn is_whole(&mut self) -> bool {
-        self.frame.take().is_some_and(|frame| frame.fin)
-    }
-
-    fn finish(mut self) -> Result<Event, ProtocolError> {
-        self.utf8.finish()?;
-        message(self.opcode, self.payload.freeze())
-    }
-}
-
 /// Takes a whole payload from the front of `src`.
 #[inline]
 fn take_payload(header: &Header, src: &mut BytesMut) -> Bytes {
@@ -393,15 +418,6 @@ fn take_payload(header: &Header, src: &mut BytesMut) -> Bytes {
     bytes
 }
 
-#[inline]
-fn message(opcode: Opcode, payload: Bytes) -> Result<Event, ProtocolError> {
-    Ok(Event::Message(if opcode == Opcode::Text {
-        Message::Text(Utf8Bytes::try_from(payload)?)
-    } else {
-        Message::Binary(payload)
-    }))
-}
-
 fn decode_control(header: &Header, src: &mut BytesMut) -> Result<Event, ProtocolError> {
     let payload = take_payload(header, src);
     Ok(match header.opcode {
@@ -411,11 +427,8 @@ fn decode_control(header: &Header, src: &mut BytesMut) -> Result<Event, Protocol
     })
 }
 
-/// From here on a payload's rest is read where it will stay.
-const DIRECT: u64 = 4 << 10;
-
-/// The least room made for a message that arrives in pieces.
-const LEAST_GROWTH: usize = 256;
+/// The largest window of DEFLATE.
+const MAX_WINDOW: usize = 32 << 10;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,10 @@ use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
-use super::{CloseFrame, Header, Message, Opcode, Role, SendQueue, apply_mask, random_masking_key};
+use super::{
+    CloseFrame, Header, Message, Opcode, Role, SendQueue, apply_mask, random_masking_key,
+    send_queue::SHARE_FROM,
+};
 use crate::Config;
 
 /// Writes what an endpoint sends.
@@ -24,8 +27,10 @@ use crate::Config;
 pub struct Encoder {
     /// Draws masking keys; `None` on a server, which never masks (§5.1).
     masking_keys: Option<fn() -> [u8; 4]>,
-    fragment_size: Option<NonZeroUsize>,
+    fragment_size: FragmentSize,
 }
+
+pub(crate) type FragmentSize = Option<NonZeroUsize>;
 
 impl Encoder {
     /// Makes an encoder for this end of a connection.
@@ -62,11 +67,49 @@ impl Encoder {
         };
         match self.fragment_size {
             Some(size) if payload.len() > size.get() => {
-                self.fragments(opcode, &payload, size.get(), queue);
+                self.fragments(First::new(opcode), &payload, size.get(), queue);
                 Some(payload)
             }
-            _ => self.frame(true, opcode, payload, queue),
+            _ => self.frame(true, First::new(opcode), payload, queue),
         }
+    }
+
+    /// Encodes a message whose compressed form is `payload` (RFC 7692 §6), in fragments likewise.
+    pub fn compressed(&self, is_text: bool, payload: &[u8], queue: &mut SendQueue) {
+        let first = First {
+            opcode: if is_text {
+                Opcode::Text
+            } else {
+                Opcode::Binary
+            },
+            rsv1: true,
+        };
+        match self.fragment_size {
+            Some(size) if payload.len() > size.get() => {
+                let payload = Bytes::copy_from_slice(payload);
+                self.fragments(first, &payload, size.get(), queue);
+            }
+            _ => self.copied(true, first, payload, queue),
+        }
+    }
+
+    /// Encodes one fragment by copying it.
+    pub(crate) fn copied(&self, fin: bool, first: First, payload: &[u8], queue: &mut SendQueue) {
+        if payload.len() < SHARE_FROM || self.masks() {
+            let key = self.header(fin, first, payload.len(), queue);
+            queue.gather_with(payload, |payload| mask(payload, key));
+        } else {
+            drop(self.frame(fin, first, Bytes::copy_from_slice(payload), queue));
+        }
+    }
+
+    /// Whether what is encoded is for one connection alone.
+    pub(crate) fn masks(&self) -> bool {
+        self.masking_keys.is_some()
+    }
+
+    pub(crate) fn fragment_size(&self) -> FragmentSize {
+        self.fragment_size
     }
 
     /// Encodes a ping; of `payload` at most 125 bytes are used (§5.5).
@@ -89,31 +132,32 @@ impl Encoder {
         self.control(Opcode::Close, &payload, queue);
     }
 
-    fn fragments(&self, first: Opcode, payload: &Bytes, size: usize, queue: &mut SendQueue) {
-        let (mut opcode, mut start) = (first, 0);
+    fn fragments(&self, first: First, payload: &Bytes, size: usize, queue: &mut SendQueue) {
+        let (mut first, mut start) = (first, 0);
         while payload.len() - start > size {
-            self.frame(false, opcode, payload.slice(start..start + size), queue);
-            opcode = Opcode::Continuation;
+            self.frame(false, first, payload.slice(start..start + size), queue);
+            first = First::CONTINUATION;
             start += size;
         }
-        self.frame(true, opcode, payload.slice(start..), queue);
+        self.frame(true, first, payload.slice(start..), queue);
     }
 
     fn control(&self, opcode: Opcode, payload: &[u8], queue: &mut SendQueue) {
         let payload = &payload[..payload.len().min(MAX_CONTROL)];
-        let key = self.header(true, opcode, payload.len(), queue);
+        let key = self.header(true, First::new(opcode), payload.len(), queue);
         queue.gather_with(payload, |payload| mask(payload, key));
     }
 
+    /// Encodes one fragment; gives the payload back where it was copied.
     #[inline]
-    fn frame(
+    pub(crate) fn frame(
         &self,
         fin: bool,
-        opcode: Opcode,
+        first: First,
         payload: Bytes,
         queue: &mut SendQueue,
     ) -> Option<Bytes> {
-        match self.header(fin, opcode, payload.len(), queue) {
+        match self.header(fin, first, payload.len(), queue) {
             None => queue.share(payload),
             key => {
                 queue.gather_with(&payload, |payload| mask(payload, key));
@@ -126,20 +170,39 @@ impl Encoder {
     fn header(
         &self,
         fin: bool,
-        opcode: Opcode,
+        first: First,
         len: usize,
         queue: &mut SendQueue,
     ) -> Option<[u8; 4]> {
         let masking_key = self.masking_keys.map(|draw| draw());
         let header = Header {
             fin,
-            rsv1: false,
-            opcode,
+            rsv1: first.rsv1,
+            opcode: first.opcode,
             masking_key,
             payload_len: len as u64,
         };
         queue.gather(&header.encode());
         masking_key
+    }
+}
+
+/// What the header of a frame says of its message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct First {
+    pub(crate) opcode: Opcode,
+    /// The message is compressed: said on its first frame only (RFC 7692 §6).
+    pub(crate) rsv1: bool,
+}
+
+impl First {
+    pub(crate) const CONTINUATION: Self = Self::new(Opcode::Continuation);
+
+    pub(crate) const fn new(opcode: Opcode) -> Self {
+        Self {
+            opcode,
+            rsv1: false,
+        }
     }
 }
 

@@ -51,6 +51,13 @@ pub enum ProtocolError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// A compressed message above [`Config::max_message_size`](crate::Config::max_message_size).
+    InflatedTooBig {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A compressed message that cannot be decompressed (RFC 7692 §7.2.2).
+    CorruptDeflate,
     /// A message in more pieces than [`Config::max_fragments`](crate::Config::max_fragments).
     TooManyFragments {
         /// The limit.
@@ -80,9 +87,10 @@ impl ProtocolError {
             | Self::ExpectedContinuation
             | Self::TruncatedCloseCode
             | Self::InvalidCloseCode(_) => CloseCode::PROTOCOL_ERROR,
-            Self::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooBig { .. }
             | Self::MessageTooBig { .. }
+            | Self::InflatedTooBig { .. }
             | Self::TooManyFragments { .. } => CloseCode::MESSAGE_TOO_BIG,
             Self::ControlFlood { .. } => CloseCode::POLICY_VIOLATION,
         }
@@ -118,6 +126,10 @@ impl fmt::Display for ProtocolError {
             Self::MessageTooBig { size, limit } => {
                 write!(f, "message of {size} bytes exceeds the limit of {limit}")
             }
+            Self::InflatedTooBig { limit } => {
+                write!(f, "message decompresses to more than the limit of {limit}")
+            }
+            Self::CorruptDeflate => f.write_str("compressed message cannot be decompressed"),
             Self::TooManyFragments { limit } => {
                 write!(f, "message in more than {limit} fragments")
             }
@@ -151,6 +163,8 @@ mod tests {
             (ProtocolError::InvalidUtf8, 1007),
             (ProtocolError::FrameTooBig { size, limit }, 1009),
             (ProtocolError::MessageTooBig { size, limit }, 1009),
+            (ProtocolError::InflatedTooBig { limit }, 1009),
+            (ProtocolError::CorruptDeflate, 1007),
             (ProtocolError::TooManyFragments { limit }, 1009),
             (ProtocolError::ControlFlood { rate: u32::MAX }, 1008),
         ]

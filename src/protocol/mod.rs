@@ -6,6 +6,7 @@
 //! - [`Header`], [`apply_mask`], [`Utf8Validator`]: the pieces of RFC 6455 §5 and §8.1;
 //! - [`Frame`] and [`FrameCodec`]: single frames, for tools and proxies;
 //! - [`Decoder`]: bytes into [`Event`]s, with the rules on order, role and size;
+//! - [`DeflateParams`]: what to agree on for compressed messages (RFC 7692);
 //! - [`Encoder`] and [`SendQueue`]: messages into bytes, without a connection;
 //! - [`Connection`]: all of it joined, with the closing handshake and the deadlines.
 
@@ -14,12 +15,15 @@ mod codec;
 mod connection;
 mod control_rate;
 mod decoder;
+mod deflate;
 mod encoder;
 mod error;
 mod frame;
 mod header;
 mod mask;
 mod message;
+mod open_message;
+mod outbound;
 #[cfg_attr(
     not(feature = "layer"),
     expect(dead_code, reason = "sessions use all of it")
@@ -37,20 +41,27 @@ pub use close::{CloseCode, CloseFrame};
 pub use codec::FrameCodec;
 pub use connection::{Connection, State};
 pub use decoder::Decoder;
+pub use deflate::DeflateParams;
 pub use encoder::Encoder;
 pub use error::ProtocolError;
 pub use frame::Frame;
 pub use header::{EncodedHeader, Header, Opcode};
 pub use mask::{apply_mask, random_masking_key};
 pub use message::{Event, Message};
+pub use outbound::{Outbound, Prepared};
 pub use send_queue::SendQueue;
 pub use timers::Expiry;
 pub use utf8::{InvalidUtf8, Utf8Bytes, Utf8Validator};
 
+pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 #[cfg(feature = "layer")]
 pub(crate) use self::{
     control_rate::ControlRate,
-    decoder::{DecoderState, Limits},
+    decoder::{Decoded, DecoderState, Limits},
+    deflate::{Context, Deflater, Shape, deflate, put_back},
+    encoder::First,
+    open_message::Piece,
+    outbound::Kind,
     outgoing::{NotOpen, Outgoing, Queue},
     timers::{Facts, Timers},
 };

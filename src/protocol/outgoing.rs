@@ -1,8 +1,10 @@
 //! The half of a connection that sends: queue, pongs, and the closing handshake.
 
+use std::mem;
+
 use bytes::Bytes;
 
-use super::{CloseFrame, Encoder, Event, Message, SendQueue, State};
+use super::{CloseFrame, Encoder, Event, Message, SendQueue, State, encoder::First};
 use crate::Config;
 
 /// Everything that decides what leaves, and in which order.
@@ -19,12 +21,17 @@ pub(crate) struct Outgoing {
     close_received: bool,
     /// The transport is gone, or nothing will be written to it any more.
     ended: bool,
+    /// A message is being sent piece by piece: others wait behind it.
+    streaming: bool,
 }
 
 /// What waits to be written, and which pongs are among it.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) frames: SendQueue,
+    /// The messages that may only follow the one that is being sent piece by piece.
+    behind: SendQueue,
+    behind_messages: usize,
     /// The messages in `frames`, and those of them that have left since it was last empty.
     messages: usize,
     /// The newest ping's payload, while too many pongs before it have not left.
@@ -47,12 +54,81 @@ impl Outgoing {
         encoder: &Encoder,
         message: Message,
     ) -> Result<Option<Bytes>, NotOpen> {
+        let len = message.len();
+        let queue = self.next_message(len)?;
+        Ok(encoder.message(message, queue))
+    }
+
+    /// Queues a message of `len` bytes whose compressed form is `payload`.
+    pub(crate) fn compressed(
+        &mut self,
+        encoder: &Encoder,
+        is_text: bool,
+        len: usize,
+        payload: &[u8],
+    ) -> Result<(), NotOpen> {
+        let queue = self.next_message(len)?;
+        encoder.compressed(is_text, payload, queue);
+        Ok(())
+    }
+
+    /// Queues a message of `len` bytes that was encoded before; gives back what was copied.
+    pub(crate) fn encoded(&mut self, len: usize, frames: Bytes) -> Result<Option<Bytes>, NotOpen> {
+        let queue = self.next_message(len)?;
+        Ok(queue.share(frames))
+    }
+
+    /// Where the next message of `len` bytes goes.
+    #[inline]
+    fn next_message(&mut self, len: usize) -> Result<&mut SendQueue, NotOpen> {
         self.check_open()?;
         self.messages += 1;
-        self.bytes += message.len() as u64;
+        self.bytes += len as u64;
+        let streaming = self.streaming;
         let queue = self.queue();
-        queue.messages += 1;
-        Ok(encoder.message(message, &mut queue.frames))
+        Ok(if streaming {
+            queue.behind_messages += 1;
+            &mut queue.behind
+        } else {
+            queue.messages += 1;
+            &mut queue.frames
+        })
+    }
+
+    /// Starts a message that is sent piece by piece; other messages wait until it has ended.
+    pub(crate) fn begin_stream(&mut self) -> Result<(), NotOpen> {
+        self.check_open()?;
+        self.streaming = true;
+        Ok(())
+    }
+
+    pub(crate) fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
+    /// Queues a piece of the message that is sent piece by piece, of which `len` bytes of payload
+    /// became `payload`. Gives back what was copied.
+    pub(crate) fn piece(
+        &mut self,
+        encoder: &Encoder,
+        fin: bool,
+        first: First,
+        len: usize,
+        payload: Bytes,
+    ) -> Result<Option<Bytes>, NotOpen> {
+        self.check_open()?;
+        self.bytes += len as u64;
+        self.messages += u64::from(fin);
+        Ok(encoder.frame(fin, first, payload, &mut self.queue().frames))
+    }
+
+    /// The message that was sent piece by piece has ended: those behind it follow.
+    pub(crate) fn end_stream(&mut self) {
+        self.streaming = false;
+        if let Some(queue) = &mut self.queue {
+            queue.frames.append(mem::take(&mut queue.behind));
+            queue.messages += mem::take(&mut queue.behind_messages);
+        }
     }
 
     /// Queues a ping.
@@ -113,8 +189,16 @@ impl Outgoing {
     }
 
     /// Takes the queue to write it, where something is in it.
+    ///
+    /// What may only follow a message in progress stays.
     pub(crate) fn take_queue(&mut self) -> Option<Box<Queue>> {
-        self.queue.take_if(|queue| !queue.frames.is_empty())
+        let mut taken = self.queue.take_if(|queue| !queue.frames.is_empty())?;
+        if !taken.behind.is_empty() {
+            let left = self.queue();
+            mem::swap(&mut left.behind, &mut taken.behind);
+            mem::swap(&mut left.behind_messages, &mut taken.behind_messages);
+        }
+        Some(taken)
     }
 
     /// Takes note that all of `queue` was written; the newest unanswered ping is answered now.
@@ -142,6 +226,8 @@ impl Outgoing {
             }
             rest.frames.append(newer.frames);
             rest.unsent_pongs += newer.unsent_pongs;
+            rest.behind = newer.behind;
+            rest.behind_messages = newer.behind_messages;
             rest.messages += newer.messages;
             rest.latest_ping = newer.latest_ping;
         }
@@ -188,16 +274,21 @@ impl Outgoing {
         self.queue.as_ref().map_or(0, |queue| queue.frames.len())
     }
 
+    /// The bytes that are queued behind a message in progress.
+    pub(crate) fn queued_behind(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.behind.len())
+    }
+
     /// Whether so much waits that no further message should.
     #[inline]
     pub(crate) fn is_full(&self, config: &Config) -> bool {
         let Some(queue) = &self.queue else {
             return false;
         };
-        queue.frames.len() > config.max_send_queue
+        queue.frames.len() + queue.behind.len() > config.max_send_queue
             || config
                 .max_send_messages
-                .is_some_and(|most| queue.messages >= most)
+                .is_some_and(|most| queue.messages + queue.behind_messages >= most)
     }
 
     pub(crate) fn close_sent(&self) -> bool {

@@ -191,7 +191,7 @@ impl Buf for SendQueue {
 }
 
 /// From here on sharing is cheaper than copying.
-const SHARE_FROM: usize = 4 << 10;
+pub(super) const SHARE_FROM: usize = 4 << 10;
 
 /// Less than this is not worth moving.
 const COMPACT_FROM: usize = 64 << 10;

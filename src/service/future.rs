@@ -168,12 +168,12 @@ where
             unreachable!("a handshake is answered once");
         };
         let witness = upgrade.witness();
-        let protocol = handshake.opening.protocol().map(Into::into);
+        let agreed = handshake.agreed();
         let start = Start {
             route,
             head: handshake.head,
             hooks: handshake.hooks,
-            protocol,
+            agreed,
             close,
         };
         // Boxed, because a task's memory comes in steps of 128 bytes, and a box's does not.

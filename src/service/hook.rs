@@ -8,7 +8,12 @@ use http::{
     request::Parts,
 };
 
-use crate::{CloseFrame, Config, handshake::server::Opening, session::Hooks};
+use crate::{
+    CloseFrame, Config,
+    handshake::server::Opening,
+    protocol::Role,
+    session::{Agreed, Hooks},
+};
 
 /// A handshake that is about to be accepted, in the hands of the hook of
 /// [`WebSocketLayer::on_handshake`](super::WebSocketLayer::on_handshake).
@@ -35,6 +40,13 @@ impl Handshake {
             hooks,
             response_headers: HeaderMap::new(),
         }
+    }
+
+    /// What the connection starts with.
+    pub(super) fn agreed(&mut self) -> Agreed {
+        let agreed = Agreed::default().protocol(self.opening.protocol());
+        let settings = self.hooks.config.compression.as_ref();
+        agreed.deflate(Role::Server, settings, self.opening.take_deflate())
     }
 
     /// The request's URI.
@@ -103,6 +115,11 @@ impl Handshake {
     /// Chooses a subprotocol; `false` when the client does not offer it.
     pub fn select_protocol(&mut self, name: &str) -> bool {
         self.opening.select_protocol(name)
+    }
+
+    /// Leaves this connection uncompressed, whatever was agreed on.
+    pub fn decline_compression(&mut self) {
+        self.opening.decline_deflate();
     }
 
     /// Headers to add to the answer that accepts, such as cookies.

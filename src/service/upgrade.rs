@@ -23,7 +23,7 @@ use super::body::Witness;
 use crate::{
     CloseFrame, WebSocket,
     protocol::Role,
-    session::{Hooks, Opened, Session, Stream, Transport},
+    session::{Agreed, Hooks, Opened, Session, Stream, Transport},
 };
 
 /// A stream that a handshake may take over, for servers and tests that are not hyper.
@@ -191,7 +191,7 @@ pub(super) struct Start<H> {
     pub(super) route: H,
     pub(super) head: Parts,
     pub(super) hooks: Arc<Hooks>,
-    pub(super) protocol: Option<Box<str>>,
+    pub(super) agreed: Agreed,
     /// Open only to close with this.
     pub(super) close: Option<CloseFrame>,
 }
@@ -288,7 +288,7 @@ where
             mut route,
             head,
             hooks,
-            protocol,
+            agreed,
             close,
         } = self;
         let opened = Opened {
@@ -296,7 +296,7 @@ where
             read,
             role: Role::Server,
             hooks,
-            protocol,
+            agreed,
         };
         match close {
             None => Session::open(opened, |socket| {

@@ -118,12 +118,16 @@ impl Driver {
             read,
             role,
             hooks,
-            protocol,
+            agreed,
         } = opened;
+        let mut decoder = DecoderState::new(role);
+        if let Some(params) = agreed.deflate_params() {
+            decoder.set_deflate(params);
+        }
         let seed = u32::from_ne_bytes(random_masking_key());
         let mut driver = Self {
             transport: Some(transport),
-            decoder: DecoderState::new(role),
+            decoder,
             timers: Timers::new(Self::now(), seed.into(), &hooks.config),
             cold: None,
             messages_received: 0,
@@ -137,7 +141,7 @@ impl Driver {
             flush_pending: false,
             news: false,
             close_written: false,
-            shared: Shared::new(role, hooks, protocol),
+            shared: Shared::new(role, hooks, agreed),
         };
         if !read.is_empty() {
             // As after a pause: it is decoded before anything is read.

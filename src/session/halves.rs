@@ -14,19 +14,19 @@ use super::{
     sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
     shared::Shared,
 };
-use crate::{CloseFrame, Error, Event, Message, TrySendError, protocol::State};
+use crate::{CloseFrame, Error, Event, Message, Outbound, TrySendError, protocol::State};
 
 /// The sending half of a connection: cheap to clone, usable from any task.
 ///
 /// It keeps nothing open: once the connection is closed, sending says [`Error::Closed`]. To send the
-/// same to many, make the message once and clone it, which shares its bytes:
+/// same to many, prepare the message once:
 ///
 /// ```
-/// use tower_websocket::{CloseCode, Message, Sender};
+/// use tower_websocket::{CloseCode, Prepared, Sender};
 ///
-/// fn broadcast(members: &[Sender], message: Message) {
+/// fn broadcast(members: &[Sender], message: &Prepared) {
 ///     for member in members {
-///         if member.try_send(message.clone()).is_err() {
+///         if member.try_send(message).is_err() {
 ///             member.close((CloseCode::TRY_AGAIN_LATER, "too slow"));
 ///         }
 ///     }
@@ -43,7 +43,7 @@ impl Sender {
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn send(&self, message: impl Into<Message>) -> Sending<'_> {
+    pub fn send(&self, message: impl Into<Outbound>) -> Sending<'_> {
         Sending::new(&self.shared, message.into())
     }
 
@@ -52,7 +52,7 @@ impl Sender {
     /// # Errors
     ///
     /// Gives the message back when the queue is full or the connection closed.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+    pub fn try_send(&self, message: impl Into<Outbound>) -> Result<(), TrySendError> {
         self.shared.try_send(message.into())
     }
 
@@ -96,7 +96,8 @@ impl Sender {
     /// The bytes that wait to be written.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.shared.lock().outgoing.queued()
+        let inner = self.shared.lock();
+        inner.outgoing.queued() + inner.outgoing.queued_behind()
     }
 
     /// How far the connection is.

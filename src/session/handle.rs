@@ -9,7 +9,7 @@ use super::{
     sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
     shared::Shared,
 };
-use crate::{CloseFrame, Error, Event, Message, TrySendError, protocol::State};
+use crate::{CloseFrame, Error, Event, Message, Outbound, TrySendError, protocol::State};
 
 /// An open WebSocket connection.
 ///
@@ -89,7 +89,7 @@ impl WebSocket {
     /// # Cancel safety
     ///
     /// The message is queued whole or, where the future is dropped before it is ready, not at all.
-    pub fn send(&self, message: impl Into<Message>) -> Sending<'_> {
+    pub fn send(&self, message: impl Into<Outbound>) -> Sending<'_> {
         Sending::new(&self.receiver.shared, message.into())
     }
 
@@ -102,7 +102,7 @@ impl WebSocket {
     ///
     /// Gives the message back when more than
     /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued, or the connection closed.
-    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+    pub fn try_send(&self, message: impl Into<Outbound>) -> Result<(), TrySendError> {
         self.receiver.shared.try_send(message.into())
     }
 

@@ -6,14 +6,17 @@ use std::{
     task::{Context, Waker},
 };
 
+use bytes::Bytes;
+
 use super::{
+    inbox::Inbox,
     report::{EndedBy, Hooks},
     scratch,
     waiters::{Queued, Waiters, Wakers},
 };
 use crate::{
     CloseCode, CloseFrame, Error, Event, Message,
-    protocol::{NotOpen, Outgoing, Queue, Role, State},
+    protocol::{Decoded, Encoder, NotOpen, Outgoing, Queue, Role, State},
 };
 
 /// What the lock protects.
@@ -44,14 +47,6 @@ pub(super) struct Inner {
 
     /// The application asked for control frames.
     pub(super) observed: bool,
-}
-
-/// Events that were decoded and not received.
-#[derive(Default)]
-pub(super) struct Inbox {
-    pub(super) events: VecDeque<Event>,
-    /// In bytes, with an allowance for each event.
-    pub(super) size: usize,
 }
 
 /// How a connection ends.
@@ -110,6 +105,42 @@ impl Inner {
         }
     }
 
+    /// Queues a message whose compressed form is `payload`; as [`queue`](Self::queue).
+    pub(super) fn queue_compressed(
+        &mut self,
+        hooks: &Hooks,
+        is_text: bool,
+        len: usize,
+        payload: &[u8],
+    ) -> Queued {
+        if self.outgoing.needs_queue() {
+            self.outgoing.adopt(scratch::take_queue());
+        }
+        let encoder = self.encoder(hooks);
+        let _open = self.outgoing.compressed(&encoder, is_text, len, payload);
+        Queued {
+            driver: self.take_driver(),
+            copied: None,
+        }
+    }
+
+    /// Queues a message of `len` bytes that was encoded before; as [`queue`](Self::queue).
+    pub(super) fn queue_frames(&mut self, len: usize, frames: Bytes) -> Queued {
+        if self.outgoing.needs_queue() {
+            self.outgoing.adopt(scratch::take_queue());
+        }
+        let copied = self.outgoing.encoded(len, frames);
+        Queued {
+            driver: self.take_driver(),
+            copied: copied.ok().flatten(),
+        }
+    }
+
+    /// What this connection's messages are encoded with.
+    pub(super) fn encoder(&self, hooks: &Hooks) -> Encoder {
+        hooks.encoder(self.role)
+    }
+
     pub(super) fn ping(&mut self, hooks: &Hooks, payload: &[u8]) -> Result<(), Error> {
         let ping = self.outgoing.ping(&hooks.encoder(self.role), payload);
         ping.map_err(|NotOpen| Error::Closed)
@@ -133,7 +164,7 @@ impl Inner {
         self.writing = false;
         self.yielded = false;
         self.outgoing.written(&hooks.encoder(self.role), queue);
-        let flushed = self.outgoing.queued() == 0;
+        let flushed = self.outgoing.queued() + self.outgoing.queued_behind() == 0;
         self.take_waiting(true, flushed)
     }
 
@@ -182,7 +213,7 @@ impl Inner {
             return None;
         }
         let frame = self.peer_close();
-        let mut events = VecDeque::from([Event::Close(frame)]);
+        let mut events = VecDeque::from([Decoded::Event(Event::Close(frame))]);
         self.deliver(&mut events, turn)
     }
 
@@ -250,11 +281,15 @@ impl Inner {
     }
 
     #[inline]
-    pub(super) fn pop_event(&mut self) -> Option<Event> {
-        let inbox = self.inbox.as_mut()?;
-        let event = inbox.events.pop_front()?;
-        inbox.size -= size(&event);
-        Some(event)
+    pub(super) fn inbox_mut(&mut self) -> Option<&mut Inbox> {
+        self.inbox.as_deref_mut()
+    }
+
+    /// Passes over the rest of the message that is being received piece by piece.
+    pub(super) fn skip_message(&mut self) {
+        self.inbox
+            .get_or_insert_with(scratch::take_inbox)
+            .skip_message();
     }
 
     /// Gives the driver to wake, if it is idle.
@@ -294,7 +329,7 @@ impl Inner {
         if !self.idle {
             return None;
         }
-        self.inbox.take_if(|inbox| inbox.events.is_empty())
+        self.inbox.take_if(|inbox| inbox.is_spent())
     }
 
     /// Remembers who waits to receive, and gives the waker it replaces.
@@ -327,14 +362,14 @@ impl Inner {
     }
 
     /// Adds what was decoded, and gives the receiver to wake, unless it is polled anyway.
-    pub(super) fn deliver(&mut self, events: &mut VecDeque<Event>, turn: &Waker) -> Option<Waker> {
-        let inbox = self.inbox.get_or_insert_with(scratch::take_inbox);
-        inbox.size += events.iter().map(size).sum::<usize>();
-        if inbox.events.is_empty() {
-            mem::swap(&mut inbox.events, events);
-        } else {
-            inbox.events.append(events);
-        }
+    pub(super) fn deliver(
+        &mut self,
+        events: &mut VecDeque<Decoded>,
+        turn: &Waker,
+    ) -> Option<Waker> {
+        self.inbox
+            .get_or_insert_with(scratch::take_inbox)
+            .push(events);
         self.take_receiver(turn)
     }
 
@@ -376,17 +411,3 @@ impl Inner {
         Wakers(writers.chain(closed).chain(waiters.receiver).collect())
     }
 }
-
-/// What an event counts towards `max_read_ahead`.
-#[inline]
-pub(super) fn size(event: &Event) -> usize {
-    let payload = match event {
-        Event::Message(message) => message.len(),
-        Event::Ping(payload) | Event::Pong(payload) => payload.len(),
-        Event::Close(_) => 0,
-    };
-    payload + EVENT_OVERHEAD
-}
-
-/// The memory an event takes beside its payload, about.
-const EVENT_OVERHEAD: usize = 64;

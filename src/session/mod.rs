@@ -6,15 +6,19 @@
 //!
 //! - `handle`, `halves`, `sending`: what applications hold: [`WebSocket`], [`Sender`], [`Receiver`];
 //! - `shared`, with `inner` and `waiters`: what handles and driver share, behind one short lock;
+//! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
 //! - `driver`, with `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
 //! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread.
 
+mod agreed;
 mod deadlines;
 mod driver;
 mod ending;
 mod halves;
 mod handle;
+mod inbox;
 mod inner;
+mod queueing;
 mod receive;
 mod report;
 mod scratch;
@@ -31,6 +35,7 @@ pub use handle::WebSocket;
 pub use report::{EndedBy, Report};
 pub use sending::Sending;
 
+pub(crate) use agreed::Agreed;
 pub(crate) use report::Hooks;
 pub(crate) use task::{Opened, Session};
 pub(crate) use transport::{Stream, Transport};

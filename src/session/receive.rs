@@ -9,10 +9,14 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     driver::{Deferred, Driver, Input, Phase},
-    inner::{Inner, size},
+    inbox::size,
+    inner::Inner,
     scratch::{self, Scratch},
 };
-use crate::{Event, protocol::Limits};
+use crate::{
+    Event,
+    protocol::{Decoded, Limits},
+};
 
 /// What one turn of a session may read before others get theirs.
 #[derive(Debug)]
@@ -164,7 +168,7 @@ impl Driver {
     fn decode(
         &mut self,
         buffer: &mut BytesMut,
-        events: &mut VecDeque<Event>,
+        events: &mut VecDeque<Decoded>,
         mut view: View,
         budget: &mut Budget,
     ) {
@@ -177,7 +181,7 @@ impl Driver {
             }
             match self.decoder.decode(&limits, buffer) {
                 Ok(None) => break,
-                Ok(Some(Event::Close(frame))) => {
+                Ok(Some(Decoded::Event(Event::Close(frame)))) => {
                     self.cold().deferred = Some(Deferred::Close(frame))
                 }
                 Ok(Some(event)) => {
@@ -193,11 +197,18 @@ impl Driver {
     }
 
     /// Does what an event asks of the library; tells whether the application gets it.
-    fn is_delivered(&mut self, event: &Event, view: &View) -> bool {
-        if let Event::Message(_) = event {
-            self.messages_received += u64::from(!view.closing);
-            return !view.closing;
-        }
+    fn is_delivered(&mut self, event: &Decoded, view: &View) -> bool {
+        let event = match event {
+            Decoded::Event(Event::Message(_)) => {
+                self.messages_received += u64::from(!view.closing);
+                return !view.closing;
+            }
+            Decoded::Piece(piece) => {
+                self.messages_received += u64::from(piece.last && !view.closing);
+                return !view.closing;
+            }
+            Decoded::Event(event) => event,
+        };
         let shared = self.shared.clone();
         let age = self.timers.age(Self::now());
         match self.control_rate.receive(age, &shared.hooks.config) {
@@ -208,14 +219,14 @@ impl Driver {
     }
 
     /// Hands decoded events to the application, all at once.
-    fn deliver(&mut self, cx: &mut Context<'_>, events: &mut VecDeque<Event>) {
+    fn deliver(&mut self, cx: &mut Context<'_>, events: &mut VecDeque<Decoded>) {
         if events.is_empty() {
             return;
         }
         let mut inner = self.shared.lock();
         if inner.outgoing.close_sent() && !inner.outgoing.close_received() {
             // The application may have closed while these were decoded.
-            events.retain(Event::is_control);
+            events.retain(|event| matches!(event, Decoded::Event(event) if event.is_control()));
         }
         if !inner.receiver_alive || events.is_empty() {
             drop(inner);

@@ -7,15 +7,15 @@ use std::{cell::Cell, collections::VecDeque, thread::LocalKey};
 
 use bytes::BytesMut;
 
-use super::inner::Inbox;
-use crate::protocol::{Event, Queue};
+use super::inbox::Inbox;
+use crate::protocol::{Decoded, Queue};
 
 /// What is needed to read and decode.
 pub(super) struct Scratch {
     /// Bytes as they were received.
     pub(super) buffer: BytesMut,
     /// Events as they were decoded, to be delivered together.
-    pub(super) events: VecDeque<Event>,
+    pub(super) events: VecDeque<Decoded>,
 }
 
 impl Scratch {
@@ -49,8 +49,7 @@ pub(super) fn take_inbox() -> Box<Inbox> {
 
 /// Gives an empty inbox back to the thread.
 pub(super) fn put_back_inbox(mut inbox: Box<Inbox>) {
-    inbox.events.clear();
-    inbox.size = 0;
+    inbox.clear();
     if inbox.events.capacity() <= MAX_EVENTS {
         put_back(&INBOX, Some(inbox));
     }
@@ -90,7 +89,7 @@ fn put_back<T>(slot: &'static LocalKey<Cell<T>>, value: T) {
 
 thread_local! {
     static BUFFER: Cell<BytesMut> = Cell::default();
-    static EVENTS: Cell<VecDeque<Event>> = const { Cell::new(VecDeque::new()) };
+    static EVENTS: Cell<VecDeque<Decoded>> = const { Cell::new(VecDeque::new()) };
     static INBOX: Cell<Option<Box<Inbox>>> = const { Cell::new(None) };
     static QUEUE: Cell<Option<Box<Queue>>> = const { Cell::new(None) };
     static FLAT_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };

@@ -10,21 +10,21 @@ use std::{
 use bytes::Bytes;
 
 use super::{report::EndedBy, shared::Shared};
-use crate::{CloseFrame, Error, Message, protocol::State};
+use crate::{CloseFrame, Error, Outbound, protocol::State};
 
 /// The future of [`WebSocket::send`](crate::WebSocket::send).
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending<'a> {
     shared: &'a Shared,
     /// Taken once it is queued.
-    message: Option<Message>,
+    outbound: Option<Outbound>,
 }
 
 impl<'a> Sending<'a> {
-    pub(super) fn new(shared: &'a Shared, message: Message) -> Self {
+    pub(super) fn new(shared: &'a Shared, outbound: Outbound) -> Self {
         Self {
             shared,
-            message: Some(message),
+            outbound: Some(outbound),
         }
     }
 }
@@ -34,14 +34,14 @@ impl Future for Sending<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.shared.poll_send(cx, &mut this.message)
+        this.shared.poll_send(cx, &mut this.outbound)
     }
 }
 
 impl fmt::Debug for Sending<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sending")
-            .field("message", &self.message)
+            .field("outbound", &self.outbound)
             .finish_non_exhaustive()
     }
 }

@@ -10,13 +10,15 @@ use std::{
 };
 
 use super::{
+    agreed::Agreed,
+    inbox::Inbox,
     inner::{End, Inner},
-    report::Hooks,
+    report::{EndedBy, Hooks},
     waiters::{add, wake},
 };
 use crate::{
-    Error, Event, Message, TrySendError,
-    protocol::{Role, State},
+    Error, Event, Outbound, ProtocolError, TrySendError,
+    protocol::{Piece, Role, State},
 };
 
 /// One connection, as its handles and its driver see it.
@@ -24,22 +26,22 @@ use crate::{
 /// What an idle connection has no use for is boxed and not there.
 pub(super) struct Shared {
     pub(super) hooks: Arc<Hooks>,
-    /// The subprotocol agreed on. Boxed twice, since most connections have none.
-    protocol: Option<Box<Box<str>>>,
+    /// What the handshake has settled, where that is anything.
+    pub(super) agreed: Option<Box<Agreed>>,
     inner: Mutex<Inner>,
 }
 
 impl Shared {
-    pub(super) fn new(role: Role, hooks: Arc<Hooks>, protocol: Option<Box<str>>) -> Arc<Self> {
+    pub(super) fn new(role: Role, hooks: Arc<Hooks>, agreed: Agreed) -> Arc<Self> {
         Arc::new(Self {
             hooks,
-            protocol: protocol.map(Box::new),
+            agreed: agreed.boxed(),
             inner: Mutex::new(Inner::new(role)),
         })
     }
 
     pub(super) fn protocol(&self) -> Option<&str> {
-        self.protocol.as_deref().map(|name| &**name)
+        self.agreed.as_ref()?.protocol.as_deref()
     }
 
     #[inline]
@@ -59,15 +61,36 @@ impl Shared {
     }
 
     pub(super) fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Error>> {
+        let limit = self.hooks.config.max_message_size;
+        self.poll_inbox(cx, |inbox| inbox.pop_whole(limit))
+    }
+
+    /// Receives the next piece of a message that is received as it arrives.
+    pub(super) fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
+        self.poll_inbox(cx, |inbox| inbox.pop_piece().map(Ok))
+    }
+
+    /// Takes something from the inbox, waiting until it is there or nothing comes any more.
+    #[inline]
+    fn poll_inbox<T>(
+        &self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut Inbox) -> Option<Result<T, ProtocolError>>,
+    ) -> Poll<Result<Option<T>, Error>> {
         let mut inner = self.lock();
-        if let Some(event) = inner.pop_event() {
-            let resume = inner.paused && self.has_room(&inner);
+        if let Some(taken) = inner.inbox_mut().and_then(take) {
+            let taken = taken.map(Some).map_err(|error| {
+                inner.close(&self.hooks, EndedBy::Violation, &error.close_frame());
+                inner.end(None, false);
+                Error::Protocol(error)
+            });
+            let resume = taken.is_err() || (inner.paused && self.has_room(&inner));
             let driver = if resume { inner.take_driver() } else { None };
             let spent = inner.take_spent_inbox();
             drop(inner);
             wake(driver);
             drop(spent);
-            return Poll::Ready(Ok(Some(event)));
+            return Poll::Ready(taken);
         }
         match inner.ending.as_mut().and_then(|ending| ending.end.as_mut()) {
             Some(End::Clean) => return Poll::Ready(Ok(None)),
@@ -76,8 +99,11 @@ impl Shared {
             }
             None => {}
         }
+        let resume = inner.paused && self.has_room(&inner);
+        let driver = if resume { inner.take_driver() } else { None };
         let before = inner.wait_to_receive(cx);
         drop(inner);
+        wake(driver);
         drop(before);
         Poll::Pending
     }
@@ -86,7 +112,7 @@ impl Shared {
     pub(super) fn poll_send(
         &self,
         cx: &mut Context<'_>,
-        message: &mut Option<Message>,
+        outbound: &mut Option<Outbound>,
     ) -> Poll<Result<(), Error>> {
         let mut inner = self.lock();
         if inner.outgoing.state() != State::Open {
@@ -102,39 +128,32 @@ impl Shared {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Some(message) = message.take() else {
+        let Some(outbound) = outbound.take() else {
             return Poll::Ready(Ok(()));
         };
-        let queued = inner.queue(&self.hooks, message);
-        drop(inner);
-        queued.finish();
-        Poll::Ready(Ok(()))
+        let queued = self.queue_on(inner, outbound);
+        Poll::Ready(queued.map_err(|_closed| Error::Closed))
     }
 
-    pub(super) fn try_send(&self, message: Message) -> Result<(), TrySendError> {
-        let mut inner = self.lock();
+    pub(super) fn try_send(&self, outbound: Outbound) -> Result<(), TrySendError> {
+        let inner = self.lock();
         if inner.outgoing.state() != State::Open {
-            return Err(TrySendError::Closed(message));
+            return Err(TrySendError::Closed(outbound));
         }
         if inner.outgoing.is_full(&self.hooks.config) {
-            return Err(TrySendError::Full(message));
+            return Err(TrySendError::Full(outbound));
         }
-        let queued = inner.queue(&self.hooks, message);
-        drop(inner);
-        queued.finish();
-        Ok(())
+        self.queue_on(inner, outbound).map_err(TrySendError::Closed)
     }
 
     /// Queues a message, for which there was room when that was asked.
-    pub(super) fn queue(&self, message: Message) -> Result<(), Error> {
-        let mut inner = self.lock();
+    pub(super) fn queue(&self, outbound: Outbound) -> Result<(), Error> {
+        let inner = self.lock();
         if inner.outgoing.state() != State::Open {
             return Err(Error::Closed);
         }
-        let queued = inner.queue(&self.hooks, message);
-        drop(inner);
-        queued.finish();
-        Ok(())
+        self.queue_on(inner, outbound)
+            .map_err(|_closed| Error::Closed)
     }
 
     /// Waits until no more is queued than `max_send_queue` allows.
@@ -153,7 +172,8 @@ impl Shared {
     /// Waits until everything queued was given to the transport.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut inner = self.lock();
-        if inner.outgoing.queued() == 0 && !inner.writing {
+        let queued = inner.outgoing.queued() + inner.outgoing.queued_behind();
+        if queued == 0 && !inner.writing {
             return Poll::Ready(Ok(()));
         }
         if inner.outgoing.state() == State::Closed {

@@ -18,7 +18,7 @@ use tokio::{
 use tower::{BoxError, load_shed::error::Overloaded};
 
 use super::{
-    Transport, WebSocket,
+    Agreed, Transport, WebSocket,
     driver::Driver,
     receive::Budget,
     report::{EndedBy, Hooks},
@@ -92,8 +92,7 @@ pub(crate) struct Opened {
     pub(crate) read: Bytes,
     pub(crate) role: Role,
     pub(crate) hooks: Arc<Hooks>,
-    /// The subprotocol agreed on.
-    pub(crate) protocol: Option<Box<str>>,
+    pub(crate) agreed: Agreed,
 }
 
 impl<F> Session<F> {

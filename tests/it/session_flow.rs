@@ -24,7 +24,7 @@ async fn a_full_queue_makes_send_wait_until_the_peer_reads() {
                 Err(TrySendError::Full(message)) => {
                     idle().await;
                     if sender.queued() > 10_000 {
-                        assert_eq!(message.len(), 1000, "the message comes back");
+                        assert_eq!(message.into_message().len(), 1000, "the message comes back");
                         break;
                     }
                 }

@@ -1,7 +1,9 @@
 //! Order, role and size; every cut; what is held in memory.
 
+use bytes::BufMut;
+
 use super::*;
-use crate::{CloseCode, protocol::test_support::*};
+use crate::{CloseCode, Message, protocol::test_support::*};
 
 fn server(config: &Config) -> Decoder {
     Decoder::new(Role::Server, config)
@@ -493,7 +495,7 @@ fn huge_declared_length_reserves_no_memory() {
 fn capacity(decoder: &Decoder) -> usize {
     decoder
         .state
-        .open
+        .open()
         .as_ref()
         .map_or(0, |open| open.payload.capacity())
 }
@@ -506,7 +508,7 @@ fn watch(decoder: &mut Decoder, frames: impl Iterator<Item = Vec<u8>>) -> (usize
     for frame in frames {
         let before = decoder
             .state
-            .open
+            .open()
             .as_ref()
             .map_or(0, |open| open.payload.len());
         let old = capacity(decoder);
@@ -550,7 +552,7 @@ fn payload_is_unmasked_and_validated_once() {
     for (index, byte) in frame[..frame.len() - 1].iter().enumerate() {
         input.extend_from_slice(&[*byte]);
         assert_eq!(decoder.decode(&mut input), Ok(None));
-        if let Some(open) = &decoder.state.open {
+        if let Some(open) = decoder.state.open() {
             assert_eq!(open.processed, index - 7);
             assert_eq!(open.processed, open.payload.len());
         }

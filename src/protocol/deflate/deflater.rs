@@ -1,0 +1,209 @@
+//! Compressing what is sent (RFC 7692 §7.2.1).
+
+use std::cell::Cell;
+
+use super::{
+    Direction, History,
+    engine::{Compressor, compressor_size},
+};
+use crate::{
+    Compression,
+    compression::{Budget, Reservation},
+};
+
+/// What a compressor is made for. Messages of one shape are compressed alike.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Shape {
+    pub(super) window_bits: u8,
+    pub(super) level: u8,
+    pub(super) memory_level: u8,
+}
+
+impl Shape {
+    pub(crate) fn new(direction: Direction, settings: &Compression) -> Self {
+        Self {
+            window_bits: direction.window_bits,
+            level: settings.level,
+            memory_level: settings.memory_level,
+        }
+    }
+}
+
+/// Compresses a whole message that stands by itself.
+///
+/// The result may go to [`put_back`].
+pub(crate) fn deflate(shape: Shape, payload: &[u8]) -> Vec<u8> {
+    let mut deflater = Deflater::start(shape, None);
+    let mut output = take_output();
+    deflater.finish(payload, &mut output);
+    deflater.end(None);
+    output
+}
+
+/// A message that is being compressed.
+#[derive(Debug)]
+pub(crate) struct Deflater {
+    compressor: Box<Compressor>,
+    /// Counts the compressor as the connection's own.
+    own: Option<Reservation>,
+    /// What a later message may refer to, with context takeover.
+    recent: Option<History>,
+}
+
+impl Deflater {
+    /// Starts a message, behind those that `context` remembers.
+    pub(crate) fn start(shape: Shape, context: Option<&mut Context>) -> Self {
+        let Some(context) = context else {
+            let mut compressor = Compressor::take(shape);
+            compressor.restart(&[]);
+            return Self {
+                compressor,
+                own: None,
+                recent: None,
+            };
+        };
+        let (compressor, own) = context.take_compressor(shape);
+        Self {
+            compressor,
+            own,
+            recent: Some(History::new(1 << shape.window_bits)),
+        }
+    }
+
+    /// Compresses more of the message; what comes of it may come later.
+    pub(crate) fn write(&mut self, payload: &[u8], output: &mut Vec<u8>) {
+        self.remember(payload);
+        self.compressor.compress(payload, output, false);
+    }
+
+    /// Sees to it that the peer can read all that was written.
+    pub(crate) fn flush(&mut self, output: &mut Vec<u8>) {
+        self.compressor.compress(&[], output, true);
+    }
+
+    /// Compresses the rest of the message.
+    pub(crate) fn finish(&mut self, payload: &[u8], output: &mut Vec<u8>) {
+        self.remember(payload);
+        let start = output.len();
+        self.compressor.compress(payload, output, true);
+        if output[start..].ends_with(&TAIL) {
+            output.truncate(output.len() - TAIL.len());
+        } else {
+            // Everything left with the last flush: an empty block, its tail removed.
+            output.push(0);
+        }
+    }
+
+    fn remember(&mut self, payload: &[u8]) {
+        if let Some(recent) = &mut self.recent {
+            recent.push(payload);
+        }
+    }
+
+    /// Gives the compressor back once the message is finished.
+    pub(crate) fn end(self, context: Option<&mut Context>) {
+        let Some(context) = context else {
+            return self.compressor.put_back();
+        };
+        if let Some(recent) = &self.recent {
+            context.history.push(recent.as_slice());
+        }
+        context.keep_compressor(self.compressor, self.own);
+    }
+}
+
+/// What a connection with context takeover remembers of what it has sent.
+#[derive(Debug)]
+pub(crate) struct Context {
+    history: History,
+    /// A compressor that has just compressed what `history` ends with.
+    own: Option<Own>,
+    /// Something was compressed since [`rest`](Self::rest).
+    used: bool,
+    budget: Budget,
+}
+
+#[derive(Debug)]
+struct Own {
+    compressor: Box<Compressor>,
+    reservation: Reservation,
+}
+
+impl Context {
+    pub(crate) fn new(direction: Direction, settings: &Compression) -> Self {
+        Self {
+            history: History::new(direction.window()),
+            own: None,
+            used: false,
+            budget: settings.budget.clone(),
+        }
+    }
+
+    /// Compresses a whole message. The result may go to [`put_back`].
+    pub(crate) fn deflate(&mut self, shape: Shape, payload: &[u8]) -> Vec<u8> {
+        let mut deflater = Deflater::start(shape, Some(self));
+        let mut output = take_output();
+        deflater.finish(payload, &mut output);
+        deflater.end(Some(self));
+        output
+    }
+
+    /// Takes note of a message that was sent compressed, but by itself: the peer remembers it.
+    pub(crate) fn sent_alone(&mut self, payload: &[u8]) {
+        self.history.push(payload);
+        self.own = None;
+    }
+
+    /// Gives the connection's own compressor up, unless it was used since the last time.
+    pub(crate) fn rest(&mut self) {
+        if !std::mem::take(&mut self.used) {
+            self.own = None;
+        }
+    }
+
+    fn take_compressor(&mut self, shape: Shape) -> (Box<Compressor>, Option<Reservation>) {
+        self.used = true;
+        if let Some(own) = self.own.take() {
+            return (own.compressor, Some(own.reservation));
+        }
+        let mut compressor = Compressor::take(shape);
+        compressor.restart(self.history.as_slice());
+        let own = self.budget.reserve_luxury(compressor_size(shape));
+        (compressor, own)
+    }
+
+    fn keep_compressor(&mut self, compressor: Box<Compressor>, own: Option<Reservation>) {
+        match own {
+            Some(reservation) => {
+                self.own = Some(Own {
+                    compressor,
+                    reservation,
+                });
+            }
+            None => compressor.put_back(),
+        }
+    }
+}
+
+fn take_output() -> Vec<u8> {
+    OUTPUT.try_with(Cell::take).unwrap_or_default()
+}
+
+/// Gives a buffer of compressed bytes back to the thread.
+pub(crate) fn put_back(mut output: Vec<u8>) {
+    if output.capacity() <= MAX_OUTPUT {
+        output.clear();
+        // A thread that ends has no use for it.
+        let _ended = OUTPUT.try_with(|slot| slot.set(output));
+    }
+}
+
+thread_local! {
+    static OUTPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// What a sender removes from the end of a message (RFC 7692 §7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// A larger buffer goes back to the allocator.
+const MAX_OUTPUT: usize = 64 << 10;

@@ -1,0 +1,171 @@
+//! Decompressing what is received (RFC 7692 §7.2.2).
+
+use std::cell::Cell;
+
+use bytes::BytesMut;
+
+use super::{
+    History,
+    engine::{Corrupt, Decompressor},
+};
+use crate::ProtocolError;
+
+/// A message that is being decompressed.
+#[derive(Debug)]
+pub(crate) struct Inflater {
+    decompressor: Option<Box<Decompressor>>,
+    /// What blocks may refer to, where the output does not stay.
+    pub(crate) history: Option<History>,
+    /// How much of [`TAIL`] was used.
+    tail: usize,
+    /// The last block was final: what follows is another stream.
+    ended: bool,
+    /// Nothing was compressed: not even the first byte of a block.
+    empty: bool,
+}
+
+impl Inflater {
+    /// Starts a message. Its blocks may refer to `history`, to which the output is added.
+    pub(crate) fn start(history: Option<History>) -> Self {
+        let mut decompressor = Decompressor::take();
+        decompressor.restart(history.as_ref().map_or(&[], History::as_slice));
+        Self {
+            decompressor: Some(decompressor),
+            history,
+            tail: 0,
+            ended: false,
+            empty: true,
+        }
+    }
+
+    /// Decompresses `input` behind `output`, until that has `room` bytes or the input is used up.
+    ///
+    /// Returns how much of the input was used. Where the room is filled there may be more to come.
+    ///
+    /// # Errors
+    ///
+    /// The input is not DEFLATE.
+    pub(crate) fn inflate(
+        &mut self,
+        input: &[u8],
+        output: &mut BytesMut,
+        room: usize,
+    ) -> Result<usize, ProtocolError> {
+        self.empty &= input.is_empty();
+        self.run(input, output, room)
+            .map_err(|Corrupt| ProtocolError::CorruptDeflate)
+    }
+
+    /// Decompresses what the end of a message stands for, as [`inflate`](Self::inflate) does;
+    /// tells whether the message is over.
+    ///
+    /// # Errors
+    ///
+    /// The message ends inside a block, or nonsense follows its final block.
+    pub(crate) fn finish(
+        &mut self,
+        output: &mut BytesMut,
+        room: usize,
+    ) -> Result<bool, ProtocolError> {
+        // Some end a message without content, or with a final block, and leave it at that.
+        if self.empty || self.ended {
+            return Ok(true);
+        }
+        let tail = &TAIL[self.tail..];
+        let used = self
+            .run(tail, output, room)
+            .map_err(|Corrupt| ProtocolError::CorruptDeflate)?;
+        self.tail += used;
+        if output.len() >= room && !self.ended {
+            return Ok(false);
+        }
+        // The block added to the tail is final. Where it was not seen as one, it was taken for
+        // something else.
+        if self.ended && self.tail == TAIL.len() {
+            Ok(true)
+        } else {
+            Err(ProtocolError::CorruptDeflate)
+        }
+    }
+
+    fn run(
+        &mut self,
+        mut input: &[u8],
+        output: &mut BytesMut,
+        room: usize,
+    ) -> Result<usize, Corrupt> {
+        let available = input.len();
+        with_buffer(|buffer| {
+            while output.len() < room {
+                if self.ended {
+                    if input.is_empty() {
+                        break;
+                    }
+                    self.restart(output);
+                }
+                let Some(decompressor) = &mut self.decompressor else {
+                    break;
+                };
+                let len = buffer.len().min(room - output.len());
+                let step = decompressor.step(input, &mut buffer[..len])?;
+                let given = &buffer[..step.given];
+                output.extend_from_slice(given);
+                if let Some(history) = &mut self.history {
+                    history.push(given);
+                }
+                input = &input[step.taken..];
+                self.ended = step.ended;
+                let stuck = step.taken == 0 && step.given == 0;
+                if (input.is_empty() && step.given < len) || (stuck && !step.ended) {
+                    break;
+                }
+            }
+            Ok(available - input.len())
+        })
+    }
+
+    /// Starts another stream behind a final block, with the same history (RFC 7692 §7.2.3.4).
+    fn restart(&mut self, output: &[u8]) {
+        let start = output.len().saturating_sub(MAX_WINDOW);
+        let history = match &self.history {
+            Some(history) => history.as_slice(),
+            None => &output[start..],
+        };
+        if let Some(decompressor) = &mut self.decompressor {
+            decompressor.restart(history);
+        }
+        self.ended = false;
+    }
+}
+
+impl Drop for Inflater {
+    fn drop(&mut self) {
+        if let Some(decompressor) = self.decompressor.take() {
+            decompressor.put_back();
+        }
+    }
+}
+
+/// Lends the thread's buffer: output is copied out of it, so that no memory has to be cleared.
+fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    buffer.resize(BUFFER_SIZE, 0);
+    let result = work(&mut buffer);
+    // A thread that ends has no use for it.
+    let _ended = BUFFER.try_with(|slot| slot.set(buffer));
+    result
+}
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// How much is decompressed at once.
+const BUFFER_SIZE: usize = 32 << 10;
+
+/// The largest window of DEFLATE.
+const MAX_WINDOW: usize = 32 << 10;
+
+/// What a sender has removed (RFC 7692 §7.2.2), and an empty final block that shows whether it was
+/// at the end of a block.
+const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];

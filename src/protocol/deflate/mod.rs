@@ -1,0 +1,29 @@
+//! permessage-deflate (RFC 7692): messages compressed one by one.
+//!
+//! - `params`: what two endpoints agree on;
+//! - `deflater`, `inflater`: one direction each, by `engine`, which is zlib-rs;
+//! - `history`: what a later message may refer to;
+//! - `modes`: what there is only with the feature `deflate`.
+//!
+//! Compressors and decompressors belong to the thread. A connection with context takeover remembers
+//! the last bytes of each direction, which is all that a message needs of those before it.
+
+mod deflater;
+#[cfg(feature = "deflate")]
+mod engine;
+#[cfg(not(feature = "deflate"))]
+#[path = "engine_off.rs"]
+mod engine;
+mod history;
+mod inflater;
+#[cfg(feature = "deflate")]
+mod modes;
+mod params;
+
+pub use self::params::DeflateParams;
+pub(crate) use self::{
+    deflater::{Context, Deflater, Shape, deflate, put_back},
+    history::History,
+    inflater::Inflater,
+    params::{Direction, MAX_WINDOW_BITS, MIN_WINDOW_BITS},
+};

@@ -1,0 +1,65 @@
+//! What there is only with the feature `deflate`: without it no `Compression` can be made.
+
+use super::DeflateParams;
+use crate::{
+    Compression,
+    compression::Budget,
+    protocol::{Connection, Decoder},
+};
+
+impl Compression {
+    /// Compresses each message by itself: no context takeover, in either direction.
+    ///
+    /// A connection takes no memory for it. Each thread that compresses has a compressor of about
+    /// 370 KiB and one of 40 KiB for the way back, made on first use.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self {
+            context_takeover: false,
+            level: 1,
+            memory_level: 8,
+            max_window_bits: 15,
+            peer_max_window_bits: 15,
+            threshold: 512,
+            budget: Budget::new(None),
+        }
+    }
+
+    /// Lets messages refer to those before them: context takeover, where the peer agrees.
+    ///
+    /// A connection remembers up to `2^max_window_bits` bytes of what it has sent compressed, and
+    /// `2^peer_max_window_bits` of what it has received. A connection that sends also keeps a
+    /// compressor of its own, as far as [`max_memory`](Self::max_memory) goes: 128 KiB and
+    /// `4 * 2^max_window_bits + 7 * 2^(memory_level + 6)` bytes, 376 KiB by default. It is given
+    /// back when nothing was compressed for a whole
+    /// [`ping_interval`](crate::Config::ping_interval). All of it is allocated on first use.
+    #[must_use]
+    pub fn dedicated() -> Self {
+        Self {
+            context_takeover: true,
+            budget: Budget::new(Some(256 << 20)),
+            ..Self::shared()
+        }
+    }
+}
+
+impl Decoder {
+    /// Takes compressed messages, as agreed on in the handshake.
+    #[must_use]
+    pub fn deflate(mut self, params: DeflateParams) -> Self {
+        self.set_deflate(params);
+        self
+    }
+}
+
+impl Connection {
+    /// Takes and sends compressed messages, as agreed on in the handshake.
+    ///
+    /// How much is compressed and how is told by [`Config::compression`](crate::Config::compression);
+    /// without it nothing is.
+    #[must_use]
+    pub fn deflate(mut self, params: DeflateParams) -> Self {
+        self.set_deflate(params);
+        self
+    }
+}

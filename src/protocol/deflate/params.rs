@@ -1,0 +1,64 @@
+//! What two endpoints agree on (RFC 7692 §7.1).
+
+use crate::protocol::Role;
+
+/// The parameters of permessage-deflate, as both endpoints agreed on them (RFC 7692 §7.1).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "the fields are those of the standard"
+)]
+pub struct DeflateParams {
+    /// The server compresses each message by itself.
+    pub server_no_context_takeover: bool,
+    /// The client compresses each message by itself.
+    pub client_no_context_takeover: bool,
+    /// The base-2 logarithm of the server's window, 8 to 15.
+    pub server_max_window_bits: u8,
+    /// The base-2 logarithm of the client's window, 8 to 15.
+    pub client_max_window_bits: u8,
+}
+
+impl Default for DeflateParams {
+    /// What an answer without parameters means: context takeover, and windows of 32 KiB.
+    fn default() -> Self {
+        Self {
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            server_max_window_bits: MAX_WINDOW_BITS,
+            client_max_window_bits: MAX_WINDOW_BITS,
+        }
+    }
+}
+
+impl DeflateParams {
+    /// How messages from `role` are compressed.
+    pub(crate) fn direction(&self, role: Role) -> Direction {
+        let (no_context_takeover, window_bits) = match role {
+            Role::Server => (self.server_no_context_takeover, self.server_max_window_bits),
+            Role::Client => (self.client_no_context_takeover, self.client_max_window_bits),
+        };
+        Direction {
+            context_takeover: !no_context_takeover,
+            window_bits: window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS),
+        }
+    }
+}
+
+/// How one endpoint compresses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Direction {
+    pub(crate) context_takeover: bool,
+    pub(crate) window_bits: u8,
+}
+
+impl Direction {
+    /// The largest distance a message may refer back to, in bytes.
+    pub(crate) fn window(self) -> usize {
+        1 << self.window_bits
+    }
+}
+
+/// The bounds of a window's size (RFC 7692 §7.1.2).
+pub(crate) const MIN_WINDOW_BITS: u8 = 8;
+pub(crate) const MAX_WINDOW_BITS: u8 = 15;

@@ -1,0 +1,253 @@
+//! What can be sent: a message with a say in its compression, or one that was encoded before.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::{Buf, Bytes};
+
+use super::{
+    Encoder, Message, SendQueue, Utf8Bytes,
+    deflate::{self, Shape},
+    encoder::FragmentSize,
+};
+
+/// What `send` takes: a [`Message`], or anything that becomes one, or a [`Prepared`].
+///
+/// ```
+/// use tower_websocket::{Message, Outbound};
+///
+/// let usual = Outbound::from("hello");
+/// let secret = Message::text("token=42").uncompressed();
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outbound {
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    // Flat, so that it is no larger than a message.
+    Text(Utf8Bytes, Choice),
+    Binary(Bytes, Choice),
+    Prepared(Prepared),
+}
+
+/// What the application says about the compression of a message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Choice {
+    /// From [`Compression::threshold`](crate::Compression::threshold) on.
+    #[default]
+    BySize,
+    Always,
+    Never,
+}
+
+impl Outbound {
+    fn new(message: Message, choice: Choice) -> Self {
+        Self {
+            kind: match message {
+                Message::Text(text) => Kind::Text(text, choice),
+                Message::Binary(payload) => Kind::Binary(payload, choice),
+            },
+        }
+    }
+
+    /// The message, without its say in compression.
+    #[must_use]
+    pub fn into_message(self) -> Message {
+        match self.kind {
+            Kind::Text(text, _) => Message::Text(text),
+            Kind::Binary(payload, _) => Message::Binary(payload),
+            Kind::Prepared(prepared) => prepared.message().clone(),
+        }
+    }
+
+    /// The length of the payload, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match &self.kind {
+            Kind::Text(text, _) => text.len(),
+            Kind::Binary(payload, _) => payload.len(),
+            Kind::Prepared(prepared) => prepared.message().len(),
+        }
+    }
+
+    pub(crate) fn choice(&self) -> Choice {
+        match &self.kind {
+            Kind::Text(_, choice) | Kind::Binary(_, choice) => *choice,
+            Kind::Prepared(prepared) => prepared.0.choice,
+        }
+    }
+}
+
+impl Choice {
+    /// Whether a message of `len` bytes is compressed, where that is agreed on.
+    pub(crate) fn compresses(self, len: usize, threshold: usize) -> bool {
+        match self {
+            Self::BySize => len >= threshold,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+impl Message {
+    /// The same message, to be sent as it is: for secrets beside text of others (BREACH).
+    ///
+    /// Without effect where no compression was agreed on.
+    #[must_use]
+    pub fn uncompressed(self) -> Outbound {
+        Outbound::new(self, Choice::Never)
+    }
+
+    /// The same message, to be compressed however short it is.
+    ///
+    /// Without effect where no compression was agreed on.
+    #[must_use]
+    pub fn compressed(self) -> Outbound {
+        Outbound::new(self, Choice::Always)
+    }
+}
+
+impl<T: Into<Message>> From<T> for Outbound {
+    fn from(message: T) -> Self {
+        Self::new(message.into(), Choice::BySize)
+    }
+}
+
+impl From<Prepared> for Outbound {
+    fn from(prepared: Prepared) -> Self {
+        Self {
+            kind: Kind::Prepared(prepared),
+        }
+    }
+}
+
+impl From<&Prepared> for Outbound {
+    fn from(prepared: &Prepared) -> Self {
+        prepared.clone().into()
+    }
+}
+
+/// A message for many connections: encoded once, compressed at most once.
+///
+/// Cheap to clone. Connections of every kind share its bytes, whatever their HTTP version; those
+/// that agreed on compression share one compressed form for each window size that clients asked for.
+/// A client, which has to mask what it sends, encodes it anew.
+///
+/// ```
+/// use tower_websocket::{Prepared, Sender};
+///
+/// fn broadcast(members: &[Sender], news: &str) {
+///     let news = Prepared::new(news);
+///     for member in members {
+///         // Where the queue is full or the connection closed, there is nothing to be done.
+///         let _ = member.try_send(&news);
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Prepared(Arc<Inner>);
+
+struct Inner {
+    message: Message,
+    choice: Choice,
+    /// One for each form that was asked for; they are few.
+    encoded: Mutex<Vec<(Form, Encoded)>>,
+}
+
+/// What two connections must have in common to be sent the same bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Form {
+    shape: Option<Shape>,
+    fragment_size: FragmentSize,
+}
+
+/// A message in wire form.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded {
+    pub(crate) frames: Bytes,
+    pub(crate) compressed: bool,
+}
+
+impl Prepared {
+    /// Prepares a message; it is encoded when it is first sent.
+    pub fn new(message: impl Into<Outbound>) -> Self {
+        let outbound = message.into();
+        let choice = outbound.choice();
+        Self(Arc::new(Inner {
+            message: outbound.into_message(),
+            choice,
+            encoded: Mutex::default(),
+        }))
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    /// The wire form for an encoder that does not mask, compressed where there is a `shape`.
+    ///
+    /// Others wait while it is made, so that it is made once.
+    pub(crate) fn encode(&self, encoder: &Encoder, shape: Option<Shape>) -> Encoded {
+        let form = Form {
+            shape,
+            fragment_size: encoder.fragment_size(),
+        };
+        let mut forms = self
+            .0
+            .encoded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, encoded)) = forms.iter().find(|(known, _)| *known == form) {
+            return encoded.clone();
+        }
+        let encoded = encode(&self.0.message, encoder, shape);
+        forms.push((form, encoded.clone()));
+        encoded
+    }
+
+    /// The same message, to be encoded by a connection for itself.
+    pub(crate) fn to_outbound(&self) -> Outbound {
+        Outbound::new(self.0.message.clone(), self.0.choice)
+    }
+}
+
+impl PartialEq for Prepared {
+    /// Whether the messages are equal, and compressed alike.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.0.message, self.0.choice) == (&other.0.message, other.0.choice)
+    }
+}
+
+impl Eq for Prepared {}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Prepared").field(&self.0.message).finish()
+    }
+}
+
+fn encode(message: &Message, encoder: &Encoder, shape: Option<Shape>) -> Encoded {
+    let mut queue = SendQueue::new();
+    let mut compressed = false;
+    if let Some(shape) = shape {
+        let output = deflate::deflate(shape, message.as_bytes());
+        compressed = output.len() < message.len();
+        if compressed {
+            encoder.compressed(message.is_text(), &output, &mut queue);
+        }
+        deflate::put_back(output);
+    }
+    if !compressed {
+        drop(encoder.message(message.clone(), &mut queue));
+    }
+    let len = queue.len();
+    Encoded {
+        frames: queue.copy_to_bytes(len),
+        compressed,
+    }
+}

@@ -1,0 +1,102 @@
+//! What the opening handshake has settled for one connection.
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    Compression, Outbound,
+    compression::Reservation,
+    handshake::deflate::Agreement,
+    protocol::{Context, DeflateParams, Role, Shape},
+};
+
+/// The subprotocol and the compression agreed on.
+///
+/// Most connections have neither, and no memory for them.
+#[derive(Default)]
+pub(crate) struct Agreed {
+    pub(crate) protocol: Option<Box<str>>,
+    deflate: Option<DeflateParams>,
+    pub(super) compressing: Option<Compressing>,
+    /// The memory set aside for what both directions remember.
+    _windows: Option<Reservation>,
+}
+
+/// How this endpoint compresses.
+pub(super) struct Compressing {
+    pub(super) shape: Shape,
+    /// With context takeover; `None` in it while a message sent piece by piece has it.
+    context: Option<Box<Mutex<Option<Context>>>>,
+}
+
+impl Agreed {
+    pub(crate) fn protocol(mut self, name: Option<&str>) -> Self {
+        self.protocol = name.map(Into::into);
+        self
+    }
+
+    /// Compresses as agreed on; `settings` are those of this end.
+    pub(crate) fn deflate(
+        mut self,
+        role: Role,
+        settings: Option<&Compression>,
+        agreement: Option<Agreement>,
+    ) -> Self {
+        let Some((params, windows)) = agreement.map(Agreement::into_parts) else {
+            return self;
+        };
+        let direction = params.direction(role);
+        self.deflate = Some(params);
+        self._windows = windows;
+        self.compressing = settings.map(|settings| Compressing {
+            shape: Shape::new(direction, settings),
+            context: direction
+                .context_takeover
+                .then(|| Box::new(Mutex::new(Some(Context::new(direction, settings))))),
+        });
+        self
+    }
+
+    /// How the peer's messages are compressed, if they may be.
+    pub(super) fn deflate_params(&self) -> Option<DeflateParams> {
+        self.deflate
+    }
+
+    pub(super) fn boxed(self) -> Option<Box<Self>> {
+        let nothing = self.protocol.is_none() && self.deflate.is_none();
+        (!nothing).then(|| Box::new(self))
+    }
+
+    /// How a message is compressed, if it is.
+    #[inline]
+    pub(super) fn compresses(
+        &self,
+        outbound: &Outbound,
+        settings: Option<&Compression>,
+    ) -> Option<&Compressing> {
+        let compressing = self.compressing.as_ref()?;
+        let threshold = settings?.threshold;
+        let compress = outbound.choice().compresses(outbound.len(), threshold);
+        compress.then_some(compressing)
+    }
+}
+
+impl Compressing {
+    /// Locks what later messages may refer to. Whoever compresses with it queues what came of it
+    /// before the lock is released: the order on the wire is that of compression.
+    pub(super) fn lock(&self) -> Option<MutexGuard<'_, Option<Context>>> {
+        let context = self.context.as_ref()?;
+        Some(context.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agreed")
+            .field("protocol", &self.protocol)
+            .field("deflate", &self.deflate)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! From what is sent to what is queued: as it is, compressed, or encoded before.
+
+use std::sync::MutexGuard;
+
+use bytes::Bytes;
+
+use super::{inner::Inner, shared::Shared, waiters::Queued};
+use crate::{
+    Outbound, Prepared,
+    protocol::{Encoder, Kind, State, deflate, put_back},
+};
+
+impl Shared {
+    /// Queues what is to be sent, on a connection that was open when `inner` was locked.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back when the connection was closed while it was compressed.
+    #[inline]
+    pub(super) fn queue_on(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        outbound: Outbound,
+    ) -> Result<(), Outbound> {
+        let plain = self.agreed.is_none() && !matches!(outbound.kind, Kind::Prepared(_));
+        if !plain {
+            let encoder = inner.encoder(&self.hooks);
+            drop(inner);
+            return self.queue_encoded(&encoder, outbound);
+        }
+        let queued = inner.queue(&self.hooks, outbound.into_message());
+        drop(inner);
+        queued.finish();
+        Ok(())
+    }
+
+    /// Queues what may have to be compressed, or was encoded before.
+    fn queue_encoded(&self, encoder: &Encoder, outbound: Outbound) -> Result<(), Outbound> {
+        let settings = self.hooks.config.compression.as_ref();
+        let agreed = self.agreed.as_ref();
+        let compressing = agreed.and_then(|agreed| agreed.compresses(&outbound, settings));
+        let mut guard = compressing.and_then(|compressing| compressing.lock());
+        // A message that is sent piece by piece has the context: others do without.
+        let taken = guard.as_ref().is_some_and(|context| context.is_none());
+        let shape = compressing
+            .filter(|_| !taken)
+            .map(|compressing| compressing.shape);
+        let context = guard.as_mut().and_then(|context| context.as_mut());
+
+        let queued = match (&outbound.kind, shape) {
+            (Kind::Prepared(prepared), shape) if !encoder.masks() => {
+                let encoded = prepared.encode(encoder, shape);
+                let queued = self.queue_frames(prepared, encoded.frames);
+                if let Some(context) = context.filter(|_| encoded.compressed) {
+                    context.sent_alone(prepared.message().as_bytes());
+                }
+                queued
+            }
+            (_, None) => None,
+            (_, Some(shape)) => {
+                let message = outbound.clone().into_message();
+                let payload = message.as_bytes();
+                let (output, alone) = match context {
+                    Some(context) => (context.deflate(shape, payload), false),
+                    None => (deflate(shape, payload), true),
+                };
+                let queued = if alone && output.len() >= payload.len() {
+                    None
+                } else {
+                    self.queue_compressed(message.is_text(), payload.len(), &output)
+                };
+                put_back(output);
+                queued
+            }
+        };
+        let queued = queued.or_else(|| self.queue_plain(&outbound));
+        drop(guard);
+        match queued {
+            Some(queued) => {
+                queued.finish();
+                Ok(())
+            }
+            None => Err(outbound),
+        }
+    }
+
+    fn queue_plain(&self, outbound: &Outbound) -> Option<Queued> {
+        let message = outbound.clone().into_message();
+        let mut inner = self.lock_open()?;
+        Some(inner.queue(&self.hooks, message))
+    }
+
+    fn queue_compressed(&self, is_text: bool, len: usize, payload: &[u8]) -> Option<Queued> {
+        let mut inner = self.lock_open()?;
+        Some(inner.queue_compressed(&self.hooks, is_text, len, payload))
+    }
+
+    fn queue_frames(&self, prepared: &Prepared, frames: Bytes) -> Option<Queued> {
+        let len = prepared.message().len();
+        let mut inner = self.lock_open()?;
+        Some(inner.queue_frames(len, frames))
+    }
+
+    /// Locks an open connection.
+    fn lock_open(&self) -> Option<MutexGuard<'_, Inner>> {
+        let inner = self.lock();
+        (inner.outgoing.state() == State::Open).then_some(inner)
+    }
+}
