@@ -96,6 +96,22 @@ impl From<io::Error> for Error {
     }
 }
 
+impl From<Error> for io::Error {
+    /// The error of the transport itself, or one whose source this is.
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Io(_) => io::ErrorKind::Other,
+            Error::Closed => io::ErrorKind::BrokenPipe,
+            Error::Protocol(_) => io::ErrorKind::InvalidData,
+            Error::Timeout(_) => io::ErrorKind::TimedOut,
+        };
+        match error {
+            Error::Io(error) => error,
+            error => Self::new(kind, error),
+        }
+    }
+}
+
 /// A message that was not queued, given back.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(

@@ -94,7 +94,8 @@ pub use config::Config;
 pub use error::{Error, TrySendError};
 pub use handshake::OriginPolicy;
 pub use protocol::{
-    CloseCode, CloseFrame, Event, Message, Outbound, Prepared, ProtocolError, State, Utf8Bytes,
+    CloseCode, CloseFrame, Event, Message, MessageKind, Outbound, Prepared, ProtocolError, State,
+    Utf8Bytes,
 };
 #[cfg(feature = "layer")]
 pub use service::{
@@ -103,7 +104,9 @@ pub use service::{
     WebSocketService, endpoint, events, handler,
 };
 #[cfg(feature = "layer")]
-pub use session::{EndedBy, Receiver, Report, Sender, Sending, WebSocket};
+pub use session::{
+    EndedBy, MessageReader, MessageWriter, Receiver, Report, Sender, Sending, WebSocket,
+};
 
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]

@@ -5,8 +5,8 @@ use std::{collections::VecDeque, mem, time::Instant};
 use bytes::BytesMut;
 
 use super::{
-    CloseFrame, Decoder, DeflateParams, Encoder, Event, Expiry, Message, Outbound, ProtocolError,
-    Role, SendQueue,
+    CloseFrame, Decoder, Encoder, Event, Expiry, Message, Outbound, Prepared, ProtocolError, Role,
+    SendQueue,
     control_rate::ControlRate,
     deflate::{self, Context, Shape},
     outbound::Kind,
@@ -70,7 +70,6 @@ pub struct Connection {
     encoder: Encoder,
     /// How messages are compressed, where that is agreed on, and what they may refer to.
     deflate: Option<(Shape, Option<Context>)>,
-    role: Role,
     outgoing: Outgoing,
     timers: Timers,
     /// What was received and could not be decoded yet: the beginning of a header.
@@ -94,7 +93,6 @@ impl Connection {
             control_rate: ControlRate::default(),
             encoder: Encoder::new(role, &config),
             deflate: None,
-            role,
             outgoing: Outgoing::default(),
             timers: Timers::new(
                 now,
@@ -209,16 +207,16 @@ impl Connection {
         if self.state() != State::Open {
             return Err(outbound);
         }
-        let outbound = match outbound.kind {
-            Kind::Prepared(prepared) => prepared.to_outbound(),
-            _ => outbound,
-        };
-        if self.compresses(&outbound) {
-            self.send_compressed(&outbound.into_message());
-        } else {
-            let _open = self
-                .outgoing
-                .message(&self.encoder, outbound.into_message());
+        let compress = self.compresses(&outbound);
+        match outbound.kind {
+            Kind::Prepared(prepared) if !self.encoder.masks() => {
+                self.send_prepared(&prepared, compress);
+            }
+            _ if compress => self.send_compressed(&outbound.into_message()),
+            _ => {
+                let message = outbound.into_message();
+                let _open = self.outgoing.message(&self.encoder, message);
+            }
         }
         Ok(())
     }
@@ -285,14 +283,16 @@ impl Connection {
         self.outgoing.close_sent() && self.outgoing.close_received()
     }
 
-    #[cfg_attr(
-        not(feature = "deflate"),
-        expect(dead_code, reason = "nothing is agreed on without it")
-    )]
-    pub(super) fn set_deflate(&mut self, params: DeflateParams) {
+    #[cfg(feature = "deflate")]
+    pub(super) fn set_deflate(&mut self, params: super::DeflateParams) {
         self.decoder.set_deflate(params);
+        let role = if self.encoder.masks() {
+            Role::Client
+        } else {
+            Role::Server
+        };
         self.deflate = self.config.compression.as_ref().map(|settings| {
-            let direction = params.direction(self.role);
+            let direction = params.direction(role);
             let context = direction
                 .context_takeover
                 .then(|| Context::new(direction, settings));
@@ -307,6 +307,20 @@ impl Connection {
                 .choice()
                 .compresses(outbound.len(), settings.threshold)
         })
+    }
+
+    /// Queues what was encoded for others, too.
+    fn send_prepared(&mut self, prepared: &Prepared, compress: bool) {
+        let deflate = self.deflate.as_mut().filter(|_| compress);
+        let shape = deflate.as_ref().map(|(shape, _)| *shape);
+        let encoded = prepared.encode(&self.encoder, shape);
+        let payload = prepared.message().as_bytes();
+        if let Some((_, Some(context))) = deflate
+            && encoded.compressed
+        {
+            context.sent_alone(payload);
+        }
+        let _open = self.outgoing.encoded(payload.len(), encoded.frames);
     }
 
     /// Queues a message compressed, unless that would make it longer.
@@ -371,7 +385,12 @@ impl Connection {
 
     fn facts(&self) -> Facts {
         Facts {
-            messages: self.messages_received + self.outgoing.messages,
+            traffic: Facts::traffic([
+                self.messages_received,
+                self.decoder.message_in_progress(),
+                self.outgoing.messages,
+                self.outgoing.bytes,
+            ]),
             received: self.messages_received,
             frame: self.decoder.frame_in_progress(self.input.len()),
         }

@@ -40,10 +40,7 @@ impl Decoder {
         }
     }
 
-    #[cfg_attr(
-        not(feature = "deflate"),
-        expect(dead_code, reason = "nothing is agreed on without it")
-    )]
+    #[cfg(feature = "deflate")]
     pub(super) fn set_deflate(&mut self, params: DeflateParams) {
         self.state.set_deflate(params);
     }
@@ -82,6 +79,10 @@ impl Decoder {
     pub(crate) fn frame_in_progress(&self, rest: usize) -> Option<FrameInProgress> {
         self.state.frame_in_progress(rest)
     }
+
+    pub(crate) fn message_in_progress(&self) -> u64 {
+        self.state.message_in_progress()
+    }
 }
 
 /// The limits on what is received.
@@ -99,6 +100,7 @@ pub(crate) struct Limits {
 pub(crate) enum Decoded {
     Event(Event),
     /// A part of a message, where messages are streamed.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
     Piece(Piece),
 }
 
@@ -190,6 +192,10 @@ impl DecoderState {
     }
 
     /// Takes compressed messages, as agreed on.
+    #[cfg_attr(
+        not(any(feature = "layer", feature = "deflate")),
+        expect(dead_code, reason = "nothing is agreed on without it")
+    )]
     pub(crate) fn set_deflate(&mut self, params: DeflateParams) {
         self.deflate = Some(params.direction(match self.role {
             Role::Client => Role::Server,
@@ -376,6 +382,11 @@ impl DecoderState {
     /// As [`Decoder::payload_buffer`].
     pub(crate) fn payload_buffer(&mut self, limits: &Limits) -> Option<Limit<&mut BytesMut>> {
         self.open_mut()?.payload_buffer(limits)
+    }
+
+    /// How much of the open message was received, in bytes.
+    pub(crate) fn message_in_progress(&self) -> u64 {
+        self.open().map_or(0, OpenMessage::received)
     }
 
     /// The frame the peer is in the middle of, and how much of it was taken.

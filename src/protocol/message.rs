@@ -77,6 +77,19 @@ impl Message {
     }
 }
 
+/// Whether a message is text or binary data.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "RFC 6455 has no other kinds of message"
+)]
+pub enum MessageKind {
+    /// Text, which is UTF-8.
+    Text,
+    /// Binary data.
+    Binary,
+}
+
 impl From<Utf8Bytes> for Message {
     fn from(text: Utf8Bytes) -> Self {
         Self::Text(text)

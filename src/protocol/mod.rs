@@ -15,6 +15,10 @@ mod codec;
 mod connection;
 mod control_rate;
 mod decoder;
+#[cfg_attr(
+    not(feature = "layer"),
+    expect(dead_code, unused_imports, reason = "sessions use all of it")
+)]
 mod deflate;
 mod encoder;
 mod error;
@@ -47,7 +51,7 @@ pub use error::ProtocolError;
 pub use frame::Frame;
 pub use header::{EncodedHeader, Header, Opcode};
 pub use mask::{apply_mask, random_masking_key};
-pub use message::{Event, Message};
+pub use message::{Event, Message, MessageKind};
 pub use outbound::{Outbound, Prepared};
 pub use send_queue::SendQueue;
 pub use timers::Expiry;

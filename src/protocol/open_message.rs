@@ -136,14 +136,13 @@ impl OpenMessage {
                 return Ok(Progress::Full);
             }
         }
-        match &self.frame {
+        let is_over = match &self.frame {
             Some(frame) if frame.remaining > 0 => return Ok(Progress::Starved),
-            Some(frame) if frame.fin => {
-                if self.inflate_tail(limits)? {
-                    return Ok(Progress::Full);
-                }
-            }
-            _ => {}
+            Some(frame) => frame.fin,
+            None => false,
+        };
+        if is_over && self.inflate_tail(limits)? {
+            return Ok(Progress::Full);
         }
         Ok(self.end_frame())
     }
@@ -208,6 +207,11 @@ impl OpenMessage {
     fn room(&self, limits: &Limits) -> usize {
         let allowed = limits.max_message_size.saturating_sub(self.before);
         allowed.saturating_add(1).min(CHUNK as u64) as usize
+    }
+
+    /// How much of it was received, in bytes on the wire.
+    pub(super) fn received(&self) -> u64 {
+        self.declared - self.remaining()
     }
 
     fn remaining(&self) -> u64 {

@@ -209,11 +209,6 @@ impl Prepared {
         forms.push((form, encoded.clone()));
         encoded
     }
-
-    /// The same message, to be encoded by a connection for itself.
-    pub(crate) fn to_outbound(&self) -> Outbound {
-        Outbound::new(self.0.message.clone(), self.0.choice)
-    }
 }
 
 impl PartialEq for Prepared {

@@ -122,13 +122,20 @@ impl Outgoing {
         Ok(encoder.frame(fin, first, payload, &mut self.queue().frames))
     }
 
-    /// The message that was sent piece by piece has ended: those behind it follow.
-    pub(crate) fn end_stream(&mut self) {
+    /// The message that was sent piece by piece has ended: those behind it follow, unless a Close
+    /// came before. Gives what cannot be sent any more.
+    pub(crate) fn end_stream(&mut self) -> Option<SendQueue> {
         self.streaming = false;
-        if let Some(queue) = &mut self.queue {
-            queue.frames.append(mem::take(&mut queue.behind));
-            queue.messages += mem::take(&mut queue.behind_messages);
+        let open = self.state() == State::Open;
+        let queue = self.queue.as_mut()?;
+        let behind = mem::take(&mut queue.behind);
+        let messages = mem::take(&mut queue.behind_messages);
+        if !open {
+            return Some(behind);
         }
+        queue.frames.append(behind);
+        queue.messages += messages;
+        None
     }
 
     /// Queues a ping.

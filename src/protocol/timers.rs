@@ -65,18 +65,30 @@ pub(crate) struct Timers {
     heard: bool,
     /// Reading stopped at some time since the last ping was written.
     paused: bool,
-    /// How many messages had come and gone when the idle deadline was set; wraps around.
-    messages: u32,
+    /// What had come and gone when the idle deadline was set.
+    traffic: u32,
 }
 
 /// What the deadlines are judged by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
-    /// Messages received and sent so far.
-    pub(crate) messages: u64,
+    /// A number that changes with every part of a message received or sent.
+    pub(crate) traffic: u32,
     /// Messages received so far.
     pub(crate) received: u64,
     pub(crate) frame: Option<FrameInProgress>,
+}
+
+impl Facts {
+    /// Makes one number of several counters: a hash, so that no two changes cancel each other.
+    pub(crate) fn traffic(counters: [u64; 4]) -> u32 {
+        let hash = counters.into_iter().fold(0_u64, |hash, counter| {
+            (hash ^ counter)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                .rotate_left(29)
+        });
+        (hash >> 32) as u32
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -102,7 +114,7 @@ impl Timers {
             jitter: (900 + seed % 201) as u16,
             heard: false,
             paused: false,
-            messages: 0,
+            traffic: Facts::traffic([0; 4]),
         };
         timers.set(Timer::Ping, now, timers.ping_interval(config));
         timers.set(Timer::Idle, now, config.idle_timeout);
@@ -267,8 +279,8 @@ impl Timers {
             Timer::Frame => return self.judge_frame(now, facts, config),
             Timer::Write => Expiry::Write,
             Timer::Close => Expiry::Close,
-            Timer::Idle if facts.messages as u32 != self.messages => {
-                self.messages = facts.messages as u32;
+            Timer::Idle if facts.traffic != self.traffic => {
+                self.traffic = facts.traffic;
                 self.set(Timer::Idle, now, config.idle_timeout);
                 return None;
             }

@@ -84,6 +84,16 @@ impl Agreed {
 }
 
 impl Compressing {
+    /// Gives up a compressor that is not used, unless somebody is using it.
+    pub(super) fn rest(&self) {
+        if let Some(context) = &self.context
+            && let Ok(mut slot) = context.try_lock()
+            && let Some(context) = &mut *slot
+        {
+            context.rest();
+        }
+    }
+
     /// Locks what later messages may refer to. Whoever compresses with it queues what came of it
     /// before the lock is released: the order on the wire is that of compression.
     pub(super) fn lock(&self) -> Option<MutexGuard<'_, Option<Context>>> {

@@ -79,6 +79,9 @@ impl Driver {
             match expiry {
                 Expiry::Ping => {
                     self.ping_queued |= self.shared.lock().ping(self.hooks(), b"").is_ok();
+                    if let Some(compressing) = self.shared.compressing() {
+                        compressing.rest();
+                    }
                 }
                 Expiry::PeerSilent | Expiry::Frame => {
                     let error = Error::Timeout(expiry);
@@ -95,8 +98,17 @@ impl Driver {
 
     fn expired(&mut self) -> Option<Expiry> {
         let shared = self.shared.clone();
+        let (sent, bytes) = {
+            let inner = shared.lock();
+            (inner.outgoing.messages, inner.outgoing.bytes)
+        };
         let facts = Facts {
-            messages: self.messages_received + shared.lock().outgoing.messages,
+            traffic: Facts::traffic([
+                self.messages_received,
+                self.decoder.message_in_progress(),
+                sent,
+                bytes,
+            ]),
             received: self.messages_received,
             frame: self.decoder.frame_in_progress(self.rest_len()),
         };

@@ -11,10 +11,14 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    reader::MessageReader,
     sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
     shared::Shared,
+    writer::MessageWriter,
 };
-use crate::{CloseFrame, Error, Event, Message, Outbound, TrySendError, protocol::State};
+use crate::{
+    CloseFrame, Error, Event, Message, MessageKind, Outbound, TrySendError, protocol::State,
+};
 
 /// The sending half of a connection: cheap to clone, usable from any task.
 ///
@@ -45,6 +49,18 @@ impl Sender {
     /// [`Error::Closed`] once the closing handshake has begun on either side.
     pub fn send(&self, message: impl Into<Outbound>) -> Sending<'_> {
         Sending::new(&self.shared, message.into())
+    }
+
+    /// Sends a message piece by piece; as [`WebSocket::send_stream`](crate::WebSocket::send_stream).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    pub fn send_stream(
+        &self,
+        kind: MessageKind,
+    ) -> impl Future<Output = Result<MessageWriter<'_>, Error>> + Send {
+        poll_fn(move |cx| MessageWriter::poll_begin(&self.shared, kind, cx))
     }
 
     /// Queues a message if there is room; as [`WebSocket::try_send`](crate::WebSocket::try_send).
@@ -151,6 +167,23 @@ impl Receiver {
     /// Dropping the future loses nothing.
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
         poll_fn(|cx| self.poll_recv(cx))
+    }
+
+    /// Receives the next message as it arrives; as
+    /// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv_stream(
+        &mut self,
+    ) -> impl Future<Output = Result<Option<MessageReader<'_>>, Error>> + Send {
+        let shared: &Shared = &self.shared;
+        poll_fn(move |cx| MessageReader::poll_begin(shared, cx))
     }
 
     /// Receives the next message or control frame; as [`WebSocket::recv_event`](crate::WebSocket::recv_event).

@@ -1,15 +1,23 @@
 //! What an application holds of a connection, in one piece.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
 use super::{
     halves::{Receiver, Sender},
+    reader::MessageReader,
     sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
     shared::Shared,
+    writer::MessageWriter,
 };
-use crate::{CloseFrame, Error, Event, Message, Outbound, TrySendError, protocol::State};
+use crate::{
+    CloseFrame, Error, Event, Message, MessageKind, Outbound, TrySendError, protocol::State,
+};
 
 /// An open WebSocket connection.
 ///
@@ -77,6 +85,68 @@ impl WebSocket {
     /// Dropping the future loses nothing.
     pub fn recv_event(&mut self) -> impl Future<Output = Result<Option<Event>, Error>> + Send {
         self.receiver.recv_event()
+    }
+
+    /// Receives the next message as it arrives; `None` after a clean end.
+    ///
+    /// Where [`Config::streaming`](crate::Config::streaming) is on, a message may be larger than
+    /// memory; else it is read when all of it has come.
+    ///
+    /// ```
+    /// use tokio::io::{AsyncWriteExt, copy};
+    /// use tower_websocket::{Error, WebSocket};
+    ///
+    /// async fn upload(mut socket: WebSocket) -> Result<(), Error> {
+    ///     while let Some(mut message) = socket.recv_stream().await? {
+    ///         let mut file = tokio::fs::File::create("upload").await?;
+    ///         copy(&mut message, &mut file).await?;
+    ///         file.flush().await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv_stream(
+        &mut self,
+    ) -> impl Future<Output = Result<Option<MessageReader<'_>>, Error>> + Send {
+        self.receiver.recv_stream()
+    }
+
+    /// Sends a message whose length is not known, or that is larger than memory.
+    ///
+    /// Waits while another such message is being sent. See [`MessageWriter`] for what happens to
+    /// other messages meanwhile, and to one that is not finished.
+    ///
+    /// ```
+    /// use tokio::io::{AsyncRead, copy};
+    /// use tower_websocket::{Error, MessageKind, WebSocket};
+    ///
+    /// async fn download(socket: WebSocket, mut file: impl AsyncRead + Unpin) -> Result<(), Error> {
+    ///     let mut message = socket.send_stream(MessageKind::Binary).await?;
+    ///     copy(&mut file, &mut message).await?;
+    ///     message.finish().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub fn send_stream(
+        &self,
+        kind: MessageKind,
+    ) -> impl Future<Output = Result<MessageWriter<'_>, Error>> + Send {
+        poll_fn(move |cx| MessageWriter::poll_begin(&self.receiver.shared, kind, cx))
     }
 
     /// Sends a message: queues it, waiting while more than

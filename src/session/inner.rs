@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     CloseCode, CloseFrame, Error, Event, Message,
-    protocol::{Decoded, Encoder, NotOpen, Outgoing, Queue, Role, State},
+    protocol::{Decoded, Encoder, NotOpen, Outgoing, Queue, Role, SendQueue, State},
 };
 
 /// What the lock protects.
@@ -136,6 +136,13 @@ impl Inner {
         }
     }
 
+    /// The message that was sent piece by piece has ended. Gives those who waited for that, and what
+    /// cannot be sent any more.
+    pub(super) fn end_stream(&mut self) -> (Wakers, Option<SendQueue>) {
+        let discarded = self.outgoing.end_stream();
+        (self.take_waiting(true, false), discarded)
+    }
+
     /// What this connection's messages are encoded with.
     pub(super) fn encoder(&self, hooks: &Hooks) -> Encoder {
         hooks.encoder(self.role)
@@ -164,7 +171,7 @@ impl Inner {
         self.writing = false;
         self.yielded = false;
         self.outgoing.written(&hooks.encoder(self.role), queue);
-        let flushed = self.outgoing.queued() + self.outgoing.queued_behind() == 0;
+        let flushed = self.outgoing.queued() == 0;
         self.take_waiting(true, flushed)
     }
 

@@ -5,7 +5,8 @@
 //! between two yields leaves in one write; an idle connection owns no buffer.
 //!
 //! - `handle`, `halves`, `sending`: what applications hold: [`WebSocket`], [`Sender`], [`Receiver`];
-//! - `shared`, with `inner` and `waiters`: what handles and driver share, behind one short lock;
+//! - `reader`, `writer`: one message in pieces: [`MessageReader`], [`MessageWriter`];
+//! - `shared`, with `inner`, `inbox` and `waiters`: what handles and driver share, behind one short lock;
 //! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
 //! - `driver`, with `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
 //! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread.
@@ -19,6 +20,7 @@ mod handle;
 mod inbox;
 mod inner;
 mod queueing;
+mod reader;
 mod receive;
 mod report;
 mod scratch;
@@ -29,11 +31,14 @@ mod task;
 mod transmit;
 mod transport;
 mod waiters;
+mod writer;
 
 pub use halves::{Receiver, Sender};
 pub use handle::WebSocket;
+pub use reader::MessageReader;
 pub use report::{EndedBy, Report};
 pub use sending::Sending;
+pub use writer::MessageWriter;
 
 pub(crate) use agreed::Agreed;
 pub(crate) use report::Hooks;

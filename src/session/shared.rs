@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    agreed::Agreed,
+    agreed::{Agreed, Compressing},
     inbox::Inbox,
     inner::{End, Inner},
     report::{EndedBy, Hooks},
@@ -38,6 +38,11 @@ impl Shared {
             agreed: agreed.boxed(),
             inner: Mutex::new(Inner::new(role)),
         })
+    }
+
+    /// How messages are compressed, where that is agreed on.
+    pub(super) fn compressing(&self) -> Option<&Compressing> {
+        self.agreed.as_ref()?.compressing.as_ref()
     }
 
     pub(super) fn protocol(&self) -> Option<&str> {
@@ -169,11 +174,46 @@ impl Shared {
         Poll::Ready(Ok(()))
     }
 
+    /// Waits until there is room for a piece of the message that is sent piece by piece.
+    pub(super) fn poll_stream_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut inner = self.lock();
+        if inner.outgoing.state() != State::Open {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        let queued = inner.outgoing.queued();
+        if queued > self.hooks.config.max_send_queue {
+            add(&mut inner.waiters().room, cx);
+            return Poll::Pending;
+        }
+        if queued >= CORK && !mem::replace(&mut inner.yielded, true) {
+            drop(inner);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits until everything that can leave before a message in progress was given to the
+    /// transport.
+    pub(super) fn poll_stream_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let inner = self.lock();
+        self.poll_written(cx, inner, 0)
+    }
+
     /// Waits until everything queued was given to the transport.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let mut inner = self.lock();
-        let queued = inner.outgoing.queued() + inner.outgoing.queued_behind();
-        if queued == 0 && !inner.writing {
+        let inner = self.lock();
+        let behind = inner.outgoing.queued_behind();
+        self.poll_written(cx, inner, behind)
+    }
+
+    fn poll_written(
+        &self,
+        cx: &mut Context<'_>,
+        mut inner: MutexGuard<'_, Inner>,
+        behind: usize,
+    ) -> Poll<Result<(), Error>> {
+        if inner.outgoing.queued() + behind == 0 && !inner.writing {
             return Poll::Ready(Ok(()));
         }
         if inner.outgoing.state() == State::Closed {

@@ -43,7 +43,7 @@ pub(crate) fn deflate(shape: Shape, payload: &[u8]) -> Vec<u8> {
 /// A message that is being compressed.
 #[derive(Debug)]
 pub(crate) struct Deflater {
-    compressor: Box<Compressor>,
+    compressor: Compressor,
     /// Counts the compressor as the connection's own.
     own: Option<Reservation>,
     /// What a later message may refer to, with context takeover.
@@ -125,7 +125,7 @@ pub(crate) struct Context {
 
 #[derive(Debug)]
 struct Own {
-    compressor: Box<Compressor>,
+    compressor: Compressor,
     reservation: Reservation,
 }
 
@@ -161,7 +161,7 @@ impl Context {
         }
     }
 
-    fn take_compressor(&mut self, shape: Shape) -> (Box<Compressor>, Option<Reservation>) {
+    fn take_compressor(&mut self, shape: Shape) -> (Compressor, Option<Reservation>) {
         self.used = true;
         if let Some(own) = self.own.take() {
             return (own.compressor, Some(own.reservation));
@@ -172,7 +172,7 @@ impl Context {
         (compressor, own)
     }
 
-    fn keep_compressor(&mut self, compressor: Box<Compressor>, own: Option<Reservation>) {
+    fn keep_compressor(&mut self, compressor: Compressor, own: Option<Reservation>) {
         match own {
             Some(reservation) => {
                 self.own = Some(Own {

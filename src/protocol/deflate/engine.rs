@@ -14,22 +14,20 @@ pub(super) struct Compressor {
 
 impl Compressor {
     /// Takes one from the thread, or makes one; [`restart`](Self::restart) it before use.
-    pub(super) fn take(shape: Shape) -> Box<Self> {
+    pub(super) fn take(shape: Shape) -> Self {
         let found = COMPRESSORS.try_with(|pool| {
             let mut pool = pool.borrow_mut();
             let index = pool.iter().rposition(|spare| spare.shape == shape)?;
             Some(pool.swap_remove(index))
         });
-        found.ok().flatten().unwrap_or_else(|| {
-            Box::new(Self {
-                shape,
-                deflate: Deflate::new_with_config(config(shape)),
-            })
+        found.ok().flatten().unwrap_or_else(|| Self {
+            shape,
+            deflate: Deflate::new_with_config(config(shape)),
         })
     }
 
     /// Gives it to the thread, which keeps a few.
-    pub(super) fn put_back(self: Box<Self>) {
+    pub(super) fn put_back(self) {
         // A thread that ends has no use for it.
         let _ended = COMPRESSORS.try_with(|pool| {
             let mut pool = pool.borrow_mut();
@@ -120,16 +118,16 @@ pub(super) struct Corrupt;
 
 impl Decompressor {
     /// Takes one from the thread, or makes one; [`restart`](Self::restart) it before use.
-    pub(super) fn take() -> Box<Self> {
+    pub(super) fn take() -> Self {
         let spare = DECOMPRESSORS.try_with(|pool| pool.borrow_mut().pop());
         spare
             .ok()
             .flatten()
-            .unwrap_or_else(|| Box::new(Self(Inflate::new(false, 15))))
+            .unwrap_or_else(|| Self(Inflate::new(false, 15)))
     }
 
     /// Gives it to the thread, which keeps a few.
-    pub(super) fn put_back(self: Box<Self>) {
+    pub(super) fn put_back(self) {
         // A thread that ends has no use for it.
         let _ended = DECOMPRESSORS.try_with(|pool| {
             let mut pool = pool.borrow_mut();
@@ -167,8 +165,8 @@ impl fmt::Debug for Decompressor {
 }
 
 thread_local! {
-    static COMPRESSORS: RefCell<Vec<Box<Compressor>>> = const { RefCell::new(Vec::new()) };
-    static DECOMPRESSORS: RefCell<Vec<Box<Decompressor>>> = const { RefCell::new(Vec::new()) };
+    static COMPRESSORS: RefCell<Vec<Compressor>> = const { RefCell::new(Vec::new()) };
+    static DECOMPRESSORS: RefCell<Vec<Decompressor>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How many compressors a thread keeps; windows of other sizes need other ones.

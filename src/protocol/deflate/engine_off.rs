@@ -8,11 +8,11 @@ use super::deflater::Shape;
 pub(super) struct Compressor(Infallible);
 
 impl Compressor {
-    pub(super) fn take(_: Shape) -> Box<Self> {
+    pub(super) fn take(_: Shape) -> Self {
         unreachable!("a shape is made from a `Compression`, of which there is none")
     }
 
-    pub(super) fn put_back(self: Box<Self>) {
+    pub(super) fn put_back(self) {
         match self.0 {}
     }
 
@@ -43,11 +43,11 @@ pub(super) struct Step {
 pub(super) struct Corrupt;
 
 impl Decompressor {
-    pub(super) fn take() -> Box<Self> {
+    pub(super) fn take() -> Self {
         unreachable!("nothing is agreed on without a `Compression`, of which there is none")
     }
 
-    pub(super) fn put_back(self: Box<Self>) {
+    pub(super) fn put_back(self) {
         match self.0 {}
     }
 

@@ -13,7 +13,7 @@ use crate::ProtocolError;
 /// A message that is being decompressed.
 #[derive(Debug)]
 pub(crate) struct Inflater {
-    decompressor: Option<Box<Decompressor>>,
+    decompressor: Option<Decompressor>,
     /// What blocks may refer to, where the output does not stay.
     pub(crate) history: Option<History>,
     /// How much of [`TAIL`] was used.

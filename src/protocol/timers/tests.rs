@@ -3,7 +3,7 @@
 use super::*;
 
 const QUIET: Facts = Facts {
-    messages: 0,
+    traffic: 0,
     received: 0,
     frame: None,
 };
@@ -322,7 +322,7 @@ fn idle_connection_ends_between_one_and_two_timeouts() {
     for last in [1, 500, 999] {
         let mut clock = Clock::new(none().idle_timeout(seconds(1)));
         let one = Facts {
-            messages: 1,
+            traffic: 1,
             ..QUIET
         };
         assert_eq!(clock.expired(millis(last), one), []);
@@ -345,7 +345,7 @@ fn busy_connection_is_never_idle() {
     let mut clock = Clock::new(none().idle_timeout(seconds(1)));
     for second in 1..100 {
         let facts = Facts {
-            messages: second,
+            traffic: second as u32,
             ..QUIET
         };
         assert_eq!(clock.expired(seconds(second), facts), []);
@@ -357,14 +357,14 @@ fn first_message_has_its_time() {
     let config = none().first_message_timeout(seconds(5));
     let mut clock = Clock::new(config.clone());
     let sent_only = Facts {
-        messages: 1,
+        traffic: 1,
         ..QUIET
     };
     assert_eq!(clock.expired(millis(4_999), sent_only), []);
     assert_eq!(clock.expired(seconds(5), sent_only), [Expiry::FirstMessage]);
     let mut clock = Clock::new(config);
     let received = Facts {
-        messages: 1,
+        traffic: 1,
         received: 1,
         ..QUIET
     };
@@ -376,7 +376,7 @@ fn first_message_has_its_time() {
 fn lifetime_ends_whatever_happens() {
     let mut clock = Clock::new(none().max_lifetime(seconds(60)));
     let busy = Facts {
-        messages: 9,
+        traffic: 9,
         received: 9,
         frame: None,
     };
