@@ -13,7 +13,7 @@ use std::sync::{
 ///   the thread, so a connection takes no memory for it. The right choice for most.
 /// - [`dedicated`](Self::dedicated): messages refer to those before them (context takeover), which
 ///   pays where many small ones are alike. Each connection remembers what was sent and received
-///   last, and a busy one has a compressor of its own.
+///   last, and a busy one with a window above 8 KiB has a compressor of its own.
 ///
 /// ```
 /// use tower_websocket::{Compression, Config};

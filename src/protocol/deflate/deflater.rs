@@ -168,7 +168,11 @@ impl Context {
         }
         let mut compressor = Compressor::take(shape);
         compressor.restart(self.history.as_slice());
-        let own = self.budget.reserve_luxury(compressor_size(shape));
+        let own = if self.history.as_slice().len() > OWN_FROM {
+            self.budget.reserve_luxury(compressor_size(shape))
+        } else {
+            None
+        };
         (compressor, own)
     }
 
@@ -204,6 +208,10 @@ thread_local! {
 
 /// What a sender removes from the end of a message (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// From here on it takes longer to tell the thread's compressor what was sent before than it does to
+/// compress a short message.
+const OWN_FROM: usize = 8 << 10;
 
 /// A larger buffer goes back to the allocator.
 const MAX_OUTPUT: usize = 64 << 10;

@@ -28,11 +28,13 @@ impl Compression {
     /// Lets messages refer to those before them: context takeover, where the peer agrees.
     ///
     /// A connection remembers up to `2^max_window_bits` bytes of what it has sent compressed, and
-    /// `2^peer_max_window_bits` of what it has received. A connection that sends also keeps a
-    /// compressor of its own, as far as [`max_memory`](Self::max_memory) goes: 128 KiB and
+    /// `2^peer_max_window_bits` of what it has received: 64 KiB by default, allocated as it is
+    /// needed. The thread's compressor has to be told what was sent before, which takes about 1 µs
+    /// per KiB. So, once that is more than 8 KiB, a connection gets a compressor of its own, as far
+    /// as [`max_memory`](Self::max_memory) goes: 136 KiB and
     /// `4 * 2^max_window_bits + 7 * 2^(memory_level + 6)` bytes, 376 KiB by default. It is given
     /// back when nothing was compressed for a whole
-    /// [`ping_interval`](crate::Config::ping_interval). All of it is allocated on first use.
+    /// [`ping_interval`](crate::Config::ping_interval).
     #[must_use]
     pub fn dedicated() -> Self {
         Self {
