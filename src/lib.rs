@@ -80,18 +80,27 @@
 mod compression;
 mod config;
 mod error;
+#[cfg(feature = "layer")]
+mod groups;
 pub mod handshake;
 pub mod protocol;
 #[cfg(feature = "layer")]
 mod service;
 #[cfg(feature = "layer")]
 mod session;
+#[cfg(feature = "layer")]
+mod shutdown;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use compression::Compression;
 pub use config::Config;
 pub use error::{Error, TrySendError};
+#[cfg(feature = "layer")]
+pub use groups::{
+    Delivery, GroupEvent, GroupEvents, Groups, GroupsBuilder, JoinError, Key, Membership,
+    SlowMember,
+};
 pub use handshake::OriginPolicy;
 pub use protocol::{
     CloseCode, CloseFrame, Event, Message, MessageKind, Outbound, Prepared, ProtocolError, State,
@@ -100,13 +109,17 @@ pub use protocol::{
 #[cfg(feature = "layer")]
 pub use service::{
     Answer, Endpoint, Events, EventsService, Handler, HandlerFuture, HandlerOutput, Handshake,
-    OnUpgrade, PathParams, Refusal, ResponseBody, ResponseFuture, SUPPORTS_HTTP2, WebSocketLayer,
-    WebSocketService, endpoint, events, handler,
+    OnUpgrade, PathParams, PeerAddr, Refusal, ResponseBody, ResponseFuture, SUPPORTS_HTTP2,
+    WebSocketLayer, WebSocketService, endpoint, events, handler,
 };
 #[cfg(feature = "layer")]
 pub use session::{
-    EndedBy, MessageReader, MessageWriter, Receiver, Report, Sender, Sending, WebSocket,
+    ConnectionId, Connections, Counters, EndedBy, MessageReader, MessageWriter, Receiver, Report,
+    Sender, Sending, WebSocket,
 };
+
+#[cfg(feature = "layer")]
+pub use shutdown::{Drain, Drained};
 
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../README.md")]

@@ -62,6 +62,31 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The name of the variant, for logs and counters.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UpgradeRequired => "UpgradeRequired",
+            Self::UnsupportedProtocol => "UnsupportedProtocol",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::BodyPresent => "BodyPresent",
+            Self::MissingHost => "MissingHost",
+            Self::DuplicateHost => "DuplicateHost",
+            Self::InvalidHost => "InvalidHost",
+            Self::UnsupportedVersion => "UnsupportedVersion",
+            Self::MissingKey => "MissingKey",
+            Self::DuplicateKey => "DuplicateKey",
+            Self::InvalidKey => "InvalidKey",
+            Self::OriginRefused => "OriginRefused",
+            Self::MalformedSubprotocols => "MalformedSubprotocols",
+            Self::NoCommonSubprotocol => "NoCommonSubprotocol",
+            Self::MalformedExtensions => "MalformedExtensions",
+            Self::NotReady => "NotReady",
+            Self::Draining => "Draining",
+            Self::NotUpgradable => "NotUpgradable",
+        }
+    }
+
     /// Returns the status of the answer to a request of this HTTP version.
     #[must_use]
     pub fn status(&self, version: Version) -> StatusCode {

@@ -124,6 +124,16 @@ impl From<Prepared> for Outbound {
     }
 }
 
+impl From<Outbound> for Prepared {
+    /// Prepares what is to be sent, unless it is prepared.
+    fn from(outbound: Outbound) -> Self {
+        match outbound.kind {
+            Kind::Prepared(prepared) => prepared,
+            _ => Self::new(outbound),
+        }
+    }
+}
+
 impl From<&Prepared> for Outbound {
     fn from(prepared: &Prepared) -> Self {
         prepared.clone().into()

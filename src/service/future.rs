@@ -17,9 +17,10 @@ use tower::{BoxError, Service};
 use super::{
     body::ResponseBody,
     hook::{Answer, Handshake, Hook, HookFuture, Kind, add_headers},
+    layer::refuse,
     upgrade::{Start, Upgrade, Upgrading},
 };
-use crate::{WebSocket, handshake::Rejection};
+use crate::{Connections, WebSocket, handshake::Rejection};
 
 pin_project! {
     /// The future of [`WebSocketService`](super::WebSocketService).
@@ -137,7 +138,7 @@ where
         if let Step::Ready(handshake, deadline) = &mut self.step {
             let version = handshake.version;
             if !ready!(poll_ready(cx, self.route.as_mut(), handshake, deadline)) {
-                let refusal = Rejection::NotReady.response(version);
+                let refusal = refuse(&handshake.hooks, &Rejection::NotReady, version);
                 return Poll::Ready(refusal.map(ResponseBody::text));
             }
             let Step::Ready(handshake, _) = mem::replace(&mut self.step, Step::Done) else {
@@ -160,7 +161,12 @@ where
     fn answer<B>(&mut self, answer: Answer) -> Response<ResponseBody<B>> {
         let (mut handshake, close) = match answer.kind {
             Kind::Accept(handshake, close) => (handshake, close),
-            Kind::Refuse(response) => return response.map(ResponseBody::text),
+            Kind::Refuse(response, hooks) => {
+                if let Some(connections) = &hooks.connections {
+                    connections.refuse_by_hook();
+                }
+                return response.map(ResponseBody::text);
+            }
         };
         let mut response = handshake.opening.response();
         add_headers(&mut response, &mut handshake.response_headers);
@@ -169,7 +175,13 @@ where
         };
         let witness = upgrade.witness();
         let agreed = handshake.agreed();
+        let place = handshake
+            .hooks
+            .connections
+            .as_ref()
+            .map(Connections::accept);
         let start = Start {
+            place,
             route,
             head: handshake.head,
             hooks: handshake.hooks,

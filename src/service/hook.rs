@@ -150,7 +150,7 @@ impl Handshake {
     /// there is [`accept_then_close`](Self::accept_then_close).
     pub fn refuse(self, refusal: impl Into<Refusal>) -> Answer {
         Answer {
-            kind: Kind::Refuse(refusal.into().response(self.version)),
+            kind: Kind::Refuse(refusal.into().response(self.version), self.hooks),
         }
     }
 
@@ -233,7 +233,7 @@ pub struct Answer {
 pub(super) enum Kind {
     /// With a Close frame: accept only to close.
     Accept(Box<Handshake>, Option<CloseFrame>),
-    Refuse(Response<Bytes>),
+    Refuse(Response<Bytes>, Arc<Hooks>),
 }
 
 /// The future of a hook.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{Method, Request, Response, StatusCode, Version, request::Parts};
 use tower::{BoxError, Layer, Service};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     upgrade::Upgrade,
 };
 use crate::{
-    Config, Report, WebSocket,
+    Config, Connections, Report, WebSocket,
     handshake::{Rejection, server},
     session::Hooks,
 };
@@ -192,6 +192,15 @@ impl<H> WebSocketLayer<H> {
         self
     }
 
+    /// Registers every connection, and what becomes of each handshake, in `connections`.
+    ///
+    /// Several layers may share them. Default: none are registered.
+    #[must_use]
+    pub fn connections(mut self, connections: &Connections) -> Self {
+        Arc::make_mut(&mut self.hooks).connections = Some(connections.clone());
+        self
+    }
+
     /// Makes a service for a route that is nothing but a WebSocket: as [`endpoint`].
     #[must_use]
     pub fn endpoint(self) -> WebSocketService<Endpoint, H> {
@@ -277,10 +286,11 @@ impl<H: Clone> WebSocketLayer<H> {
     /// Checks the handshake; what follows may have to wait.
     fn accept(&self, mut head: Parts) -> Result<Accepting<H>, Box<Response<Bytes>>> {
         let version = head.version;
-        let refuse = |rejection: Rejection| {
-            tracing::debug!(%rejection, "websocket handshake refused");
-            Box::new(rejection.response(version))
-        };
+        let refuse = |rejection: Rejection| Box::new(refuse(&self.hooks, &rejection, version));
+        let connections = self.hooks.connections.as_ref();
+        if connections.is_some_and(Connections::is_draining) {
+            return Err(refuse(Rejection::Draining));
+        }
         let protocol = extended_connect::protocol(&head);
         let opening = server::negotiate(&head, protocol, &self.hooks.config).map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
@@ -292,6 +302,15 @@ impl<H: Clone> WebSocketLayer<H> {
             self.hook.clone(),
         ))
     }
+}
+
+/// Refuses a handshake, and lets it be known.
+pub(super) fn refuse(hooks: &Hooks, rejection: &Rejection, version: Version) -> Response<Bytes> {
+    tracing::debug!(%rejection, "websocket handshake refused");
+    if let Some(connections) = &hooks.connections {
+        connections.refuse(rejection);
+    }
+    rejection.response(version)
 }
 
 /// Answers whatever is not a WebSocket handshake: the inner service of [`endpoint`].

@@ -27,7 +27,7 @@ pub use future::ResponseFuture;
 pub use handler::{Handler, HandlerFuture, HandlerOutput, handler};
 pub use hook::{Answer, Handshake, Refusal};
 pub use layer::{Endpoint, WebSocketLayer, WebSocketService, endpoint};
-pub use upgrade::OnUpgrade;
+pub use upgrade::{OnUpgrade, PeerAddr};
 
 /// Whether this build serves WebSocket over HTTP/2 (the feature `http2`).
 pub const SUPPORTS_HTTP2: bool = extended_connect::SUPPORTED;

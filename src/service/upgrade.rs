@@ -5,6 +5,7 @@ use std::{
     fmt,
     future::{Future, ready},
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -18,12 +19,13 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tower::{BoxError, Service};
+use tracing::{Span, field::Empty};
 
 use super::body::Witness;
 use crate::{
     CloseFrame, WebSocket,
     protocol::Role,
-    session::{Agreed, Hooks, Opened, Session, Stream, Transport},
+    session::{Agreed, Hooks, Opened, Place, Session, Stream, Transport},
 };
 
 /// A stream that a handshake may take over, for servers and tests that are not hyper.
@@ -192,6 +194,7 @@ pub(super) struct Start<H> {
     pub(super) head: Parts,
     pub(super) hooks: Arc<Hooks>,
     pub(super) agreed: Agreed,
+    pub(super) place: Option<Place>,
     /// Open only to close with this.
     pub(super) close: Option<CloseFrame>,
 }
@@ -289,8 +292,11 @@ where
             head,
             hooks,
             agreed,
+            place,
             close,
         } = self;
+        let span = connection_span(&head, place.as_ref(), &agreed);
+        let agreed = agreed.place(place).span(span);
         let opened = Opened {
             transport,
             read,
@@ -306,3 +312,28 @@ where
         }
     }
 }
+
+/// The span in which a connection's session and handler run.
+fn connection_span(head: &Parts, place: Option<&Place>, agreed: &Agreed) -> Span {
+    let id = place.and_then(Place::id);
+    let peer = head.extensions.get::<PeerAddr>();
+    tracing::info_span!(
+        "websocket",
+        id = id.map(display),
+        peer = peer.map(|PeerAddr(address)| display(address)),
+        path = head.uri.path(),
+        http = ?head.version,
+        protocol = agreed.protocol.as_deref(),
+        close_code = Empty,
+    )
+}
+
+/// The address of the client, for the connection's `tracing` span.
+///
+/// Put it into the extensions of a request, in a layer outside or in the hook before the answer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "it is the address and nothing else"
+)]
+pub struct PeerAddr(pub SocketAddr);

@@ -5,6 +5,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tracing::Span;
+
+use super::connections::{Entry, Place};
 use crate::{
     Compression, Outbound,
     compression::Reservation,
@@ -12,9 +15,9 @@ use crate::{
     protocol::{Context, DeflateParams, Role, Shape},
 };
 
-/// The subprotocol and the compression agreed on.
+/// The subprotocol and the compression agreed on, and who wants to know of the connection.
 ///
-/// Most connections have neither, and no memory for them.
+/// Most connections have none of it, and no memory for it.
 #[derive(Default)]
 pub(crate) struct Agreed {
     pub(crate) protocol: Option<Box<str>>,
@@ -22,6 +25,10 @@ pub(crate) struct Agreed {
     pub(super) compressing: Option<Compressing>,
     /// The memory set aside for what both directions remember.
     _windows: Option<Reservation>,
+    /// Where connections are registered.
+    pub(super) entry: Option<Entry>,
+    /// Where spans are recorded.
+    pub(super) span: Option<Box<Span>>,
 }
 
 /// How this endpoint compresses.
@@ -59,14 +66,29 @@ impl Agreed {
         self
     }
 
+    /// Takes the place that was kept in a registry.
+    pub(crate) fn place(mut self, place: Option<Place>) -> Self {
+        self.entry = place.and_then(Place::take);
+        self
+    }
+
+    /// Runs the session in a span.
+    pub(crate) fn span(mut self, span: Span) -> Self {
+        self.span = (!span.is_disabled()).then(|| Box::new(span));
+        self
+    }
+
     /// How the peer's messages are compressed, if they may be.
     pub(super) fn deflate_params(&self) -> Option<DeflateParams> {
         self.deflate
     }
 
     pub(super) fn boxed(self) -> Option<Box<Self>> {
-        let nothing = self.protocol.is_none() && self.deflate.is_none();
-        (!nothing).then(|| Box::new(self))
+        let something = self.protocol.is_some()
+            || self.deflate.is_some()
+            || self.entry.is_some()
+            || self.span.is_some();
+        something.then(|| Box::new(self))
     }
 
     /// How a message is compressed, if it is.

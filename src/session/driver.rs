@@ -6,13 +6,14 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use super::{
+    connections::Entry,
     report::{EndedBy, Hooks},
     shared::Shared,
     task::Opened,
     transport::Transport,
 };
 use crate::{
-    CloseFrame, Config, Error, ProtocolError,
+    CloseCode, CloseFrame, Config, Error, ProtocolError,
     protocol::{ControlRate, DecoderState, Timers, random_masking_key},
 };
 
@@ -149,6 +150,10 @@ impl Driver {
             driver.input = Input::Paused;
             driver.keep_rest(BytesMut::from(read));
         }
+        let draining = |entry: &Entry| entry.open(&driver.shared);
+        if driver.shared.entry().is_some_and(draining) {
+            driver.close(EndedBy::Local, &CloseCode::GOING_AWAY.into());
+        }
         driver
     }
 
@@ -237,6 +242,17 @@ impl Driver {
 
     pub(super) fn is_ended(&self) -> bool {
         self.phase == Phase::Ended
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.shared.lock().is_aborted()
+    }
+
+    /// Ends the connection at once.
+    pub(super) fn abort(&mut self) {
+        let aborted = io::ErrorKind::ConnectionAborted.into();
+        self.cold().error.get_or_insert(Error::Io(aborted));
+        self.end();
     }
 
     /// Starts the closing handshake, unless it has begun.

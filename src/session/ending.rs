@@ -1,7 +1,7 @@
 //! The end of a connection: what is queued leaves, both sides end, everybody learns it.
 
 use std::{
-    io, mem,
+    mem,
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use super::{
     report::{EndedBy, Report},
     transport::Transport,
 };
-use crate::{Error, protocol::Role};
+use crate::protocol::Role;
 
 impl Driver {
     /// Nothing more is received: the application learns it, what is queued still leaves.
@@ -137,7 +137,12 @@ impl Driver {
         let clean = inner.outgoing.close_received();
         inner.end(cold.error, clean);
         let report = self.report(&inner, cold.timed_out);
+        let traffic = self.traffic(&inner);
         drop(inner);
+        if let Some(entry) = self.shared.entry() {
+            entry.count(traffic);
+            entry.close(&report);
+        }
         drop((transport, queue));
         waiting.wake();
         self.publish(&report);
@@ -153,6 +158,7 @@ impl Driver {
             EndedBy::Disconnect
         };
         Report {
+            id: self.shared.id(),
             ended_by: first.map_or(by_itself, |(by, _)| *by),
             close_code: close_frame
                 .as_ref()
@@ -168,6 +174,9 @@ impl Driver {
     }
 
     fn publish(&self, report: &Report) {
+        if let Some(span) = self.shared.span() {
+            span.record("close_code", report.close_code);
+        }
         tracing::debug!(
             ended_by = ?report.ended_by,
             close_code = report.close_code,
@@ -187,10 +196,12 @@ impl Drop for Driver {
     /// The session's task was dropped, with its runtime: handles and the report hook learn it.
     fn drop(&mut self) {
         if self.phase == Phase::Open {
-            let aborted = io::ErrorKind::ConnectionAborted.into();
-            self.cold().error.get_or_insert(Error::Io(aborted));
+            self.abort();
         }
         self.end();
+        if let Some(entry) = self.shared.entry() {
+            entry.leave();
+        }
     }
 }
 

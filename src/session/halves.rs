@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    ConnectionId,
     reader::MessageReader,
     sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
     shared::Shared,
@@ -104,6 +105,14 @@ impl Sender {
         close(&self.shared, &frame.into());
     }
 
+    /// Ends the connection at once: no Close frame is sent, what is queued is thrown away, and the
+    /// handler is dropped where it waits.
+    ///
+    /// For what does not end in another way; the peer is told nothing.
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+
     /// Waits until the connection is over: closed by both sides, failed or timed out.
     pub fn closed(&self) -> impl Future<Output = ()> + Send {
         Closed::new(&self.shared)
@@ -128,6 +137,12 @@ impl Sender {
         self.state() == State::Open
     }
 
+    /// Its number, where it is in [`Connections`](crate::Connections).
+    #[must_use]
+    pub fn id(&self) -> Option<ConnectionId> {
+        self.shared.id()
+    }
+
     /// The subprotocol both sides agreed on.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
@@ -136,6 +151,36 @@ impl Sender {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Whether both send over the same connection.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// What tells the connection from all others that are alive.
+    pub(crate) fn key(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
+    }
+
+    /// Waits for room to send.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.shared.poll_room(cx)
+    }
+
+    /// Waits for the end; `number` has to be [forgotten](Self::forget_closed) once it is there.
+    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>, number: &mut Option<u64>) -> Poll<()> {
+        self.shared.poll_closed(cx, number)
+    }
+
+    pub(crate) fn forget_closed(&self, number: u64) {
+        self.shared.forget_closed(number);
+    }
+
+    /// Whether the transport is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.is_over()
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    ConnectionId,
     halves::{Receiver, Sender},
     reader::MessageReader,
     sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
@@ -243,6 +244,12 @@ impl WebSocket {
     #[must_use]
     pub fn state(&self) -> State {
         state(&self.receiver.shared)
+    }
+
+    /// Its number, where it is in [`Connections`](crate::Connections).
+    #[must_use]
+    pub fn id(&self) -> Option<ConnectionId> {
+        self.receiver.shared.id()
     }
 
     /// The subprotocol both sides agreed on (RFC 6455 §1.9).

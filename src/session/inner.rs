@@ -62,6 +62,8 @@ pub(super) struct Ending {
     panicked: bool,
     /// The transport is gone.
     over: bool,
+    /// Nothing is waited for any more.
+    pub(super) aborted: bool,
 }
 
 /// How receiving ends.
@@ -240,6 +242,10 @@ impl Inner {
 
     pub(super) fn peer_close(&self) -> Option<CloseFrame> {
         self.ending.as_ref()?.peer_close.clone()
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.aborted)
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -7,16 +7,20 @@
 //! - `handle`, `halves`, `sending`: what applications hold: [`WebSocket`], [`Sender`], [`Receiver`];
 //! - `reader`, `writer`: one message in pieces: [`MessageReader`], [`MessageWriter`];
 //! - `shared`, with `inner`, `inbox` and `waiters`: what handles and driver share, behind one short lock;
+//! - `connections`, `counters`, `id`: all sessions of a layer, from outside;
 //! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
 //! - `driver`, with `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
 //! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread.
 
 mod agreed;
+mod connections;
+mod counters;
 mod deadlines;
 mod driver;
 mod ending;
 mod halves;
 mod handle;
+mod id;
 mod inbox;
 mod inner;
 mod queueing;
@@ -33,14 +37,18 @@ mod transport;
 mod waiters;
 mod writer;
 
+pub use connections::Connections;
+pub use counters::Counters;
 pub use halves::{Receiver, Sender};
 pub use handle::WebSocket;
+pub use id::ConnectionId;
 pub use reader::MessageReader;
 pub use report::{EndedBy, Report};
 pub use sending::Sending;
 pub use writer::MessageWriter;
 
 pub(crate) use agreed::Agreed;
+pub(crate) use connections::Place;
 pub(crate) use report::Hooks;
 pub(crate) use task::{Opened, Session};
 pub(crate) use transport::{Stream, Transport};

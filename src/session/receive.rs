@@ -8,6 +8,7 @@ use std::{
 use bytes::{BufMut, BytesMut};
 
 use super::{
+    counters::Traffic,
     driver::{Deferred, Driver, Input, Phase},
     inbox::size,
     inner::Inner,
@@ -284,9 +285,14 @@ impl Driver {
         scratch.put_back();
     }
 
-    pub(super) fn begin_turn(&self, cx: &Context<'_>) {
-        let before = self.shared.lock().begin_turn(cx.waker());
+    /// Begins a turn; tells whether it is the last one.
+    pub(super) fn begin_turn(&self, cx: &Context<'_>) -> bool {
+        let mut inner = self.shared.lock();
+        let before = inner.begin_turn(cx.waker());
+        let aborted = inner.is_aborted();
+        drop(inner);
         drop(before);
+        aborted
     }
 
     /// Whether there is more to do right away.
@@ -305,13 +311,31 @@ impl Driver {
         {
             return false;
         }
+        if inner.is_aborted() {
+            return false;
+        }
         inner.end_turn(self.input == Input::Paused);
         let inbox = inner.take_spent_inbox();
+        let traffic = self.traffic(&inner);
         drop(inner);
+        if let Some(entry) = self.shared.entry() {
+            entry.count(traffic);
+        }
         if let Some(inbox) = inbox {
             scratch::put_back_inbox(inbox);
         }
         true
+    }
+
+    /// What has gone over the connection so far.
+    pub(super) fn traffic(&self, inner: &Inner) -> Traffic {
+        let outgoing = &inner.outgoing;
+        [
+            self.messages_received,
+            self.bytes_received,
+            outgoing.messages,
+            outgoing.bytes,
+        ]
     }
 
     /// Whether a Close came behind what the transport does not take, and has no deadline yet.

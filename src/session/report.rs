@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
+use super::{ConnectionId, Connections};
 use crate::{
     CloseFrame, Config,
     protocol::{Encoder, Role},
@@ -11,6 +12,8 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
+    /// The connection's number, where it is in [`Connections`](crate::Connections).
+    pub id: Option<ConnectionId>,
     /// Who ended it.
     pub ended_by: EndedBy,
     /// The first Close frame of the two, unless it was empty or there was none.
@@ -57,6 +60,7 @@ pub(crate) struct Hooks {
     pub(crate) config: Config,
     pub(crate) on_end: Option<EndHook>,
     pub(crate) on_failed_upgrade: Option<FailureHook>,
+    pub(crate) connections: Option<Connections>,
 }
 
 impl Hooks {

@@ -9,8 +9,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use tracing::Span;
+
 use super::{
+    ConnectionId,
     agreed::{Agreed, Compressing},
+    connections::Entry,
     inbox::Inbox,
     inner::{End, Inner},
     report::{EndedBy, Hooks},
@@ -38,6 +42,33 @@ impl Shared {
             agreed: agreed.boxed(),
             inner: Mutex::new(Inner::new(role)),
         })
+    }
+
+    /// The connection's place in the registry, where it has one.
+    pub(super) fn entry(&self) -> Option<&Entry> {
+        self.agreed.as_ref()?.entry.as_ref()
+    }
+
+    pub(super) fn id(&self) -> Option<ConnectionId> {
+        self.entry().map(Entry::id)
+    }
+
+    pub(super) fn has_span(&self) -> bool {
+        self.span().is_some()
+    }
+
+    pub(super) fn span(&self) -> Option<&Span> {
+        self.agreed.as_ref()?.span.as_deref()
+    }
+
+    /// Whether the transport is gone.
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().is_over()
+    }
+
+    /// Ends the connection at once, and the handler with it.
+    pub(super) fn abort(&self) {
+        self.update(|inner| inner.ending().aborted = true);
     }
 
     /// How messages are compressed, where that is agreed on.

@@ -16,6 +16,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 use tower::{BoxError, load_shed::error::Overloaded};
+use tracing::Span;
 
 use super::{
     Agreed, Transport, WebSocket,
@@ -137,8 +138,17 @@ where
         let mut this = self.project();
         let driver = this.driver;
         let mut budget = Budget::new();
-        driver.begin_turn(cx);
+        let shared = driver.shared.has_span().then(|| driver.shared.clone());
+        let _entered = shared
+            .as_ref()
+            .and_then(|shared| shared.span())
+            .map(Span::enter);
+        let mut aborted = driver.begin_turn(cx);
         loop {
+            if aborted {
+                driver.abort();
+                return Poll::Ready(());
+            }
             outside_coop(cx, |cx| driver.receive(cx, &mut budget));
             driver.take_news();
             if let Some(frame) = this.handler.as_mut().poll(cx) {
@@ -162,6 +172,7 @@ where
             if !again && !driver.take_news() && !driver.has_more() && driver.end_turn(finished) {
                 return Poll::Pending;
             }
+            aborted = driver.is_aborted();
         }
     }
 }

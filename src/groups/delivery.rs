@@ -1,0 +1,77 @@
+//! What becomes of a broadcast.
+
+use std::{
+    num::NonZeroUsize,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use crate::{CloseCode, CloseFrame};
+
+/// What happens to a member of a group whose send queue is full
+/// ([`Config::max_send_queue`](crate::Config::max_send_queue)).
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SlowMember {
+    /// It is closed, and leaves the group. Default, with code 1013.
+    Close(CloseFrame),
+    /// It does not get the message.
+    DropNewest,
+    /// As many of the latest messages wait for it beside its queue; older ones are dropped.
+    DropOldest(NonZeroUsize),
+    /// The latest message waits for it beside its queue: for states of which only the newest is of
+    /// interest.
+    Conflate,
+}
+
+impl Default for SlowMember {
+    fn default() -> Self {
+        Self::Close((CloseCode::TRY_AGAIN_LATER, "too slow to keep up").into())
+    }
+}
+
+impl SlowMember {
+    /// How many messages may wait beside a full queue.
+    pub(super) fn kept(&self) -> usize {
+        match self {
+            Self::Close(_) | Self::DropNewest => 0,
+            Self::DropOldest(kept) => kept.get(),
+            Self::Conflate => 1,
+        }
+    }
+}
+
+/// What became of a broadcast, in members.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// Those for whom the message was queued, or waits beside a full queue.
+    pub sent: u64,
+    /// Those for whom a message was dropped: this one, or an older one that waited.
+    pub dropped: u64,
+    /// Those that were closed as too slow.
+    pub closed: u64,
+}
+
+/// The sum of all deliveries.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl Totals {
+    pub(super) fn add(&self, delivery: Delivery) {
+        self.sent.fetch_add(delivery.sent, Relaxed);
+        self.dropped.fetch_add(delivery.dropped, Relaxed);
+        self.closed.fetch_add(delivery.closed, Relaxed);
+    }
+
+    pub(super) fn sum(&self) -> Delivery {
+        Delivery {
+            sent: self.sent.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            closed: self.closed.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One connection in one group.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Wake, Waker},
+};
+
+use super::{
+    Inner, Key,
+    delivery::{Delivery, SlowMember},
+    group::Group,
+};
+use crate::{Prepared, Sender, TrySendError};
+
+/// A connection's place in a group: it leaves when this is dropped.
+///
+/// The connection's end ends it, too: then the drop has no effect. Made by
+/// [`Groups::join`](super::Groups::join).
+#[must_use = "dropping it leaves the group"]
+pub struct Membership<K: Key = String> {
+    member: Arc<Member<K>>,
+}
+
+impl<K: Key> Membership<K> {
+    pub(super) fn new(member: Arc<Member<K>>) -> Self {
+        Self { member }
+    }
+
+    /// Leaves when the connection ends; `false` where it has.
+    pub(super) fn watch(&self) -> bool {
+        self.member.watch()
+    }
+
+    /// The key of the group.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        &self.member.group.key
+    }
+
+    /// Leaves the group.
+    pub fn leave(self) {}
+}
+
+impl<K: Key> Drop for Membership<K> {
+    fn drop(&mut self) {
+        self.member.leave();
+    }
+}
+
+impl<K: Key + fmt::Debug> fmt::Debug for Membership<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Membership")
+            .field("key", self.key())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A member, as the group sees it. As a waker it is told of room in its queue, and of the end.
+pub(super) struct Member<K> {
+    groups: Arc<Inner<K>>,
+    group: Arc<Group<K>>,
+    sender: Sender,
+    waiting: Mutex<Waiting>,
+}
+
+/// What waits for a member.
+#[derive(Default)]
+struct Waiting {
+    /// Messages beside a full queue, where the group keeps some.
+    messages: VecDeque<Prepared>,
+    /// The number under which the end is waited for.
+    closed: Option<u64>,
+}
+
+impl<K: Key> Member<K> {
+    pub(super) fn new(groups: &Arc<Inner<K>>, group: &Arc<Group<K>>, sender: Sender) -> Arc<Self> {
+        Arc::new(Self {
+            groups: groups.clone(),
+            group: group.clone(),
+            sender,
+            waiting: Mutex::default(),
+        })
+    }
+
+    fn watch(self: &Arc<Self>) -> bool {
+        let waker = Waker::from(self.clone());
+        let mut number = None;
+        let poll = self
+            .sender
+            .poll_closed(&mut Context::from_waker(&waker), &mut number);
+        self.lock().closed = number;
+        poll.is_pending()
+    }
+
+    /// Sends a message, or does what the group does with those that are too slow.
+    pub(super) fn deliver(self: &Arc<Self>, message: &Prepared, delivery: &mut Delivery) {
+        let kept = self.group.slow.kept();
+        if kept > 0 {
+            return self.deliver_or_keep(message, kept, delivery);
+        }
+        match (self.sender.try_send(message), &self.group.slow) {
+            (Ok(()), _) => delivery.sent += 1,
+            (Err(TrySendError::Closed(_)), _) => {}
+            (Err(TrySendError::Full(_)), SlowMember::Close(frame)) => {
+                delivery.closed += 1;
+                self.sender.close(frame.clone());
+                self.leave();
+            }
+            (Err(TrySendError::Full(_)), _) => delivery.dropped += 1,
+        }
+    }
+
+    /// Sends a message, or lets it wait behind others that do.
+    fn deliver_or_keep(self: &Arc<Self>, message: &Prepared, kept: usize, delivery: &mut Delivery) {
+        let mut waiting = self.lock();
+        if waiting.messages.is_empty() {
+            match self.sender.try_send(message) {
+                Ok(()) => {
+                    delivery.sent += 1;
+                    return;
+                }
+                Err(TrySendError::Closed(_)) => return,
+                Err(TrySendError::Full(_)) => {}
+            }
+        }
+        delivery.sent += 1;
+        let oldest = if waiting.messages.len() == kept {
+            delivery.dropped += 1;
+            waiting.messages.pop_front()
+        } else {
+            None
+        };
+        waiting.messages.push_back(message.clone());
+        self.send_waiting(&mut waiting);
+        drop(waiting);
+        drop(oldest);
+    }
+
+    /// Sends what waits, as far as there is room, and asks to be told of more.
+    fn send_waiting(self: &Arc<Self>, waiting: &mut Waiting) {
+        while let Some(message) = waiting.messages.front() {
+            match self.sender.try_send(message) {
+                Ok(()) => {
+                    waiting.messages.pop_front();
+                }
+                Err(TrySendError::Closed(_)) => waiting.messages.clear(),
+                Err(TrySendError::Full(_)) => {
+                    let waker = Waker::from(self.clone());
+                    let room = self.sender.poll_room(&mut Context::from_waker(&waker));
+                    if room.is_pending() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves the group, unless it has.
+    fn leave(&self) {
+        self.groups.leave(&self.group, self, self.sender.id());
+        let mut waiting = self.lock();
+        let number = waiting.closed.take();
+        let messages = std::mem::take(&mut waiting.messages);
+        drop(waiting);
+        if let Some(number) = number {
+            self.sender.forget_closed(number);
+        }
+        drop(messages);
+    }
+}
+
+impl<K> Member<K> {
+    /// What tells its connection from others.
+    pub(super) fn key(&self) -> usize {
+        self.sender.key()
+    }
+
+    pub(super) fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Key> Wake for Member<K> {
+    fn wake(self: Arc<Self>) {
+        if self.sender.is_over() {
+            self.leave();
+        } else {
+            let mut waiting = self.lock();
+            self.send_waiting(&mut waiting);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The connections that are open: to be counted, found and sent to from anywhere.
+
+use std::{
+    collections::HashMap,
+    fmt, mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    ConnectionId, Report, Sender,
+    counters::{Counters, Counting, Traffic},
+    shared::Shared,
+};
+use crate::{handshake::Rejection, protocol::random_masking_key};
+
+/// The open connections of one layer or of several.
+///
+/// Hand a clone to [`WebSocketLayer::connections`](crate::WebSocketLayer::connections), and use
+/// another one anywhere: to count connections, to look one up, to send to them, and to close them
+/// when the server stops. Those that have ended are gone by themselves.
+///
+/// ```
+/// use axum::{Router, extract::{Path, State}, http::StatusCode, routing::{any, post}};
+/// use tower_websocket::{Connections, WebSocket, WebSocketLayer, handler};
+///
+/// async fn listen(mut socket: WebSocket) {
+///     while let Ok(Some(_)) = socket.recv().await {}
+/// }
+///
+/// async fn notify(
+///     State(connections): State<Connections>,
+///     Path(id): Path<String>,
+///     text: String,
+/// ) -> StatusCode {
+///     let socket = id.parse().ok().and_then(|id| connections.get(id));
+///     match socket.map(|socket| socket.try_send(text)) {
+///         Some(Ok(())) => StatusCode::ACCEPTED,
+///         Some(Err(_)) => StatusCode::SERVICE_UNAVAILABLE,
+///         None => StatusCode::NOT_FOUND,
+///     }
+/// }
+///
+/// let connections = Connections::new();
+/// let layer = WebSocketLayer::new(handler(listen)).connections(&connections);
+/// let app: Router = Router::new()
+///     .route("/listen", any(async || "a page").layer(layer))
+///     .route("/notify/{id}", post(notify))
+///     .with_state(connections);
+/// ```
+///
+/// It costs about 150 bytes per connection.
+#[derive(Clone)]
+pub struct Connections {
+    registry: Arc<Registry>,
+}
+
+struct Registry {
+    /// Each connection in the shard of its number, so that cores seldom meet.
+    shards: [Mutex<HashMap<ConnectionId, Arc<Shared>>>; SHARDS],
+    open: AtomicUsize,
+    /// Connections from the answer to the handshake until their handler is gone, too.
+    alive: AtomicUsize,
+    /// The next number, where they are not drawn at random.
+    next: Option<AtomicU64>,
+    draining: AtomicBool,
+    /// `alive` has come down to zero.
+    empty: Notify,
+    counting: Counting,
+}
+
+impl Connections {
+    /// Makes a registry, whose connections have numbers drawn at random.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_next(None)
+    }
+
+    /// Makes a registry, whose connections are numbered from 1 on: where clients never see the
+    /// numbers, or may guess them.
+    #[must_use]
+    pub fn sequential() -> Self {
+        Self::with_next(Some(AtomicU64::new(1)))
+    }
+
+    fn with_next(next: Option<AtomicU64>) -> Self {
+        Self {
+            registry: Arc::new(Registry {
+                shards: Default::default(),
+                open: AtomicUsize::new(0),
+                alive: AtomicUsize::new(0),
+                next,
+                draining: AtomicBool::new(false),
+                empty: Notify::new(),
+                counting: Counting::default(),
+            }),
+        }
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.registry.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether no connection is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The connection of that number, while it is open.
+    #[must_use]
+    pub fn get(&self, id: ConnectionId) -> Option<Sender> {
+        let shared = self.registry.shard(id).get(&id)?.clone();
+        (!shared.is_over()).then_some(Sender { shared })
+    }
+
+    /// Iterates over the connections, in no order.
+    ///
+    /// Those that open meanwhile may be among them or not. No lock is held between two of them, so
+    /// sending to them holds nobody up. To send the same to many, groups are
+    /// kinder to the runtime.
+    pub fn iter(&self) -> impl Iterator<Item = Sender> + Send + use<> {
+        self.sessions().filter(|sender| !sender.shared.is_over())
+    }
+
+    /// Iterates over the sessions, those among them whose transport is gone and whose handler runs
+    /// on.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = Sender> + Send + use<> {
+        let registry = self.registry.clone();
+        (0..SHARDS).flat_map(move |index| registry.senders(index))
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.registry.counting.snapshot(self.len())
+    }
+
+    /// Whether handshakes are refused, since [`drain`](Self::drain) was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.registry.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.registry.draining.store(true, Ordering::Release);
+    }
+
+    /// How many connections there are whose handler may still run.
+    pub(crate) fn alive(&self) -> usize {
+        self.registry.alive.load(Ordering::Acquire)
+    }
+
+    /// Waits until there is none.
+    pub(crate) async fn wait_until_gone(&self) {
+        loop {
+            let empty = self.registry.empty.notified();
+            if self.alive() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+
+    pub(crate) fn refuse(&self, rejection: &Rejection) {
+        self.registry.counting.refuse(rejection.name());
+    }
+
+    pub(crate) fn refuse_by_hook(&self) {
+        self.registry.counting.refuse("Hook");
+    }
+
+    /// Takes note that a handshake is accepted.
+    pub(crate) fn accept(&self) -> Place {
+        self.registry.counting.accept();
+        self.registry.alive.fetch_add(1, Ordering::AcqRel);
+        Place(Some(Entry {
+            id: self.registry.next_id(),
+            connections: self.clone(),
+            counted: Mutex::default(),
+        }))
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections")
+            .field("len", &self.len())
+            .field("draining", &self.is_draining())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    fn shard(&self, id: ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Shared>>> {
+        self.lock(id.as_u64() as usize % SHARDS)
+    }
+
+    fn lock(&self, index: usize) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Shared>>> {
+        // Nothing under the lock can panic half-way.
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn senders(&self, index: usize) -> Vec<Sender> {
+        let shard = self.lock(index);
+        let shared = shard.values().cloned();
+        shared.map(|shared| Sender { shared }).collect()
+    }
+
+    /// A number that no open connection has: two of 2^64 at random are never the same.
+    fn next_id(&self) -> ConnectionId {
+        ConnectionId::new(match &self.next {
+            Some(next) => next.fetch_add(1, Ordering::Relaxed),
+            None => {
+                let (high, low) = (random_masking_key(), random_masking_key());
+                u64::from(u32::from_ne_bytes(high)) << 32 | u64::from(u32::from_ne_bytes(low))
+            }
+        })
+    }
+}
+
+/// The place that is kept for a connection from the answer to its handshake on.
+///
+/// Dropped before it is taken: the stream was not handed over, and there will be no session.
+pub(crate) struct Place(Option<Entry>);
+
+impl Place {
+    pub(crate) fn id(&self) -> Option<ConnectionId> {
+        self.0.as_ref().map(|entry| entry.id)
+    }
+
+    /// Takes the place, for as long as the session lives.
+    pub(super) fn take(mut self) -> Option<Entry> {
+        self.0.take()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.connections.registry.counting.fail_upgrade();
+            entry.leave();
+        }
+    }
+}
+
+/// A connection in the registry.
+pub(super) struct Entry {
+    id: ConnectionId,
+    connections: Connections,
+    /// What was added to the counters.
+    counted: Mutex<Traffic>,
+}
+
+impl Entry {
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The connection is open; tells whether it has to be closed at once.
+    pub(super) fn open(&self, shared: &Arc<Shared>) -> bool {
+        let registry = &self.connections.registry;
+        registry.open.fetch_add(1, Ordering::Relaxed);
+        registry.shard(self.id).insert(self.id, shared.clone());
+        // Looked at after it could be found: whoever drains has seen it, or is seen here.
+        self.connections.is_draining()
+    }
+
+    /// The transport is gone.
+    pub(super) fn close(&self, report: &Report) {
+        let registry = &self.connections.registry;
+        registry.open.fetch_sub(1, Ordering::Relaxed);
+        registry.counting.end(report);
+    }
+
+    /// Adds what went over the connection since the last time; `total` is what did so far.
+    pub(super) fn count(&self, total: Traffic) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = mem::replace(&mut *counted, total);
+        drop(counted);
+        let mut more = total;
+        for (more, before) in more.iter_mut().zip(before) {
+            *more -= before;
+        }
+        if more != Traffic::default() {
+            let counting = &self.connections.registry.counting;
+            counting.add(self.id.as_u64(), more);
+        }
+    }
+
+    /// The session is gone, and its handler with it.
+    pub(super) fn leave(&self) {
+        let registry = &self.connections.registry;
+        let removed = registry.shard(self.id).remove(&self.id);
+        drop(removed);
+        if registry.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+            registry.empty.notify_waiters();
+        }
+    }
+}
+
+/// How many cores can open and close connections without getting in each other's way.
+const SHARDS: usize = 16;

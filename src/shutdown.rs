@@ -1,0 +1,177 @@
+//! Closing every connection before the server stops.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{CloseCode, CloseFrame, Connections, Sender, protocol::random_masking_key};
+
+/// How connections are closed by [`Connections::drain`].
+#[derive(Clone, Debug)]
+pub struct Drain {
+    frame: CloseFrame,
+    timeout: Duration,
+    rate: u32,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            frame: (CloseCode::GOING_AWAY, "the server is shutting down").into(),
+            timeout: Duration::from_secs(30),
+            rate: 1000,
+        }
+    }
+}
+
+impl Drain {
+    /// Sets what clients are told. Default: code 1001.
+    #[must_use]
+    pub fn close_frame(mut self, frame: impl Into<CloseFrame>) -> Self {
+        self.frame = frame.into();
+        self
+    }
+
+    /// Limits the time that it takes altogether; then what is left is aborted.
+    ///
+    /// Default: 30 seconds.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how many connections are closed per second, about, so that clients do not all come back
+    /// at once. Where that would take more than half of [`timeout`](Self::timeout), it is as many as
+    /// fit in there.
+    ///
+    /// Default: 1,000. Zero is taken as one.
+    #[must_use]
+    pub fn rate(mut self, per_second: u32) -> Self {
+        self.rate = per_second.max(1);
+        self
+    }
+}
+
+/// What became of the connections that were drained.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Drained {
+    /// Those that ended before the deadline, by themselves or closed.
+    pub ended: usize,
+    /// Those that were aborted at the deadline.
+    pub aborted: usize,
+}
+
+impl Connections {
+    /// Closes every connection, for the server to stop.
+    ///
+    /// From now on handshakes are refused: 503, with `Connection: close`. Connections are closed a
+    /// few at a time, in random order and at uneven intervals, then waited for: until each has
+    /// ended and its handler has returned. What is left at the deadline is aborted, with its
+    /// handler.
+    ///
+    /// HTTP servers forget upgraded HTTP/1.1 connections when they shut down gracefully, and wait
+    /// for ever for WebSockets over HTTP/2: both want this beside their own shutdown, which still
+    /// has to stop accepting. With axum:
+    ///
+    /// ```no_run
+    /// use tokio::{net::TcpListener, signal, sync::watch};
+    /// use tower_websocket::{Connections, Drain};
+    ///
+    /// # async fn serve(app: axum::Router, connections: Connections) -> std::io::Result<()> {
+    /// let (stop, stopped) = watch::channel(());
+    /// let stopping = || {
+    ///     let mut stopped = stopped.clone();
+    ///     async move {
+    ///         let _stopped = stopped.changed().await;
+    ///     }
+    /// };
+    /// tokio::spawn(async move {
+    ///     let _failed = signal::ctrl_c().await;
+    ///     stop.send_replace(());
+    /// });
+    /// let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    /// let server = axum::serve(listener, app).with_graceful_shutdown(stopping());
+    /// let drain = async {
+    ///     stopping().await;
+    ///     connections.drain(Drain::default()).await
+    /// };
+    /// let (served, drained) = tokio::join!(server, drain);
+    /// println!("{drained:?}");
+    /// # served
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves handshakes refused, and open what was not closed yet.
+    pub async fn drain(&self, drain: Drain) -> Drained {
+        let deadline = Instant::now() + drain.timeout;
+        self.start_draining();
+        let before = self.alive();
+        let closed = timeout_at(deadline, self.close_all(&drain)).await;
+        if closed.is_ok() && timeout_at(deadline, self.wait_until_gone()).await.is_ok() {
+            return Drained {
+                ended: before,
+                aborted: 0,
+            };
+        }
+        let aborted = self.abort_all();
+        // Aborted sessions end at their next turn; handshakes that were never completed do not.
+        let _left = timeout_at(Instant::now() + LAST_TURN, self.wait_until_gone()).await;
+        Drained {
+            ended: before.saturating_sub(aborted),
+            aborted,
+        }
+    }
+
+    /// Starts every closing handshake, spread over time.
+    async fn close_all(&self, drain: &Drain) {
+        let mut senders: Vec<_> = self.iter().collect();
+        shuffle(&mut senders);
+        let ticks = (drain.timeout.as_millis() / 2 / TICK.as_millis()).max(1);
+        let fitting = senders.len().div_ceil(ticks as usize);
+        let wanted = drain.rate as usize * TICK.as_millis() as usize / 1000;
+        let mut batches = senders.chunks(fitting.max(wanted).max(1)).peekable();
+        while let Some(batch) = batches.next() {
+            for sender in batch {
+                sender.close(drain.frame.clone());
+            }
+            if batches.peek().is_some() {
+                sleep(jittered(TICK)).await;
+            }
+        }
+    }
+
+    fn abort_all(&self) -> usize {
+        let mut aborted = 0;
+        for sender in self.sessions() {
+            sender.abort();
+            aborted += 1;
+        }
+        aborted
+    }
+}
+
+/// Puts the elements in random order.
+fn shuffle(senders: &mut [Sender]) {
+    for end in (1..senders.len()).rev() {
+        senders.swap(end, random() as usize % (end + 1));
+    }
+}
+
+/// The duration, more or less by up to half of it.
+fn jittered(duration: Duration) -> Duration {
+    duration / 2 + duration * (random() % 1001) / 1000
+}
+
+fn random() -> u32 {
+    u32::from_ne_bytes(random_masking_key())
+}
+
+/// How often a batch is closed, about.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What aborted sessions have to notice it.
+const LAST_TURN: Duration = Duration::from_secs(1);
