@@ -27,3 +27,6 @@ pub(crate) use self::{
     inflater::Inflater,
     params::{Direction, MAX_WINDOW_BITS, MIN_WINDOW_BITS},
 };
+
+#[cfg(all(test, feature = "deflate"))]
+mod tests;
