@@ -160,7 +160,8 @@ impl OpenMessage {
         };
         let key = frame.masking_key;
         apply_mask(&mut src[..len], key);
-        let used = inflater.inflate(&src[..len], &mut self.payload, room)?;
+        let before = self.chunks.last().map_or(&[][..], |chunk| chunk);
+        let used = inflater.inflate(&src[..len], before, &mut self.payload, room)?;
         // What is left is looked at again, and unmasked then.
         apply_mask(&mut src[used..len], advance_key(key, used));
         src.advance(used);
@@ -172,8 +173,9 @@ impl OpenMessage {
     fn inflate_tail(&mut self, limits: &Limits) -> Result<bool, ProtocolError> {
         loop {
             let room = self.room(limits);
+            let before = self.chunks.last().map_or(&[][..], |chunk| chunk);
             let over = match &mut self.inflater {
-                Some(inflater) => inflater.finish(&mut self.payload, room)?,
+                Some(inflater) => inflater.finish(before, &mut self.payload, room)?,
                 None => true,
             };
             let full = self.inflated(room, limits)?;

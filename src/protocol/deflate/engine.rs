@@ -137,12 +137,12 @@ impl Decompressor {
         });
     }
 
-    /// Begins a stream whose blocks may refer to `history`.
-    pub(super) fn restart(&mut self, history: &[u8]) {
+    /// Begins a stream whose blocks may refer to `history`, of which there may be several pieces.
+    pub(super) fn restart(&mut self, history: &[&[u8]]) {
         self.0.reset(false);
-        if !history.is_empty() {
-            let set = self.0.set_dictionary(history);
-            debug_assert!(set.is_ok(), "a raw stream takes a dictionary at its start");
+        for piece in history.iter().filter(|piece| !piece.is_empty()) {
+            let set = self.0.set_dictionary(piece);
+            debug_assert!(set.is_ok(), "a raw stream takes dictionaries at its start");
         }
     }
 

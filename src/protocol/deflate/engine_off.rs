@@ -51,7 +51,7 @@ impl Decompressor {
         match self.0 {}
     }
 
-    pub(super) fn restart(&mut self, _: &[u8]) {
+    pub(super) fn restart(&mut self, _: &[&[u8]]) {
         match self.0 {}
     }
 

@@ -28,7 +28,7 @@ impl Inflater {
     /// Starts a message. Its blocks may refer to `history`, to which the output is added.
     pub(crate) fn start(history: Option<History>) -> Self {
         let mut decompressor = Decompressor::take();
-        decompressor.restart(history.as_ref().map_or(&[], History::as_slice));
+        decompressor.restart(&[history.as_ref().map_or(&[], History::as_slice)]);
         Self {
             decompressor: Some(decompressor),
             history,
@@ -41,6 +41,7 @@ impl Inflater {
     /// Decompresses `input` behind `output`, until that has `room` bytes or the input is used up.
     ///
     /// Returns how much of the input was used. Where the room is filled there may be more to come.
+    /// `before` is what stands before `output`; where there is a history it does not matter.
     ///
     /// # Errors
     ///
@@ -48,11 +49,12 @@ impl Inflater {
     pub(crate) fn inflate(
         &mut self,
         input: &[u8],
+        before: &[u8],
         output: &mut BytesMut,
         room: usize,
     ) -> Result<usize, ProtocolError> {
         self.empty &= input.is_empty();
-        self.run(input, output, room)
+        self.run(input, before, output, room)
             .map_err(|Corrupt| ProtocolError::CorruptDeflate)
     }
 
@@ -64,6 +66,7 @@ impl Inflater {
     /// The message ends inside a block, or nonsense follows its final block.
     pub(crate) fn finish(
         &mut self,
+        before: &[u8],
         output: &mut BytesMut,
         room: usize,
     ) -> Result<bool, ProtocolError> {
@@ -73,7 +76,7 @@ impl Inflater {
         }
         let tail = &TAIL[self.tail..];
         let used = self
-            .run(tail, output, room)
+            .run(tail, before, output, room)
             .map_err(|Corrupt| ProtocolError::CorruptDeflate)?;
         self.tail += used;
         if output.len() >= room && !self.ended {
@@ -91,6 +94,7 @@ impl Inflater {
     fn run(
         &mut self,
         mut input: &[u8],
+        before: &[u8],
         output: &mut BytesMut,
         room: usize,
     ) -> Result<usize, Corrupt> {
@@ -101,7 +105,7 @@ impl Inflater {
                     if input.is_empty() {
                         break;
                     }
-                    self.restart(output);
+                    self.restart(before, output);
                 }
                 let Some(decompressor) = &mut self.decompressor else {
                     break;
@@ -125,14 +129,16 @@ impl Inflater {
     }
 
     /// Starts another stream behind a final block, with the same history (RFC 7692 §7.2.3.4).
-    fn restart(&mut self, output: &[u8]) {
-        let start = output.len().saturating_sub(MAX_WINDOW);
+    fn restart(&mut self, before: &[u8], output: &[u8]) {
         let history = match &self.history {
-            Some(history) => history.as_slice(),
-            None => &output[start..],
+            Some(history) => [&[][..], history.as_slice()],
+            None => {
+                let output = last(MAX_WINDOW, output);
+                [last(MAX_WINDOW - output.len(), before), output]
+            }
         };
         if let Some(decompressor) = &mut self.decompressor {
-            decompressor.restart(history);
+            decompressor.restart(&history);
         }
         self.ended = false;
     }
@@ -144,6 +150,10 @@ impl Drop for Inflater {
             decompressor.put_back();
         }
     }
+}
+
+fn last(most: usize, bytes: &[u8]) -> &[u8] {
+    &bytes[bytes.len().saturating_sub(most)..]
 }
 
 /// Lends the thread's buffer: output is copied out of it, so that no memory has to be cleared.

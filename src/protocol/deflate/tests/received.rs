@@ -105,6 +105,34 @@ fn blocks_refer_to_what_is_before_a_final_block_of_the_same_message() {
     }
 }
 
+/// Some more than is decompressed in one piece, a final block, and what refers back over it.
+#[test]
+fn blocks_refer_across_a_final_block_however_much_is_before_it() {
+    let around_a_chunk = [1, 2, 3, 30_000, 32_768].map(|less| (64 << 10) - less);
+    let sizes = around_a_chunk
+        .into_iter()
+        .chain([0, 1, 2, 100, 40_000].map(|more| (64 << 10) + more));
+    let mut random = Random(11);
+    for size in sizes {
+        let content = random.bytes(size);
+        for distance in [1, 3, 32_768] {
+            let mut blocks = Blocks::default();
+            for part in content[..size - 5].chunks(65_535) {
+                blocks = blocks.stored(false, part);
+            }
+            let mut payload = blocks.stored(true, &content[size - 5..]).bytes();
+            payload.extend(message_of(&matched(100, distance)));
+            let mut expected = content.clone();
+            (size - distance..size - distance + 100).for_each(|at| expected.push(expected[at]));
+            for params in [takeover(), no_takeover()] {
+                let decoded = decode(Role::Client, params, &[from_server(BINARY, &payload)]);
+                assert_eq!(decoded.1, None, "{size} bytes, {distance} back");
+                assert!(decoded.0 == [binary(expected.clone())]);
+            }
+        }
+    }
+}
+
 #[test]
 fn empty_messages_are_understood() {
     let last_block = Blocks::default().fixed(true, &[]).bytes();
