@@ -161,7 +161,15 @@ impl OpenMessage {
         let key = frame.masking_key;
         apply_mask(&mut src[..len], key);
         let before = self.chunks.last().map_or(&[][..], |chunk| chunk);
-        let used = inflater.inflate(&src[..len], before, &mut self.payload, room)?;
+        let inflated = inflater.inflate(&src[..len], before, &mut self.payload, room);
+        let used = match inflated {
+            Ok(used) => used,
+            Err(error) => {
+                // What is wrong with the output comes first, as where less arrives at once.
+                self.inflated(room, limits)?;
+                return Err(error);
+            }
+        };
         // What is left is looked at again, and unmasked then.
         apply_mask(&mut src[used..len], advance_key(key, used));
         src.advance(used);

@@ -114,7 +114,10 @@ pub(super) struct Step {
 
 /// The input is not DEFLATE.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Corrupt;
+pub(super) struct Corrupt {
+    /// The bytes of output that were made of what is before the wrong part.
+    pub(super) given: usize,
+}
 
 impl Decompressor {
     /// Takes one from the thread, or makes one; [`restart`](Self::restart) it before use.
@@ -150,10 +153,11 @@ impl Decompressor {
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Corrupt> {
         let (taken, given) = (self.0.total_in(), self.0.total_out());
         let status = self.0.decompress(input, output, InflateFlush::SyncFlush);
+        let given = (self.0.total_out() - given) as usize;
         Ok(Step {
             taken: (self.0.total_in() - taken) as usize,
-            given: (self.0.total_out() - given) as usize,
-            ended: status.map_err(|_| Corrupt)? == Status::StreamEnd,
+            given,
+            ended: status.map_err(|_| Corrupt { given })? == Status::StreamEnd,
         })
     }
 }

@@ -40,7 +40,9 @@ pub(super) struct Step {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Corrupt;
+pub(super) struct Corrupt {
+    pub(super) given: usize,
+}
 
 impl Decompressor {
     pub(super) fn take() -> Self {

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::{
     History,
-    engine::{Corrupt, Decompressor},
+    engine::{Corrupt, Decompressor, Step},
 };
 use crate::ProtocolError;
 
@@ -45,7 +45,7 @@ impl Inflater {
     ///
     /// # Errors
     ///
-    /// The input is not DEFLATE.
+    /// The input is not DEFLATE; what could be decompressed is in `output`.
     pub(crate) fn inflate(
         &mut self,
         input: &[u8],
@@ -55,7 +55,6 @@ impl Inflater {
     ) -> Result<usize, ProtocolError> {
         self.empty &= input.is_empty();
         self.run(input, before, output, room)
-            .map_err(|Corrupt| ProtocolError::CorruptDeflate)
     }
 
     /// Decompresses what the end of a message stands for, as [`inflate`](Self::inflate) does;
@@ -75,9 +74,7 @@ impl Inflater {
             return Ok(true);
         }
         let tail = &TAIL[self.tail..];
-        let used = self
-            .run(tail, before, output, room)
-            .map_err(|Corrupt| ProtocolError::CorruptDeflate)?;
+        let used = self.run(tail, before, output, room)?;
         self.tail += used;
         if output.len() >= room && !self.ended {
             return Ok(false);
@@ -97,7 +94,7 @@ impl Inflater {
         before: &[u8],
         output: &mut BytesMut,
         room: usize,
-    ) -> Result<usize, Corrupt> {
+    ) -> Result<usize, ProtocolError> {
         let available = input.len();
         with_buffer(|buffer| {
             while output.len() < room {
@@ -111,12 +108,13 @@ impl Inflater {
                     break;
                 };
                 let len = buffer.len().min(room - output.len());
-                let step = decompressor.step(input, &mut buffer[..len])?;
-                let given = &buffer[..step.given];
-                output.extend_from_slice(given);
+                let step = decompressor.step(input, &mut buffer[..len]);
+                let (Ok(Step { given, .. }) | Err(Corrupt { given })) = step;
+                output.extend_from_slice(&buffer[..given]);
                 if let Some(history) = &mut self.history {
-                    history.push(given);
+                    history.push(&buffer[..given]);
                 }
+                let step = step.map_err(|_| ProtocolError::CorruptDeflate)?;
                 input = &input[step.taken..];
                 self.ended = step.ended;
                 let stuck = step.taken == 0 && step.given == 0;

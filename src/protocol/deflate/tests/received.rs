@@ -220,10 +220,12 @@ fn any_cutting_of_wrong_input_gives_the_same_error() {
     let mut random = Random(6);
     let good = Blocks::default().stored(false, b"Hello");
     let reserved_block = |blocks: Blocks| [blocks.bytes(), vec![0x06]].concat();
+    let invalid_then_corrupt = reserved_block(Blocks::default().stored(false, b"ok\xff"));
     let final_then_corrupt = reserved_block(good.clone().stored(true, b"Hello"));
     for (role, peer) in ROLES {
         for wrong in [
             vec![peer(TEXT, &reserved_block(good.clone()))],
+            vec![peer(TEXT, &invalid_then_corrupt)],
             vec![peer(BINARY, &final_then_corrupt)],
             vec![peer(TEXT, HELLO_AGAIN)],
             vec![peer(TEXT, &HELLO_DEFLATED[..5])],
@@ -236,6 +238,31 @@ fn any_cutting_of_wrong_input_gives_the_same_error() {
             let whole = assert_every_cut(&bytes, &mut random, || decoder(role, takeover()));
             assert!(whole.1.is_some(), "{wrong:x?}");
         }
+    }
+}
+
+/// The output before a wrong block says more than that block does, in one piece as in many.
+#[test]
+fn too_much_output_before_a_wrong_block_is_too_big_however_it_is_cut() {
+    let config = Config::default().max_message_size(19);
+    for (size, too_big) in [(18, false), (19, true)] {
+        let payload = [
+            Blocks::default()
+                .fixed(false, &[&literals(b"x")[..], &matched(size, 1)].concat())
+                .stored(false, b"")
+                .bytes(),
+            vec![0x06],
+        ]
+        .concat();
+        let frame = from_server(BINARY, &payload);
+        let decoder = || Decoder::new(Role::Client, &config).deflate(takeover());
+        let (_, error) = assert_every_cut(&frame, &mut Random(7), decoder);
+        let expected = if too_big {
+            ProtocolError::InflatedTooBig { limit: 19 }
+        } else {
+            ProtocolError::CorruptDeflate
+        };
+        assert_eq!(error, Some(expected));
     }
 }
 
