@@ -83,6 +83,8 @@ impl Deflater {
 
     /// Compresses the rest of the message.
     pub(crate) fn finish(&mut self, payload: &[u8], output: &mut Vec<u8>) {
+        #[cfg(test)]
+        FINISHED.set(FINISHED.get() + 1);
         self.remember(payload);
         let start = output.len();
         self.compressor.compress(payload, output, true);
@@ -204,6 +206,12 @@ pub(crate) fn put_back(mut output: Vec<u8>) {
 
 thread_local! {
     static OUTPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many messages were compressed by this thread.
+    pub(super) static FINISHED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// What a sender removes from the end of a message (RFC 7692 §7.2.1).

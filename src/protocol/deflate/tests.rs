@@ -2,11 +2,13 @@
 
 mod blocks;
 mod bombs;
+mod prepared;
 mod received;
+mod sent;
 
 use bytes::BytesMut;
 
-use super::DeflateParams;
+use super::{DeflateParams, deflater};
 use crate::{
     Config, Message,
     protocol::{Decoder, Event, ProtocolError, Role, test_support::*},

@@ -1,0 +1,191 @@
+//! Messages that are compressed once for many connections.
+
+use super::{blocks::walk, deflater::FINISHED, *};
+use crate::{
+    Compression, Prepared,
+    protocol::{Encoder, deflate::Shape},
+};
+
+fn long() -> String {
+    "Good news for everybody. ".repeat(100)
+}
+
+fn shape(window_bits: u8, settings: &Compression) -> Shape {
+    let params = DeflateParams {
+        server_max_window_bits: window_bits,
+        ..no_takeover()
+    };
+    Shape::new(params.direction(Role::Server), settings)
+}
+
+/// How many messages were compressed by `work`, on this thread.
+fn compressed_by(work: impl FnOnce()) -> usize {
+    let before = FINISHED.get();
+    work();
+    FINISHED.get() - before
+}
+
+fn server(config: Config) -> Encoder {
+    Encoder::new(Role::Server, &config)
+}
+
+#[test]
+fn each_form_is_made_once() {
+    let (server, settings) = (server(Config::default()), Compression::shared());
+    let prepared = Prepared::new(long());
+    let runs = compressed_by(|| {
+        for _ in 0..1000 {
+            for bits in 8..=15 {
+                let encoded = prepared
+                    .clone()
+                    .encode(&server, Some(shape(bits, &settings)));
+                assert!(encoded.compressed);
+            }
+            assert!(!prepared.encode(&server, None).compressed);
+        }
+    });
+    assert_eq!(runs, 8);
+}
+
+#[test]
+fn each_form_fits_its_window() {
+    let (server, settings) = (server(Config::default()), Compression::shared());
+    // Repeated after 3,000 bytes, which is in reach of some windows only.
+    let content = Random(31).bytes(3000).repeat(2);
+    let prepared = Prepared::new(content.clone());
+    for bits in [8, 9, 11, 12, 15] {
+        let encoded = prepared.encode(&server, Some(shape(bits, &settings)));
+        assert_eq!(encoded.compressed, bits >= 12);
+        let params = DeflateParams {
+            server_max_window_bits: bits,
+            ..no_takeover()
+        };
+        let decoded = decode_all(&mut decoder(Role::Client, params), [&encoded.frames[..]]);
+        assert_eq!(decoded, (vec![binary(content.clone())], None));
+        if encoded.compressed {
+            let distance = walk(&encoded.frames[4..], &mut Vec::new());
+            assert!(distance <= 1 << bits);
+        }
+    }
+}
+
+#[test]
+fn forms_in_fragments_are_others() {
+    let settings = Compression::shared();
+    let prepared = Prepared::new(long());
+    let shape = Some(shape(15, &settings));
+    let whole = prepared.encode(&server(Config::default()), shape);
+    let fragments = prepared.encode(&server(Config::default().fragment_size(10)), shape);
+    assert_ne!(whole.frames, fragments.frames);
+    for encoded in [whole, fragments] {
+        let mut decoder = decoder(Role::Client, no_takeover());
+        let decoded = decode_all(&mut decoder, [&encoded.frames[..]]);
+        assert_eq!(decoded, (vec![text(&long())], None));
+    }
+}
+
+#[test]
+fn message_that_does_not_shrink_is_tried_once() {
+    let (server, settings) = (server(Config::default()), Compression::shared());
+    let content = Random(32).bytes(1000);
+    let prepared = Prepared::new(content.clone());
+    let runs = compressed_by(|| {
+        for _ in 0..10 {
+            let encoded = prepared.encode(&server, Some(shape(15, &settings)));
+            assert!(!encoded.compressed);
+            assert_eq!(encoded.frames, from_server(0x82, &content));
+        }
+    });
+    assert_eq!(runs, 1);
+}
+
+#[test]
+fn prepared_messages_are_equal_where_content_and_choice_are() {
+    let prepared = Prepared::new("news");
+    assert_eq!(prepared, prepared.clone());
+    assert_eq!(prepared, Prepared::new("news"));
+    assert_ne!(prepared, Prepared::new("other news"));
+    assert_ne!(prepared, Prepared::new(b"news"));
+    let message = || Message::text("news");
+    assert_ne!(prepared, Prepared::new(message().compressed()));
+    assert_ne!(prepared, Prepared::new(message().uncompressed()));
+    // What was made of it does not matter.
+    prepared.encode(&server(Config::default()), None);
+    assert_eq!(prepared, Prepared::new("news"));
+    // Prepared twice, it is the same.
+    assert_eq!(prepared, Prepared::new(prepared.clone()));
+}
+
+#[cfg(feature = "testing")]
+mod sessions {
+    use super::*;
+    use crate::{WebSocket, testing};
+
+    /// The server's ends of `count` connections, and the clients'.
+    fn pairs(count: usize, config: &Config) -> (Vec<WebSocket>, Vec<WebSocket>) {
+        let pairs = (0..count).map(|_| testing::pair(config.clone()));
+        let (clients, servers) = pairs.unzip();
+        (servers, clients)
+    }
+
+    async fn broadcast(from: &[WebSocket], to: &mut [WebSocket], prepared: &Prepared) {
+        for socket in from {
+            socket.try_send(prepared).expect("there is room");
+        }
+        for socket in to {
+            let received = socket.recv().await.expect("it is open");
+            assert_eq!(received.as_ref(), Some(prepared.message()));
+        }
+    }
+
+    #[tokio::test]
+    async fn message_for_a_thousand_connections_is_compressed_once() {
+        for settings in [Compression::shared(), Compression::dedicated()] {
+            let config = Config::default().compression(settings);
+            let (servers, mut clients) = pairs(1000, &config);
+            let before = FINISHED.get();
+            let prepared = Prepared::new(long());
+            broadcast(&servers, &mut clients, &prepared).await;
+            assert_eq!(FINISHED.get() - before, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn message_for_connections_without_compression_is_not_compressed() {
+        let (servers, mut clients) = pairs(10, &Config::default());
+        let before = FINISHED.get();
+        let prepared = Prepared::new(Message::text(long()).compressed());
+        broadcast(&servers, &mut clients, &prepared).await;
+        assert_eq!(FINISHED.get() - before, 0);
+    }
+
+    #[tokio::test]
+    async fn choice_and_threshold_hold_for_prepared_messages() {
+        let settings = Compression::shared().threshold(100);
+        let config = Config::default().compression(settings);
+        let (servers, mut clients) = pairs(10, &config);
+        let long = || Message::text("x".repeat(100));
+        let short = || Message::text("x".repeat(99));
+        for (prepared, runs) in [
+            (Prepared::new(long()), 1),
+            (Prepared::new(short()), 0),
+            (Prepared::new(long().uncompressed()), 0),
+            (Prepared::new(short().compressed()), 1),
+        ] {
+            let before = FINISHED.get();
+            broadcast(&servers, &mut clients, &prepared).await;
+            assert_eq!(FINISHED.get() - before, runs, "{prepared:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_send_prepared_messages_too() {
+        for settings in [Compression::shared(), Compression::dedicated()] {
+            let config = Config::default().compression(settings);
+            let (mut servers, clients) = pairs(5, &config);
+            let prepared = Prepared::new(long());
+            broadcast(&clients, &mut servers, &prepared).await;
+            broadcast(&clients, &mut servers, &prepared).await;
+        }
+    }
+}
