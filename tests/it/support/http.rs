@@ -407,6 +407,26 @@ impl Peer {
         Some((opcode, frame))
     }
 
+    /// Reads a frame of any length: its first byte, with FIN and reserved bits, and its payload.
+    #[cfg(feature = "deflate")]
+    pub(crate) async fn whole_frame(&mut self) -> Option<(u8, Bytes)> {
+        self.fill(2).await?;
+        let (start, len) = match self.received[1] {
+            126 => {
+                self.fill(4).await.expect("the rest of a header");
+                let len = [self.received[2], self.received[3]];
+                (4, usize::from(u16::from_be_bytes(len)))
+            }
+            127 => panic!("a frame of less than 64 KiB"),
+            len => (2, usize::from(len)),
+        };
+        self.fill(start + len).await.expect("the rest of a frame");
+        let mut frame = self.received.split_to(start + len).freeze();
+        let first = frame[0];
+        frame.advance(start);
+        Some((first, frame))
+    }
+
     /// Sends text through an echo.
     pub(crate) async fn echoes(&mut self, text: &str) {
         self.send(0x1, text.as_bytes()).await;
