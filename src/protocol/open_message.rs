@@ -208,8 +208,11 @@ impl OpenMessage {
         if !self.pending || limits.streaming {
             return Ok(self.pending);
         }
-        let chunk = self.take_payload();
-        self.chunks.push(chunk);
+        // Its buffer may be much larger, and can be used again.
+        self.chunks.push(Bytes::copy_from_slice(&self.payload));
+        self.before += self.payload.len() as u64;
+        self.processed = 0;
+        self.payload.clear();
         Ok(false)
     }
 
