@@ -61,6 +61,13 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     a_connection_that_ends_frees_everything_though_a_sender_is_kept();
     idle_connections_own_no_buffers_after_traffic();
     an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes();
+    #[cfg(feature = "deflate")]
+    {
+        compression::a_bomb_of_1_gib_takes_no_more_than_a_message_may();
+        compression::a_message_that_inflates_to_the_limit_peaks_at_twice_its_size();
+        compression::an_idle_connection_takes_nothing_for_shared_compression();
+        compression::an_idle_connection_takes_what_is_documented_for_takeover();
+    }
 }
 
 /// Measures how far the heap rises above where it is.
@@ -346,62 +353,268 @@ fn count(
     }
 }
 
-/// Opens a connection to the measured app, and has 100 bytes echoed.
-fn echoed(address: SocketAddr) -> TcpStream {
+/// Opens a connection to the measured app with some more headers; gives the answer, too.
+fn opened(address: SocketAddr, headers: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    let request = "GET /rooms/lobby HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
-                   Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                   Sec-WebSocket-Version: 13\r\n\r\n";
+    let request = format!(
+        "GET /rooms/lobby HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Version: 13\r\n{headers}\r\n"
+    );
     stream.write_all(request.as_bytes()).expect("it reads");
     let mut answer = [0; 1024];
     let mut len = 0;
     while !answer[..len].ends_with(b"\r\n\r\n") {
         len += stream.read(&mut answer[len..]).expect("it answers");
     }
+    let answer = str::from_utf8(&answer[..len]).expect("a head");
+    (stream, answer.to_owned())
+}
+
+/// Opens a connection to the measured app, and has 100 bytes echoed.
+fn echoed(address: SocketAddr) -> TcpStream {
+    let (mut stream, _) = opened(address, "");
     let mut frame = [b'x'; 106];
     frame[..6].copy_from_slice(b"\x82\xe4\0\0\0\0");
     stream.write_all(&frame).expect("it reads");
-    stream.read_exact(&mut answer[..102]).expect("it echoes");
+    let mut answer = [0; 102];
+    stream.read_exact(&mut answer).expect("it echoes");
     stream
 }
 
-fn an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes() {
-    const CONNECTIONS: usize = 200;
-    alone(async {
-        let (addresses, listens) = mpsc::channel();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let server = thread::spawn(move || {
-            let runtime = Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async {
-                let total = Arc::new(AtomicUsize::new(0));
-                let route = service_fn(move |request| count(request, total.clone()));
-                let layer = WebSocketLayer::new(route).path("/rooms/{room}");
-                let page = any(async || "a page").layer(layer);
-                let app: Router = Router::new().route("/rooms/{room}", page);
-                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-                let address = listener.local_addr().expect("its address");
-                addresses.send(address).expect("the test waits");
-                let serve = axum::serve(listener, app).with_graceful_shutdown(async {
-                    let _over = stopped.await;
-                });
-                serve.await.expect("it serves");
+/// The heap that an idle connection of an axum app takes once `open` has had something echoed.
+fn idle_connection(connections: usize, config: Config, open: fn(SocketAddr) -> TcpStream) -> usize {
+    let (addresses, listens) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = thread::spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let total = Arc::new(AtomicUsize::new(0));
+            let route = service_fn(move |request| count(request, total.clone()));
+            let layer = WebSocketLayer::new(route)
+                .config(config)
+                .path("/rooms/{room}");
+            let page = any(async || "a page").layer(layer);
+            let app: Router = Router::new().route("/rooms/{room}", page);
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("its address");
+            addresses.send(address).expect("the test waits");
+            let serve = axum::serve(listener, app).with_graceful_shutdown(async {
+                let _over = stopped.await;
             });
+            serve.await.expect("it serves");
         });
-        let address = listens.recv().expect("it listens");
-        let mut held = Vec::with_capacity(4 * CONNECTIONS);
-        let mut least = usize::MAX;
-        for _ in 0..4 {
-            // The first round warms the threads' buffers up; the least of the others counts.
-            let rise = Rise::begin();
-            held.extend((0..CONNECTIONS).map(|_| echoed(address)));
-            least = least.min(rise.now() / CONNECTIONS);
-        }
-        assert!(least <= 1000, "{least} bytes");
-        drop(held);
-        stop.send(()).expect("it serves");
-        server.join().expect("it ends");
     });
+    let address = listens.recv().expect("it listens");
+    let mut held = Vec::with_capacity(4 * connections);
+    let mut least = usize::MAX;
+    for _ in 0..4 {
+        // The first round warms the threads' buffers up; the least of the others counts.
+        let rise = Rise::begin();
+        held.extend((0..connections).map(|_| open(address)));
+        least = least.min(rise.now() / connections);
+    }
+    drop(held);
+    stop.send(()).expect("it serves");
+    server.join().expect("it ends");
+    least
+}
+
+fn an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes() {
+    let bytes = idle_connection(200, Config::default(), echoed);
+    assert!(bytes <= 1000, "{bytes} bytes");
+}
+
+#[cfg(feature = "deflate")]
+mod compression {
+    use std::time::Instant;
+
+    use bytes::{Buf, BytesMut};
+    use tower_websocket::{
+        Compression, Event, ProtocolError,
+        protocol::{Connection, Decoder, DeflateParams, Role},
+    };
+
+    use super::*;
+
+    /// What a compressed message of more than 1 GiB of zeroes begins with, in 1 MiB.
+    ///
+    /// A block with codes of its own (RFC 1951 §3.2.7), in which a match of 258 bytes takes two
+    /// bits, both 0.
+    fn bomb() -> Vec<u8> {
+        let mut bits = Vec::new();
+        let mut add = |value: usize, count: u32| {
+            bits.extend((0..count).map(|bit| value >> bit & 1));
+        };
+        add(0b100, 3);
+        // 286 lengths, one distance, 18 lengths of the codes for those.
+        add(29, 5);
+        add(0, 5);
+        add(14, 4);
+        // Of these 18 takes one bit, 2 and 1 take two.
+        for index in 0..18 {
+            add(
+                match index {
+                    2 => 1,
+                    15 | 17 => 2,
+                    _ => 0,
+                },
+                3,
+            );
+        }
+        // The byte 0 takes two bits, the end too; the longest match takes one, and its distance.
+        let [one, two] = [0b01, 0b11];
+        add(two, 2);
+        add(0, 1);
+        add(138 - 11, 7);
+        add(0, 1);
+        add(117 - 11, 7);
+        add(two, 2);
+        add(0, 1);
+        add(28 - 11, 7);
+        add(one, 2);
+        add(one, 2);
+        // A byte to refer to.
+        add(0b01, 2);
+        let start = bits.chunks(8).map(|bits| {
+            let bits = bits.iter().enumerate();
+            bits.fold(0, |byte, (index, bit)| byte | (*bit as u8) << index)
+        });
+        let mut bytes: Vec<_> = start.collect();
+        bytes.resize(1 << 20, 0);
+        bytes
+    }
+
+    /// A message in frames of `size` bytes.
+    fn fragments(payload: &[u8], size: usize) -> Vec<u8> {
+        let last = payload.chunks(size).count() - 1;
+        let frames = payload.chunks(size).enumerate().map(|(index, piece)| {
+            let first = if index == 0 { 0x42 } else { 0x00 };
+            let fin = if index == last { 0x80 } else { 0x00 };
+            client_frame(first | fin, piece)
+        });
+        frames.collect::<Vec<_>>().concat()
+    }
+
+    /// Feeds a decoder with `read` bytes at a time: what comes of it, and how far the heap rose.
+    fn decode(
+        mut decoder: Decoder,
+        bytes: &[u8],
+        read: usize,
+    ) -> (Result<Option<Event>, ProtocolError>, usize) {
+        let mut input = BytesMut::with_capacity(bytes.len());
+        let rise = Rise::begin();
+        for piece in bytes.chunks(read) {
+            input.extend_from_slice(piece);
+            match decoder.decode(&mut input) {
+                Ok(None) => {}
+                decoded => return (decoded, rise.peak()),
+            }
+        }
+        (Ok(None), rise.peak())
+    }
+
+    const PARAMS: [DeflateParams; 2] = [
+        DeflateParams {
+            server_no_context_takeover: true,
+            client_no_context_takeover: true,
+            server_max_window_bits: 15,
+            client_max_window_bits: 15,
+        },
+        DeflateParams {
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            server_max_window_bits: 15,
+            client_max_window_bits: 15,
+        },
+    ];
+
+    pub(super) fn a_bomb_of_1_gib_takes_no_more_than_a_message_may() {
+        let bomb = bomb();
+        let config = Config::default().max_message_size(bomb.len());
+        for params in PARAMS {
+            for size in [bomb.len(), bomb.len() / 1000] {
+                let frames = fragments(&bomb, size);
+                for read in [frames.len(), 1000] {
+                    let decoder = Decoder::new(Role::Server, &config).deflate(params);
+                    let (decoded, peak) = decode(decoder, &frames, read);
+                    let limit = bomb.len() as u64;
+                    assert_eq!(decoded, Err(ProtocolError::InflatedTooBig { limit }));
+                    assert!(peak < bomb.len() + (1 << 20), "{peak} bytes");
+                }
+            }
+        }
+    }
+
+    pub(super) fn a_message_that_inflates_to_the_limit_peaks_at_twice_its_size() {
+        let limit = 4 << 20;
+        let config = Config::default()
+            .max_message_size(limit)
+            .compression(Compression::shared());
+        for params in PARAMS {
+            let now = Instant::now();
+            let mut client = Connection::new(Role::Client, config.clone(), now).deflate(params);
+            client.send(vec![0; limit]).expect("it is open");
+            let queue = client.poll_transmit().expect("a message waits");
+            let frame = queue.copy_to_bytes(queue.len());
+            let decoder = Decoder::new(Role::Server, &config).deflate(params);
+            let (decoded, peak) = decode(decoder, &frame, 1000);
+            let Ok(Some(Event::Message(message))) = decoded else {
+                panic!("a message");
+            };
+            assert_eq!(message.len(), limit);
+            // The decompressor, its output, and what it remembers.
+            let most = 2 * limit + (256 << 10);
+            assert!(peak < most, "{peak} bytes");
+        }
+    }
+
+    /// Opens a connection with compression, and has 1000 bytes echoed, compressed both ways.
+    fn echoed_compressed(address: SocketAddr, params: DeflateParams, answer: &str) -> TcpStream {
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let (mut stream, head) = opened(address, offer);
+        assert!(head.contains(answer), "{head}");
+        let config = Config::default().compression(Compression::shared());
+        let mut client = Connection::new(Role::Client, config, Instant::now()).deflate(params);
+        client.send("x".repeat(1000)).expect("it is open");
+        let queue = client.poll_transmit().expect("a message waits");
+        let frame = queue.copy_to_bytes(queue.len());
+        assert_eq!(frame[0], 0xc1);
+        stream.write_all(&frame).expect("it reads");
+        let mut header = [0; 2];
+        stream.read_exact(&mut header).expect("it echoes");
+        assert!(header[0] == 0xc1 && header[1] < 100, "{header:?}");
+        let mut payload = vec![0; header[1].into()];
+        stream.read_exact(&mut payload).expect("it echoes");
+        stream
+    }
+
+    pub(super) fn an_idle_connection_takes_nothing_for_shared_compression() {
+        let without = idle_connection(200, Config::default(), echoed);
+        let config = Config::default().compression(Compression::shared());
+        let with = idle_connection(200, config, |address| {
+            let no_takeover = "permessage-deflate; server_no_context_takeover; \
+                               client_no_context_takeover\r\n";
+            echoed_compressed(address, PARAMS[0], no_takeover)
+        });
+        assert!(with <= without + 64, "{with} bytes instead of {without}");
+    }
+
+    pub(super) fn an_idle_connection_takes_what_is_documented_for_takeover() {
+        let open = |address| echoed_compressed(address, PARAMS[1], "permessage-deflate\r\n");
+        let config = |settings| Config::default().compression(settings);
+        // What it remembers of a message of 1000 bytes, each way.
+        let rest = 1500 + 2 * 1024;
+        let own = (128 << 10) + 4 * (1 << 15) + 7 * (1 << (8 + 6));
+        let bytes = idle_connection(20, config(Compression::dedicated()), open);
+        assert!(bytes <= own + (8 << 10) + rest, "{bytes} bytes");
+        assert!(bytes > own / 2, "{bytes} bytes: it has a compressor");
+        // Enough for the windows of all, and for compressors of the first few.
+        let settings = Compression::dedicated().max_memory(2 * 80 * (64 << 10));
+        let bytes = idle_connection(20, config(settings), open);
+        assert!(bytes <= rest, "{bytes} bytes");
+    }
 }
