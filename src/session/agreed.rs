@@ -17,16 +17,17 @@ use crate::{
 
 /// The subprotocol and the compression agreed on, and who wants to know of the connection.
 ///
-/// Most connections have none of it, and no memory for it.
+/// Most connections have none of it, and no memory for it. What compression alone needs is small:
+/// the rest is boxed.
 #[derive(Default)]
 pub(crate) struct Agreed {
     pub(crate) protocol: Option<Box<str>>,
     deflate: Option<DeflateParams>,
     pub(super) compressing: Option<Compressing>,
     /// The memory set aside for what both directions remember.
-    _windows: Option<Reservation>,
+    _windows: Option<Box<Reservation>>,
     /// Where connections are registered.
-    pub(super) entry: Option<Entry>,
+    pub(super) entry: Option<Box<Entry>>,
     /// Where spans are recorded.
     pub(super) span: Option<Box<Span>>,
 }
@@ -56,7 +57,7 @@ impl Agreed {
         };
         let direction = params.direction(role);
         self.deflate = Some(params);
-        self._windows = windows;
+        self._windows = windows.map(Box::new);
         self.compressing = settings.map(|settings| Compressing {
             shape: Shape::new(direction, settings),
             context: direction
@@ -68,7 +69,7 @@ impl Agreed {
 
     /// Takes the place that was kept in a registry.
     pub(crate) fn place(mut self, place: Option<Place>) -> Self {
-        self.entry = place.and_then(Place::take);
+        self.entry = place.and_then(Place::take).map(Box::new);
         self
     }
 

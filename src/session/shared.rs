@@ -46,7 +46,7 @@ impl Shared {
 
     /// The connection's place in the registry, where it has one.
     pub(super) fn entry(&self) -> Option<&Entry> {
-        self.agreed.as_ref()?.entry.as_ref()
+        self.agreed.as_ref()?.entry.as_deref()
     }
 
     pub(super) fn id(&self) -> Option<ConnectionId> {

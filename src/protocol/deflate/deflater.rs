@@ -1,6 +1,6 @@
 //! Compressing what is sent (RFC 7692 §7.2.1).
 
-use std::cell::Cell;
+use std::{cell::Cell, num::NonZero};
 
 use super::{
     Direction, History,
@@ -15,7 +15,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Shape {
     pub(super) window_bits: u8,
-    pub(super) level: u8,
+    /// Not zero, so that a connection without a shape needs no room to say so.
+    pub(super) level: NonZero<u8>,
     pub(super) memory_level: u8,
 }
 
@@ -23,7 +24,7 @@ impl Shape {
     pub(crate) fn new(direction: Direction, settings: &Compression) -> Self {
         Self {
             window_bits: direction.window_bits,
-            level: settings.level,
+            level: NonZero::new(settings.level).unwrap_or(NonZero::<u8>::MIN),
             memory_level: settings.memory_level,
         }
     }

@@ -83,7 +83,7 @@ impl fmt::Debug for Compressor {
 
 fn config(shape: Shape) -> DeflateConfig {
     DeflateConfig {
-        level: shape.level.into(),
+        level: shape.level.get().into(),
         // zlib has no window of 8 bits. Its matches reach 262 bytes less far than the window of 9
         // has, so that they fit the smaller one.
         window_bits: -i32::from(shape.window_bits.max(9)),

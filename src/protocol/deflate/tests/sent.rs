@@ -419,7 +419,8 @@ impl Remembering {
 
 #[test]
 fn message_after_a_rest_refers_back_all_the_same() {
-    let content = words(&mut Random(27), 1000);
+    // Enough for a compressor of its own.
+    let content = words(&mut Random(27), 10_000);
     let settings = Compression::dedicated();
     let mut remembering = Remembering::new(&settings);
     let first = remembering.send(&content);
@@ -437,8 +438,12 @@ fn memory_of_a_compressor_is_given_back_after_a_rest() {
     let is_all_free = || settings.budget.reserve_luxury(limit / 2).is_some();
     let mut remembering = Remembering::new(&settings);
     assert!(is_all_free(), "nothing was sent");
+    remembering.send(&[7; 8 << 10]);
+    assert!(is_all_free(), "there was nothing to tell the thread's");
+    remembering.send(b"H");
+    assert!(is_all_free(), "there were 8 KiB");
     remembering.send(b"Hello");
-    assert!(!is_all_free());
+    assert!(!is_all_free(), "there was a byte more");
     remembering.context.rest();
     assert!(!is_all_free(), "it was used since the last time");
     remembering.context.rest();
@@ -458,7 +463,7 @@ fn messages_around_one_that_was_compressed_alone_are_understood() {
     for memory in [None, Some(0)] {
         let settings = Compression::dedicated().max_memory(memory);
         let mut remembering = Remembering::new(&settings);
-        let own = words(&mut random, 1000);
+        let own = words(&mut random, 10_000);
         let shared = words(&mut random, 1000);
         let first = remembering.send(&own);
         remembering.send_alone(&shared);
