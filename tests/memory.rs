@@ -532,6 +532,8 @@ mod compression {
         },
     ];
 
+    const ANSWER: &str = "permessage-deflate\r\n";
+
     pub(super) fn a_bomb_of_1_gib_takes_no_more_than_a_message_may() {
         let bomb = bomb();
         let config = Config::default().max_message_size(bomb.len());
@@ -572,23 +574,31 @@ mod compression {
         }
     }
 
-    /// Opens a connection with compression, and has 1000 bytes echoed, compressed both ways.
-    fn echoed_compressed(address: SocketAddr, params: DeflateParams, answer: &str) -> TcpStream {
+    /// Opens a connection with compression, and has messages of these lengths echoed, compressed
+    /// both ways.
+    fn echoed_compressed(
+        address: SocketAddr,
+        params: DeflateParams,
+        answer: &str,
+        lens: &[usize],
+    ) -> TcpStream {
         let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
         let (mut stream, head) = opened(address, offer);
         assert!(head.contains(answer), "{head}");
         let config = Config::default().compression(Compression::shared());
         let mut client = Connection::new(Role::Client, config, Instant::now()).deflate(params);
-        client.send("x".repeat(1000)).expect("it is open");
-        let queue = client.poll_transmit().expect("a message waits");
-        let frame = queue.copy_to_bytes(queue.len());
-        assert_eq!(frame[0], 0xc1);
-        stream.write_all(&frame).expect("it reads");
-        let mut header = [0; 2];
-        stream.read_exact(&mut header).expect("it echoes");
-        assert!(header[0] == 0xc1 && header[1] < 100, "{header:?}");
-        let mut payload = vec![0; header[1].into()];
-        stream.read_exact(&mut payload).expect("it echoes");
+        for len in lens {
+            client.send("x".repeat(*len)).expect("it is open");
+            let queue = client.poll_transmit().expect("a message waits");
+            let frame = queue.copy_to_bytes(queue.len());
+            assert_eq!(frame[0], 0xc1);
+            stream.write_all(&frame).expect("it reads");
+            let mut header = [0; 2];
+            stream.read_exact(&mut header).expect("it echoes");
+            assert!(header[0] == 0xc1 && header[1] < 100, "{header:?}");
+            let mut payload = vec![0; header[1].into()];
+            stream.read_exact(&mut payload).expect("it echoes");
+        }
         stream
     }
 
@@ -598,23 +608,38 @@ mod compression {
         let with = idle_connection(200, config, |address| {
             let no_takeover = "permessage-deflate; server_no_context_takeover; \
                                client_no_context_takeover\r\n";
-            echoed_compressed(address, PARAMS[0], no_takeover)
+            echoed_compressed(address, PARAMS[0], no_takeover, &[1000])
         });
         assert!(with <= without + 64, "{with} bytes instead of {without}");
     }
 
     pub(super) fn an_idle_connection_takes_what_is_documented_for_takeover() {
-        let open = |address| echoed_compressed(address, PARAMS[1], "permessage-deflate\r\n");
+        type Open = fn(SocketAddr) -> TcpStream;
+        let short: Open = |address| echoed_compressed(address, PARAMS[1], ANSWER, &[1000]);
+        let long: Open = |address| echoed_compressed(address, PARAMS[1], ANSWER, &[9000, 1000]);
         let config = |settings| Config::default().compression(settings);
-        // What it remembers of a message of 1000 bytes, each way.
-        let rest = 1500 + 2 * 1024;
-        let own = (128 << 10) + 4 * (1 << 15) + 7 * (1 << (8 + 6));
-        let bytes = idle_connection(20, config(Compression::dedicated()), open);
-        assert!(bytes <= own + (8 << 10) + rest, "{bytes} bytes");
-        assert!(bytes > own / 2, "{bytes} bytes: it has a compressor");
+        // The connection, what it remembers of 1000 bytes each way, and some order around it.
+        let remembered = 1000 + 2 * 1000;
+        let bytes = idle_connection(20, config(Compression::dedicated()), short);
+        assert!(
+            (remembered..remembered + 1000).contains(&bytes),
+            "{bytes} bytes"
+        );
+        // With more than 8 KiB to remember it gets a compressor.
+        // What it remembers grows by doubling.
+        let remembered = 1000 + 2 * 18_000;
+        let own = (136 << 10) + 4 * (1 << 15) + 7 * (1 << (8 + 6));
+        let bytes = idle_connection(20, config(Compression::dedicated()), long);
+        assert!(
+            (own / 2..own + remembered + 1000).contains(&bytes),
+            "{bytes} bytes"
+        );
         // Enough for the windows of all, and for compressors of the first few.
         let settings = Compression::dedicated().max_memory(2 * 80 * (64 << 10));
-        let bytes = idle_connection(20, config(settings), open);
-        assert!(bytes <= rest, "{bytes} bytes");
+        let bytes = idle_connection(20, config(settings), long);
+        assert!(
+            (remembered..remembered + 1000).contains(&bytes),
+            "{bytes} bytes"
+        );
     }
 }
