@@ -94,8 +94,9 @@ impl Driver {
         };
         let (before, closing) = (self.bytes_received, view.closing);
         let mut scratch = Scratch::take();
-        if self.input == Input::Paused && self.rest_len() > 0 {
-            // What was left while paused is decoded before anything is read, where it lies.
+        if self.input == Input::Paused {
+            // What was left while paused is decoded before anything is read, where it lies. There
+            // may be more to decompress where nothing was.
             self.input = Input::Ready;
             let mut rest = self.take_rest();
             self.decode(&mut rest, &mut scratch.events, view, budget);
