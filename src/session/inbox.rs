@@ -63,11 +63,15 @@ impl Inbox {
         &mut self,
         limit: Option<usize>,
     ) -> Option<Result<Event, ProtocolError>> {
+        let limit = limit.unwrap_or(usize::MAX);
         loop {
             match self.pop()? {
+                Decoded::Event(Event::Message(message)) if message.len() > limit => {
+                    return Some(Err(too_big(message.len(), limit)));
+                }
                 Decoded::Event(event) => return Some(Ok(event)),
                 Decoded::Piece(piece) => {
-                    if let Some(joined) = self.join(piece, limit.unwrap_or(usize::MAX)) {
+                    if let Some(joined) = self.join(piece, limit) {
                         return Some(joined);
                     }
                 }
@@ -79,10 +83,7 @@ impl Inbox {
     fn join(&mut self, piece: Piece, limit: usize) -> Option<Result<Event, ProtocolError>> {
         let mut whole = self.partial.take().unwrap_or_default();
         if piece.payload.len() > limit - whole.len().min(limit) {
-            return Some(Err(ProtocolError::MessageTooBig {
-                size: (whole.len() + piece.payload.len()) as u64,
-                limit: limit as u64,
-            }));
+            return Some(Err(too_big(whole.len() + piece.payload.len(), limit)));
         }
         whole.extend_from_slice(&piece.payload);
         if !piece.last {
@@ -139,6 +140,13 @@ impl Inbox {
             events: mem::take(&mut self.events),
             ..Self::default()
         };
+    }
+}
+
+fn too_big(size: usize, limit: usize) -> ProtocolError {
+    ProtocolError::MessageTooBig {
+        size: size as u64,
+        limit: limit as u64,
     }
 }
 

@@ -122,7 +122,12 @@ impl Shared {
             });
             let resume = taken.is_err() || (inner.paused && self.has_room(&inner));
             let driver = if resume { inner.take_driver() } else { None };
-            let spent = inner.take_spent_inbox();
+            let spent = if taken.is_err() {
+                // The rest of that message is no message, and nothing comes behind it.
+                inner.discard_inbox()
+            } else {
+                inner.take_spent_inbox()
+            };
             drop(inner);
             wake(driver);
             drop(spent);
