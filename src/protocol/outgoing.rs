@@ -46,6 +46,13 @@ pub(crate) struct Queue {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct NotOpen;
 
+impl Queue {
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.behind.is_empty()
+    }
+}
+
 impl Outgoing {
     /// Queues a message; gives back what was copied of it, to be dropped elsewhere.
     #[inline]
@@ -123,19 +130,15 @@ impl Outgoing {
     }
 
     /// The message that was sent piece by piece has ended: those behind it follow, unless a Close
-    /// came before. Gives what cannot be sent any more.
-    pub(crate) fn end_stream(&mut self) -> Option<SendQueue> {
+    /// came before. Then they stay where they are, so that nobody takes them for sent.
+    pub(crate) fn end_stream(&mut self) {
         self.streaming = false;
-        let open = self.state() == State::Open;
-        let queue = self.queue.as_mut()?;
-        let behind = mem::take(&mut queue.behind);
-        let messages = mem::take(&mut queue.behind_messages);
-        if !open {
-            return Some(behind);
+        if self.state() == State::Open
+            && let Some(queue) = &mut self.queue
+        {
+            queue.frames.append(mem::take(&mut queue.behind));
+            queue.messages += mem::take(&mut queue.behind_messages);
         }
-        queue.frames.append(behind);
-        queue.messages += messages;
-        None
     }
 
     /// Queues a ping.

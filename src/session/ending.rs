@@ -133,7 +133,7 @@ impl Driver {
         let waiting = inner.end_all();
         let queue = inner.outgoing.clear();
         // A flush must not call it written.
-        inner.writing |= queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
+        inner.writing |= queue.as_ref().is_some_and(|queue| !queue.is_empty());
         let clean = inner.outgoing.close_received();
         inner.end(cold.error, clean);
         let report = self.report(&inner, cold.timed_out);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     CloseCode, CloseFrame, Error, Event, Message,
-    protocol::{Decoded, Encoder, NotOpen, Outgoing, Queue, Role, SendQueue, State},
+    protocol::{Decoded, Encoder, NotOpen, Outgoing, Queue, Role, State},
 };
 
 /// What the lock protects.
@@ -138,11 +138,10 @@ impl Inner {
         }
     }
 
-    /// The message that was sent piece by piece has ended. Gives those who waited for that, and what
-    /// cannot be sent any more.
-    pub(super) fn end_stream(&mut self) -> (Wakers, Option<SendQueue>) {
-        let discarded = self.outgoing.end_stream();
-        (self.take_waiting(true, false), discarded)
+    /// The message that was sent piece by piece has ended. Gives those who waited for that.
+    pub(super) fn end_stream(&mut self) -> Wakers {
+        self.outgoing.end_stream();
+        self.take_waiting(true, false)
     }
 
     /// What this connection's messages are encoded with.

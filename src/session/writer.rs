@@ -251,9 +251,7 @@ impl<'a> MessageWriter<'a> {
     fn end(&mut self) {
         self.done = true;
         self.give_context_back();
-        let (waiting, discarded) = self.shared.update(Inner::end_stream);
-        waiting.wake();
-        drop(discarded);
+        self.shared.update(Inner::end_stream).wake();
     }
 
     fn give_context_back(&mut self) {
