@@ -276,6 +276,9 @@ impl AsyncWrite for MessageWriter<'_> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
+        if this.done {
+            return Poll::Ready(Err(Error::Closed.into()));
+        }
         let fragment = this.fragment_size();
         ready!(this.poll_fragment(cx, fragment))?;
         // What is compressed becomes less; about how much is not known.
