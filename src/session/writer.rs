@@ -219,7 +219,12 @@ impl<'a> MessageWriter<'a> {
         if self.buffer.is_empty() && !fin {
             return Ok(());
         }
-        let payload = mem::take(&mut self.buffer).into();
+        let mut payload: Bytes = mem::take(&mut self.buffer).into();
+        // A compressor gives nothing for long, and then much at once.
+        let size = self.fragment_size();
+        while payload.len() > size {
+            self.queue(false, payload.split_to(size))?;
+        }
         self.queue(fin, payload)
     }
 
