@@ -68,7 +68,7 @@ pub(super) struct Cold {
 struct Progress {
     /// The events that it has not taken.
     undelivered: usize,
-    /// The messages that it has sent.
+    /// What it has sent: messages and their bytes, which may come in pieces.
     sent: u64,
     /// The rounds that were given to its sending alone.
     rounds: u8,
@@ -213,7 +213,8 @@ impl Driver {
             let mut inner = self.shared.lock();
             // No sender has to let the session write first now.
             inner.yielded = true;
-            (inner.inbox_len(), inner.outgoing.messages)
+            let outgoing = &inner.outgoing;
+            (inner.inbox_len(), outgoing.messages + outgoing.bytes)
         };
         let before = &mut self.cold().before;
         let takes = undelivered < before.undelivered;
