@@ -255,8 +255,9 @@ impl OpenMessage {
             return;
         }
         if limits.streaming {
-            // What comes at once is given away at once.
-            let target = (CHUNK as u64).min(self.remaining()) as usize;
+            // What comes at once is given away at once. Room for more is earned by what came before.
+            let earned = self.received().clamp(DIRECT, CHUNK as u64);
+            let target = earned.min(self.remaining()) as usize;
             return self.payload.reserve(if len == 1 { target } else { len });
         }
         let fin = self.frame.as_ref().is_some_and(|frame| frame.fin);
