@@ -17,5 +17,6 @@ mod session_sockets;
 mod session_support;
 mod smuggling;
 mod stack;
+mod streams;
 mod support;
 mod upgrade;

@@ -1,0 +1,469 @@
+//! Faults in streamed messages: streams that cut, stall and fail, and futures that are dropped.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+};
+
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+use tower_websocket::{Config, Error, MessageKind, Report, WebSocket, handler};
+
+use super::{in_bytes, streaming};
+use crate::session_support::{
+    Fault, Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, client_frame, close, idle, lock,
+    open, ping, pong, serve, text, within,
+};
+
+/// Streams every message back, as it arrives.
+async fn relay(mut socket: WebSocket) -> Result<(), Error> {
+    let sender = socket.sender();
+    while let Some(mut reader) = socket.recv_stream().await? {
+        let mut writer = sender.send_stream(reader.kind()).await?;
+        tokio::io::copy(&mut reader, &mut writer).await?;
+        writer.finish().await?;
+    }
+    Ok(())
+}
+
+/// A conversation with a bit of everything, as the client's bytes.
+fn conversation() -> Vec<u8> {
+    [
+        text("hello"),
+        ping("are you there"),
+        client_frame(0x01, "in three "),
+        pong("unasked"),
+        client_frame(0x00, "fragments, "),
+        ping(""),
+        client_frame(0x80, "κόσμε"),
+        text(""),
+        binary(vec![6; 3000]),
+        in_bytes(0x82, b"bytes"),
+        client_frame(0x02, vec![7; 2000]),
+        client_frame(0x80, vec![8; 9000]),
+    ]
+    .concat()
+}
+
+fn expected() -> Vec<(u8, Vec<u8>)> {
+    vec![
+        (1, b"hello".to_vec()),
+        (1, "in three fragments, κόσμε".into()),
+        (1, vec![]),
+        (2, vec![6; 3000]),
+        (2, b"bytes".to_vec()),
+        (2, [vec![7; 2000], vec![8; 9000]].concat()),
+    ]
+}
+
+/// The messages of an answer, whether the last of them is whole, and the code of its Close.
+fn joined(frames: Vec<Frame>) -> (Vec<(u8, Vec<u8>)>, bool, Option<u16>) {
+    let mut messages: Vec<(u8, Vec<u8>)> = vec![];
+    let (mut whole, mut code) = (true, None);
+    for frame in frames {
+        assert_eq!(code, None, "nothing follows a Close: {frame:?}");
+        match frame.first & 0x0f {
+            9 | 10 => continue,
+            8 => {
+                code = frame.code();
+                continue;
+            }
+            0 => {
+                assert!(!whole, "there is a message to continue");
+                messages
+                    .last_mut()
+                    .expect("a message")
+                    .1
+                    .extend(frame.payload);
+            }
+            opcode => {
+                assert!(whole, "the message before is over");
+                messages.push((opcode, frame.payload));
+            }
+        }
+        whole = frame.first & 0x80 != 0;
+    }
+    (messages, whole, code)
+}
+
+/// Everything that one run of the conversation shows.
+struct Run {
+    answer: Vec<u8>,
+    operations: usize,
+    report: Report,
+}
+
+/// Holds the conversation over a stream that follows `plan`, and closes when all was answered.
+async fn run(shape: Shape, config: Config, plan: Plan, mut pieces: Vec<Vec<u8>>) -> Run {
+    pieces.push(close(4321, "bye"));
+    let (ours, theirs) = duplex(PIPE);
+    let wire = Wire::new(theirs, plan);
+    let log = wire.log();
+    let reports = serve(shape, config, handler(relay), wire).await;
+    let (mut reader, mut writer) = tokio::io::split(ours);
+    let writing = tokio::spawn(async move {
+        for piece in pieces {
+            if writer.write_all(&piece).await.is_err() {
+                break;
+            }
+            idle().await;
+        }
+        writer
+    });
+    let mut answer = vec![];
+    within(reader.read_to_end(&mut answer))
+        .await
+        .expect("a duplex does not fail");
+    let mut writer = within(writing).await.expect("no panic");
+    let _gone = writer.shutdown().await;
+    drop((reader, writer));
+    Run {
+        answer,
+        report: reports.only().await,
+        operations: lock(&log).operations,
+    }
+}
+
+fn check(run: &Run, context: &str) {
+    let (frames, whole_frame) = Frame::all(run.answer.clone());
+    assert!(whole_frame, "{context}");
+    let (messages, whole, code) = joined(frames);
+    assert!(messages == expected(), "{context}: {messages:?}");
+    assert!(whole, "{context}");
+    assert_eq!(code, Some(4321), "{context}");
+    let report = &run.report;
+    assert!(report.clean, "{context}");
+    assert_eq!(
+        (report.messages_received, report.messages_sent),
+        (6, 6),
+        "{context}"
+    );
+    let bytes = expected()
+        .iter()
+        .map(|(_, payload)| payload.len())
+        .sum::<usize>();
+    assert_eq!(report.bytes_sent, bytes as u64, "{context}");
+}
+
+/// Settings that make everything wait now and then, and those that do not.
+fn configs() -> [Config; 3] {
+    [
+        streaming(),
+        streaming()
+            .fragment_size(700)
+            .max_send_queue(500)
+            .max_read_ahead(1),
+        streaming().fragment_size(3).max_read_ahead(1000),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_conversation_cut_anywhere_is_the_same_conversation() {
+    let bytes = conversation();
+    let cuts = (0..300).chain((300..bytes.len()).step_by(331));
+    for shape in SHAPES {
+        for config in configs() {
+            for cut in cuts.clone() {
+                let (first, second) = bytes.split_at(cut);
+                let pieces = vec![first.to_vec(), second.to_vec()];
+                let run = run(shape, config.clone(), Plan::default(), pieces).await;
+                check(&run, &format!("{shape:?} cut at {cut}"));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_and_writes_of_one_byte_make_the_same_streamed_conversation() {
+    for shape in SHAPES {
+        for config in configs() {
+            for (max_read, max_write, pending) in [
+                (Some(1), None, None),
+                (None, Some(1), None),
+                (Some(1), Some(1), Some(1)),
+                (Some(3), Some(2), Some(7)),
+            ] {
+                let plan = Plan {
+                    max_read,
+                    max_write,
+                    pending,
+                    ..Plan::default()
+                };
+                let run = run(shape, config.clone(), plan, vec![conversation()]).await;
+                check(&run, &format!("{shape:?} {plan:?}"));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_at_any_operation_of_a_streamed_conversation_ends_it_without_a_hang() {
+    for shape in SHAPES {
+        for config in configs() {
+            for fault in [Fault::Error, Fault::Stall] {
+                for pending in [None, Some(3)] {
+                    let mut at = 0;
+                    loop {
+                        let plan = Plan {
+                            max_read: Some(900),
+                            max_write: Some(1100),
+                            pending,
+                            fault: Some((at, fault)),
+                            ..Plan::default()
+                        };
+                        let context = format!("{shape:?} {fault:?} at {at}");
+                        let run = run(shape, config.clone(), plan, vec![conversation()]).await;
+                        let (frames, _) = Frame::all(run.answer);
+                        let (messages, whole, _) = joined(frames);
+                        // What came is the beginning of what should have come.
+                        for (number, message) in messages.iter().enumerate() {
+                            let (opcode, payload) = &expected()[number];
+                            assert_eq!(message.0, *opcode, "{context}");
+                            let last = number + 1 == messages.len();
+                            if last && !whole {
+                                assert!(payload.starts_with(&message.1), "{context}");
+                            } else {
+                                assert!(message.1 == *payload, "{context}");
+                            }
+                        }
+                        if run.operations <= at {
+                            break;
+                        }
+                        at += 1;
+                    }
+                    assert!(at > 20, "there were operations to fail: {at}");
+                }
+            }
+        }
+    }
+}
+
+/// Polls a future so many times, each time when it is woken, and gives up then.
+async fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize) -> Option<F::Output> {
+    let mut polled = 0;
+    poll_fn(|cx| {
+        polled += 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if polled >= times => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Polls what `begin` makes so many times, drops it, and begins again, until it is ready.
+macro_rules! impatiently {
+    ($times:expr, $future:expr) => {
+        loop {
+            if let Some(output) = poll_times(pin!($future), $times).await {
+                break output;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+}
+
+/// Relays messages with futures that are dropped and made again after `polls` polls.
+async fn impatient(mut socket: WebSocket, polls: usize) -> Result<(), Error> {
+    let sender = socket.sender();
+    loop {
+        // A receive that is cancelled in the middle of a message leaves it to the reader.
+        if let Some(received) = poll_times(pin!(socket.recv()), polls).await {
+            let Some(message) = received? else {
+                return Ok(());
+            };
+            impatiently!(polls, sender.send(message.clone()))?;
+            continue;
+        }
+        let Some(mut reader) = impatiently!(polls, socket.recv_stream())? else {
+            return Ok(());
+        };
+        let kind = reader.kind();
+        let mut writer = impatiently!(polls, sender.send_stream(kind))?;
+        let mut number = 0;
+        while let Some(chunk) = impatiently!(polls, reader.chunk())? {
+            number += 1;
+            match number % 3 {
+                0 => impatiently!(polls, writer.send(chunk.clone()))?,
+                1 => {
+                    let mut rest = &chunk[..];
+                    while !rest.is_empty() {
+                        let taken = impatiently!(polls, writer.write(rest))?;
+                        rest = &rest[taken..];
+                    }
+                }
+                _ => {
+                    impatiently!(polls, writer.send(chunk.clone()))?;
+                    impatiently!(polls, writer.flush())?;
+                }
+            }
+        }
+        impatiently!(polls, poll_fn(|cx| Pin::new(&mut writer).poll_shutdown(cx)))?;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_cancelled_at_every_await_loses_and_doubles_nothing() {
+    for shape in SHAPES {
+        for polls in 1..4 {
+            for read_ahead in [1, 1000] {
+                let config = streaming()
+                    .fragment_size(500)
+                    .max_send_queue(2000)
+                    .max_read_ahead(read_ahead);
+                let (peer, _reports) =
+                    open(shape, config, move |socket| impatient(socket, polls)).await;
+                let (reader, mut writer) = tokio::io::split(peer.stream);
+                let message = |number: u32| vec![number as u8; (number as usize * 97) % 9000];
+                let writing = tokio::spawn(async move {
+                    for number in 0..200 {
+                        let payload = message(number);
+                        let (a, b) = payload.split_at(payload.len() / 3);
+                        let frames = match number % 3 {
+                            0 => binary(payload),
+                            1 => [client_frame(0x02, a), client_frame(0x80, b)].concat(),
+                            _ => in_bytes(0x82, &payload[..payload.len().min(50)]),
+                        };
+                        for piece in frames.chunks(999) {
+                            writer.write_all(piece).await.expect("the server reads");
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                    writer
+                });
+                let mut peer = Peer::new(tokio::io::join(reader, tokio::io::sink()));
+                for number in 0..200 {
+                    let mut payload = vec![];
+                    loop {
+                        let frame = peer.frame().await;
+                        payload.extend(frame.payload);
+                        if frame.first & 0x80 != 0 {
+                            break;
+                        }
+                    }
+                    let mut expected = message(number);
+                    if number % 3 == 2 {
+                        expected.truncate(50);
+                    }
+                    assert!(payload == expected, "{polls} polls: message {number}");
+                }
+                within(writing).await.expect("everything was read");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_dropped_after_any_number_of_polls_leaves_whole_messages_or_a_close() {
+    for shape in SHAPES {
+        let mut finished = false;
+        for polls in 1..200 {
+            let config = Config::default().fragment_size(10).max_send_queue(20);
+            let (mut peer, _reports) = open(shape, config, move |socket: WebSocket| async move {
+                let writing = async {
+                    let mut writer = socket.send_stream(MessageKind::Binary).await?;
+                    for number in 0..10 {
+                        writer.write_all(&[number; 25]).await?;
+                        writer.flush().await?;
+                        writer.send(vec![number; 5]).await?;
+                    }
+                    writer.finish().await
+                };
+                let written = poll_times(pin!(writing), polls).await;
+                let sent = socket.send("after").await;
+                match written {
+                    Some(Ok(())) => assert!(sent.is_ok()),
+                    Some(Err(error)) => panic!("{error}"),
+                    None => {}
+                }
+                Ok::<_, Error>(())
+            })
+            .await;
+            let (messages, whole, code) = joined(until_close(&mut peer).await);
+            let payload: Vec<u8> = (0..10).flat_map(|number| [number; 30]).collect();
+            let after = (1, b"after".to_vec());
+            match code {
+                Some(1000) if messages.len() == 2 => {
+                    assert!(whole && messages == [(2, payload), after]);
+                    finished = true;
+                }
+                Some(1000) => assert!(whole && messages == [after], "nothing had left"),
+                Some(1011) => {
+                    assert!(!whole && messages.len() == 1);
+                    assert!(payload.starts_with(&messages[0].1));
+                }
+                other => panic!("{other:?}"),
+            }
+            if finished {
+                break;
+            }
+        }
+        assert!(finished, "at last the writer is through");
+    }
+}
+
+/// Receives up to the Close, and answers it.
+async fn until_close(peer: &mut Peer) -> Vec<Frame> {
+    let mut frames = vec![];
+    loop {
+        let frame = peer.frame().await;
+        let over = frame.is_close();
+        frames.push(frame);
+        if over {
+            peer.send(close(1000, "")).await;
+            peer.finish().await;
+            assert_eq!(peer.rest().await, []);
+            return frames;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_dropped_after_any_number_of_polls_pass_over_their_message_only() {
+    for shape in SHAPES {
+        for read_ahead in [1, 1000, 64 << 10] {
+            for polls in 1..12 {
+                let config = streaming().max_read_ahead(read_ahead);
+                let (mut peer, _reports) =
+                    open(shape, config, move |mut socket: WebSocket| async move {
+                        let sender = socket.sender();
+                        loop {
+                            let Some(mut reader) = socket.recv_stream().await? else {
+                                return Ok::<_, Error>(());
+                            };
+                            let mut payload = vec![];
+                            let reading = pin!(reader.read_to_end(&mut payload));
+                            poll_times(reading, polls).await.transpose()?;
+                            drop(reader);
+                            // The next one is whole, whatever happened to this one.
+                            match socket.recv().await? {
+                                Some(message) => sender.send(message).await?,
+                                None => return Ok(()),
+                            }
+                        }
+                    })
+                    .await;
+                for round in 0..10_u8 {
+                    let large = vec![round; 3000];
+                    let next = format!("message {round}");
+                    let bytes = [
+                        client_frame(0x02, &large),
+                        ping(""),
+                        client_frame(0x00, &large),
+                        client_frame(0x80, &large),
+                        in_bytes(0x81, next.as_bytes()),
+                    ];
+                    for piece in bytes.concat().chunks(1500) {
+                        peer.send(piece).await;
+                        if round % 2 == 0 {
+                            idle().await;
+                        }
+                    }
+                    assert_eq!(peer.frame().await, Frame::pong(""));
+                    assert_eq!(peer.frame().await, Frame::text(&next));
+                }
+            }
+        }
+    }
+}
