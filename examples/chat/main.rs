@@ -9,8 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::extract::{Path, Query};
@@ -18,9 +18,11 @@ use axum::{RequestPartsExt, Router, response::Html, routing::get};
 use http::{Request, Version};
 use serde_json::{Value, json};
 use support::Port;
+use tokio::{runtime::Handle, sync::Mutex};
 use tower::{BoxError, service_fn};
 use tower_websocket::{
-    Answer, CloseCode, CloseFrame, Config, Handshake, Message, Sender, WebSocket, WebSocketLayer,
+    Answer, CloseCode, CloseFrame, Compression, Config, Groups, Handshake, JoinError, Membership,
+    Message, Sender, WebSocket, WebSocketLayer,
 };
 
 #[tokio::main]
@@ -47,10 +49,13 @@ fn opened(address: &str, port: Result<Port, BoxError>) -> Port {
 }
 
 fn app() -> Router {
-    let rooms = Rooms::default();
-    let layer = WebSocketLayer::new(service_fn(move |request| chat(request, rooms.clone())))
+    let everyone = Chat::default();
+    let config = Config::default()
+        .max_message_size(MAX_CHARS * 4)
+        .compression(Compression::shared());
+    let layer = WebSocketLayer::new(service_fn(move |request| chat(request, everyone.clone())))
         .on_handshake(at_the_door)
-        .config(Config::default().max_message_size(MAX_CHARS * 4));
+        .config(config);
     Router::new()
         .route("/", get(Html(include_str!("page.html"))))
         .route_service("/rooms/{room}", layer.endpoint())
@@ -94,14 +99,14 @@ async fn visit(handshake: &mut Handshake) -> Result<Visit, (CloseCode, &'static 
 /// One member in one room, from coming to going.
 ///
 /// Not an `async fn`, whose future would hold the head as long as the connection lives.
-fn chat(request: Request<WebSocket>, rooms: Rooms) -> impl Future<Output = Result<(), BoxError>> {
+fn chat(request: Request<WebSocket>, chat: Chat) -> impl Future<Output = Result<(), BoxError>> {
     let (mut head, mut socket) = request.into_parts();
     let visit = head.extensions.remove::<Visit>();
     async move {
         let visit = visit.ok_or("nobody comes past the door without a room")?;
-        let member = Member::enter(rooms, visit, socket.sender());
+        let member = Member::enter(chat, visit, &socket.sender()).await?;
         while let Some(message) = socket.recv().await? {
-            member.say(text_of(&message)?);
+            member.say(text_of(&message)?).await;
         }
         Ok(())
     }
@@ -116,77 +121,86 @@ fn text_of(message: &Message) -> Result<&str, CloseFrame> {
     Ok(text)
 }
 
-/// Everyone who is here, by room and by name.
-type Rooms = Arc<Mutex<HashMap<String, Members>>>;
-type Members = BTreeMap<String, Sender>;
+/// Everyone who is here: connections by room, and the names that are taken there.
+#[derive(Clone, Default)]
+struct Chat {
+    rooms: Groups,
+    /// Locked by who comes or goes until everyone knows: all see it in the same order.
+    names: Arc<Mutex<HashMap<String, BTreeSet<String>>>>,
+}
 
-/// Never held over an `.await`: sending to members takes no waiting, see [`send`].
-fn lock(rooms: &Rooms) -> MutexGuard<'_, HashMap<String, Members>> {
-    rooms.lock().unwrap_or_else(PoisonError::into_inner)
+impl Chat {
+    /// Tells everyone in a room. Who cannot keep up is closed, as groups do where nothing else is
+    /// asked for.
+    async fn tell(&self, room: &str, event: Value) {
+        self.rooms.broadcast(room, event.to_string()).await;
+    }
+
+    async fn forget(&self, visit: &Visit) {
+        let mut names = self.names.lock().await;
+        if let Some(taken) = names.get_mut(&visit.room) {
+            taken.remove(&visit.name);
+            if taken.is_empty() {
+                names.remove(&visit.room);
+            }
+        }
+        let left = json!({ "type": "left", "name": visit.name });
+        self.tell(&visit.room, left).await;
+    }
 }
 
 /// A place in a room, which is left when this is dropped, however the connection ended.
 struct Member {
-    rooms: Rooms,
+    chat: Chat,
     visit: Visit,
+    _membership: Membership,
 }
 
 impl Member {
     /// Welcomes a new member, with a number after a name that is taken, and tells the others.
-    fn enter(rooms: Rooms, mut visit: Visit, socket: Sender) -> Self {
-        let mut guard = lock(&rooms);
-        let members = guard.entry(visit.room.clone()).or_default();
+    async fn enter(chat: Chat, mut visit: Visit, socket: &Sender) -> Result<Self, JoinError> {
+        let mut names = chat.names.lock().await;
+        let taken = names.entry(visit.room.clone()).or_default();
         let (wanted, mut number) = (visit.name.clone(), 1);
-        while members.contains_key(&visit.name) {
+        while taken.contains(&visit.name) {
             number += 1;
             visit.name = format!("{wanted} {number}");
         }
-        tell(members, &json!({ "type": "joined", "name": visit.name }));
-        members.insert(visit.name.clone(), socket.clone());
+        let members: Vec<_> = taken.iter().chain([&visit.name]).collect();
         let welcome = json!({
             "type": "welcome", "room": visit.room, "name": visit.name,
-            "http": format!("{:?}", visit.http), "members": members.keys().collect::<Vec<_>>()
+            "http": format!("{:?}", visit.http), "members": members
         });
-        send(&socket, Message::text(welcome.to_string()));
-        drop(guard);
-        Self { rooms, visit }
+        // There is room in a new connection's queue, unless it is closed: then joining fails.
+        let _closed = socket.try_send(welcome.to_string());
+        let _membership = chat.rooms.join(visit.room.clone(), socket)?;
+        taken.insert(visit.name.clone());
+        let joined = json!({ "type": "joined", "name": visit.name }).to_string();
+        let others = chat.rooms.broadcast_except(&visit.room, joined, socket);
+        others.await;
+        drop(names);
+        Ok(Self {
+            chat,
+            visit,
+            _membership,
+        })
     }
 
-    fn say(&self, text: &str) {
+    async fn say(&self, text: &str) {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let (name, at) = (&self.visit.name, now.as_millis());
         let said = json!({ "type": "said", "name": name, "text": text, "at": at });
-        if let Some(members) = lock(&self.rooms).get(&self.visit.room) {
-            tell(members, &said);
-        }
+        self.chat.tell(&self.visit.room, said).await;
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut rooms = lock(&self.rooms);
-        if let Some(members) = rooms.get_mut(&self.visit.room) {
-            members.remove(&self.visit.name);
-            tell(members, &json!({ "type": "left", "name": self.visit.name }));
-            if members.is_empty() {
-                rooms.remove(&self.visit.room);
-            }
+        let (chat, visit) = (self.chat.clone(), self.visit.clone());
+        // Without a runtime the program is ending, and nobody is left to tell.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { chat.forget(&visit).await });
         }
-    }
-}
-
-/// Sends the same to every member: written once, shared by all of them.
-fn tell(members: &Members, event: &Value) {
-    let message = Message::text(event.to_string());
-    for socket in members.values() {
-        send(socket, message.clone());
-    }
-}
-
-/// Sends without waiting. Who has more unsent than [`Config::max_send_queue`] is too slow.
-fn send(socket: &Sender, message: Message) {
-    if socket.try_send(message).is_err() {
-        socket.close((CloseCode::TRY_AGAIN_LATER, "too slow to keep up"));
     }
 }
 

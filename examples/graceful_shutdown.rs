@@ -1,0 +1,57 @@
+//! A server that says goodbye: on Ctrl-C every WebSocket is closed with 1001 before it ends.
+//!
+//! Run: `cargo run --example graceful_shutdown`, connect to ws://127.0.0.1:8080/echo, press Ctrl-C.
+
+use std::{io, time::Duration};
+
+use axum::{Router, routing::any};
+use tokio::{net::TcpListener, signal, sync::watch};
+use tower_websocket::{Connections, Drain, Error, WebSocket, WebSocketLayer, handler};
+
+async fn echo(mut socket: WebSocket) -> Result<(), Error> {
+    while let Some(message) = socket.recv().await? {
+        socket.send(message).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the server has to stop.
+async fn stop(mut stopping: watch::Receiver<bool>) {
+    // An error would mean that nobody is left to say so.
+    let _stop = stopping.wait_for(|stop| *stop).await;
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let connections = Connections::new();
+    let layer = WebSocketLayer::new(handler(echo)).connections(&connections);
+    let app = Router::new().route("/echo", any(async || "a page").layer(layer));
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!("ws://{}/echo", listener.local_addr()?);
+
+    let (stopper, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        if signal::ctrl_c().await.is_ok() {
+            stopper.send_replace(true);
+        } else {
+            eprintln!("no Ctrl-C here: the server will not stop by itself");
+            std::future::pending::<()>().await;
+        }
+    });
+    // Both at once: the server stops accepting and finishes plain requests, and the WebSockets, which
+    // it would forget over HTTP/1.1 and wait for over HTTP/2, are closed and waited for.
+    let server = axum::serve(listener, app).with_graceful_shutdown(stop(stopping.clone()));
+    let drain = async {
+        stop(stopping).await;
+        println!("closing {} connections", connections.len());
+        connections
+            .drain(Drain::default().timeout(Duration::from_secs(10)))
+            .await
+    };
+    let (served, drained) = tokio::join!(server, drain);
+    println!("{} ended, {} aborted", drained.ended, drained.aborted);
+    served
+}

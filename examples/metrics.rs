@@ -1,0 +1,80 @@
+//! What the connections do, for Prometheus to read.
+//!
+//! Run: `cargo run --example metrics`, connect to ws://127.0.0.1:8080/echo, and look at
+//! http://127.0.0.1:8080/metrics.
+
+use std::{fmt::Write, io};
+
+use axum::{
+    Router,
+    extract::State,
+    routing::{any, get},
+};
+use tokio::net::TcpListener;
+use tower_websocket::{Connections, Counters, Error, WebSocket, WebSocketLayer, handler};
+
+async fn echo(mut socket: WebSocket) -> Result<(), Error> {
+    while let Some(message) = socket.recv().await? {
+        socket.send(message).await?;
+    }
+    Ok(())
+}
+
+/// Prometheus' text format.
+fn exposition(counters: &Counters) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, label: String, value: u64| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "websocket_{name}{label} {value}");
+    };
+    line("connections_open", String::new(), counters.open as u64);
+    line("accepted_total", String::new(), counters.accepted);
+    line(
+        "failed_upgrades_total",
+        String::new(),
+        counters.failed_upgrades,
+    );
+    for (reason, count) in &counters.refused {
+        line("refused_total", format!("{{reason=\"{reason}\"}}"), *count);
+    }
+    for (code, count) in &counters.closed {
+        line("closed_total", format!("{{code=\"{code}\"}}"), *count);
+    }
+    for (direction, messages, bytes) in [
+        ("in", counters.messages_received, counters.bytes_received),
+        ("out", counters.messages_sent, counters.bytes_sent),
+    ] {
+        line(
+            "messages_total",
+            format!("{{direction=\"{direction}\"}}"),
+            messages,
+        );
+        line(
+            "bytes_total",
+            format!("{{direction=\"{direction}\"}}"),
+            bytes,
+        );
+    }
+    text
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let connections = Connections::new();
+    let layer = WebSocketLayer::new(handler(echo)).connections(&connections);
+    let metrics =
+        async |State(connections): State<Connections>| exposition(&connections.counters());
+    let app = Router::new()
+        .route("/echo", any(async || "a page").layer(layer))
+        .route("/metrics", get(metrics))
+        .with_state(connections);
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!(
+        "ws://{0}/echo and http://{0}/metrics",
+        listener.local_addr()?
+    );
+    axum::serve(listener, app).await
+}

@@ -1,0 +1,75 @@
+//! Push to browsers from plain HTTP requests: to all of them, or to one.
+//!
+//! Run: `cargo run --example notify`, open http://127.0.0.1:8080 in two windows, and then:
+//!
+//! ```sh
+//! curl -d 'dinner is ready' http://127.0.0.1:8080/notify
+//! curl -d 'only for you' http://127.0.0.1:8080/notify/ID   # the page shows its ID
+//! ```
+
+use std::io;
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::Html,
+    routing::{get, post},
+};
+use tokio::net::TcpListener;
+use tower_websocket::{Connections, Error, Prepared, WebSocket, WebSocketLayer, handler};
+
+/// Tells the page its number, then waits for the end: everything else is pushed from outside.
+async fn listen(mut socket: WebSocket) -> Result<(), Error> {
+    if let Some(id) = socket.id() {
+        socket.send(format!("this page is {id}")).await?;
+    }
+    while socket.recv().await?.is_some() {}
+    Ok(())
+}
+
+/// Queues the text for every open connection, and says for how many.
+async fn notify_all(State(connections): State<Connections>, text: String) -> String {
+    let message = Prepared::new(text);
+    // Whoever has more unsent than fits its queue misses this one.
+    let told = connections
+        .iter()
+        .filter(|socket| socket.try_send(&message).is_ok());
+    format!("told {}\n", told.count())
+}
+
+async fn notify_one(
+    State(connections): State<Connections>,
+    Path(id): Path<String>,
+    text: String,
+) -> StatusCode {
+    let socket = id.parse().ok().and_then(|id| connections.get(id));
+    match socket.map(|socket| socket.try_send(text)) {
+        Some(Ok(())) => StatusCode::ACCEPTED,
+        Some(Err(_)) => StatusCode::SERVICE_UNAVAILABLE,
+        None => StatusCode::NOT_FOUND,
+    }
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    let connections = Connections::new();
+    let layer = WebSocketLayer::new(handler(listen)).connections(&connections);
+    let app = Router::new()
+        .route("/", get(Html(PAGE)))
+        .route_service("/listen", layer.endpoint())
+        .route("/notify", post(notify_all))
+        .route("/notify/{id}", post(notify_one))
+        .with_state(connections);
+    let address = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let listener = TcpListener::bind(address).await?;
+    println!("http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await
+}
+
+const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>notify</title><ul id="news"></ul><script>
+const socket = new WebSocket("/listen");
+socket.onmessage = ({ data }) => news.append(Object.assign(document.createElement("li"), { textContent: data }));
+</script>"#;
