@@ -65,6 +65,7 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     {
         compression::a_bomb_of_1_gib_takes_no_more_than_a_message_may();
         compression::a_message_that_inflates_to_the_limit_peaks_at_twice_its_size();
+        compression::a_message_in_progress_takes_one_decompressor();
         compression::an_idle_connection_takes_nothing_for_shared_compression();
         compression::an_idle_connection_takes_what_is_documented_for_takeover();
     }
@@ -571,6 +572,23 @@ mod compression {
             // The decompressor, its output, and what it remembers.
             let most = 2 * limit + (256 << 10);
             assert!(peak < most, "{peak} bytes");
+        }
+    }
+
+    pub(super) fn a_message_in_progress_takes_one_decompressor() {
+        let config = Config::default();
+        for params in PARAMS {
+            let mut decoders: Vec<_> = (0..100)
+                .map(|_| Decoder::new(Role::Server, &config).deflate(params))
+                .collect();
+            let mut begun = BytesMut::from(&client_frame(0x42, "").repeat(100)[..]);
+            let rise = Rise::begin();
+            for decoder in &mut decoders {
+                let mut frame = begun.split_to(6);
+                assert_eq!(decoder.decode(&mut frame), Ok(None));
+            }
+            let each = rise.now() / decoders.len();
+            assert!(each < 64 << 10, "{each} bytes");
         }
     }
 

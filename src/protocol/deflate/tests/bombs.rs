@@ -24,7 +24,7 @@ fn fragments(payload: &[u8], count: usize) -> Vec<u8> {
     pieces.iter().enumerate().flat_map(frame).collect()
 }
 
-const LIMITS: [usize; 11] = [
+const LIMITS: [usize; 12] = [
     300,
     1000,
     32_767,
@@ -33,6 +33,8 @@ const LIMITS: [usize; 11] = [
     65_535,
     65_536,
     65_537,
+    // Behind 64 KiB there is less than one match.
+    258 * 255,
     131_072,
     200_000,
     1 << 20,
@@ -75,6 +77,21 @@ fn bomb_is_refused_before_its_last_byte() {
     let decoded = decode_all(&mut decoder, [&frame[..frame.len() / 4]]);
     let limit = limit as u64;
     assert_eq!(decoded.1, Some(ProtocolError::InflatedTooBig { limit }));
+}
+
+#[test]
+fn bomb_is_refused_though_its_message_does_not_end() {
+    for limit in LIMITS {
+        // Up to here all of it may be taken by the decompressor before it is decompressed.
+        let payload = Blocks::default().zeroes(limit + 1).bytes();
+        for params in [takeover(), no_takeover()] {
+            let frame = from_client(BINARY_BEGINS, &payload);
+            let decoded = decode_all(&mut limited(limit, params), [&frame[..]]);
+            let limit = limit as u64;
+            let expected = Some(ProtocolError::InflatedTooBig { limit });
+            assert_eq!(decoded, (vec![], expected));
+        }
+    }
 }
 
 #[test]

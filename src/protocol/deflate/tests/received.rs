@@ -291,6 +291,20 @@ fn message_that_ends_inside_a_block_is_1007() {
 }
 
 #[test]
+fn message_that_ends_inside_a_block_without_compression_is_1007() {
+    let payload = Blocks::default().stored(false, &[7; 100]).message();
+    for (role, peer) in ROLES {
+        // The first byte by itself is an empty message.
+        for len in 2..payload.len() {
+            // The four bytes that are appended (§7.2.2) are just those that are missing.
+            let expected = if len == 5 + 96 { None } else { CORRUPT };
+            let decoded = decode(role, takeover(), &[peer(BINARY, &payload[..len])]);
+            assert_eq!(decoded.1, expected, "{len} bytes");
+        }
+    }
+}
+
+#[test]
 fn garbage_is_1007() {
     let with_final = |garbage: &[u8]| [&HELLO_FINAL[..7], garbage].concat();
     for (role, peer) in ROLES {

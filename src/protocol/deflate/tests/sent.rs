@@ -458,6 +458,22 @@ fn memory_of_a_compressor_is_given_back_after_a_rest() {
 }
 
 #[test]
+fn compressors_of_their_own_take_half_of_the_memory_at_most() {
+    let limit = 2 << 20;
+    let settings = Compression::dedicated().max_memory(limit);
+    let mut connections: Vec<_> = (0..10).map(|_| Remembering::new(&settings)).collect();
+    for remembering in &mut connections {
+        remembering.send(b"Hello");
+    }
+    let rest = settings.budget.reserve(limit / 2);
+    assert!(rest.is_some(), "it is kept for windows");
+    assert!(
+        settings.budget.reserve(limit / 2).is_none(),
+        "some have one"
+    );
+}
+
+#[test]
 fn messages_around_one_that_was_compressed_alone_are_understood() {
     let mut random = Random(28);
     for memory in [None, Some(0)] {
