@@ -118,8 +118,17 @@ fn prepared_messages_are_equal_where_content_and_choice_are() {
 
 #[cfg(feature = "testing")]
 mod sessions {
+    use std::{convert::Infallible, future::ready, sync::Arc};
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
     use super::*;
-    use crate::{WebSocket, testing};
+    use crate::{
+        WebSocket,
+        session::{Agreed, Hooks, Opened, Session, Transport},
+        testing,
+    };
 
     /// The server's ends of `count` connections, and the clients'.
     fn pairs(count: usize, config: &Config) -> (Vec<WebSocket>, Vec<WebSocket>) {
@@ -187,5 +196,39 @@ mod sessions {
             broadcast(&clients, &mut servers, &prepared).await;
             broadcast(&clients, &mut servers, &prepared).await;
         }
+    }
+
+    /// A client's end, and the bytes of its stream.
+    fn client() -> (WebSocket, DuplexStream) {
+        let (ours, theirs) = duplex(64 << 10);
+        let opened = Opened {
+            transport: Transport::other(Box::pin(theirs), false),
+            read: Bytes::new(),
+            role: Role::Client,
+            hooks: Arc::new(Hooks::default()),
+            agreed: Agreed::default(),
+        };
+        let mut socket = None;
+        let session = Session::open(opened, |opened| {
+            socket = Some(opened);
+            ready(Ok::<(), Infallible>(()))
+        });
+        tokio::spawn(session);
+        (socket.expect("a session gives its socket"), ours)
+    }
+
+    /// RFC 6455 §5.3: a key is drawn for each frame.
+    #[tokio::test]
+    async fn clients_draw_a_key_for_each_prepared_message() {
+        let prepared = Prepared::new("Hello");
+        let mut keys = Vec::new();
+        for _ in 0..3 {
+            let (socket, mut peer) = client();
+            socket.try_send(&prepared).expect("there is room");
+            let mut frame = [0; 11];
+            peer.read_exact(&mut frame).await.expect("a frame");
+            keys.push(frame[2..6].to_vec());
+        }
+        assert!(keys[0] != keys[1] || keys[1] != keys[2], "{keys:x?}");
     }
 }
