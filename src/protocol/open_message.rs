@@ -258,7 +258,14 @@ impl OpenMessage {
             // What comes at once is given away at once. Room for more is earned by what came before.
             let earned = self.received().clamp(DIRECT, CHUNK as u64);
             let target = earned.min(self.remaining()) as usize;
-            return self.payload.reserve(if len == 1 { target } else { len });
+            let room = if len == 1 { target } else { len };
+            if self.payload.is_empty() {
+                // `reserve` would double what was given away.
+                self.payload = BytesMut::with_capacity(room);
+            } else {
+                self.payload.reserve(room);
+            }
+            return;
         }
         let fin = self.frame.as_ref().is_some_and(|frame| frame.fin);
         let end = if fin {
