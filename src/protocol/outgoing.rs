@@ -345,7 +345,7 @@ mod tests {
     use super::*;
     use crate::{
         CloseCode, Config,
-        protocol::{Role, test_support::from_server},
+        protocol::{Opcode, Role, test_support::from_server},
     };
 
     fn server() -> Encoder {
@@ -537,6 +537,102 @@ mod tests {
                 answered
             );
         }
+    }
+
+    /// Queues a fragment of a text message.
+    fn piece(outgoing: &mut Outgoing, fin: bool, first: First, text: &'static str) {
+        let payload = Bytes::from_static(text.as_bytes());
+        assert!(
+            outgoing
+                .piece(&server(), fin, first, text.len(), payload)
+                .is_ok()
+        );
+    }
+
+    const TEXT: First = First::new(Opcode::Text);
+
+    #[test]
+    fn messages_wait_behind_one_that_is_sent_piece_by_piece_and_control_frames_do_not() {
+        let mut outgoing = Outgoing::default();
+        assert_eq!(outgoing.begin_stream(), Ok(()));
+        assert!(outgoing.message(&server(), "behind".into()).is_ok());
+        piece(&mut outgoing, false, TEXT, "a");
+        ping(&mut outgoing, b"p");
+        assert_eq!(outgoing.queued_behind(), 8);
+        assert_eq!(written(&mut outgoing), b"\x01\x01a\x8a\x01p");
+        assert!(outgoing.take_queue().is_none(), "it waits");
+        piece(&mut outgoing, true, First::CONTINUATION, "b");
+        outgoing.end_stream();
+        assert_eq!(outgoing.queued_behind(), 0);
+        assert_eq!(written(&mut outgoing), b"\x80\x01b\x81\x06behind");
+        assert_eq!((outgoing.messages, outgoing.bytes), (2, 8));
+    }
+
+    #[test]
+    fn messages_behind_keep_their_place_whatever_is_taken_and_put_back() {
+        // It ends before the queue is taken, while it is written, or after it was put back.
+        for ended in 0..3 {
+            let mut outgoing = Outgoing::default();
+            assert_eq!(outgoing.begin_stream(), Ok(()));
+            assert!(outgoing.message(&server(), "1".into()).is_ok());
+            piece(&mut outgoing, true, TEXT, "abc");
+            if ended == 0 {
+                outgoing.end_stream();
+            }
+            let mut rest = outgoing.take_queue().expect("a fragment waits");
+            rest.frames.advance(2);
+            assert!(outgoing.message(&server(), "2".into()).is_ok());
+            if ended == 1 {
+                outgoing.end_stream();
+            }
+            assert!(outgoing.message(&server(), "3".into()).is_ok());
+            outgoing.put_back(&server(), rest, 2);
+            if ended == 2 {
+                assert_eq!(outgoing.queued(), 3);
+                outgoing.end_stream();
+            }
+            let expected = b"abc\x81\x011\x81\x012\x81\x013";
+            assert_eq!(written(&mut outgoing), expected, "{ended}");
+        }
+    }
+
+    #[test]
+    fn messages_behind_count_towards_the_limits() {
+        let bytes = Config::default().max_send_queue(5);
+        let messages = Config::default().max_send_queue(100).max_send_messages(2);
+        for config in [bytes, messages] {
+            let mut outgoing = Outgoing::default();
+            assert_eq!(outgoing.begin_stream(), Ok(()));
+            for full in [false, true] {
+                assert!(outgoing.message(&server(), "x".into()).is_ok());
+                assert_eq!(outgoing.is_full(&config), full);
+            }
+            piece(&mut outgoing, true, TEXT, "");
+            let mut taken = outgoing.take_queue().expect("a fragment waits");
+            assert!(outgoing.is_full(&config), "they stay");
+            let len = taken.frames.len();
+            taken.frames.advance(len);
+            outgoing.written(&server(), &mut taken);
+            assert!(taken.is_empty() && outgoing.is_full(&config));
+            outgoing.end_stream();
+            assert!(outgoing.is_full(&config));
+            written(&mut outgoing);
+            assert!(!outgoing.is_full(&config));
+        }
+    }
+
+    #[test]
+    fn messages_behind_stay_behind_a_close() {
+        let mut outgoing = Outgoing::default();
+        assert_eq!(outgoing.begin_stream(), Ok(()));
+        piece(&mut outgoing, false, TEXT, "a");
+        assert!(outgoing.message(&server(), "behind".into()).is_ok());
+        assert_eq!(outgoing.close(&server(), None), Ok(()));
+        outgoing.end_stream();
+        assert_eq!(written(&mut outgoing), b"\x01\x01a\x88\x00");
+        assert_eq!((outgoing.queued(), outgoing.queued_behind()), (0, 8));
+        assert_eq!(outgoing.begin_stream(), Err(NotOpen));
+        assert!(outgoing.clear().is_some_and(|queue| !queue.is_empty()));
     }
 
     #[test]

@@ -172,3 +172,128 @@ pub(super) fn size(event: &Decoded) -> usize {
 
 /// The memory an event takes beside its payload, about.
 const EVENT_OVERHEAD: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn piece(text: &'static str, last: bool) -> Decoded {
+        Decoded::Piece(Piece {
+            is_text: true,
+            payload: Bytes::from_static(text.as_bytes()),
+            last,
+        })
+    }
+
+    fn message(text: &'static str) -> Decoded {
+        Decoded::Event(Event::Message(text.into()))
+    }
+
+    fn push(inbox: &mut Inbox, events: impl IntoIterator<Item = Decoded>) {
+        inbox.push(&mut events.into_iter().collect());
+    }
+
+    /// What is received whole, up to the first error.
+    fn wholes(inbox: &mut Inbox) -> Vec<Event> {
+        let pop = || inbox.pop_whole(None).map(|event| event.expect("valid"));
+        std::iter::from_fn(pop).collect()
+    }
+
+    #[test]
+    fn pieces_are_joined_around_control_frames() {
+        let mut inbox = Inbox::default();
+        let ping = || Event::Ping("p".into());
+        push(
+            &mut inbox,
+            [
+                message("whole"),
+                piece("a", false),
+                Decoded::Event(ping()),
+                piece("b", false),
+            ],
+        );
+        let expected = [Event::Message("whole".into()), ping()];
+        assert_eq!(wholes(&mut inbox), expected);
+        assert!(!inbox.is_spent(), "a part of a message is remembered");
+        push(&mut inbox, [piece("", true), message("next")]);
+        let expected = ["ab", "next"].map(|text| Event::Message(text.into()));
+        assert_eq!(wholes(&mut inbox), expected);
+        assert!(inbox.is_spent());
+        assert_eq!(inbox.size, 0);
+    }
+
+    #[test]
+    fn what_was_joined_goes_before_the_next_piece() {
+        let mut inbox = Inbox::default();
+        push(&mut inbox, [piece("a", false), piece("b", false)]);
+        assert!(wholes(&mut inbox).is_empty());
+        push(&mut inbox, [piece("c", false), piece("d", true)]);
+        let pieces = std::iter::from_fn(|| inbox.pop_piece());
+        let pieces: Vec<_> = pieces.map(|piece| (piece.payload, piece.last)).collect();
+        assert_eq!(pieces, [("abc".into(), false), ("d".into(), true)]);
+        assert!(inbox.is_spent());
+    }
+
+    #[test]
+    fn a_message_of_the_limit_is_taken_and_one_byte_more_is_not() {
+        for (limit, fits) in [(3, true), (2, false)] {
+            let whole = vec![message("abc")];
+            let pieces = vec![piece("ab", false), piece("c", true)];
+            for events in [whole, pieces] {
+                let mut inbox = Inbox::default();
+                push(&mut inbox, events);
+                let taken = inbox.pop_whole(Some(limit)).expect("a message");
+                let too_big = ProtocolError::MessageTooBig { size: 3, limit: 2 };
+                if fits {
+                    assert_eq!(taken, Ok(Event::Message("abc".into())));
+                } else {
+                    assert_eq!(taken, Err(too_big));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_skipped_message_ends_with_its_last_piece_wherever_that_is() {
+        let events = || {
+            [
+                piece("b", false),
+                Decoded::Event(Event::Ping("p".into())),
+                piece("c", true),
+                piece("d", false),
+                piece("e", true),
+            ]
+        };
+        for there in 0..=events().len() {
+            let mut inbox = Inbox::default();
+            push(&mut inbox, [piece("a", false)]);
+            assert!(inbox.pop_piece().is_some());
+            let mut later = Vec::from(events());
+            let now: Vec<_> = later.drain(..there).collect();
+            push(&mut inbox, now);
+            inbox.skip_message();
+            assert_eq!(inbox.size, inbox.events.iter().map(size).sum());
+            assert!(!inbox.is_spent() || there == 5, "{there}");
+            push(&mut inbox, later);
+            let expected = [Event::Ping("p".into()), Event::Message("de".into())];
+            assert_eq!(wholes(&mut inbox), expected, "{there}");
+            assert!(inbox.is_spent());
+        }
+    }
+
+    #[test]
+    fn a_cleared_inbox_remembers_nothing() {
+        let mut inbox = Inbox::default();
+        push(&mut inbox, [piece("a", false)]);
+        assert!(wholes(&mut inbox).is_empty());
+        inbox.skip_message();
+        push(&mut inbox, [message("b")]);
+        inbox.clear();
+        assert!(inbox.is_spent());
+        assert_eq!(inbox.size, 0);
+        push(&mut inbox, [piece("c", true)]);
+        assert_eq!(wholes(&mut inbox), [Event::Message("c".into())]);
+    }
+}
