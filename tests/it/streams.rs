@@ -5,6 +5,7 @@ mod compressed;
 mod faults;
 mod limits;
 mod reader;
+mod sockets;
 mod writer;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};

@@ -455,6 +455,30 @@ async fn a_second_writer_waits_for_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_writer_is_woken_though_nothing_of_the_first_has_left() {
+    for shape in SHAPES {
+        for uncompressed in [false, true] {
+            let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
+            let mut first = begin(&socket, MessageKind::Text).await;
+            if uncompressed {
+                first = first.uncompressed();
+            }
+            first.write_all(b"never sent").await.unwrap();
+            let sender = socket.sender();
+            let second = tokio::spawn(async move {
+                let writer = sender.send_stream(MessageKind::Binary).await?;
+                writer.finish().await
+            });
+            idle().await;
+            assert!(!second.is_finished());
+            drop(first);
+            within(second).await.unwrap().unwrap();
+            assert_eq!(peer.frame().await, Frame::binary(""));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn many_writers_take_turns() {
     for shape in SHAPES {
         let config = Config::default().fragment_size(3).max_send_queue(10);
