@@ -121,8 +121,9 @@ impl Config {
     /// Then a message may be larger than memory. [`max_message_size`](Self::max_message_size) holds
     /// for those that are received whole after all, and
     /// [`max_stream_size`](Self::max_stream_size) for every one; memory stays within
-    /// [`max_read_ahead`](Self::max_read_ahead) and 64 KiB for a message that is not. Default:
-    /// `false`, a message is delivered when all of it has come.
+    /// [`max_read_ahead`](Self::max_read_ahead) and 64 KiB for a message that is not, and about
+    /// 80 KiB more while it is compressed. [`max_fragments`](Self::max_fragments) holds only where
+    /// it is set. Default: `false`, a message is delivered when all of it has come.
     #[must_use]
     pub fn streaming(mut self, streaming: bool) -> Self {
         self.streaming = streaming;

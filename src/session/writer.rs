@@ -26,7 +26,10 @@ use crate::{
 /// so a message may be larger than memory. Where compression was agreed on, it is compressed on the
 /// way.
 ///
-/// Control frames go on in between. Other messages of the connection are queued behind it.
+/// Control frames go on in between. Other messages of the connection are queued behind it, up to
+/// [`Config::max_send_queue`](crate::Config::max_send_queue): a task that sends more than that
+/// while it holds a writer waits for itself, and for ever. Where the connection is closed before the
+/// message ends, they are lost with the rest of it.
 ///
 /// # It has to be finished
 ///
@@ -139,8 +142,8 @@ impl<'a> MessageWriter<'a> {
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side;
-    /// [`Error::Io`] with `InvalidData` where the text ends inside a character, which closes the
-    /// connection.
+    /// [`Error::Io`] with `InvalidData` where the text ends inside a character, which drops the
+    /// writer.
     ///
     /// # Cancel safety
     ///
