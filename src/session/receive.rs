@@ -328,6 +328,14 @@ impl Driver {
         true
     }
 
+    /// Lets it be known what has gone over the connection so far, though the turn is not at its end.
+    pub(super) fn count(&self) {
+        if let Some(entry) = self.shared.entry() {
+            let traffic = self.traffic(&self.shared.lock());
+            entry.count(traffic);
+        }
+    }
+
     /// What has gone over the connection so far.
     pub(super) fn traffic(&self, inner: &Inner) -> Traffic {
         let outgoing = &inner.outgoing;

@@ -143,18 +143,22 @@ where
             .as_ref()
             .and_then(|shared| shared.span())
             .map(Span::enter);
-        let mut aborted = driver.begin_turn(cx);
+        if driver.begin_turn(cx) {
+            driver.abort();
+            return Poll::Ready(());
+        }
         loop {
-            if aborted {
-                driver.abort();
-                return Poll::Ready(());
-            }
             outside_coop(cx, |cx| driver.receive(cx, &mut budget));
             driver.take_news();
             if let Some(frame) = this.handler.as_mut().poll(cx) {
                 driver.close(EndedBy::Local, &frame);
             }
             let finished = this.handler.finished;
+            if driver.is_aborted() {
+                // Before anything is written, and before a handler that has returned closes.
+                driver.abort();
+                return Poll::Ready(());
+            }
             let again = outside_coop(cx, |cx| {
                 driver.close_if_abandoned(finished);
                 let room = driver.transmit(cx);
@@ -166,13 +170,13 @@ where
             }
             budget.spend_round();
             if budget.is_spent() {
+                driver.count();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             if !again && !driver.take_news() && !driver.has_more() && driver.end_turn(finished) {
                 return Poll::Pending;
             }
-            aborted = driver.is_aborted();
         }
     }
 }
