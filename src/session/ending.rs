@@ -192,13 +192,19 @@ impl Driver {
     }
 }
 
-impl Drop for Driver {
+impl Driver {
     /// The session's task was dropped, with its runtime: handles and the report hook learn it.
-    fn drop(&mut self) {
+    pub(super) fn give_up(&mut self) {
         if self.phase == Phase::Open {
             self.abort();
         }
         self.end();
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.give_up();
         if let Some(entry) = self.shared.entry() {
             entry.leave();
         }

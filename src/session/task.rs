@@ -30,7 +30,7 @@ pin_project! {
     /// One connection and its handler.
     ///
     /// Ends when the transport is gone and the handler has returned. The handler's future is
-    /// dropped last, with whatever permit it holds.
+    /// dropped after the transport, with whatever permit it holds; then the registry is left.
     pub(crate) struct Session<F> {
         driver: Driver,
         #[pin]
@@ -38,6 +38,15 @@ pin_project! {
         armed: bool,
         #[pin]
         handler: HandlerSlot<F>,
+    }
+
+    impl<F> PinnedDrop for Session<F> {
+        /// The registry counts the session until its handler is gone.
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.driver.give_up();
+            this.handler.project().future.set(None);
+        }
     }
 }
 
