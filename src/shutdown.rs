@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{CloseCode, CloseFrame, Connections, Sender, protocol::random_masking_key};
 
@@ -50,6 +50,18 @@ impl Drain {
     pub fn rate(mut self, per_second: u32) -> Self {
         self.rate = per_second.max(1);
         self
+    }
+
+    /// How many of `connections` are closed at once, and how often.
+    fn pace(&self, connections: usize) -> (usize, Duration) {
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX).max(1);
+        let fitting = self.timeout / 2 / connections;
+        let each = fitting.min(Duration::from_secs(1) / self.rate);
+        let batch = TICK.as_nanos().checked_div(each.as_nanos());
+        let batch = batch.map_or(connections, |batch| {
+            batch.clamp(1, connections.into()) as u32
+        });
+        (batch as usize, each * batch)
     }
 }
 
@@ -107,8 +119,8 @@ impl Connections {
     ///
     /// Dropping the future leaves handshakes refused, and open what was not closed yet.
     pub async fn drain(&self, drain: Drain) -> Drained {
-        let deadline = Instant::now() + drain.timeout;
-        self.start_draining();
+        let deadline = Instant::now() + drain.timeout.min(FOREVER);
+        self.start_draining(&drain.frame);
         let before = self.alive();
         let closed = timeout_at(deadline, self.close_all(&drain)).await;
         if closed.is_ok() && timeout_at(deadline, self.wait_until_gone()).await.is_ok() {
@@ -117,11 +129,12 @@ impl Connections {
                 aborted: 0,
             };
         }
+        let left = self.alive();
         let aborted = self.abort_all();
         // Aborted sessions end at their next turn; handshakes that were never completed do not.
         let _left = timeout_at(Instant::now() + LAST_TURN, self.wait_until_gone()).await;
         Drained {
-            ended: before.saturating_sub(aborted),
+            ended: before.saturating_sub(left),
             aborted,
         }
     }
@@ -130,16 +143,15 @@ impl Connections {
     async fn close_all(&self, drain: &Drain) {
         let mut senders: Vec<_> = self.iter().collect();
         shuffle(&mut senders);
-        let ticks = (drain.timeout.as_millis() / 2 / TICK.as_millis()).max(1);
-        let fitting = senders.len().div_ceil(ticks as usize);
-        let wanted = drain.rate as usize * TICK.as_millis() as usize / 1000;
-        let mut batches = senders.chunks(fitting.max(wanted).max(1)).peekable();
-        while let Some(batch) = batches.next() {
+        let (batch, pause) = drain.pace(senders.len());
+        let start = Instant::now();
+        for (turn, batch) in (0..).zip(senders.chunks(batch)) {
+            if turn > 0 {
+                // Somewhere in the time before its turn.
+                sleep_until(start + pause * turn - fraction(pause)).await;
+            }
             for sender in batch {
                 sender.close(drain.frame.clone());
-            }
-            if batches.peek().is_some() {
-                sleep(jittered(TICK)).await;
             }
         }
     }
@@ -161,17 +173,20 @@ fn shuffle(senders: &mut [Sender]) {
     }
 }
 
-/// The duration, more or less by up to half of it.
-fn jittered(duration: Duration) -> Duration {
-    duration / 2 + duration * (random() % 1001) / 1000
+/// A part of the duration.
+fn fraction(duration: Duration) -> Duration {
+    duration * (random() % 1001) / 1000
 }
 
 fn random() -> u32 {
     u32::from_ne_bytes(random_masking_key())
 }
 
-/// How often a batch is closed, about.
+/// How often a batch is closed, about, unless that would be less than one connection.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What aborted sessions have to notice it.
 const LAST_TURN: Duration = Duration::from_secs(1);
+
+/// Longer than any server runs, and within what an `Instant` can say.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);

@@ -168,6 +168,13 @@ where
                 return response.map(ResponseBody::text);
             }
         };
+        let connections = handshake.hooks.connections.as_ref();
+        let place = connections.map(Connections::accept);
+        if let Some(None) = place {
+            // Since it was checked.
+            let refusal = refuse(&handshake.hooks, &Rejection::Draining, handshake.version);
+            return refusal.map(ResponseBody::text);
+        }
         let mut response = handshake.opening.response();
         add_headers(&mut response, &mut handshake.response_headers);
         let (Some(route), Some(upgrade)) = (self.route.take(), self.upgrade.take()) else {
@@ -175,13 +182,8 @@ where
         };
         let witness = upgrade.witness();
         let agreed = handshake.agreed();
-        let place = handshake
-            .hooks
-            .connections
-            .as_ref()
-            .map(Connections::accept);
         let start = Start {
-            place,
+            place: place.flatten(),
             route,
             head: handshake.head,
             hooks: handshake.hooks,

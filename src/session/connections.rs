@@ -4,8 +4,8 @@ use std::{
     collections::HashMap,
     fmt, mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -16,7 +16,7 @@ use super::{
     counters::{Counters, Counting, Traffic},
     shared::Shared,
 };
-use crate::{handshake::Rejection, protocol::random_masking_key};
+use crate::{CloseFrame, handshake::Rejection, protocol::random_masking_key};
 
 /// The open connections of one layer or of several.
 ///
@@ -67,7 +67,8 @@ struct Registry {
     alive: AtomicUsize,
     /// The next number, where they are not drawn at random.
     next: Option<AtomicU64>,
-    draining: AtomicBool,
+    /// With what connections are closed, once they are drained.
+    draining: OnceLock<CloseFrame>,
     /// `alive` has come down to zero.
     empty: Notify,
     counting: Counting,
@@ -94,7 +95,7 @@ impl Connections {
                 open: AtomicUsize::new(0),
                 alive: AtomicUsize::new(0),
                 next,
-                draining: AtomicBool::new(false),
+                draining: OnceLock::new(),
                 empty: Notify::new(),
                 counting: Counting::default(),
             }),
@@ -145,11 +146,15 @@ impl Connections {
     /// Whether handshakes are refused, since [`drain`](Self::drain) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.registry.draining.load(Ordering::Acquire)
+        self.registry.draining.get().is_some()
     }
 
-    pub(crate) fn start_draining(&self) {
-        self.registry.draining.store(true, Ordering::Release);
+    /// Refuses handshakes from now on, and closes what opens nevertheless.
+    pub(crate) fn start_draining(&self, frame: &CloseFrame) {
+        // The first drain decides.
+        let _draining = self.registry.draining.set(frame.clone());
+        // With that in `accept`: a handshake is seen in `alive`, or is refused.
+        fence(Ordering::SeqCst);
     }
 
     /// How many connections there are whose handler may still run.
@@ -176,15 +181,20 @@ impl Connections {
         self.registry.counting.refuse("Hook");
     }
 
-    /// Takes note that a handshake is accepted.
-    pub(crate) fn accept(&self) -> Place {
-        self.registry.counting.accept();
+    /// Takes note that a handshake is accepted; `None` while connections are drained.
+    pub(crate) fn accept(&self) -> Option<Place> {
         self.registry.alive.fetch_add(1, Ordering::AcqRel);
-        Place(Some(Entry {
+        fence(Ordering::SeqCst);
+        if self.is_draining() {
+            self.registry.leave();
+            return None;
+        }
+        self.registry.counting.accept();
+        Some(Place(Some(Entry {
             id: self.registry.next_id(),
             connections: self.clone(),
             counted: Mutex::default(),
-        }))
+        })))
     }
 }
 
@@ -219,6 +229,13 @@ impl Registry {
         let shard = self.lock(index);
         let shared = shard.values().cloned();
         shared.map(|shared| Sender { shared }).collect()
+    }
+
+    /// There is one less that is alive.
+    fn leave(&self) {
+        if self.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.empty.notify_waiters();
+        }
     }
 
     /// A number that no open connection has: two of 2^64 at random are never the same.
@@ -271,13 +288,13 @@ impl Entry {
         self.id
     }
 
-    /// The connection is open; tells whether it has to be closed at once.
-    pub(super) fn open(&self, shared: &Arc<Shared>) -> bool {
+    /// The connection is open; tells with what it has to be closed at once, if it has.
+    pub(super) fn open(&self, shared: &Arc<Shared>) -> Option<&CloseFrame> {
         let registry = &self.connections.registry;
         registry.open.fetch_add(1, Ordering::Relaxed);
         registry.shard(self.id).insert(self.id, shared.clone());
         // Looked at after it could be found: whoever drains has seen it, or is seen here.
-        self.connections.is_draining()
+        registry.draining.get()
     }
 
     /// The transport is gone.
@@ -307,9 +324,7 @@ impl Entry {
         let registry = &self.connections.registry;
         let removed = registry.shard(self.id).remove(&self.id);
         drop(removed);
-        if registry.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
-            registry.empty.notify_waiters();
-        }
+        registry.leave();
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    CloseCode, CloseFrame, Config, Error, ProtocolError,
+    CloseFrame, Config, Error, ProtocolError,
     protocol::{ControlRate, DecoderState, Timers, random_masking_key},
 };
 
@@ -150,9 +150,9 @@ impl Driver {
             driver.input = Input::Paused;
             driver.keep_rest(BytesMut::from(read));
         }
-        let draining = |entry: &Entry| entry.open(&driver.shared);
-        if driver.shared.entry().is_some_and(draining) {
-            driver.close(EndedBy::Local, &CloseCode::GOING_AWAY.into());
+        let draining = |entry: &Entry| entry.open(&driver.shared).cloned();
+        if let Some(frame) = driver.shared.entry().and_then(draining) {
+            driver.close(EndedBy::Local, &frame);
         }
         driver
     }
