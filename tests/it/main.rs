@@ -3,6 +3,9 @@
 
 #[cfg(feature = "deflate")]
 mod compression;
+mod connections;
+mod crowd;
+mod draining;
 mod hooks;
 mod mounts;
 mod readiness;

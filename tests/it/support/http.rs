@@ -71,6 +71,20 @@ impl Server {
         .await
     }
 
+    /// A server of another kind, which listens at `address`.
+    pub(crate) fn other(
+        address: SocketAddr,
+        serve: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        let task = tokio::spawn(serve);
+        Self { address, task }
+    }
+
+    /// Waits until it has stopped by itself.
+    pub(crate) async fn stopped(&mut self) {
+        (&mut self.task).await.unwrap();
+    }
+
     async fn run<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -347,7 +361,7 @@ enum Stream {
 }
 
 impl Peer {
-    fn over(
+    pub(crate) fn over(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug + 'static,
     ) -> Self {
         Self {
