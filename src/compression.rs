@@ -10,7 +10,7 @@ use std::sync::{
 /// Set with [`Config::compression`](crate::Config::compression). There are two modes:
 ///
 /// - [`shared`](Self::shared): every message stands by itself. Compressor and decompressor belong to
-///   the thread, so a connection takes no memory for it. The right choice for most.
+///   the thread, so an idle connection takes next to no memory for it. The right choice for most.
 /// - [`dedicated`](Self::dedicated): messages refer to those before them (context takeover), which
 ///   pays where many small ones are alike. Each connection remembers what was sent and received
 ///   last, and a busy one with a window above 8 KiB has a compressor of its own.

@@ -2,8 +2,12 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
 };
+
+use tokio::{runtime::Handle, task::yield_now};
 
 use super::{STRETCH, delivery::SlowMember, member::Member};
 use crate::Sender;
@@ -15,6 +19,36 @@ pub(super) struct Group<K> {
     members: Mutex<Members<K>>,
     /// Whose broadcast it is: those who wait get it in the order they came.
     pub(super) turn: tokio::sync::Mutex<()>,
+    unwoken: Mutex<Unwoken>,
+}
+
+/// Sessions for which something was queued, and which were not woken to write it.
+#[derive(Default)]
+struct Unwoken {
+    sessions: Vec<Waker>,
+    /// Somebody will wake them.
+    promised: bool,
+}
+
+/// Wakes the sessions of a group when it is dropped.
+struct Promise<K>(Arc<Group<K>>);
+
+impl<K> Promise<K> {
+    /// Waits while broadcasts follow upon each other, but not for long.
+    async fn keep(self) {
+        for _ in 0..MAX_TURNS {
+            yield_now().await;
+            if self.0.turn.try_lock().is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+impl<K> Drop for Promise<K> {
+    fn drop(&mut self) {
+        self.0.wake_now();
+    }
 }
 
 /// Members in places that they keep, so that a broadcast meets each of them once.
@@ -36,7 +70,39 @@ impl<K> Group<K> {
                 by_connection: HashMap::new(),
             }),
             turn: tokio::sync::Mutex::new(()),
+            unwoken: Mutex::default(),
         }
+    }
+
+    /// Sees to it that sessions are woken: once the broadcasts that follow at once are queued, too,
+    /// so that they leave in one write.
+    pub(super) fn wake_later(self: &Arc<Self>, sessions: &mut Vec<Waker>)
+    where
+        K: Send + Sync + 'static,
+    {
+        let mut unwoken = self.lock_unwoken();
+        unwoken.sessions.append(sessions);
+        if mem::replace(&mut unwoken.promised, true) {
+            return;
+        }
+        drop(unwoken);
+        // Dropped with its runtime, it wakes them: they may be others' sessions.
+        let promise = Promise(self.clone());
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(promise.keep());
+        }
+    }
+
+    fn wake_now(&self) {
+        let mut unwoken = self.lock_unwoken();
+        unwoken.promised = false;
+        let sessions = mem::take(&mut unwoken.sessions);
+        drop(unwoken);
+        sessions.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock_unwoken(&self) -> MutexGuard<'_, Unwoken> {
+        self.unwoken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a member; `false` where its connection is one already.
@@ -96,3 +162,6 @@ impl<K> Group<K> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How often a broadcast may yield before the sessions that it has reached are woken.
+const MAX_TURNS: usize = 64;

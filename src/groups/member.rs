@@ -95,13 +95,22 @@ impl<K: Key> Member<K> {
     }
 
     /// Sends a message, or does what the group does with those that are too slow.
-    pub(super) fn deliver(self: &Arc<Self>, message: &Prepared, delivery: &mut Delivery) {
+    ///
+    /// Gives who has to be woken to write it.
+    pub(super) fn deliver(
+        self: &Arc<Self>,
+        message: &Prepared,
+        delivery: &mut Delivery,
+    ) -> Option<Waker> {
         let kept = self.group.slow.kept();
         if kept > 0 {
             return self.deliver_or_keep(message, kept, delivery);
         }
-        match (self.sender.try_send(message), &self.group.slow) {
-            (Ok(()), _) => delivery.sent += 1,
+        match (self.sender.try_queue(message), &self.group.slow) {
+            (Ok(session), _) => {
+                delivery.sent += 1;
+                return session;
+            }
             (Err(TrySendError::Closed(_)), _) => {}
             (Err(TrySendError::Full(_)), SlowMember::Close(frame)) => {
                 delivery.closed += 1;
@@ -110,18 +119,24 @@ impl<K: Key> Member<K> {
             }
             (Err(TrySendError::Full(_)), _) => delivery.dropped += 1,
         }
+        None
     }
 
     /// Sends a message, or lets it wait behind others that do.
-    fn deliver_or_keep(self: &Arc<Self>, message: &Prepared, kept: usize, delivery: &mut Delivery) {
+    fn deliver_or_keep(
+        self: &Arc<Self>,
+        message: &Prepared,
+        kept: usize,
+        delivery: &mut Delivery,
+    ) -> Option<Waker> {
         let mut waiting = self.lock();
         if waiting.messages.is_empty() {
-            match self.sender.try_send(message) {
-                Ok(()) => {
+            match self.sender.try_queue(message) {
+                Ok(session) => {
                     delivery.sent += 1;
-                    return;
+                    return session;
                 }
-                Err(TrySendError::Closed(_)) => return,
+                Err(TrySendError::Closed(_)) => return None,
                 Err(TrySendError::Full(_)) => {}
             }
         }
@@ -136,6 +151,7 @@ impl<K: Key> Member<K> {
         self.send_waiting(&mut waiting);
         drop(waiting);
         drop(oldest);
+        None
     }
 
     /// Sends what waits, as far as there is room, and asks to be told of more.

@@ -208,14 +208,15 @@ impl<K: Key> Groups<K> {
         let message = Prepared::from(message);
         let _turn = group.turn.lock().await;
         let mut next = 0;
-        let mut members = Vec::with_capacity(STRETCH);
+        let (mut members, mut sessions) = (Vec::new(), Vec::new());
         loop {
             let more = group.members_from(&mut next, &mut members);
             for member in members.drain(..) {
                 if Some(member.key()) != except {
-                    member.deliver(&message, &mut delivery);
+                    sessions.extend(member.deliver(&message, &mut delivery));
                 }
             }
+            group.wake_later(&mut sessions);
             if !more {
                 break;
             }

@@ -212,7 +212,7 @@ impl Connection {
             Kind::Prepared(prepared) if !self.encoder.masks() => {
                 self.send_prepared(&prepared, compress);
             }
-            _ if compress => self.send_compressed(&outbound.into_message()),
+            _ if compress => self.send_compressed(outbound.into_message()),
             _ => {
                 let message = outbound.into_message();
                 let _open = self.outgoing.message(&self.encoder, message);
@@ -323,25 +323,21 @@ impl Connection {
         let _open = self.outgoing.encoded(payload.len(), encoded.frames);
     }
 
-    /// Queues a message compressed, unless that would make it longer.
-    fn send_compressed(&mut self, message: &Message) {
-        let Some((shape, context)) = &mut self.deflate else {
+    /// Queues a message compressed, unless that would not make it shorter.
+    fn send_compressed(&mut self, message: Message) {
+        let output = match &mut self.deflate {
+            Some((shape, Some(context))) => context.deflate(*shape, message.as_bytes()),
+            Some((shape, None)) => deflate::deflate(*shape, message.as_bytes()),
+            None => None,
+        };
+        let Some(output) = output else {
+            let _open = self.outgoing.message(&self.encoder, message);
             return;
         };
-        let payload = message.as_bytes();
-        let output = match context {
-            Some(context) => context.deflate(*shape, payload),
-            None => deflate::deflate(*shape, payload),
-        };
-        // With a context, the peer has to see what the compressor has.
-        let _open = if context.is_some() || output.len() < payload.len() {
-            let (encoder, text) = (&self.encoder, message.is_text());
-            self.outgoing
-                .compressed(encoder, text, payload.len(), &output)
-                .err()
-        } else {
-            self.outgoing.message(&self.encoder, message.clone()).err()
-        };
+        let (encoder, is_text) = (&self.encoder, message.is_text());
+        let _open = self
+            .outgoing
+            .compressed(encoder, is_text, message.len(), &output);
         deflate::put_back(output);
     }
 

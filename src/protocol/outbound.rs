@@ -101,7 +101,7 @@ impl Message {
         Outbound::new(self, Choice::Never)
     }
 
-    /// The same message, to be compressed however short it is.
+    /// The same message, to be compressed however short it is, unless that makes it no shorter.
     ///
     /// Without effect where no compression was agreed on.
     #[must_use]
@@ -238,16 +238,12 @@ impl fmt::Debug for Prepared {
 
 fn encode(message: &Message, encoder: &Encoder, shape: Option<Shape>) -> Encoded {
     let mut queue = SendQueue::new();
-    let mut compressed = false;
-    if let Some(shape) = shape {
-        let output = deflate::deflate(shape, message.as_bytes());
-        compressed = output.len() < message.len();
-        if compressed {
-            encoder.compressed(message.is_text(), &output, &mut queue);
-        }
+    let output = shape.and_then(|shape| deflate::deflate(shape, message.as_bytes()));
+    let compressed = output.is_some();
+    if let Some(output) = output {
+        encoder.compressed(message.is_text(), &output, &mut queue);
         deflate::put_back(output);
-    }
-    if !compressed {
+    } else {
         drop(encoder.message(message.clone(), &mut queue));
     }
     let len = queue.len();

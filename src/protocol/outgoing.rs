@@ -1,7 +1,5 @@
 //! The half of a connection that sends: queue, pongs, and the closing handshake.
 
-use std::mem;
-
 use bytes::Bytes;
 
 use super::{CloseFrame, Encoder, Event, Message, SendQueue, State, encoder::First};
@@ -30,8 +28,7 @@ pub(crate) struct Outgoing {
 pub(crate) struct Queue {
     pub(crate) frames: SendQueue,
     /// The messages that may only follow the one that is being sent piece by piece.
-    behind: SendQueue,
-    behind_messages: usize,
+    behind: Option<Box<Behind>>,
     /// The messages in `frames`, and those of them that have left since it was last empty.
     messages: usize,
     /// The newest ping's payload, while too many pongs before it have not left.
@@ -42,6 +39,13 @@ pub(crate) struct Queue {
     behind_pongs: usize,
 }
 
+/// Messages that wait for another one to end.
+#[derive(Debug, Default)]
+struct Behind {
+    frames: SendQueue,
+    messages: usize,
+}
+
 /// The connection takes no more messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct NotOpen;
@@ -49,7 +53,16 @@ pub(crate) struct NotOpen;
 impl Queue {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.behind.is_empty()
+        self.frames.is_empty() && self.behind.is_none()
+    }
+
+    fn behind_len(&self) -> usize {
+        self.behind.as_ref().map_or(0, |behind| behind.frames.len())
+    }
+
+    fn messages(&self) -> usize {
+        let behind = self.behind.as_ref().map_or(0, |behind| behind.messages);
+        self.messages + behind
     }
 }
 
@@ -94,8 +107,9 @@ impl Outgoing {
         let streaming = self.streaming;
         let queue = self.queue();
         Ok(if streaming {
-            queue.behind_messages += 1;
-            &mut queue.behind
+            let behind = queue.behind.get_or_insert_default();
+            behind.messages += 1;
+            &mut behind.frames
         } else {
             queue.messages += 1;
             &mut queue.frames
@@ -135,9 +149,10 @@ impl Outgoing {
         self.streaming = false;
         if self.state() == State::Open
             && let Some(queue) = &mut self.queue
+            && let Some(behind) = queue.behind.take()
         {
-            queue.frames.append(mem::take(&mut queue.behind));
-            queue.messages += mem::take(&mut queue.behind_messages);
+            queue.frames.append(behind.frames);
+            queue.messages += behind.messages;
         }
     }
 
@@ -203,10 +218,8 @@ impl Outgoing {
     /// What may only follow a message in progress stays.
     pub(crate) fn take_queue(&mut self) -> Option<Box<Queue>> {
         let mut taken = self.queue.take_if(|queue| !queue.frames.is_empty())?;
-        if !taken.behind.is_empty() {
-            let left = self.queue();
-            mem::swap(&mut left.behind, &mut taken.behind);
-            mem::swap(&mut left.behind_messages, &mut taken.behind_messages);
+        if let Some(behind) = taken.behind.take() {
+            self.queue().behind = Some(behind);
         }
         Some(taken)
     }
@@ -237,7 +250,6 @@ impl Outgoing {
             rest.frames.append(newer.frames);
             rest.unsent_pongs += newer.unsent_pongs;
             rest.behind = newer.behind;
-            rest.behind_messages = newer.behind_messages;
             rest.messages += newer.messages;
             rest.latest_ping = newer.latest_ping;
         }
@@ -286,7 +298,7 @@ impl Outgoing {
 
     /// The bytes that are queued behind a message in progress.
     pub(crate) fn queued_behind(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.behind.len())
+        self.queue.as_ref().map_or(0, |queue| queue.behind_len())
     }
 
     /// Whether so much waits that no further message should.
@@ -295,10 +307,10 @@ impl Outgoing {
         let Some(queue) = &self.queue else {
             return false;
         };
-        queue.frames.len() + queue.behind.len() > config.max_send_queue
+        queue.frames.len() + queue.behind_len() > config.max_send_queue
             || config
                 .max_send_messages
-                .is_some_and(|most| queue.messages + queue.behind_messages >= most)
+                .is_some_and(|most| queue.messages() >= most)
     }
 
     pub(crate) fn close_sent(&self) -> bool {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     thread,
 };
 
@@ -18,7 +18,8 @@ use super::{
     writer::MessageWriter,
 };
 use crate::{
-    CloseFrame, Error, Event, Message, MessageKind, Outbound, TrySendError, protocol::State,
+    CloseFrame, Error, Event, Message, MessageKind, Outbound, Prepared, TrySendError,
+    protocol::State,
 };
 
 /// The sending half of a connection: cheap to clone, usable from any task.
@@ -157,6 +158,13 @@ impl Sender {
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Queues a message if there is room, and leaves it to the caller to wake the session, which
+    /// nobody else will do before.
+    pub(crate) fn try_queue(&self, message: &Prepared) -> Result<Option<Waker>, TrySendError> {
+        let queued = self.shared.try_queue(message.into())?;
+        Ok(queued.into_driver())
     }
 
     /// What tells the connection from all others that are alive.

@@ -274,7 +274,7 @@ mod tests {
             let now: Vec<_> = later.drain(..there).collect();
             push(&mut inbox, now);
             inbox.skip_message();
-            assert_eq!(inbox.size, inbox.events.iter().map(size).sum());
+            assert_eq!(inbox.size, inbox.events.iter().map(size).sum::<usize>());
             assert!(!inbox.is_spent() || there == 5, "{there}");
             push(&mut inbox, later);
             let expected = [Event::Ping("p".into()), Event::Message("de".into())];

@@ -11,7 +11,8 @@ use crate::{
 };
 
 impl Shared {
-    /// Queues what is to be sent, on a connection that was open when `inner` was locked.
+    /// Queues what is to be sent, on a connection that was open when `inner` was locked. What it
+    /// gives has to be finished outside all locks.
     ///
     /// # Errors
     ///
@@ -21,21 +22,18 @@ impl Shared {
         &self,
         mut inner: MutexGuard<'_, Inner>,
         outbound: Outbound,
-    ) -> Result<(), Outbound> {
+    ) -> Result<Queued, Outbound> {
         let plain = self.agreed.is_none() && !matches!(outbound.kind, Kind::Prepared(_));
         if !plain {
             let encoder = inner.encoder(&self.hooks);
             drop(inner);
             return self.queue_encoded(&encoder, outbound);
         }
-        let queued = inner.queue(&self.hooks, outbound.into_message());
-        drop(inner);
-        queued.finish();
-        Ok(())
+        Ok(inner.queue(&self.hooks, outbound.into_message()))
     }
 
     /// Queues what may have to be compressed, or was encoded before.
-    fn queue_encoded(&self, encoder: &Encoder, outbound: Outbound) -> Result<(), Outbound> {
+    fn queue_encoded(&self, encoder: &Encoder, outbound: Outbound) -> Result<Queued, Outbound> {
         let settings = self.hooks.config.compression.as_ref();
         let agreed = self.agreed.as_ref();
         let compressing = agreed.and_then(|agreed| agreed.compresses(&outbound, settings));
@@ -60,28 +58,20 @@ impl Shared {
             (_, Some(shape)) => {
                 let message = outbound.clone().into_message();
                 let payload = message.as_bytes();
-                let (output, alone) = match context {
-                    Some(context) => (context.deflate(shape, payload), false),
-                    None => (deflate(shape, payload), true),
+                let output = match context {
+                    Some(context) => context.deflate(shape, payload),
+                    None => deflate(shape, payload),
                 };
-                let queued = if alone && output.len() >= payload.len() {
-                    None
-                } else {
-                    self.queue_compressed(message.is_text(), payload.len(), &output)
-                };
-                put_back(output);
-                queued
+                output.and_then(|output| {
+                    let queued = self.queue_compressed(message.is_text(), payload.len(), &output);
+                    put_back(output);
+                    queued
+                })
             }
         };
         let queued = queued.or_else(|| self.queue_plain(&outbound));
         drop(guard);
-        match queued {
-            Some(queued) => {
-                queued.finish();
-                Ok(())
-            }
-            None => Err(outbound),
-        }
+        queued.ok_or(outbound)
     }
 
     fn queue_plain(&self, outbound: &Outbound) -> Option<Queued> {

@@ -3,7 +3,11 @@
 //! They are taken for the time of a read or a write and put back. Who finds none, because it runs
 //! inside another session's turn, makes its own.
 
-use std::{cell::Cell, collections::VecDeque, thread::LocalKey};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    thread::LocalKey,
+};
 
 use bytes::BytesMut;
 
@@ -55,16 +59,35 @@ pub(super) fn put_back_inbox(mut inbox: Box<Inbox>) {
     }
 }
 
-/// Takes the thread's spare queue for frames, where it has one.
+/// Takes one of the thread's spare queues for frames, where it has one.
 pub(super) fn take_queue() -> Option<Box<Queue>> {
-    take(&QUEUE)
+    if let Some(queue) = take(&QUEUE) {
+        return Some(queue);
+    }
+    let spare = SMALL_QUEUES.try_with(|queues| queues.borrow_mut().pop());
+    spare.ok().flatten()
 }
 
-/// Gives a queue that was written back to the thread.
+/// Gives a queue that was written back to the thread: one of any size, and many small ones, as a
+/// broadcast to many connections needs them.
 pub(super) fn put_back_queue(queue: Box<Queue>) {
-    if queue.frames.is_empty() && queue.frames.capacity() <= MAX_QUEUE {
-        put_back(&QUEUE, Some(queue));
+    if !queue.is_empty() || queue.frames.capacity() > MAX_QUEUE {
+        return;
     }
+    let before = QUEUE.try_with(|slot| slot.replace(Some(queue)));
+    let Some(before) = before.ok().flatten() else {
+        return;
+    };
+    if before.frames.capacity() > SMALL_QUEUE {
+        return;
+    }
+    // A thread that ends has no use for it.
+    let _ended = SMALL_QUEUES.try_with(|queues| {
+        let mut queues = queues.borrow_mut();
+        if queues.len() < MAX_SMALL_QUEUES {
+            queues.push(before);
+        }
+    });
 }
 
 /// Takes the thread's buffer for one flat write.
@@ -92,6 +115,8 @@ thread_local! {
     static EVENTS: Cell<VecDeque<Decoded>> = const { Cell::new(VecDeque::new()) };
     static INBOX: Cell<Option<Box<Inbox>>> = const { Cell::new(None) };
     static QUEUE: Cell<Option<Box<Queue>>> = const { Cell::new(None) };
+    #[expect(clippy::vec_box, reason = "they move in and out as they are")]
+    static SMALL_QUEUES: RefCell<Vec<Box<Queue>>> = const { RefCell::new(Vec::new()) };
     static FLAT_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -100,6 +125,12 @@ const READ: usize = 64 << 10;
 
 /// A larger buffer of frames goes back to the allocator.
 const MAX_QUEUE: usize = 128 << 10;
+
+/// A buffer of frames of which many may be kept.
+const SMALL_QUEUE: usize = 1 << 10;
+
+/// How many of them: 1 MiB together, at most.
+const MAX_SMALL_QUEUES: usize = 1 << 10;
 
 /// A longer queue of events goes back to the allocator.
 const MAX_EVENTS: usize = 4096;

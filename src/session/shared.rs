@@ -18,7 +18,7 @@ use super::{
     inbox::Inbox,
     inner::{End, Inner},
     report::{EndedBy, Hooks},
-    waiters::{add, wake},
+    waiters::{Queued, add, wake},
 };
 use crate::{
     Error, Event, Outbound, ProtocolError, TrySendError,
@@ -172,11 +172,16 @@ impl Shared {
         let Some(outbound) = outbound.take() else {
             return Poll::Ready(Ok(()));
         };
-        let queued = self.queue_on(inner, outbound);
+        let queued = self.queue_on(inner, outbound).map(Queued::finish);
         Poll::Ready(queued.map_err(|_closed| Error::Closed))
     }
 
     pub(super) fn try_send(&self, outbound: Outbound) -> Result<(), TrySendError> {
+        self.try_queue(outbound).map(Queued::finish)
+    }
+
+    /// Queues a message if there is room; what it gives has to be finished.
+    pub(super) fn try_queue(&self, outbound: Outbound) -> Result<Queued, TrySendError> {
         let inner = self.lock();
         if inner.outgoing.state() != State::Open {
             return Err(TrySendError::Closed(outbound));
@@ -193,8 +198,8 @@ impl Shared {
         if inner.outgoing.state() != State::Open {
             return Err(Error::Closed);
         }
-        self.queue_on(inner, outbound)
-            .map_err(|_closed| Error::Closed)
+        let queued = self.queue_on(inner, outbound).map(Queued::finish);
+        queued.map_err(|_closed| Error::Closed)
     }
 
     /// Waits until no more is queued than `max_send_queue` allows.

@@ -92,7 +92,7 @@ impl Transport {
         let stream = self.stream();
         let written = if multiplexed {
             ready!(poll_write_flat(stream, cx, queue))?
-        } else if stream.is_write_vectored() {
+        } else if queue.chunk().len() < queue.len() && stream.is_write_vectored() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let used = queue.chunks_vectored(&mut slices);
             ready!(stream.poll_write_vectored(cx, &slices[..used]))?

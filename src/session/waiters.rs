@@ -30,6 +30,11 @@ impl Queued {
         wake(self.driver);
         drop(self.copied);
     }
+
+    /// Leaves waking the driver to the caller.
+    pub(super) fn into_driver(self) -> Option<Waker> {
+        self.driver
+    }
 }
 
 /// Those to wake once the lock is released.

@@ -90,7 +90,7 @@ async fn drain_of_no_connections_is_over_at_once() {
     let drain = Drain::default().timeout(Duration::MAX);
     assert_eq!(connections.drain(drain).now_or_never(), Some(drained(0, 0)));
     assert!(connections.is_draining());
-    assert!(connections.clone().is_draining());
+    assert!(connections.is_draining());
 }
 
 #[tokio::test]
@@ -330,7 +330,7 @@ async fn connections_are_closed_in_batches_at_the_rate_and_in_random_order() {
         let window = times[index..].iter().take_while(within).count();
         assert!(window <= 120, "{window} in a second");
     }
-    let mut batches = times.clone();
+    let mut batches = times;
     batches.dedup();
     assert!((80..=100).contains(&batches.len()), "{}", batches.len());
     let gaps = batches.windows(2).map(|pair| pair[1] - pair[0]);

@@ -30,15 +30,20 @@ impl Shape {
     }
 }
 
-/// Compresses a whole message that stands by itself.
+/// Compresses a whole message that stands by itself; `None` where that does not make it shorter.
 ///
 /// The result may go to [`put_back`].
-pub(crate) fn deflate(shape: Shape, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn deflate(shape: Shape, payload: &[u8]) -> Option<Vec<u8>> {
     let mut deflater = Deflater::start(shape, None);
     let mut output = take_output();
     deflater.finish(payload, &mut output);
     deflater.end(None);
-    output
+    if output.len() < payload.len() {
+        Some(output)
+    } else {
+        put_back(output);
+        None
+    }
 }
 
 /// A message that is being compressed.
@@ -47,7 +52,7 @@ pub(crate) struct Deflater {
     compressor: Compressor,
     /// Counts the compressor as the connection's own.
     own: Option<Reservation>,
-    /// What a later message may refer to, with context takeover.
+    /// What a later message may refer to, with context takeover: the end of what was written.
     recent: Option<History>,
 }
 
@@ -142,13 +147,26 @@ impl Context {
         }
     }
 
-    /// Compresses a whole message. The result may go to [`put_back`].
-    pub(crate) fn deflate(&mut self, shape: Shape, payload: &[u8]) -> Vec<u8> {
-        let mut deflater = Deflater::start(shape, Some(self));
+    /// Compresses a whole message; `None` where that does not make it shorter, and it has to be sent
+    /// as it is. The result may go to [`put_back`].
+    pub(crate) fn deflate(&mut self, shape: Shape, payload: &[u8]) -> Option<Vec<u8>> {
+        let (compressor, own) = self.take_compressor(shape);
+        let mut deflater = Deflater {
+            compressor,
+            own,
+            recent: None,
+        };
         let mut output = take_output();
         deflater.finish(payload, &mut output);
-        deflater.end(Some(self));
-        output
+        if output.len() >= payload.len() {
+            // The peer will not know of it, and a compressor of the connection's own would.
+            put_back(output);
+            deflater.compressor.put_back();
+            return None;
+        }
+        self.history.push(payload);
+        self.keep_compressor(deflater.compressor, deflater.own);
+        Some(output)
     }
 
     /// Takes note of a message that was sent compressed, but by itself: the peer remembers it.

@@ -20,8 +20,10 @@ pub(crate) struct Inflater {
     tail: usize,
     /// The last block was final: what follows is another stream.
     ended: bool,
-    /// Nothing was compressed: not even the first byte of a block.
-    empty: bool,
+    /// What of the input was used, in bytes.
+    taken: usize,
+    /// How many final blocks were followed by more.
+    restarts: usize,
 }
 
 impl Inflater {
@@ -34,7 +36,8 @@ impl Inflater {
             history,
             tail: 0,
             ended: false,
-            empty: true,
+            taken: 0,
+            restarts: 0,
         }
     }
 
@@ -53,7 +56,6 @@ impl Inflater {
         output: &mut BytesMut,
         room: usize,
     ) -> Result<usize, ProtocolError> {
-        self.empty &= input.is_empty();
         self.run(input, before, output, room)
     }
 
@@ -70,7 +72,7 @@ impl Inflater {
         room: usize,
     ) -> Result<bool, ProtocolError> {
         // Some end a message without content, or with a final block, and leave it at that.
-        if self.empty || self.ended {
+        if self.taken == 0 || self.ended {
             return Ok(true);
         }
         let tail = &TAIL[self.tail..];
@@ -102,7 +104,7 @@ impl Inflater {
                     if input.is_empty() {
                         break;
                     }
-                    self.restart(before, output);
+                    self.restart(before, output)?;
                 }
                 let Some(decompressor) = &mut self.decompressor else {
                     break;
@@ -116,6 +118,7 @@ impl Inflater {
                 }
                 let step = step.map_err(|_| ProtocolError::CorruptDeflate)?;
                 input = &input[step.taken..];
+                self.taken += step.taken;
                 self.ended = step.ended;
                 let stuck = step.taken == 0 && step.given == 0;
                 if (input.is_empty() && step.given < len) || (stuck && !step.ended) {
@@ -127,7 +130,13 @@ impl Inflater {
     }
 
     /// Starts another stream behind a final block, with the same history (RFC 7692 §7.2.3.4).
-    fn restart(&mut self, before: &[u8], output: &[u8]) {
+    ///
+    /// That costs a copy of the history, so a message of nothing but final blocks is an attack.
+    fn restart(&mut self, before: &[u8], output: &[u8]) -> Result<(), ProtocolError> {
+        self.restarts += 1;
+        if self.restarts > FREE_RESTARTS + self.taken / BYTES_PER_RESTART {
+            return Err(ProtocolError::CorruptDeflate);
+        }
         let history = match &self.history {
             Some(history) => [&[][..], history.as_slice()],
             None => {
@@ -139,6 +148,7 @@ impl Inflater {
             decompressor.restart(&history);
         }
         self.ended = false;
+        Ok(())
     }
 }
 
@@ -170,6 +180,12 @@ thread_local! {
 
 /// How much is decompressed at once.
 const BUFFER_SIZE: usize = 32 << 10;
+
+/// How many final blocks a short message may have.
+const FREE_RESTARTS: usize = 64;
+
+/// How much of a longer message there must be for each further one.
+const BYTES_PER_RESTART: usize = 32;
 
 /// The largest window of DEFLATE.
 const MAX_WINDOW: usize = 32 << 10;

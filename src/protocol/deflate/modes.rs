@@ -10,8 +10,9 @@ use crate::{
 impl Compression {
     /// Compresses each message by itself: no context takeover, in either direction.
     ///
-    /// A connection takes no memory for it. Each thread that compresses has a compressor of about
-    /// 370 KiB and one of 40 KiB for the way back, made on first use.
+    /// An idle connection takes 64 bytes for it. Each thread that compresses has a compressor of
+    /// about 376 KiB, and a decompressor of 47 KiB, made on first use. A message that arrives in
+    /// pieces holds a decompressor until it is whole.
     #[must_use]
     pub fn shared() -> Self {
         Self {

@@ -56,9 +56,12 @@ fn expected() -> Vec<(u8, Vec<u8>)> {
     ]
 }
 
+/// Messages by opcode and payload.
+type Messages = Vec<(u8, Vec<u8>)>;
+
 /// The messages of an answer, whether the last of them is whole, and the code of its Close.
-fn joined(frames: Vec<Frame>) -> (Vec<(u8, Vec<u8>)>, bool, Option<u16>) {
-    let mut messages: Vec<(u8, Vec<u8>)> = vec![];
+fn joined(frames: Vec<Frame>) -> (Messages, bool, Option<u16>) {
+    let mut messages = Messages::new();
     let (mut whole, mut code) = (true, None);
     for frame in frames {
         assert_eq!(code, None, "nothing follows a Close: {frame:?}");
@@ -264,6 +267,7 @@ macro_rules! impatiently {
     };
 }
 
+#[expect(clippy::cognitive_complexity, reason = "the macro is where it is")]
 /// Relays messages with futures that are dropped and made again after `polls` polls.
 async fn impatient(mut socket: WebSocket, polls: usize) -> Result<(), Error> {
     let sender = socket.sender();

@@ -168,3 +168,27 @@ fn message_in_too_many_fragments_is_1009_though_it_inflates_to_nothing() {
     let expected = ProtocolError::TooManyFragments { limit: 10 };
     assert_eq!(decoded, (vec![], Some(expected)));
 }
+
+/// Each block costs a copy of what it might refer to, so it is an attack on the processor.
+#[test]
+fn message_of_nothing_but_final_blocks_is_refused() {
+    const EMPTY_AND_FINAL: [u8; 2] = [0x03, 0x00];
+    for params in [no_takeover(), takeover()] {
+        for (blocks, passes) in [(1, true), (60, true), (100, false), (500_000, false)] {
+            let frame = from_client(BINARY, &EMPTY_AND_FINAL.repeat(blocks));
+            let decoded = decode_all(&mut limited(1 << 20, params), [&frame[..]]);
+            let expected = if passes {
+                (vec![binary(b"")], None)
+            } else {
+                (vec![], Some(ProtocolError::CorruptDeflate))
+            };
+            assert_eq!(decoded, expected, "{blocks} blocks");
+        }
+        // As many as the rest of the message earns.
+        let text = Blocks::default().stored(false, &[7; 4096]).bytes();
+        let ends = EMPTY_AND_FINAL.repeat(150);
+        let frame = from_client(BINARY, &[text, ends].concat());
+        let decoded = decode_all(&mut limited(1 << 20, params), [&frame[..]]);
+        assert_eq!(decoded, (vec![binary(&[7; 4096])], None));
+    }
+}
