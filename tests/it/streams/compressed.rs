@@ -667,3 +667,49 @@ async fn nothing_is_compressed_where_it_was_not_agreed_on() {
         assert_eq!(Peer::new(ours).frame().await, Frame::binary(lines(2000)));
     }
 }
+
+/// A message of two DEFLATE streams, the first of which ends with a final block (RFC 7692
+/// §7.2.3.4) and is what the second refers to.
+fn with_final_block(first: &[u8], second: &[u8]) -> Vec<u8> {
+    let mut payload = vec![];
+    for (input, before, flush) in [
+        (first, &b""[..], DeflateFlush::Finish),
+        (
+            second,
+            &first[first.len() - 32_000..],
+            DeflateFlush::SyncFlush,
+        ),
+    ] {
+        let mut deflate = Deflate::new(6, false, 15);
+        if !before.is_empty() {
+            deflate.set_dictionary(before).expect("a raw stream");
+        }
+        let mut output = vec![0; input.len() + 1000];
+        deflate
+            .compress(input, &mut output, flush)
+            .expect("there is room");
+        payload.extend(&output[..deflate.total_out() as usize]);
+    }
+    assert!(payload.ends_with(b"\x00\x00\xff\xff"));
+    payload.truncate(payload.len() - 4);
+    payload
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_behind_a_final_one_refers_to_what_was_given_away() {
+    for shape in SHAPES {
+        for mode in MODES {
+            for size in [40_000, 65_536, 100_000, 131_072] {
+                let (mut peer, mut socket) = hold(shape, mode().max_read_ahead(1)).await;
+                let first = noise(size);
+                let second = &first[size - 20_000..];
+                let compressed = with_final_block(&first, second);
+                assert!(compressed.len() < size + 1000, "it refers");
+                let sending = peer.send(client_frame(0xc2, &compressed));
+                let reading = async { rest(&mut next(&mut socket).await).await };
+                let (received, ()) = tokio::join!(reading, sending);
+                assert!(received == [&first, second].concat());
+            }
+        }
+    }
+}

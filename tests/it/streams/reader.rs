@@ -239,11 +239,11 @@ async fn control_frames_inside_a_message_are_observed_where_they_are_asked_for()
         }
         let seen = Event::Ping(Bytes::from_static(b"q"));
         assert_eq!(events, [seen, Event::Message("abc".into())]);
-        // A reader passes over them.
-        peer.send([client_frame(0x01, "a"), ping("r")].concat())
-            .await;
-        idle().await;
-        peer.send(client_frame(0x80, "b")).await;
+        // A reader passes over them, also where everything is there before it reads.
+        for bytes in [client_frame(0x01, "a"), ping("r"), client_frame(0x80, "b")] {
+            peer.send(bytes).await;
+            idle().await;
+        }
         assert_eq!(rest(&mut next(&mut socket).await).await, b"ab");
         let pongs = [Frame::pong("p"), Frame::pong("q"), Frame::pong("r")];
         assert_eq!(super::frames(&mut peer, 3).await, pongs);
@@ -635,5 +635,24 @@ async fn without_streaming_a_message_is_read_when_all_of_it_has_come() {
         peer.send(text("passed over")).await;
         drop(next(&mut socket).await);
         expect_next(&mut peer, &mut socket).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_goes_on_when_a_piece_is_taken_though_nobody_asks_for_more() {
+    for shape in SHAPES {
+        let (mut peer, mut socket, _reports) = hold(shape, streaming().max_read_ahead(1)).await;
+        peer.send(client_frame(0x02, "a")).await;
+        idle().await;
+        peer.send(client_frame(0x00, "b")).await;
+        idle().await;
+        peer.send(ping("behind")).await;
+        idle().await;
+        let mut reader = next(&mut socket).await;
+        assert_eq!(chunk(&mut reader).await, b"a");
+        idle().await;
+        // The inbox is full again, of what came before the ping.
+        assert_eq!(chunk(&mut reader).await, b"b");
+        assert_eq!(peer.frame().await, Frame::pong("behind"));
     }
 }
