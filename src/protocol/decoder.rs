@@ -256,8 +256,10 @@ impl DecoderState {
             self.check(limits, &header)?;
             let whole = header.payload_len <= (src.len() - used) as u64;
             if header.opcode.is_control() {
-                if !whole {
-                    return Ok(self.take_piece(limits).map(Decoded::Piece));
+                // What came before it is told before it.
+                let piece = self.take_piece(limits);
+                if piece.is_some() || !whole {
+                    return Ok(piece.map(Decoded::Piece));
                 }
                 self.frames = self.frames.wrapping_add(1);
                 src.advance(used);

@@ -96,6 +96,11 @@ impl Driver {
         passed
     }
 
+    /// Whether a message is being received as it arrives.
+    fn is_streaming_in(&self) -> bool {
+        self.config().streaming && self.decoder.message_in_progress() > 0
+    }
+
     fn expired(&mut self) -> Option<Expiry> {
         let shared = self.shared.clone();
         let (sent, bytes) = {
@@ -109,7 +114,8 @@ impl Driver {
                 sent,
                 bytes,
             ]),
-            received: self.messages_received,
+            // A message that is streamed has come when it begins.
+            received: self.messages_received + u64::from(self.is_streaming_in()),
             frame: self.decoder.frame_in_progress(self.rest_len()),
         };
         self.timers

@@ -210,7 +210,8 @@ impl WebSocket {
 
     /// Starts the closing handshake (RFC 6455 §7.1.2). Nothing needs to be awaited.
     ///
-    /// Messages sent before still leave, and the Close frame after them: a peer that reads nothing
+    /// Messages sent before still leave, unless they wait behind a [`MessageWriter`], and the Close
+    /// frame after them: a peer that reads nothing
     /// sees neither before [`Config::write_timeout`](crate::Config::write_timeout) ends it. Messages
     /// not received yet are discarded, and receiving waits for the end. The first Close counts:
     /// later ones are without effect.

@@ -299,9 +299,13 @@ impl Inner {
 
     /// Passes over the rest of the message that is being received piece by piece.
     pub(super) fn skip_message(&mut self) {
-        self.inbox
-            .get_or_insert_with(scratch::take_inbox)
-            .skip_message();
+        let inbox = self.inbox.get_or_insert_with(scratch::take_inbox);
+        inbox.skip_message();
+        let ending = self.ending.as_ref();
+        if inbox.events.is_empty() && ending.is_some_and(|ending| ending.end.is_some()) {
+            // Nothing more comes that could be passed over.
+            self.inbox = None;
+        }
     }
 
     /// Gives the driver to wake, if it is idle.

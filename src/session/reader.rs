@@ -32,6 +32,8 @@ pub struct MessageReader<'a> {
     current: Bytes,
     /// Nothing more of the message will come.
     ended: bool,
+    /// The connection ended before the message did.
+    failed: bool,
 }
 
 impl<'a> MessageReader<'a> {
@@ -52,6 +54,7 @@ impl<'a> MessageReader<'a> {
             },
             ended: piece.last,
             current: piece.payload,
+            failed: false,
         })))
     }
 
@@ -67,7 +70,7 @@ impl<'a> MessageReader<'a> {
     ///
     /// The connection ended before the message did: as
     /// [`recv`](crate::WebSocket::recv), or [`Error::Io`] with `UnexpectedEof` where the peer closed
-    /// in the middle of it.
+    /// in the middle of it, and whenever it is asked again.
     ///
     /// # Cancel safety
     ///
@@ -83,21 +86,17 @@ impl<'a> MessageReader<'a> {
     /// Waits until there is something in `current`, unless the message has ended.
     fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.current.is_empty() && !self.ended {
-            match ready!(self.shared.poll_piece(cx)) {
-                Ok(Some(Piece { payload, last, .. })) => {
-                    self.current = payload;
-                    self.ended = last;
-                }
-                Ok(None) => {
-                    self.ended = true;
-                    let eof = io::ErrorKind::UnexpectedEof;
-                    return Poll::Ready(Err(Error::Io(eof.into())));
-                }
-                Err(error) => {
-                    self.ended = true;
-                    return Poll::Ready(Err(error));
-                }
-            }
+            let piece = match self.failed {
+                false => ready!(self.shared.poll_piece(cx)),
+                true => Ok(None),
+            };
+            let Ok(Some(Piece { payload, last, .. })) = piece else {
+                self.failed = true;
+                let eof = io::ErrorKind::UnexpectedEof;
+                return Poll::Ready(Err(piece.err().unwrap_or_else(|| Error::Io(eof.into()))));
+            };
+            self.current = payload;
+            self.ended = last;
         }
         Poll::Ready(Ok(()))
     }
@@ -132,7 +131,7 @@ impl AsyncBufRead for MessageReader<'_> {
 
 impl Drop for MessageReader<'_> {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.ended && !self.failed {
             self.shared.update(Inner::skip_message);
         }
     }

@@ -189,6 +189,6 @@ fn message_of_nothing_but_final_blocks_is_refused() {
         let ends = EMPTY_AND_FINAL.repeat(150);
         let frame = from_client(BINARY, &[text, ends].concat());
         let decoded = decode_all(&mut limited(1 << 20, params), [&frame[..]]);
-        assert_eq!(decoded, (vec![binary(&[7; 4096])], None));
+        assert_eq!(decoded, (vec![binary([7; 4096])], None));
     }
 }
