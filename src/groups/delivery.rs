@@ -52,6 +52,14 @@ pub struct Delivery {
     pub closed: u64,
 }
 
+impl Delivery {
+    pub(super) fn add(&mut self, more: Self) {
+        self.sent += more.sent;
+        self.dropped += more.dropped;
+        self.closed += more.closed;
+    }
+}
+
 /// The sum of all deliveries.
 #[derive(Debug, Default)]
 pub(super) struct Totals {

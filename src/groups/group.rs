@@ -1,8 +1,9 @@
 //! One group and who is in it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     mem,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
@@ -51,12 +52,14 @@ impl<K> Drop for Promise<K> {
     }
 }
 
-/// Members in places that they keep, so that a broadcast meets each of them once.
+/// Members in the order they joined, so that a broadcast meets each of them once.
 struct Members<K> {
-    places: Vec<Option<Arc<Member<K>>>>,
-    free: Vec<usize>,
-    /// The place of each connection.
-    by_connection: HashMap<usize, usize>,
+    /// Each by a number of its own.
+    by_number: BTreeMap<u64, Arc<Member<K>>>,
+    /// The number of the next one.
+    next: u64,
+    /// The number of each connection.
+    by_connection: HashMap<usize, u64>,
 }
 
 impl<K> Group<K> {
@@ -65,8 +68,8 @@ impl<K> Group<K> {
             key,
             slow,
             members: Mutex::new(Members {
-                places: Vec::new(),
-                free: Vec::new(),
+                by_number: BTreeMap::new(),
+                next: 0,
                 by_connection: HashMap::new(),
             }),
             turn: tokio::sync::Mutex::new(()),
@@ -80,6 +83,9 @@ impl<K> Group<K> {
     where
         K: Send + Sync + 'static,
     {
+        if sessions.is_empty() {
+            return;
+        }
         let mut unwoken = self.lock_unwoken();
         unwoken.sessions.append(sessions);
         if mem::replace(&mut unwoken.promised, true) {
@@ -111,45 +117,56 @@ impl<K> Group<K> {
         if members.by_connection.contains_key(&member.key()) {
             return false;
         }
-        let place = members.free.pop().unwrap_or(members.places.len());
-        if place == members.places.len() {
-            members.places.push(None);
-        }
-        members.places[place] = Some(member.clone());
-        members.by_connection.insert(member.key(), place);
+        let number = members.next;
+        members.next += 1;
+        members.by_number.insert(number, member.clone());
+        members.by_connection.insert(member.key(), number);
         true
     }
 
     /// Takes a member out, to be dropped outside all locks; and tells whether nobody is left.
     pub(super) fn remove(&self, member: &Member<K>) -> (Option<Arc<Member<K>>>, bool) {
         let mut members = self.lock();
-        let place = members.by_connection.get(&member.key()).copied();
+        let number = members.by_connection.get(&member.key()).copied();
         // The connection may have joined again.
-        let place = place.filter(|&place| {
-            let there = members.places[place].as_ref();
+        let number = number.filter(|number| {
+            let there = members.by_number.get(number);
             there.is_some_and(|there| std::ptr::eq(&**there, member))
         });
-        let Some(place) = place else {
+        let Some(number) = number else {
             return (None, false);
         };
         members.by_connection.remove(&member.key());
-        members.free.push(place);
-        let removed = members.places[place].take();
+        let removed = members.by_number.remove(&number);
         (removed, members.by_connection.is_empty())
     }
 
-    /// Takes the next few members from place `next` on; tells whether there are more.
-    pub(super) fn members_from(&self, next: &mut usize, taken: &mut Vec<Arc<Member<K>>>) -> bool {
+    /// The numbers of all members so far.
+    pub(super) fn numbers(&self) -> Range<u64> {
+        0..self.lock().next
+    }
+
+    /// Takes the first few members out of a range of numbers; tells whether there are more.
+    pub(super) fn take(&self, numbers: &mut Range<u64>, taken: &mut Vec<Arc<Member<K>>>) -> bool {
         let members = self.lock();
-        let end = members.places.len().min(*next + STRETCH);
-        taken.extend(members.places[*next..end].iter().flatten().cloned());
-        *next = end;
-        end < members.places.len()
+        let mut rest = members.by_number.range(numbers.clone());
+        taken.extend(
+            rest.by_ref()
+                .take(STRETCH)
+                .map(|(_, member)| member.clone()),
+        );
+        match rest.next() {
+            Some((next, _)) => {
+                numbers.start = *next;
+                true
+            }
+            None => false,
+        }
     }
 
     pub(super) fn senders(&self) -> Vec<Sender> {
         let members = self.lock();
-        let members = members.places.iter().flatten();
+        let members = members.by_number.values();
         members.map(|member| member.sender().clone()).collect()
     }
 

@@ -72,6 +72,8 @@ struct Waiting {
     messages: VecDeque<Prepared>,
     /// The number under which the end is waited for.
     closed: Option<u64>,
+    /// Nothing waits any more.
+    left: bool,
 }
 
 impl<K: Key> Member<K> {
@@ -130,6 +132,9 @@ impl<K: Key> Member<K> {
         delivery: &mut Delivery,
     ) -> Option<Waker> {
         let mut waiting = self.lock();
+        if waiting.left {
+            return None;
+        }
         if waiting.messages.is_empty() {
             match self.sender.try_queue(message) {
                 Ok(session) => {
@@ -140,48 +145,55 @@ impl<K: Key> Member<K> {
                 Err(TrySendError::Full(_)) => {}
             }
         }
-        delivery.sent += 1;
-        let oldest = if waiting.messages.len() == kept {
-            delivery.dropped += 1;
-            waiting.messages.pop_front()
-        } else {
-            None
-        };
         waiting.messages.push_back(message.clone());
-        self.send_waiting(&mut waiting);
+        let mut done = Vec::new();
+        if self.send_waiting(&mut waiting, &mut done) {
+            delivery.sent += 1;
+            if waiting.messages.len() > kept {
+                delivery.dropped += 1;
+                done.extend(waiting.messages.pop_front());
+            }
+        }
         drop(waiting);
-        drop(oldest);
+        drop(done);
         None
     }
 
-    /// Sends what waits, as far as there is room, and asks to be told of more.
-    fn send_waiting(self: &Arc<Self>, waiting: &mut Waiting) {
+    /// Sends what waits, as far as there is room, and asks to be told of more; `false` where the
+    /// connection is closed. What is `done` is to be dropped outside the lock.
+    fn send_waiting(self: &Arc<Self>, waiting: &mut Waiting, done: &mut Vec<Prepared>) -> bool {
         while let Some(message) = waiting.messages.front() {
             match self.sender.try_send(message) {
-                Ok(()) => {
-                    waiting.messages.pop_front();
+                Ok(()) => done.extend(waiting.messages.pop_front()),
+                Err(TrySendError::Closed(_)) => {
+                    done.extend(waiting.messages.drain(..));
+                    return false;
                 }
-                Err(TrySendError::Closed(_)) => waiting.messages.clear(),
                 Err(TrySendError::Full(_)) => {
                     let waker = Waker::from(self.clone());
                     let room = self.sender.poll_room(&mut Context::from_waker(&waker));
                     if room.is_pending() {
-                        return;
+                        return true;
                     }
                 }
             }
         }
+        true
     }
 
     /// Leaves the group, unless it has.
-    fn leave(&self) {
+    fn leave(self: &Arc<Self>) {
         self.groups.leave(&self.group, self, self.sender.id());
         let mut waiting = self.lock();
+        waiting.left = true;
         let number = waiting.closed.take();
         let messages = std::mem::take(&mut waiting.messages);
         drop(waiting);
         if let Some(number) = number {
             self.sender.forget_closed(number);
+        }
+        if !messages.is_empty() {
+            self.sender.forget_room(&Waker::from(self.clone()));
         }
         drop(messages);
     }
@@ -207,8 +219,11 @@ impl<K: Key> Wake for Member<K> {
         if self.sender.is_over() {
             self.leave();
         } else {
+            let mut done = Vec::new();
             let mut waiting = self.lock();
-            self.send_waiting(&mut waiting);
+            self.send_waiting(&mut waiting, &mut done);
+            drop(waiting);
+            drop(done);
         }
     }
 }

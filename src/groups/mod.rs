@@ -52,7 +52,7 @@ use crate::{ConnectionId, Outbound, Prepared, Sender};
 ///
 /// Every member gets the broadcasts of a group in the same order. A broadcast to many members gives
 /// the runtime back after every few hundred of them; joining and leaving go on meanwhile, and who
-/// joins during one may get it or not.
+/// joins during one does not get it.
 pub struct Groups<K = String> {
     inner: Arc<Inner<K>>,
 }
@@ -131,18 +131,24 @@ impl<K: Key> Groups<K> {
         if let Some(limit) = self.inner.max_groups.filter(|&limit| joined >= limit) {
             return Err(JoinError::TooManyGroups { limit });
         }
+        // Whatever of the key may panic comes before anything is changed.
         let known = state.groups.get(&key).cloned();
-        let created = known.is_none();
-        let group =
-            known.unwrap_or_else(|| Arc::new(Group::new(key.clone(), (self.inner.slow)(&key))));
+        let created = known.is_none().then(|| GroupEvent::Created(key.clone()));
+        let group = match known {
+            Some(group) => group,
+            None => {
+                let group = Arc::new(Group::new(key.clone(), (self.inner.slow)(&key)));
+                state.groups.insert(key.clone(), group.clone());
+                group
+            }
+        };
         let member = Member::new(&self.inner, &group, sender.clone());
         if !group.add(&member) {
             return Err(JoinError::AlreadyMember);
         }
         *state.memberships.entry(sender.key()).or_default() += 1;
-        if created {
-            state.groups.insert(key.clone(), group);
-            state.subscribers.push(GroupEvent::Created(key.clone()));
+        if let Some(created) = created {
+            state.subscribers.push(created);
         }
         state.subscribers.push(GroupEvent::Joined(key, sender.id()));
         let wakers = state.subscribers.take_wakers();
@@ -207,22 +213,25 @@ impl<K: Key> Groups<K> {
         };
         let message = Prepared::from(message);
         let _turn = group.turn.lock().await;
-        let mut next = 0;
+        let mut numbers = group.numbers();
         let (mut members, mut sessions) = (Vec::new(), Vec::new());
         loop {
-            let more = group.members_from(&mut next, &mut members);
+            let more = group.take(&mut numbers, &mut members);
+            let mut stretch = Delivery::default();
             for member in members.drain(..) {
                 if Some(member.key()) != except {
-                    sessions.extend(member.deliver(&message, &mut delivery));
+                    sessions.extend(member.deliver(&message, &mut stretch));
                 }
             }
             group.wake_later(&mut sessions);
+            // At once, since the broadcast may be cancelled.
+            self.inner.totals.add(stretch);
+            delivery.add(stretch);
             if !more {
                 break;
             }
             yield_now().await;
         }
-        self.inner.totals.add(delivery);
         delivery
     }
 

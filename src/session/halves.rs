@@ -186,6 +186,11 @@ impl Sender {
         self.shared.forget_closed(number);
     }
 
+    /// Somebody does not wait for room any more.
+    pub(crate) fn forget_room(&self, waker: &Waker) {
+        self.shared.forget_room(waker);
+    }
+
     /// Whether the transport is gone.
     pub(crate) fn is_over(&self) -> bool {
         self.shared.is_over()

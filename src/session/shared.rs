@@ -6,7 +6,7 @@
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tracing::Span;
@@ -314,6 +314,18 @@ impl Shared {
                 .iter()
                 .position(|(waiting, _)| *waiting == number)?;
             Some(waiters.closed.swap_remove(index))
+        });
+        drop(inner);
+        drop(forgotten);
+    }
+
+    /// Somebody who waited for room does not any more.
+    pub(super) fn forget_room(&self, waker: &Waker) {
+        let mut inner = self.lock();
+        let forgotten = inner.waiters.as_mut().and_then(|waiters| {
+            let mut room = waiters.room.iter();
+            let index = room.position(|waiting| waiting.will_wake(waker))?;
+            Some(waiters.room.swap_remove(index))
         });
         drop(inner);
         drop(forgotten);

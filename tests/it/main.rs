@@ -6,6 +6,7 @@ mod compression;
 mod connections;
 mod crowd;
 mod draining;
+mod groups;
 mod hooks;
 mod mounts;
 mod readiness;
