@@ -44,6 +44,11 @@ pin_project! {
         /// The registry counts the session until its handler is gone.
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
+            let shared = this.driver.shared.has_span().then(|| this.driver.shared.clone());
+            let _entered = shared
+                .as_ref()
+                .and_then(|shared| shared.span())
+                .map(Span::enter);
             this.driver.give_up();
             this.handler.project().future.set(None);
         }
@@ -110,7 +115,11 @@ impl<F> Session<F> {
     pub(crate) fn open(opened: Opened, handler: impl FnOnce(WebSocket) -> F) -> Self {
         let driver = Driver::new(opened);
         let socket = WebSocket::new(&driver.shared);
-        Self::new(driver, HandlerSlot::start(|| handler(socket)))
+        let handler = {
+            let _entered = driver.shared.span().map(Span::enter);
+            HandlerSlot::start(|| handler(socket))
+        };
+        Self::new(driver, handler)
     }
 
     /// Opens the connection only to tell the client why it is closed: no handler is started.
