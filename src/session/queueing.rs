@@ -23,7 +23,7 @@ impl Shared {
         mut inner: MutexGuard<'_, Inner>,
         outbound: Outbound,
     ) -> Result<Queued, Outbound> {
-        let plain = self.agreed.is_none() && !matches!(outbound.kind, Kind::Prepared(_));
+        let plain = self.compressing().is_none() && !matches!(outbound.kind, Kind::Prepared(_));
         if !plain {
             let encoder = inner.encoder(&self.hooks);
             drop(inner);
