@@ -34,7 +34,10 @@ use tokio::{
     time::sleep,
 };
 use tower::service_fn;
-use tower_websocket::{Config, Error, PathParams, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{
+    Compression, Config, Error, Groups, PathParams, SlowMember, WebSocket, WebSocketLayer, handler,
+    testing,
+};
 
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
@@ -60,6 +63,9 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     messages_that_nobody_receives_are_bounded();
     a_connection_that_ends_frees_everything_though_a_sender_is_kept();
     idle_connections_own_no_buffers_after_traffic();
+    joining_and_leaving_leave_nothing_behind_on_a_living_connection();
+    a_member_that_reads_nothing_costs_what_is_kept_for_it();
+    a_broadcast_is_there_once_for_all_members();
     an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes();
     #[cfg(feature = "deflate")]
     {
@@ -326,6 +332,90 @@ fn idle_connections_own_no_buffers_after_traffic() {
             peer.finish().await;
             peer.rest().await;
             reports.only().await;
+        }
+    });
+}
+
+fn joining_and_leaving_leave_nothing_behind_on_a_living_connection() {
+    alone(async {
+        let groups: Groups<u32> = Groups::new();
+        let (_client, server) = testing::pair(Config::default());
+        let sender = server.sender();
+        let stays = groups.join(0, &sender).expect("it is open");
+        drop(groups.join(1, &sender));
+        let rise = Rise::begin();
+        for key in 1..100_000 {
+            let membership = groups.join(key % 100 + 1, &sender).expect("it is open");
+            drop(membership);
+        }
+        let left = rise.now();
+        assert!(left < 1000, "{left} bytes are left");
+        drop(stays);
+    });
+}
+
+fn a_member_that_reads_nothing_costs_what_is_kept_for_it() {
+    alone(async {
+        let groups: Groups<u8> = Groups::builder()
+            .slow_members(|_| SlowMember::Conflate)
+            .build();
+        let config = Config::default()
+            .max_send_queue(10_000)
+            .write_timeout(None)
+            .ping_interval(None);
+        let (_peer, socket, _reports) = small(Shape::H1, config).await;
+        let sender = socket.sender();
+        while socket.try_send(vec![0; 1000]).is_ok() {
+            idle().await;
+        }
+        let membership = groups.join(0, &sender).expect("it is open");
+        let kept = groups.broadcast(&0, vec![1; 1000]).await;
+        assert_eq!((kept.sent, kept.dropped), (1, 0));
+        let rise = Rise::begin();
+        for _ in 0..10_000 {
+            groups.broadcast(&0, vec![1; 1000]).await;
+        }
+        let left = rise.now();
+        assert!(left < 2000, "{left} bytes for one message");
+        drop(membership);
+        for _ in 0..10_000 {
+            let membership = groups.join(0, &sender).expect("it is open");
+            let kept = groups.broadcast(&0, vec![1; 1000]).await;
+            assert_eq!((kept.sent, kept.dropped), (1, 0));
+            drop(membership);
+        }
+        let left = rise.now();
+        assert!(left < 2000, "{left} bytes for members that have left");
+    });
+}
+
+fn a_broadcast_is_there_once_for_all_members() {
+    alone(async {
+        const LEN: usize = 200_000;
+        let compressed = Config::default().compression(Compression::shared());
+        for config in [Config::default(), compressed] {
+            let groups: Groups<u8> = Groups::new();
+            let config = config.write_timeout(None).ping_interval(None);
+            let mut members = vec![];
+            for _ in 0..200 {
+                let (client, server) = testing::pair(config.clone());
+                let membership = groups.join(0, &server.sender()).expect("it is open");
+                members.push((client, server, membership));
+            }
+            // Half of it can be compressed away.
+            let mut seed = 1_u32;
+            let news = std::iter::repeat_with(|| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                b'a' + (seed >> 28) as u8
+            });
+            let news: Vec<_> = news.take(LEN).collect();
+            let rise = Rise::begin();
+            // Queued, and not written yet.
+            let delivery = groups.broadcast(&0, news).await;
+            assert_eq!(delivery.sent, 200);
+            // The message, its one wire form, and what compresses it.
+            let peak = rise.peak();
+            assert!(peak < 6 * LEN, "{peak} bytes for {LEN}");
         }
     });
 }

@@ -330,3 +330,64 @@ impl Entry {
 
 /// How many cores can open and close connections without getting in each other's way.
 const SHARDS: usize = 16;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn accept(connections: &Connections, count: usize) -> Vec<u64> {
+        let places = (0..count).map(|_| connections.accept().unwrap());
+        let ids = places.map(|place| place.id().unwrap().as_u64());
+        ids.collect()
+    }
+
+    #[test]
+    fn numbers_are_unique_and_in_no_order() {
+        let connections = Connections::new();
+        let ids = accept(&connections, 10_000);
+        let unique: HashSet<_> = ids.iter().collect();
+        assert_eq!(unique.len(), ids.len());
+        let rising = ids.windows(2).filter(|pair| pair[0] < pair[1]).count();
+        assert!((4_000..6_000).contains(&rising), "{rising}");
+        // All of the 64 bits are drawn.
+        for bit in 0..64 {
+            let set = ids.iter().filter(|id| *id >> bit & 1 == 1).count();
+            assert!((4_500..5_500).contains(&set), "{set} times bit {bit}");
+        }
+    }
+
+    #[test]
+    fn numbers_count_from_one_where_that_is_asked_for() {
+        let connections = Connections::sequential();
+        let expected: Vec<_> = (1..=1000).collect();
+        assert_eq!(accept(&connections, 1000), expected);
+        assert_eq!(accept(&connections.clone(), 1), [1001]);
+    }
+
+    #[test]
+    fn place_that_is_not_taken_is_a_failed_upgrade() {
+        let connections = Connections::new();
+        let place = connections.accept().unwrap();
+        assert_eq!((connections.alive(), connections.len()), (1, 0));
+        drop(place);
+        accept(&connections, 10);
+        assert_eq!((connections.alive(), connections.len()), (0, 0));
+        let counters = connections.counters();
+        assert_eq!((counters.accepted, counters.failed_upgrades), (11, 11));
+    }
+
+    #[test]
+    fn nothing_is_accepted_once_connections_are_drained() {
+        let connections = Connections::new();
+        let before = connections.accept();
+        connections.start_draining(&crate::CloseCode::GOING_AWAY.into());
+        assert!(connections.accept().is_none());
+        assert_eq!(connections.alive(), 1);
+        drop(before);
+        assert_eq!(connections.alive(), 0);
+        assert_eq!(connections.counters().accepted, 1);
+    }
+}

@@ -879,8 +879,10 @@ async fn connection_that_was_over_is_aborted_with_its_handler() {
     drop(peer);
     within(sender.closed()).await;
     idle().await;
+    // Its handler runs on; nobody finds it.
     assert_eq!((connections.len(), kept.count()), (0, 1));
     assert_eq!(connections.iter().count(), 0);
+    assert!(connections.get(sender.id().unwrap()).is_none());
     sender.abort();
     idle().await;
     assert_eq!(kept.count(), 0);

@@ -20,6 +20,7 @@ mod session_order;
 mod session_sockets;
 mod session_support;
 mod smuggling;
+mod spans;
 mod stack;
 mod streams;
 mod support;
