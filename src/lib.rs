@@ -28,7 +28,11 @@
 //! - [`handler`], [`events`]: the service that has the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
 //! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection.
-//! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults.
+//! - [`WebSocket::send_stream`], [`WebSocket::recv_stream`]: messages larger than memory.
+//! - [`Groups`], [`Prepared`]: telling many connections the same.
+//! - [`Connections`]: finding and counting the open ones; [`Connections::drain`] before a server
+//!   stops.
+//! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults; [`Compression`].
 //! - [`Handshake`]: authentication and more before the answer.
 //! - [`testing`]: conversations in memory (feature `testing`).
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.

@@ -364,7 +364,7 @@ mod tests {
         let connections = Connections::sequential();
         let expected: Vec<_> = (1..=1000).collect();
         assert_eq!(accept(&connections, 1000), expected);
-        assert_eq!(accept(&connections.clone(), 1), [1001]);
+        assert_eq!(accept(&connections, 1), [1001]);
     }
 
     #[test]
