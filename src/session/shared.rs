@@ -271,15 +271,19 @@ impl Shared {
             return Poll::Ready(());
         }
         let waiters = inner.waiters();
+        let is_new = number.is_none();
         let known = *number.get_or_insert_with(|| {
             waiters.last += 1;
             waiters.last
         });
-        let replaced = match waiters
-            .closed
-            .iter_mut()
-            .find(|(waiting, _)| *waiting == known)
-        {
+        // Groups may have it wait many times: one that is new is not looked for.
+        let found = if is_new {
+            None
+        } else {
+            let mut closed = waiters.closed.iter_mut();
+            closed.find(|(waiting, _)| *waiting == known)
+        };
+        let replaced = match found {
             Some((_, waker)) if waker.will_wake(cx.waker()) => None,
             Some((_, waker)) => Some(mem::replace(waker, cx.waker().clone())),
             None => {

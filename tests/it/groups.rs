@@ -197,7 +197,7 @@ async fn connection_joins_a_group_once_and_again_after_it_left() {
     let sender = server.sender();
     let first = groups.join(1, &sender).unwrap();
     assert_eq!(
-        groups.join(1, &sender).unwrap_err(),
+        groups.join(1, &server.sender()).unwrap_err(),
         JoinError::AlreadyMember
     );
     assert_eq!(groups.member_count(&1), 1);
@@ -658,7 +658,7 @@ async fn slow_member_is_closed_and_the_others_notice_nothing() {
         (Shape::H2, 20, SlowMember::default(), 1013),
         (Shape::H2, 20, SlowMember::Close(custom), 4008),
     ] {
-        let (groups, mut peer, _socket, mut reports, membership, deliveries) =
+        let (groups, mut peer, socket, mut reports, membership, deliveries) =
             one_stops(shape, members, policy).await;
         let others = members as u64 - 1;
         let at = deliveries
@@ -675,6 +675,12 @@ async fn slow_member_is_closed_and_the_others_notice_nothing() {
         }
         assert_eq!(groups.totals(), sum(&deliveries));
         assert!(reports.none_yet());
+        let members = groups.members(&0);
+        assert!(
+            !members
+                .iter()
+                .any(|member| member.is_same(&socket.sender()))
+        );
         // It left at once; what was queued still comes, then the Close.
         let (received, last) = caught_up(&mut peer, u64::MAX).await;
         assert_eq!(received, (0..at as u64).collect::<Vec<_>>());
@@ -755,6 +761,92 @@ async fn slow_member_misses_the_oldest_and_gets_the_latest() {
         );
         assert_eq!(number(&peer.frame().await), 100);
     }
+}
+
+/// A member whose queue is full with one message, in another thread perhaps.
+fn narrow() -> (WebSocket, WebSocket) {
+    testing::pair(Config::default().max_send_queue(0).max_send_messages(1))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn latest_message_arrives_whatever_threads_do_meanwhile() {
+    let policies = [
+        SlowMember::Conflate,
+        SlowMember::DropOldest(NonZeroUsize::MIN),
+    ];
+    for policy in policies {
+        let groups: Groups<u8> = Groups::builder()
+            .slow_members(move |_| policy.clone())
+            .build();
+        let mut readers = Vec::new();
+        for _ in 0..30 {
+            let (mut client, server) = narrow();
+            let membership = groups.join(0, &server.sender()).unwrap();
+            readers.push(tokio::spawn(async move {
+                let mut last = 0;
+                while last < 2000 {
+                    let message = client.recv().await.unwrap().unwrap();
+                    let next: u32 = message.as_text().unwrap().parse().unwrap();
+                    assert!(next > last, "{next} after {last}");
+                    last = next;
+                }
+                drop((server, membership));
+            }));
+        }
+        for number in 1..=2000_u32 {
+            groups.broadcast(&0, number.to_string()).await;
+        }
+        for reader in support::within(join_all(readers)).await {
+            reader.unwrap();
+        }
+        assert!(groups.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_left_of_members_that_come_and_go_in_many_threads() {
+    let groups: Groups<u8> = Groups::builder()
+        .max_groups_per_connection(3)
+        .slow_members(|key| match key {
+            0 => SlowMember::Conflate,
+            1 => SlowMember::DropNewest,
+            _ => SlowMember::default(),
+        })
+        .build();
+    let tasks = (0..8_u8).map(|task| {
+        let groups = groups.clone();
+        tokio::spawn(async move {
+            for round in 0..60_u8 {
+                let (client, server) = narrow();
+                let sender = server.sender();
+                let memberships: Vec<_> = (0..3).map(|key| groups.join(key, &sender)).collect();
+                for key in 0..3 {
+                    groups.broadcast(&key, vec![round; 10]).await;
+                }
+                // Ends before, while and after it leaves.
+                match (task + round) % 4 {
+                    0 => sender.abort(),
+                    1 => drop(server),
+                    2 => drop(client),
+                    _ => {}
+                }
+                let again = groups.join(task % 3, &sender);
+                drop(memberships);
+                groups.broadcast(&(round % 3), "x").await;
+                drop(again);
+            }
+        })
+    });
+    for task in support::within(join_all(tasks)).await {
+        task.unwrap();
+    }
+    assert!(groups.is_empty(), "{:?}", groups.keys());
+    // Nobody is counted any more.
+    let (_client, server) = narrow();
+    let all: Vec<_> = (0..3)
+        .map(|key| groups.join(key, &server.sender()).unwrap())
+        .collect();
+    assert_eq!(groups.len(), all.len());
 }
 
 #[tokio::test(start_paused = true)]
