@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     future::pending,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::Poll,
     time::Duration,
 };
@@ -20,18 +20,21 @@ use http::{Response, StatusCode};
 use tokio::{
     io::{DuplexStream, duplex},
     task::yield_now,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::MapResponseLayer};
 use tower_websocket::{
     Answer, CloseCode, CloseFrame, Config, ConnectionId, Connections, Counters, Drain, Drained,
-    EndedBy, Error, Event, Groups, Handshake, Message, OnUpgrade, WebSocket, WebSocketLayer,
-    handler, testing,
+    EndedBy, Error, Event, Groups, Handshake, Message, OnUpgrade, Sender, WebSocket,
+    WebSocketLayer, handler, testing,
 };
 
 use crate::{
     crowd::{Kept, OnDrop, ask, registered, tasks, until},
-    session_support::{self, SHAPES, Shape, client_frame, client_header, hold, idle, text},
+    session_support::{
+        self, PIPE, Plan, SHAPES, Shape, Wire, client_frame, client_header, hold, hold_over, idle,
+        lock, text,
+    },
     support::{
         self, Http, Log, close_after, echo,
         http::{Ask, Peer, Server},
@@ -857,6 +860,28 @@ async fn handler_that_aborts_its_own_connection_sends_nothing_either() {
             assert_eq!(counted.closed, BTreeMap::from([(1006, 1)]));
             assert_eq!(gone(&connections).await, 0);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn abort_while_the_session_writes_is_not_overlooked() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(PIPE);
+        let aborts: Arc<Mutex<Option<Sender>>> = Arc::default();
+        let hook = aborts.clone();
+        let wire = Wire::new(theirs, Plan::default()).on_write(move || {
+            if let Some(sender) = lock(&hook).take() {
+                sender.abort();
+            }
+        });
+        let (socket, mut reports) = hold_over(shape, Config::default(), wire).await;
+        idle().await;
+        *lock(&aborts) = Some(socket.sender());
+        socket.try_send("hello").unwrap();
+        let start = Instant::now();
+        assert_eq!(reports.first().await.close_code, 1006);
+        assert_eq!(start.elapsed(), Duration::ZERO, "no deadline ended it");
+        drop(ours);
     }
 }
 
