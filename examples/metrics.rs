@@ -37,9 +37,14 @@ fn exposition(counters: &Counters) -> String {
     for (reason, count) in &counters.refused {
         line("refused_total", format!("{{reason=\"{reason}\"}}"), *count);
     }
-    for (code, count) in &counters.closed {
+    // Clients choose among 2,000 codes from 3000 on: too many for labels.
+    let (standard, own): (Vec<_>, Vec<_>) =
+        counters.closed.iter().partition(|(code, _)| **code < 3000);
+    for (code, count) in standard {
         line("closed_total", format!("{{code=\"{code}\"}}"), *count);
     }
+    let own = own.into_iter().map(|(_, count)| count).sum();
+    line("closed_total", "{code=\"3000-4999\"}".to_owned(), own);
     for (direction, messages, bytes) in [
         ("in", counters.messages_received, counters.bytes_received),
         ("out", counters.messages_sent, counters.bytes_sent),

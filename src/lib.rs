@@ -118,8 +118,8 @@ pub use service::{
 };
 #[cfg(feature = "layer")]
 pub use session::{
-    ConnectionId, Connections, Counters, EndedBy, MessageReader, MessageWriter, Receiver, Report,
-    Sender, Sending, WebSocket,
+    ConnectionId, Connections, Counters, EndedBy, InvalidConnectionId, MessageReader,
+    MessageWriter, Receiver, Report, Sender, Sending, WebSocket,
 };
 
 #[cfg(feature = "layer")]

@@ -111,17 +111,18 @@ impl<K> Group<K> {
         self.unwoken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a member; `false` where its connection is one already.
-    pub(super) fn add(&self, member: &Arc<Member<K>>) -> bool {
+    /// Whether the connection is a member.
+    pub(super) fn contains(&self, sender: &Sender) -> bool {
+        self.lock().by_connection.contains_key(&sender.key())
+    }
+
+    /// Adds a member, whose connection is none so far.
+    pub(super) fn add(&self, member: &Arc<Member<K>>) {
         let mut members = self.lock();
-        if members.by_connection.contains_key(&member.key()) {
-            return false;
-        }
         let number = members.next;
         members.next += 1;
         members.by_number.insert(number, member.clone());
         members.by_connection.insert(member.key(), number);
-        true
     }
 
     /// Takes a member out, to be dropped outside all locks; and tells whether nobody is left.

@@ -127,12 +127,15 @@ impl<K: Key> Groups<K> {
     /// The connection has ended, is in the group already, or in as many as it may be.
     pub fn join(&self, key: K, sender: &Sender) -> Result<Membership<K>, JoinError> {
         let mut state = self.inner.lock();
+        let known = state.groups.get(&key).cloned();
+        if known.as_ref().is_some_and(|group| group.contains(sender)) {
+            return Err(JoinError::AlreadyMember);
+        }
         let joined = state.memberships.get(&sender.key()).copied().unwrap_or(0);
         if let Some(limit) = self.inner.max_groups.filter(|&limit| joined >= limit) {
             return Err(JoinError::TooManyGroups { limit });
         }
         // Whatever of the key may panic comes before anything is changed.
-        let known = state.groups.get(&key).cloned();
         let created = known.is_none().then(|| GroupEvent::Created(key.clone()));
         let group = match known {
             Some(group) => group,
@@ -143,9 +146,7 @@ impl<K: Key> Groups<K> {
             }
         };
         let member = Member::new(&self.inner, &group, sender.clone());
-        if !group.add(&member) {
-            return Err(JoinError::AlreadyMember);
-        }
+        group.add(&member);
         *state.memberships.entry(sender.key()).or_default() += 1;
         if let Some(created) = created {
             state.subscribers.push(created);
@@ -373,7 +374,8 @@ impl<K: Key> GroupsBuilder<K> {
 
     /// Decides for each group, when it is made, what happens to members that cannot keep up.
     ///
-    /// Default: [`SlowMember::default`], they are closed with code 1013.
+    /// The function runs under a lock, and must not use the same [`Groups`]. Default:
+    /// [`SlowMember::default`], they are closed with code 1013.
     #[must_use]
     pub fn slow_members(
         mut self,
@@ -399,6 +401,9 @@ impl<K> fmt::Debug for GroupsBuilder<K> {
 }
 
 /// What a group is known by: anything that can be hashed, cloned and sent.
+///
+/// Its own code (`Hash`, `Eq`, `Clone`, `Drop`) runs under a lock, and must not use the same
+/// [`Groups`].
 pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {}
 
 impl<K: Clone + Eq + Hash + Send + Sync + 'static> Key for K {}

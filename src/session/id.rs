@@ -1,6 +1,6 @@
 //! What tells one connection from another.
 
-use std::{fmt, num::ParseIntError, str::FromStr};
+use std::{error, fmt, str::FromStr};
 
 /// The number of a connection, within the [`Connections`](crate::Connections) that know it.
 ///
@@ -14,7 +14,7 @@ use std::{fmt, num::ParseIntError, str::FromStr};
 /// let id: ConnectionId = "00000000000000ff".parse()?;
 /// assert_eq!(id.as_u64(), 255);
 /// assert_eq!(id.to_string(), "00000000000000ff");
-/// # Ok::<_, std::num::ParseIntError>(())
+/// # Ok::<_, tower_websocket::InvalidConnectionId>(())
 /// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ConnectionId(u64);
@@ -44,9 +44,50 @@ impl fmt::Debug for ConnectionId {
 }
 
 impl FromStr for ConnectionId {
-    type Err = ParseIntError;
+    type Err = InvalidConnectionId;
 
-    fn from_str(digits: &str) -> Result<Self, ParseIntError> {
-        u64::from_str_radix(digits, 16).map(Self)
+    fn from_str(digits: &str) -> Result<Self, InvalidConnectionId> {
+        // The parser would take a sign, and fewer of them.
+        if digits.len() != 16 || digits.starts_with('+') {
+            return Err(InvalidConnectionId(()));
+        }
+        let id = u64::from_str_radix(digits, 16).map_err(|_| InvalidConnectionId(()))?;
+        Ok(Self(id))
+    }
+}
+
+/// Text that is no [`ConnectionId`]: not 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidConnectionId(());
+
+impl fmt::Display for InvalidConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the id of a connection has 16 hexadecimal digits")
+    }
+}
+
+impl error::Error for InvalidConnectionId {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn id_is_read_as_it_is_written_and_not_otherwise() {
+        for id in [0, 1, 0xff, u64::MAX] {
+            let id = ConnectionId::new(id);
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for text in [
+            "",
+            "ff",
+            "+0000000000000ff",
+            "00000000000000ff0",
+            "0x000000000000ff",
+            "000000000000000g",
+            " 00000000000000f",
+        ] {
+            assert!(text.parse::<ConnectionId>().is_err(), "{text}");
+        }
     }
 }

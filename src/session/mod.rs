@@ -41,7 +41,7 @@ pub use connections::Connections;
 pub use counters::Counters;
 pub use halves::{Receiver, Sender};
 pub use handle::WebSocket;
-pub use id::ConnectionId;
+pub use id::{ConnectionId, InvalidConnectionId};
 pub use reader::MessageReader;
 pub use report::{EndedBy, Report};
 pub use sending::Sending;
