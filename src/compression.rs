@@ -16,11 +16,14 @@ use std::sync::{
 ///   last, and a busy one with a window above 8 KiB has a compressor of its own.
 ///
 /// ```
+/// # #[cfg(feature = "deflate")]
+/// # {
 /// use tower_websocket::{Compression, Config};
 ///
 /// let config = Config::default().compression(Compression::shared());
 /// let config = Config::default()
 ///     .compression(Compression::dedicated().max_window_bits(12).max_memory(64 << 20));
+/// # }
 /// ```
 ///
 /// # Secrets

@@ -125,6 +125,6 @@ pub use session::{
 #[cfg(feature = "layer")]
 pub use shutdown::{Drain, Drained};
 
-#[cfg(all(doctest, feature = "testing"))]
+#[cfg(all(doctest, feature = "testing", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -147,6 +147,8 @@ impl From<&Prepared> for Outbound {
 /// A client, which has to mask what it sends, encodes it anew.
 ///
 /// ```
+/// # #[cfg(feature = "layer")]
+/// # {
 /// use tower_websocket::{Prepared, Sender};
 ///
 /// fn broadcast(members: &[Sender], news: &str) {
@@ -156,6 +158,7 @@ impl From<&Prepared> for Outbound {
 ///         let _ = member.try_send(&news);
 ///     }
 /// }
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct Prepared(Arc<Inner>);
