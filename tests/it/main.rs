@@ -1,7 +1,6 @@
 //! What a peer and an application see of the crate.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-#[cfg(feature = "deflate")]
 mod compression;
 mod connections;
 mod crowd;
