@@ -91,13 +91,19 @@ impl From<ProtocolError> for Error {
 }
 
 impl From<io::Error> for Error {
+    /// The error itself, where it has come through [`io::Error`]; else one of the transport.
+    ///
+    /// So `?` after copying from a [`MessageReader`](crate::MessageReader), or to a
+    /// [`MessageWriter`](crate::MessageWriter), tells what happened to the connection.
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        error.downcast().unwrap_or_else(Self::Io)
     }
 }
 
 impl From<Error> for io::Error {
-    /// The error of the transport itself, or one whose source this is.
+    /// The error of the transport itself, or one that holds this one: `BrokenPipe` for
+    /// [`Closed`](Error::Closed), `InvalidData` for [`Protocol`](Error::Protocol), `TimedOut` for
+    /// [`Timeout`](Error::Timeout).
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Io(_) => io::ErrorKind::Other,
@@ -119,7 +125,8 @@ impl From<Error> for io::Error {
     reason = "a message is queued unless one of these holds"
 )]
 pub enum TrySendError {
-    /// More than [`Config::max_send_queue`](crate::Config::max_send_queue) bytes wait.
+    /// More than [`Config::max_send_queue`](crate::Config::max_send_queue) bytes wait, or as many
+    /// messages as [`Config::max_send_messages`](crate::Config::max_send_messages) allows.
     Full(Outbound),
     /// The connection is closing or closed.
     Closed(Outbound),
@@ -163,3 +170,27 @@ impl fmt::Display for TrySendError {
 }
 
 impl std::error::Error for TrySendError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_comes_back_out_of_an_io_error() {
+        let error = ProtocolError::InvalidUtf8;
+        for (error, kind) in [
+            (Error::Closed, io::ErrorKind::BrokenPipe),
+            (Error::Protocol(error), io::ErrorKind::InvalidData),
+            (Error::Timeout(Expiry::Frame), io::ErrorKind::TimedOut),
+            (
+                Error::Io(io::ErrorKind::NotFound.into()),
+                io::ErrorKind::NotFound,
+            ),
+        ] {
+            let text = format!("{error:?}");
+            let outside = io::Error::from(error);
+            assert_eq!(outside.kind(), kind);
+            assert_eq!(format!("{:?}", Error::from(outside)), text);
+        }
+    }
+}
