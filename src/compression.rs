@@ -116,7 +116,8 @@ impl Compression {
     /// Once their windows have taken it up, further connections are opened without context
     /// takeover. Compressors of their own get at most half of it: a connection without one borrows
     /// the thread's, which costs about 1 µs per KiB of window for each message. Clones of this value
-    /// count together. Default: 256 MiB. Without effect in [`shared`](Self::shared) mode.
+    /// count together, values made one by one do not. `None` means no limit. Default: 256 MiB.
+    /// Without effect in [`shared`](Self::shared) mode.
     #[must_use]
     pub fn max_memory(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.budget = Budget::new(bytes.into());

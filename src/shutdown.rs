@@ -25,7 +25,9 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Sets what clients are told. Default: code 1001.
+    /// Sets what clients are told (RFC 6455 §7.4.1).
+    ///
+    /// Default: code 1001, "the server is shutting down".
     #[must_use]
     pub fn close_frame(mut self, frame: impl Into<CloseFrame>) -> Self {
         self.frame = frame.into();
@@ -80,8 +82,9 @@ impl Connections {
     ///
     /// From now on handshakes are refused: 503, with `Connection: close`. Connections are closed a
     /// few at a time, in random order and at uneven intervals, then waited for: until each has
-    /// ended and its handler has returned. What is left at the deadline is aborted, with its
-    /// handler.
+    /// ended and its handler has returned. A client that does not answer the Close is waited for as
+    /// long as [`Config::close_timeout`](crate::Config::close_timeout) says. What is left at the
+    /// deadline is aborted, with its handler. There is no way back from draining.
     ///
     /// HTTP servers forget upgraded HTTP/1.1 connections when they shut down gracefully, and wait
     /// for ever for WebSockets over HTTP/2: both want this beside their own shutdown, which still

@@ -149,7 +149,8 @@ impl<B> TestRequest<B> {
         }
     }
 
-    /// Sets the configuration of the client's end.
+    /// Sets the configuration of the client's end. With
+    /// [`Config::compression`] the client offers permessage-deflate.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -247,6 +248,8 @@ pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
 }
 
 /// Makes the two ends of a connection, the client's first, without a handshake.
+///
+/// Both have the same configuration, and agree on compression where that is set.
 ///
 /// # Panics
 ///

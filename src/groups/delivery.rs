@@ -8,15 +8,22 @@ use std::{
 use crate::{CloseCode, CloseFrame};
 
 /// What happens to a member of a group whose send queue is full
-/// ([`Config::max_send_queue`](crate::Config::max_send_queue)).
+/// ([`Config::max_send_queue`](crate::Config::max_send_queue), and
+/// [`Config::max_send_messages`](crate::Config::max_send_messages)).
+///
+/// What is in the queue leaves first, whatever the policy: 1 MiB of older messages by default. Where
+/// only the newest matters, make the queue short: `max_send_messages(1)`. And whatever the policy,
+/// a member whose transport takes nothing for
+/// [`Config::write_timeout`](crate::Config::write_timeout) (10 seconds) is ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SlowMember {
-    /// It is closed, and leaves the group. Default, with code 1013.
+    /// It is closed, and leaves the group. Default, with code 1013 and "too slow to keep up".
     Close(CloseFrame),
     /// It does not get the message.
     DropNewest,
-    /// As many of the latest messages wait for it beside its queue; older ones are dropped.
+    /// As many of the latest messages, of whatever size, wait for it beside its queue; older ones
+    /// are dropped. They share their bytes with those of other members.
     DropOldest(NonZeroUsize),
     /// The latest message waits for it beside its queue: for states of which only the newest is of
     /// interest.
@@ -41,6 +48,9 @@ impl SlowMember {
 }
 
 /// What became of a broadcast, in members.
+///
+/// A member for whom an older message gave way to this one is both among
+/// [`sent`](Self::sent) and [`dropped`](Self::dropped); one that is closing is nowhere.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Delivery {

@@ -30,9 +30,10 @@ pub enum GroupEvent<K = String> {
     Missed(u64),
 }
 
-/// The events of all groups, in the order they happened; it does not end.
+/// The events of all groups, in the order they happened.
 ///
-/// A [`Stream`], made by [`Groups::events`](super::Groups::events).
+/// Each has a queue of its own. It does not end: when all [`Groups`](super::Groups) are gone,
+/// nothing more comes. A [`Stream`], made by [`Groups::events`](super::Groups::events).
 pub struct GroupEvents<K = String> {
     queue: Arc<Mutex<Queue<K>>>,
 }

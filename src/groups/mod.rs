@@ -43,10 +43,14 @@ use crate::{ConnectionId, Outbound, Prepared, Sender};
 /// }
 /// ```
 ///
+/// The key is a `String` unless another one is named, and the compiler has to be told:
+/// `let rooms: Groups = Groups::new();`.
+///
 /// # Members that cannot keep up
 ///
 /// A broadcast waits for nobody. What happens to a member whose send queue is full is decided by
-/// [`SlowMember`]; the others notice nothing of it.
+/// [`SlowMember`]; the others notice nothing of it. What a member's own [`Sender::send`] waits to
+/// queue may be overtaken by a broadcast.
 ///
 /// # Order
 ///
@@ -120,7 +124,9 @@ impl<K: Key> Groups<K> {
 
     /// Adds a connection to a group, which is made if it is not there.
     ///
-    /// It leaves when the [`Membership`] is dropped, or when its connection ends.
+    /// It leaves when the [`Membership`] is dropped, or when its connection ends. Bind it to a name:
+    /// `let _ = groups.join(…)` leaves at once. Takes a lock for a moment, and no time that grows
+    /// with the number of members.
     ///
     /// # Errors
     ///
@@ -365,7 +371,7 @@ pub struct GroupsBuilder<K> {
 }
 
 impl<K: Key> GroupsBuilder<K> {
-    /// Limits in how many groups a connection may be. Default: `None`.
+    /// Limits in how many groups a connection may be. Default: `None`, no limit.
     #[must_use]
     pub fn max_groups_per_connection(mut self, groups: impl Into<Option<usize>>) -> Self {
         self.max_groups = groups.into();
@@ -412,7 +418,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static> Key for K {}
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The connection has ended.
+    /// The connection has ended. One that is closing may still join.
     Closed,
     /// The connection is in the group already.
     AlreadyMember,

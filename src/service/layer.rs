@@ -93,7 +93,8 @@ pub struct WebSocketLayer<H> {
 }
 
 impl<H> WebSocketLayer<H> {
-    /// Makes a layer that hands connections to `route`.
+    /// Makes a layer that hands connections to `route`. A function goes through
+    /// [`handler`](super::handler).
     pub fn new(route: H) -> Self {
         Self {
             route,

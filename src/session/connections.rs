@@ -102,7 +102,8 @@ impl Connections {
         }
     }
 
-    /// How many connections are open.
+    /// How many connections are open: their transport is there. A handler may go on behind one that
+    /// has ended, and [`drain`](Self::drain) waits for it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.registry.open.load(Ordering::Relaxed)

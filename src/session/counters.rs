@@ -22,7 +22,7 @@ pub struct Counters {
     pub open: usize,
     /// Handshakes that were accepted.
     pub accepted: u64,
-    /// Handshakes that were accepted, but whose stream was never handed over.
+    /// Those among them whose stream was never handed over.
     pub failed_upgrades: u64,
     /// Handshakes that were refused, by the name of the [`Rejection`](crate::handshake::Rejection),
     /// or `Hook`.
@@ -30,13 +30,14 @@ pub struct Counters {
     /// Connections that ended, by the code of the first Close frame: 1005 where that had none, 1006
     /// where there was no Close frame at all.
     pub closed: BTreeMap<u16, u64>,
-    /// Messages received.
+    /// Messages received; control frames are none.
     pub messages_received: u64,
-    /// Bytes received: frames with their headers.
+    /// Bytes received, as they came: compressed, with headers, control frames too.
     pub bytes_received: u64,
     /// Messages sent, or at least queued.
     pub messages_sent: u64,
-    /// Bytes of payload sent, or at least queued.
+    /// Bytes of their payload, before compression: not to be compared with
+    /// [`bytes_received`](Self::bytes_received).
     pub bytes_sent: u64,
 }
 

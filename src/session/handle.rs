@@ -91,17 +91,20 @@ impl WebSocket {
     /// Receives the next message as it arrives; `None` after a clean end.
     ///
     /// Where [`Config::streaming`](crate::Config::streaming) is on, a message may be larger than
-    /// memory; else it is read when all of it has come.
+    /// memory; else it is read when all of it has come. The reader borrows the socket, in a
+    /// `while let` to the end of its body: answer through a [`sender`](Self::sender) taken before.
     ///
     /// ```
     /// use tokio::io::{AsyncWriteExt, copy};
     /// use tower_websocket::{Error, WebSocket};
     ///
     /// async fn upload(mut socket: WebSocket) -> Result<(), Error> {
+    ///     let sender = socket.sender();
     ///     while let Some(mut message) = socket.recv_stream().await? {
     ///         let mut file = tokio::fs::File::create("upload").await?;
     ///         copy(&mut message, &mut file).await?;
     ///         file.flush().await?;
+    ///         sender.send("stored").await?;
     ///     }
     ///     Ok(())
     /// }

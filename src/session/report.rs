@@ -27,11 +27,11 @@ pub struct Report {
     pub duration: Duration,
     /// Messages received.
     pub messages_received: u64,
-    /// Bytes received: frames with their headers.
+    /// Bytes received, as they came: compressed, with headers, control frames too.
     pub bytes_received: u64,
     /// Messages sent, or at least queued.
     pub messages_sent: u64,
-    /// Bytes of payload sent, or at least queued.
+    /// Bytes of payload sent, or at least queued, before compression.
     pub bytes_sent: u64,
 }
 
