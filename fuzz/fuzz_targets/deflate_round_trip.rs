@@ -1,0 +1,231 @@
+//! Two `Connection`s that compress for each other, in memory.
+//!
+//! Whatever the parameters, the settings, the messages and the cutting: every message arrives, equal
+//! and in order, no connection fails, and pings between messages are seen.
+#![no_main]
+
+use std::{collections::VecDeque, time::Instant};
+
+use arbitrary::{Arbitrary, Unstructured};
+use bytes::Buf;
+use libfuzzer_sys::fuzz_target;
+use tower_websocket::{
+    Compression, Config, Event, Message, Outbound, Prepared,
+    protocol::{Connection, DeflateParams, Role},
+};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    server: Side,
+    client: Side,
+    steps: Vec<Step>,
+    cuts: Vec<u16>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Side {
+    no_context_takeover: bool,
+    #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(8..=15))]
+    window_bits: u8,
+    #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(1..=9))]
+    level: u8,
+    #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(1..=9))]
+    memory_level: u8,
+    threshold: u8,
+    fragment_size: Option<u16>,
+    max_memory: Option<u32>,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Step {
+    from_server: bool,
+    is_text: bool,
+    payload: Payload,
+    how: How,
+    ping: bool,
+    /// Leaves what was sent in the queue, for the next step to take with its own.
+    keep: bool,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Payload {
+    Bytes(Vec<u8>),
+    Repeated(Vec<u8>, u8),
+    Noise(u32, u16),
+    /// Part of an earlier message, for a later one to refer to.
+    Earlier(u8, u16, u16),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum How {
+    Usual,
+    Compressed,
+    Uncompressed,
+    Prepared,
+    PreparedCompressed,
+    /// Once more what was prepared before.
+    PreparedEarlier(u8),
+}
+
+fuzz_target!(|input: Input| {
+    let params = DeflateParams {
+        server_no_context_takeover: input.server.no_context_takeover,
+        client_no_context_takeover: input.client.no_context_takeover,
+        server_max_window_bits: input.server.window_bits,
+        client_max_window_bits: input.client.window_bits,
+    };
+    let mut talk = Talk {
+        server: input.server.connection(Role::Server, params),
+        client: input.client.connection(Role::Client, params),
+        expected: [VecDeque::new(), VecDeque::new()],
+        sent: Vec::new(),
+        prepared: Vec::new(),
+    };
+    let cuts = if input.cuts.is_empty() {
+        &[u16::MAX]
+    } else {
+        &input.cuts[..]
+    };
+    let mut cuts = cuts.iter().copied().cycle();
+    for step in input.steps.iter().take(64) {
+        talk.send(step);
+        if !step.keep {
+            talk.pump(&mut cuts);
+        }
+    }
+    talk.pump(&mut cuts);
+    assert!(talk.expected.iter().all(VecDeque::is_empty));
+});
+
+impl Side {
+    fn connection(&self, role: Role, params: DeflateParams) -> Connection {
+        let compression = Compression::dedicated()
+            .level(self.level)
+            .memory_level(self.memory_level)
+            .threshold(self.threshold.into())
+            .max_memory(self.max_memory.map(|bytes| bytes as usize));
+        let config = Config::default()
+            .max_message_size(None)
+            .control_frame_rate(None)
+            .fragment_size(self.fragment_size.map(|size| usize::from(size) + 1))
+            .compression(compression);
+        Connection::new(role, config, Instant::now()).deflate(params)
+    }
+}
+
+struct Talk {
+    server: Connection,
+    client: Connection,
+    /// What the client and the server are to see.
+    expected: [VecDeque<Event>; 2],
+    sent: Vec<Vec<u8>>,
+    prepared: Vec<Prepared>,
+}
+
+impl Talk {
+    fn send(&mut self, step: &Step) {
+        let outbound = self.outbound(step);
+        let from_server = step.from_server;
+        let sender = if from_server {
+            &mut self.server
+        } else {
+            &mut self.client
+        };
+        let expected = &mut self.expected[usize::from(!from_server)];
+        expected.push_back(Event::Message(outbound.clone().into_message()));
+        sender.send(outbound).expect("the connection is open");
+        if step.ping {
+            assert!(sender.ping(b"ping"));
+            expected.push_back(Event::Ping("ping".into()));
+        }
+    }
+
+    fn outbound(&mut self, step: &Step) -> Outbound {
+        let mut payload = step.payload.bytes(&self.sent);
+        if step.is_text {
+            payload = String::from_utf8_lossy(&payload).into_owned().into();
+        }
+        self.sent.push(payload.clone());
+        let message = if step.is_text {
+            Message::text(String::from_utf8(payload).expect("text"))
+        } else {
+            Message::binary(payload)
+        };
+        let prepared = match step.how {
+            How::Usual => return message.into(),
+            How::Compressed => return message.compressed(),
+            How::Uncompressed => return message.uncompressed(),
+            How::Prepared => Prepared::new(message),
+            How::PreparedCompressed => Prepared::new(message.compressed()),
+            How::PreparedEarlier(n) => match self.prepared.len() {
+                0 => Prepared::new(message),
+                len => self.prepared[usize::from(n) % len].clone(),
+            },
+        };
+        self.prepared.push(prepared.clone());
+        prepared.into()
+    }
+
+    /// Carries what is queued from end to end.
+    fn pump(&mut self, cuts: &mut impl Iterator<Item = u16>) {
+        let [client, server] = &mut self.expected;
+        while carry(&mut self.server, &mut self.client, client, cuts)
+            | carry(&mut self.client, &mut self.server, server, cuts)
+        {}
+    }
+}
+
+/// Carries one cut from end to end; tells whether there was anything.
+fn carry(
+    from: &mut Connection,
+    to: &mut Connection,
+    expected: &mut VecDeque<Event>,
+    cuts: &mut impl Iterator<Item = u16>,
+) -> bool {
+    let now = Instant::now();
+    let Some(queue) = from.poll_transmit() else {
+        return false;
+    };
+    let len = queue
+        .remaining()
+        .min(cuts.next().map_or(usize::MAX, usize::from).max(1));
+    let bytes = queue.copy_to_bytes(len);
+    from.transmitted(now);
+    to.receive(&bytes, now);
+    assert_eq!(to.error(), None);
+    while let Some(event) = to.poll_event() {
+        if !matches!(event, Event::Pong(_)) {
+            assert_eq!(Some(event), expected.pop_front());
+        }
+    }
+    true
+}
+
+impl Payload {
+    fn bytes(&self, sent: &[Vec<u8>]) -> Vec<u8> {
+        match self {
+            Self::Bytes(bytes) => bytes.clone(),
+            Self::Repeated(bytes, times) => bytes.repeat((*times).into()),
+            Self::Noise(seed, len) => noise(*seed, (*len).into()),
+            Self::Earlier(n, from, len) => {
+                let Some(earlier) = sent.get(usize::from(*n) % sent.len().max(1)) else {
+                    return Vec::new();
+                };
+                let from = usize::from(*from).min(earlier.len());
+                let end = (from + usize::from(*len)).min(earlier.len());
+                earlier[from..end].to_vec()
+            }
+        }
+    }
+}
+
+fn noise(seed: u32, len: usize) -> Vec<u8> {
+    let mut state = seed | 1;
+    let bytes = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 24) as u8
+    });
+    bytes.take(len).collect()
+}
