@@ -245,10 +245,6 @@ impl Driver {
         self.phase == Phase::Ended
     }
 
-    pub(super) fn is_aborted(&self) -> bool {
-        self.shared.lock().is_aborted()
-    }
-
     /// Ends the connection at once.
     pub(super) fn abort(&mut self) {
         let aborted = io::ErrorKind::ConnectionAborted.into();
@@ -262,12 +258,17 @@ impl Driver {
         self.news = true;
     }
 
-    /// Closes normally where nobody receives any more.
-    pub(super) fn close_if_abandoned(&mut self, handler_finished: bool) {
+    /// Closes normally where nobody receives any more; tells whether the session was aborted, and
+    /// does nothing then.
+    pub(super) fn close_if_abandoned(&mut self, handler_finished: bool) -> bool {
         let mut inner = self.shared.lock();
+        if inner.is_aborted() {
+            return true;
+        }
         if let Some(code) = inner.abandoned(handler_finished) {
             inner.close(self.hooks(), EndedBy::Local, &code.into());
         }
+        false
     }
 
     /// Handles what was decoded but had to wait for the handler.

@@ -172,13 +172,12 @@ where
                 driver.close(EndedBy::Local, &frame);
             }
             let finished = this.handler.finished;
-            if driver.is_aborted() {
-                // Before anything is written, and before a handler that has returned closes.
+            if driver.close_if_abandoned(finished) {
+                // Before anything is written.
                 driver.abort();
                 return Poll::Ready(());
             }
             let again = outside_coop(cx, |cx| {
-                driver.close_if_abandoned(finished);
                 let room = driver.transmit(cx);
                 driver.poll_end(cx);
                 room | driver.poll_deadlines(cx, this.sleep.as_mut(), this.armed)
