@@ -1,8 +1,13 @@
 //! Streamed messages over real sockets, and in real threads.
 
-use bytes::Bytes;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
-use tower_websocket::{Config, Error, Message, MessageKind, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{
+    Compression, Config, Error, Event, Message, MessageKind, WebSocket, WebSocketLayer, handler,
+    protocol::{Connection, DeflateParams, Role},
+};
 
 use super::{rest, streaming};
 use crate::{
@@ -57,6 +62,59 @@ async fn a_message_is_relayed_over_hyper() {
         peer.close().await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_compressed_message_is_relayed_over_hyper() {
+    for settings in [Compression::shared(), Compression::dedicated()] {
+        let config = streaming()
+            .fragment_size(100)
+            .max_read_ahead(1000)
+            .compression(settings);
+        on_both(async |http| {
+            let service = WebSocketLayer::new(handler(relay)).config(config.clone());
+            let server = Server::start(service.endpoint()).await;
+            let ask = Ask::handshake(http, "/");
+            let ask = ask.header("sec-websocket-extensions", "permessage-deflate");
+            let answer = ask.send(&server).await;
+            let agreed = answer.header("sec-websocket-extensions").unwrap();
+            let alone = agreed.contains("no_context_takeover");
+            let params = DeflateParams {
+                server_no_context_takeover: alone,
+                client_no_context_takeover: alone,
+                ..DeflateParams::default()
+            };
+            let mut client =
+                Connection::new(Role::Client, config.clone(), Instant::now()).deflate(params);
+            let mut peer = answer.opened(http);
+            for number in 0..4 {
+                let text = format!("line {number}, κόσμε; ").repeat(5000 + number);
+                client.send(&text[..]).unwrap();
+                let queue = client.poll_transmit().unwrap();
+                let frames = queue.copy_to_bytes(queue.len());
+                peer.write(&frames).await;
+                let mut first = None;
+                let event = loop {
+                    let (byte, payload) = peer.whole_frame().await.unwrap();
+                    // Text and RSV1 on the first fragment, neither on those behind it.
+                    let expected = if first.replace(byte).is_none() {
+                        0x41
+                    } else {
+                        0
+                    };
+                    assert_eq!(byte & 0x7f, expected);
+                    client.receive(&[byte, payload.len() as u8], Instant::now());
+                    client.receive(&payload, Instant::now());
+                    if let Some(event) = client.poll_event() {
+                        break event;
+                    }
+                };
+                assert!(event == Event::Message(text.into()));
+            }
+            peer.close().await;
+        })
+        .await;
+    }
 }
 
 /// Has many tasks send streamed and plain messages at once, and sees that each arrives whole.
