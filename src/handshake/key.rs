@@ -22,6 +22,23 @@ pub fn accept(key: &[u8]) -> HeaderValue {
     base64_value(&digest.into())
 }
 
+/// Makes a key for a client: 16 random bytes from the operating system's generator
+/// (RFC 6455 §4.1).
+///
+/// # Panics
+///
+/// Panics when the operating system has no random numbers to give.
+#[must_use]
+pub fn random() -> HeaderValue {
+    let mut nonce = [0; 16];
+    // §4.1 demands a random nonce for each connection.
+    getrandom::fill(&mut nonce).expect("the operating system gives random numbers");
+    let mut text = [0; 24];
+    let encoded = STANDARD.encode_slice(nonce, &mut text);
+    debug_assert_eq!(encoded, Ok(text.len()));
+    HeaderValue::from_bytes(&text).expect("base64 is visible ASCII")
+}
+
 /// Tells whether this is the base64 of 16 bytes (RFC 6455 §4.2.1 item 5).
 ///
 /// That is 24 characters of the standard alphabet with padding. The bits that the last of them has
@@ -70,6 +87,13 @@ mod tests {
     #[test]
     fn another_key_has_another_answer() {
         assert_ne!(accept(b"dGhlIHNhbXBsZSBub25jZA=="), accept(SAMPLE));
+    }
+
+    #[test]
+    fn random_keys_are_keys_and_differ() {
+        let keys = [random(), random()];
+        assert!(keys.iter().all(|key| is_valid(key.as_bytes())));
+        assert_ne!(keys[0], keys[1]);
     }
 
     #[test]

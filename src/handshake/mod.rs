@@ -1,9 +1,10 @@
-//! The opening handshake, as questions about a request head and answers to it.
+//! The opening handshake, as questions about the heads of requests and responses.
 //!
-//! Nothing here reads a socket or a clock, or knows an HTTP implementation: the caller has a
+//! Nothing here reads a socket or a clock, or knows an HTTP implementation: a server has a
 //! [`Parts`](http::request::Parts) and gets a [`Response`](http::Response). Both ways to open a
-//! connection are covered: the `Upgrade` of HTTP/1.1 (RFC 6455 §4.2) and the Extended CONNECT of
-//! HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220).
+//! connection are covered: the `Upgrade` of HTTP/1.1 (RFC 6455 §4) and the Extended CONNECT of
+//! HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220). A client makes a request with [`client::offer`] and
+//! checks the response with [`Offer::check`](client::Offer::check). On a server:
 //!
 //! 1. [`server::is_handshake`] tells a handshake from every other request.
 //! 2. [`server::negotiate`] checks it against RFC and [`Config`](crate::Config), and gives an
@@ -31,6 +32,7 @@
 //! ```
 
 mod authority;
+pub mod client;
 pub mod deflate;
 pub mod extensions;
 pub mod key;

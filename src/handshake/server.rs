@@ -15,7 +15,7 @@ use super::{
     authority::Authority,
     deflate::{self, Agreement},
     extensions, key,
-    tokens::{Lines, has_token, is_token, list},
+    tokens::{Lines, has_token, joined_tokens},
 };
 use crate::{Config, protocol::DeflateParams};
 
@@ -105,7 +105,8 @@ pub fn negotiate(
     check_version(&head.headers)?;
     let accept = accept(head)?;
     config.origin.check(head, &target)?;
-    let offered = offered_protocols(&head.headers)?;
+    let offered = joined_tokens(&head.headers, &SEC_WEBSOCKET_PROTOCOL);
+    let offered = offered.ok_or(Rejection::MalformedSubprotocols)?;
     let mut opening = Opening {
         version: head.version,
         accept,
@@ -278,22 +279,6 @@ fn accept(head: &Parts) -> Result<Option<HeaderValue>, Rejection> {
     } else {
         Ok(None)
     }
-}
-
-/// Copies the offered subprotocols, as the tokens of one list.
-fn offered_protocols(headers: &HeaderMap) -> Result<Box<str>, Rejection> {
-    let mut offered = String::new();
-    for name in list(headers, &SEC_WEBSOCKET_PROTOCOL) {
-        let name = str::from_utf8(name)
-            .ok()
-            .filter(|name| is_token(name.as_bytes()));
-        let name = name.ok_or(Rejection::MalformedSubprotocols)?;
-        if !offered.is_empty() {
-            offered.push(',');
-        }
-        offered.push_str(name);
-    }
-    Ok(offered.into())
 }
 
 #[cfg(test)]

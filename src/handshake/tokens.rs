@@ -32,6 +32,20 @@ pub(super) fn list<'a>(
         .filter(|element| !element.is_empty())
 }
 
+/// Copies a list, its elements joined by commas; `None` where one of them is not a token.
+pub(super) fn joined_tokens(headers: &HeaderMap, name: &HeaderName) -> Option<Box<str>> {
+    let mut joined = String::new();
+    for element in list(headers, name) {
+        let token = str::from_utf8(element).ok();
+        let token = token.filter(|token| is_token(token.as_bytes()))?;
+        if !joined.is_empty() {
+            joined.push(',');
+        }
+        joined.push_str(token);
+    }
+    Some(joined.into())
+}
+
 /// The lines of a field that should have one.
 pub(super) enum Lines<'a> {
     None,

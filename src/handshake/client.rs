@@ -1,0 +1,353 @@
+//! The client's side of the opening handshake (RFC 6455 §4.1, RFC 8441 §5).
+
+use std::{error, fmt};
+
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
+    header::{
+        CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+        SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
+        UPGRADE,
+    },
+    request,
+    response::Parts,
+    uri::{PathAndQuery, Scheme},
+};
+
+use super::{
+    deflate::{self, Agreement},
+    extensions, key,
+    tokens::{Lines, has_token, joined_tokens},
+};
+use crate::{Compression, Config, protocol::DeflateParams};
+
+/// Makes a handshake of a request's head, and remembers what it asks for.
+///
+/// The version decides: HTTP/1.1 gets an `Upgrade`, HTTP/2 and later an Extended CONNECT, whose
+/// `:protocol` is `websocket` and has to be told to the HTTP implementation beside the head. The
+/// URI's scheme is one of `ws`, `wss`, `http` and `https`; over HTTP/1.1 it need not be there, and
+/// what stands before the path moves to `Host`.
+///
+/// Headers of the request are kept, except for those that make the handshake or speak of a body,
+/// which are replaced or taken out. Subprotocols are those of
+/// [`Config::protocols`](crate::Config::protocols), unless the request names its own. Compression is
+/// offered where [`Config::compression`](crate::Config::compression) is set.
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower_websocket::{Config, handshake::{client, key}};
+///
+/// let (mut head, ()) = Request::get("ws://server.example.com/chat").body(())?.into_parts();
+/// let config = Config::default().protocols(["chat"]);
+/// let offer = client::offer(&mut head, &config)?;
+/// assert_eq!(head.uri, "/chat");
+/// assert_eq!(head.headers["host"], "server.example.com");
+///
+/// let accept = key::accept(head.headers["sec-websocket-key"].as_bytes());
+/// let (answer, ()) = Response::builder()
+///     .status(101)
+///     .header("upgrade", "websocket")
+///     .header("connection", "Upgrade")
+///     .header("sec-websocket-accept", accept)
+///     .header("sec-websocket-protocol", "chat")
+///     .body(())?
+///     .into_parts();
+/// assert!(offer.is_accepted(answer.status));
+/// assert_eq!(offer.check(&answer)?.protocol(), Some("chat"));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// The request cannot become a handshake; its head may have changed.
+///
+/// # Panics
+///
+/// Panics when the operating system has no random numbers to give.
+pub fn offer(head: &mut request::Parts, config: &Config) -> Result<Offer, InvalidRequest> {
+    let is_http1 = head.version < Version::HTTP_2;
+    let target = Target::of(&head.uri)?;
+    if is_http1 {
+        head.method = Method::GET;
+        head.uri = target.path.into();
+        if !head.headers.contains_key(HOST) {
+            let host = target.authority.ok_or(InvalidRequest::MissingHost)?;
+            head.headers.insert(HOST, host);
+        }
+    } else {
+        head.method = Method::CONNECT;
+        head.uri = target.absolute()?;
+        head.headers.remove(HOST);
+    }
+    let headers = &mut head.headers;
+    for name in [
+        CONTENT_LENGTH,
+        TRANSFER_ENCODING,
+        CONNECTION,
+        UPGRADE,
+        SEC_WEBSOCKET_KEY,
+    ] {
+        headers.remove(name);
+    }
+    if is_http1 {
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_KEY, key::random());
+    }
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.remove(SEC_WEBSOCKET_EXTENSIONS);
+    if let Some(settings) = &config.compression {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, deflate::offer(settings));
+    }
+    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) && !config.protocols.is_empty() {
+        let names = config.protocols.join(", ");
+        // They are tokens, and commas between them.
+        let names = HeaderValue::try_from(names).map_err(|_| InvalidRequest::Subprotocols)?;
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, names);
+    }
+    Offer::of(head, config)
+}
+
+/// What a client has asked for, to check the answer by.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    is_http1: bool,
+    /// The answer to the key, where there is a key.
+    accept: Option<HeaderValue>,
+    /// Tokens, joined by commas.
+    protocols: Box<str>,
+    compression: Option<Compression>,
+}
+
+impl Offer {
+    /// Reads what a finished handshake asks for. Compression is taken as offered where the
+    /// configuration has it and the request an extension.
+    ///
+    /// # Errors
+    ///
+    /// The subprotocols are not a list of tokens.
+    pub fn of(head: &request::Parts, config: &Config) -> Result<Self, InvalidRequest> {
+        let headers = &head.headers;
+        let key = headers.get(SEC_WEBSOCKET_KEY);
+        let offers = headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
+        let protocols = joined_tokens(headers, &SEC_WEBSOCKET_PROTOCOL);
+        Ok(Self {
+            is_http1: head.version < Version::HTTP_2,
+            accept: key.map(|key| key::accept(key.as_bytes())),
+            protocols: protocols.ok_or(InvalidRequest::Subprotocols)?,
+            compression: config.compression.clone().filter(|_| offers),
+        })
+    }
+
+    /// Tells whether a response with this status opens the connection: 101 on HTTP/1.1, any
+    /// successful one on HTTP/2 (RFC 8441 §5).
+    ///
+    /// Everything else is a refusal, also a redirection: following one is up to the caller
+    /// (RFC 6455 §4.1).
+    #[must_use]
+    pub fn is_accepted(&self, status: StatusCode) -> bool {
+        if self.is_http1 {
+            status == StatusCode::SWITCHING_PROTOCOLS
+        } else {
+            status.is_success()
+        }
+    }
+
+    /// Checks the head of an answer that accepts (RFC 6455 §4.1).
+    ///
+    /// # Errors
+    ///
+    /// The answer is not one to what was asked for: the connection has to be failed.
+    pub fn check(&self, answer: &Parts) -> Result<Accepted, InvalidAnswer> {
+        let headers = &answer.headers;
+        if self.is_http1 {
+            if !has_token(headers, &UPGRADE, "websocket") {
+                return Err(InvalidAnswer::Upgrade);
+            }
+            if !has_token(headers, &CONNECTION, "upgrade") {
+                return Err(InvalidAnswer::Connection);
+            }
+            match Lines::of(headers, &SEC_WEBSOCKET_ACCEPT) {
+                Lines::One(accept) if Some(accept) == self.accept.as_ref() => {}
+                _ => return Err(InvalidAnswer::Accept),
+            }
+        }
+        let answered = extensions::parse(headers)?;
+        Ok(Accepted {
+            protocol: self.protocol(headers)?,
+            deflate: deflate::agree(&answered, self.compression.as_ref())?,
+        })
+    }
+
+    /// The subprotocol that was chosen, one of those offered.
+    fn protocol(&self, headers: &HeaderMap) -> Result<Option<Box<str>>, InvalidAnswer> {
+        let chosen = match Lines::of(headers, &SEC_WEBSOCKET_PROTOCOL) {
+            Lines::None => return Ok(None),
+            Lines::One(chosen) => chosen.to_str().ok(),
+            Lines::Several => None,
+        };
+        let offered = chosen.filter(|chosen| {
+            let mut names = self.protocols.split_terminator(',');
+            names.any(|name| name == *chosen)
+        });
+        let offered = offered.ok_or(InvalidAnswer::Subprotocol)?;
+        Ok(Some(offered.into()))
+    }
+}
+
+/// What was agreed on in a handshake, as the client sees it.
+#[derive(Debug)]
+pub struct Accepted {
+    protocol: Option<Box<str>>,
+    deflate: Option<Agreement>,
+}
+
+impl Accepted {
+    /// Returns the subprotocol that the server has chosen.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// Returns what was agreed on for compressed messages.
+    #[must_use]
+    pub fn deflate(&self) -> Option<DeflateParams> {
+        self.deflate.as_ref().map(Agreement::params)
+    }
+
+    #[cfg_attr(
+        not(any(feature = "client", feature = "testing")),
+        expect(dead_code, reason = "clients do")
+    )]
+    pub(crate) fn take_deflate(&mut self) -> Option<Agreement> {
+        self.deflate.take()
+    }
+}
+
+/// A request that cannot be made a handshake.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// A scheme that is none of `ws`, `wss`, `http` and `https`, or none where one is needed.
+    Scheme,
+    /// No host, in the URI or in `Host`.
+    MissingHost,
+    /// Subprotocols that are not a list of tokens (RFC 6455 §4.1).
+    Subprotocols,
+}
+
+impl fmt::Display for InvalidRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "the URI's scheme is not ws or wss",
+            Self::MissingHost => "the URI has no host",
+            Self::Subprotocols => "subprotocols have to be tokens",
+        })
+    }
+}
+
+impl error::Error for InvalidRequest {}
+
+/// An answer that accepts, but not what was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum InvalidAnswer {
+    /// `Upgrade` does not say `websocket`.
+    Upgrade,
+    /// `Connection` does not say `upgrade`.
+    Connection,
+    /// `Sec-WebSocket-Accept` is not there, there twice, or not the answer to the key.
+    Accept,
+    /// A subprotocol that was not offered, or more than one.
+    Subprotocol,
+    /// A malformed list of extensions.
+    Extensions(extensions::Malformed),
+    /// An extension or a parameter of one that does not fit what was offered.
+    Deflate(deflate::InvalidAnswer),
+}
+
+impl fmt::Display for InvalidAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Upgrade => "the answer does not upgrade to websocket",
+            Self::Connection => "the answer's connection is no upgrade",
+            Self::Accept => "the answer is not one to the key that was sent",
+            Self::Subprotocol => "the answer has a subprotocol that was not offered",
+            Self::Extensions(_) | Self::Deflate(_) => "the answer's extensions are not as offered",
+        })
+    }
+}
+
+impl error::Error for InvalidAnswer {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Extensions(error) => Some(error),
+            Self::Deflate(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<extensions::Malformed> for InvalidAnswer {
+    fn from(error: extensions::Malformed) -> Self {
+        Self::Extensions(error)
+    }
+}
+
+impl From<deflate::InvalidAnswer> for InvalidAnswer {
+    fn from(error: deflate::InvalidAnswer) -> Self {
+        Self::Deflate(error)
+    }
+}
+
+/// Where a request goes to, taken apart.
+struct Target {
+    scheme: Option<Scheme>,
+    /// Without user and password (RFC 9110 §4.2.4).
+    authority: Option<HeaderValue>,
+    path: PathAndQuery,
+}
+
+impl Target {
+    fn of(uri: &Uri) -> Result<Self, InvalidRequest> {
+        let scheme = match uri.scheme_str() {
+            None => None,
+            Some(scheme) => Some(http_scheme(scheme).ok_or(InvalidRequest::Scheme)?),
+        };
+        let authority = uri.authority().map(|authority| {
+            let text = authority.as_str();
+            let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
+            HeaderValue::from_str(host).map_err(|_| InvalidRequest::MissingHost)
+        });
+        let path = uri.path_and_query().filter(|path| path.as_str() != "");
+        Ok(Self {
+            scheme,
+            authority: authority.transpose()?,
+            path: path.cloned().unwrap_or(PathAndQuery::from_static("/")),
+        })
+    }
+
+    fn absolute(self) -> Result<Uri, InvalidRequest> {
+        let authority = self.authority.ok_or(InvalidRequest::MissingHost)?;
+        Uri::builder()
+            .scheme(self.scheme.ok_or(InvalidRequest::Scheme)?)
+            .authority(authority.as_bytes())
+            .path_and_query(self.path)
+            .build()
+            .map_err(|_| InvalidRequest::MissingHost)
+    }
+}
+
+/// The scheme of HTTP that stands for one of WebSocket (RFC 8441 §5).
+fn http_scheme(scheme: &str) -> Option<Scheme> {
+    let is = |name: &&str| scheme.eq_ignore_ascii_case(name);
+    if ["ws", "http"].iter().any(is) {
+        Some(Scheme::HTTP)
+    } else {
+        ["wss", "https"].iter().any(is).then_some(Scheme::HTTPS)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests;
