@@ -34,6 +34,8 @@
 //!   stops.
 //! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults; [`Compression`].
 //! - [`Handshake`]: authentication and more before the answer.
+//! - [`client`]: connecting to servers (feature `client`).
+//! - [`Http2Stream`]: for servers that run `h2` themselves.
 //! - [`testing`]: conversations in memory (feature `testing`).
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
 //!
@@ -81,6 +83,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "client")]
+pub mod client;
 mod compression;
 mod config;
 mod error;
@@ -116,6 +120,8 @@ pub use service::{
     OnUpgrade, PathParams, PeerAddr, Refusal, ResponseBody, ResponseFuture, SUPPORTS_HTTP2,
     WebSocketLayer, WebSocketService, endpoint, events, handler,
 };
+#[cfg(all(feature = "layer", feature = "http2"))]
+pub use session::Http2Stream;
 #[cfg(feature = "layer")]
 pub use session::{
     ConnectionId, Connections, Counters, EndedBy, InvalidConnectionId, MessageReader,
@@ -125,6 +131,6 @@ pub use session::{
 #[cfg(feature = "layer")]
 pub use shutdown::{Drain, Drained};
 
-#[cfg(all(doctest, feature = "testing", feature = "deflate"))]
+#[cfg(all(doctest, feature = "client", feature = "testing", feature = "deflate"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -31,14 +31,14 @@ use std::{
     convert::Infallible,
     error::Error as StdError,
     fmt,
-    future::{poll_fn, ready},
+    future::ready,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
 };
@@ -51,9 +51,12 @@ use tower::{BoxError, Service, ServiceExt};
 
 use crate::{
     Config, OnUpgrade, WebSocket,
-    handshake::{deflate, extensions, key},
+    handshake::{
+        client::{self, Offer},
+        deflate, extensions,
+    },
     protocol::Role,
-    service::extended_connect,
+    service::{collect, extended_connect},
     session::{Agreed, Hooks, Opened, Session, Transport},
 };
 
@@ -202,35 +205,30 @@ where
             .insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
     }
     let multiplexed = request.version() >= Version::HTTP_2;
-    let expected = request.headers().get(header::SEC_WEBSOCKET_KEY);
-    let expected = expected.map(|key| key::accept(key.as_bytes()));
+    let (mut head, body) = request.into_parts();
+    let offer = Offer::of(&head, &config).map_err(ConnectError::Request)?;
     let (hand_over, stream) = oneshot::channel::<DuplexStream>();
-    request
-        .extensions_mut()
-        .insert(OnUpgrade::from_future(async {
-            stream.await.map_err(|_| io::ErrorKind::NotConnected.into())
-        }));
-    let response = service.oneshot(request).await;
+    head.extensions.insert(OnUpgrade::from_future(async {
+        stream.await.map_err(|_| io::ErrorKind::NotConnected.into())
+    }));
+    let response = service.oneshot(Request::from_parts(head, body)).await;
     let response = response.map_err(|error| ConnectError::Service(error.into()))?;
-    if !is_accepted(&response, multiplexed, expected.as_ref()) {
+    if !offer.is_accepted(response.status()) {
         return Err(ConnectError::Refused(Box::new(collect(response).await)));
     }
-    let answer = extensions::parse(response.headers()).map_err(ConnectError::Extensions)?;
-    let agreement = deflate::agree(&answer, config.compression.as_ref());
-    let agreement = agreement.map_err(ConnectError::Deflate)?;
     let (head, body) = response.into_parts();
+    let mut accepted = offer.check(&head).map_err(ConnectError::Answer)?;
     // The question that an HTTP server asks.
     let _sent = body.is_end_stream();
     let (ours, theirs) = duplex(PIPE);
     // The session may be gone already; then the client's end finds out.
     let _gone = hand_over.send(theirs);
-    let protocol = head.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
-    let protocol = protocol.and_then(|name| name.to_str().ok());
-    let agreed = Agreed::default().protocol(protocol).deflate(
-        Role::Client,
-        config.compression.as_ref(),
-        agreement,
-    );
+    let deflate = accepted.take_deflate();
+    let settings = config.compression.as_ref();
+    let agreed =
+        Agreed::default()
+            .protocol(accepted.protocol())
+            .deflate(Role::Client, settings, deflate);
     let client = open(ours, multiplexed, Role::Client, config, agreed);
     Ok((Response::from_parts(head, ()), client))
 }
@@ -301,10 +299,10 @@ pub enum ConnectError {
     Refused(Box<Response<Bytes>>),
     /// The service failed.
     Service(BoxError),
-    /// The list of extensions in the answer is malformed.
-    Extensions(extensions::Malformed),
-    /// The answer agrees to something that was not offered.
-    Deflate(deflate::InvalidAnswer),
+    /// The request's subprotocols are not a list of tokens.
+    Request(client::InvalidRequest),
+    /// The answer accepts, but not what was asked for.
+    Answer(client::InvalidAnswer),
 }
 
 impl ConnectError {
@@ -336,9 +334,8 @@ impl fmt::Display for ConnectError {
                 )
             }
             Self::Service(_) => f.write_str("the service failed"),
-            Self::Extensions(_) | Self::Deflate(_) => {
-                f.write_str("the answer has extensions that were not offered")
-            }
+            Self::Request(_) => f.write_str("the request is no handshake"),
+            Self::Answer(_) => f.write_str("the answer is not one to what was asked"),
         }
     }
 }
@@ -348,8 +345,8 @@ impl StdError for ConnectError {
         match self {
             Self::Refused(_) => None,
             Self::Service(error) => Some(&**error),
-            Self::Extensions(error) => Some(error),
-            Self::Deflate(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Answer(error) => Some(error),
         }
     }
 }
@@ -379,15 +376,6 @@ impl Body for Empty {
     }
 }
 
-/// Whether a response opens the connection, in the eyes of a client.
-fn is_accepted<B>(response: &Response<B>, http2: bool, expected: Option<&HeaderValue>) -> bool {
-    if http2 {
-        return response.status() == StatusCode::OK;
-    }
-    response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && response.headers().get(header::SEC_WEBSOCKET_ACCEPT) == expected
-}
-
 /// Starts a session whose socket is held by the caller.
 fn open(
     stream: DuplexStream,
@@ -400,39 +388,13 @@ fn open(
         config,
         ..Hooks::default()
     });
-    let transport = Transport::other(Box::pin(stream), multiplexed);
-    let mut socket = None;
-    let session = Session::open(
-        Opened {
-            transport,
-            read: Bytes::new(),
-            role,
-            hooks,
-            agreed,
-        },
-        |opened| {
-            socket = Some(opened);
-            ready(Ok::<(), Infallible>(()))
-        },
-    );
-    tokio::spawn(session);
-    socket.expect("a session gives its socket to the handler")
-}
-
-/// Reads a refusal's body, as far as it is of interest.
-async fn collect<B: Body>(response: Response<B>) -> Response<Bytes> {
-    let (head, body) = response.into_parts();
-    let mut body = pin!(body);
-    let mut bytes = Vec::new();
-    while bytes.len() < MAX_BODY
-        && let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
-    {
-        if let Ok(mut data) = frame.into_data() {
-            let len = data.remaining();
-            bytes.extend_from_slice(&data.copy_to_bytes(len));
-        }
-    }
-    Response::from_parts(head, bytes.into())
+    Session::spawn(Opened {
+        transport: Transport::other(stream).multiplexed(multiplexed),
+        read: Bytes::new(),
+        role,
+        hooks,
+        agreed,
+    })
 }
 
 /// The key of RFC 6455 §1.3.
@@ -442,6 +404,3 @@ const HOST: &str = "localhost";
 
 /// What the in-memory stream holds in each direction.
 const PIPE: usize = 64 << 10;
-
-/// How much of a refusal is kept.
-const MAX_BODY: usize = 64 << 10;

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 
 /// Encoded frames in the order they leave.
 ///
@@ -103,6 +103,19 @@ impl SendQueue {
         self.gathered.capacity()
     }
 
+    /// How much is well written at once: all of a shared payload, or no more than `gather` of what
+    /// has to be put together.
+    #[cfg_attr(
+        not(all(feature = "layer", feature = "http2")),
+        expect(dead_code, reason = "streams of HTTP/2 ask")
+    )]
+    pub(crate) fn next_piece(&self, gather: usize) -> usize {
+        match self.shared.front() {
+            Some((end, bytes)) if *end == self.position => bytes.len(),
+            _ => self.remaining.min(gather),
+        }
+    }
+
     /// The end of what may leave before the next shared payload.
     #[inline]
     fn gathered_end(&self) -> usize {
@@ -160,6 +173,24 @@ impl Buf for SendQueue {
             }
         }
         used
+    }
+
+    /// Shares what is in one shared payload, and copies everything else.
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        assert!(len <= self.remaining, "more than the queue holds");
+        let whole = match self.shared.front() {
+            Some((end, bytes)) if *end == self.position && len <= bytes.len() => {
+                Some(bytes.slice(..len))
+            }
+            _ => None,
+        };
+        if let Some(piece) = whole {
+            self.advance(len);
+            return piece;
+        }
+        let mut copy = Vec::with_capacity(len);
+        copy.put(self.take(len));
+        copy.into()
     }
 
     fn advance(&mut self, mut count: usize) {

@@ -1,7 +1,8 @@
 //! The body of every response that leaves the layer.
 
 use std::{
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,7 +10,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -124,3 +126,26 @@ impl Witness {
         self.0.load(Ordering::Acquire)
     }
 }
+
+/// Reads a refusal's body, as far as it is of interest.
+#[cfg_attr(
+    not(any(feature = "client", feature = "testing")),
+    expect(dead_code, reason = "clients do")
+)]
+pub(crate) async fn collect<B: Body>(response: Response<B>) -> Response<Bytes> {
+    let (head, body) = response.into_parts();
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
+    while bytes.len() < MAX_REFUSAL
+        && let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+    {
+        if let Ok(mut data) = frame.into_data() {
+            let len = data.remaining().min(MAX_REFUSAL - bytes.len());
+            bytes.extend_from_slice(&data.copy_to_bytes(len));
+        }
+    }
+    Response::from_parts(head, bytes.into())
+}
+
+/// How much of a refusal is kept, in bytes.
+pub(crate) const MAX_REFUSAL: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! The `:protocol` of an Extended CONNECT (RFC 8441 §4), as hyper hands it over.
+//! The `:protocol` of an Extended CONNECT (RFC 8441 §4), as hyper or `h2` hands it over.
 
 pub(super) use imp::{SUPPORTED, protocol};
 
@@ -13,7 +13,12 @@ mod imp {
     pub(in crate::service) const SUPPORTED: bool = true;
 
     pub(in crate::service) fn protocol(head: &Parts) -> Option<&str> {
-        head.extensions.get::<Protocol>().map(Protocol::as_str)
+        let extensions = &head.extensions;
+        if let Some(protocol) = extensions.get::<Protocol>() {
+            return Some(protocol.as_str());
+        }
+        let protocol = extensions.get::<h2::ext::Protocol>()?;
+        Some(protocol.as_str())
     }
 
     #[cfg(feature = "testing")]

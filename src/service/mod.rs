@@ -20,7 +20,11 @@ mod hook;
 mod layer;
 mod upgrade;
 
+#[cfg(feature = "client")]
+pub(crate) use body::MAX_REFUSAL;
 pub use body::ResponseBody;
+#[cfg(any(feature = "client", feature = "testing"))]
+pub(crate) use body::collect;
 pub use events::{Events, EventsService, events};
 pub use filter::PathParams;
 pub use future::ResponseFuture;

@@ -25,7 +25,7 @@ use super::body::Witness;
 use crate::{
     CloseFrame, WebSocket,
     protocol::Role,
-    session::{Agreed, Hooks, Opened, Place, Session, Stream, Transport},
+    session::{Agreed, Hooks, Opened, Place, Session, Transport},
 };
 
 /// A stream that a handshake may take over, for servers and tests that are not hyper.
@@ -48,8 +48,7 @@ pub struct OnUpgrade {
     stream: Arc<Mutex<Option<StreamFuture>>>,
 }
 
-type BoxStream = Pin<Box<dyn Stream>>;
-type StreamFuture = Pin<Box<dyn Future<Output = io::Result<BoxStream>> + Send>>;
+type StreamFuture = Pin<Box<dyn Future<Output = io::Result<Transport>> + Send>>;
 
 impl OnUpgrade {
     /// Hands over a stream that is there already.
@@ -62,7 +61,7 @@ impl OnUpgrade {
     where
         T: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let stream = Box::pin(async { stream.await.map(|stream| Box::pin(stream) as BoxStream) });
+        let stream = Box::pin(async { stream.await.map(Transport::other) });
         Self {
             stream: Arc::new(Mutex::new(Some(stream))),
         }
@@ -131,7 +130,7 @@ impl Upgrade {
                 Err(error) => Poll::Ready(Err(Failure::Hyper(error))),
             },
             Source::Other(stream) => Poll::Ready(match ready!(stream.as_mut().poll(cx)) {
-                Ok(stream) => Ok((Transport::other(stream, multiplexed), Bytes::new())),
+                Ok(transport) => Ok((transport.multiplexed(multiplexed), Bytes::new())),
                 Err(error) => Err(Failure::Other(error)),
             }),
         }

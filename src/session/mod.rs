@@ -10,6 +10,7 @@
 //! - `connections`, `counters`, `id`: all sessions of a layer, from outside;
 //! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
 //! - `driver`, with `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
+//! - `transport`, `http2`: the byte stream under it all;
 //! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread.
 
 mod agreed;
@@ -20,6 +21,11 @@ mod driver;
 mod ending;
 mod halves;
 mod handle;
+#[cfg(feature = "http2")]
+mod http2;
+#[cfg(not(feature = "http2"))]
+#[path = "http2_off.rs"]
+mod http2;
 mod id;
 mod inbox;
 mod inner;
@@ -41,6 +47,8 @@ pub use connections::Connections;
 pub use counters::Counters;
 pub use halves::{Receiver, Sender};
 pub use handle::WebSocket;
+#[cfg(feature = "http2")]
+pub use http2::Http2Stream;
 pub use id::{ConnectionId, InvalidConnectionId};
 pub use reader::MessageReader;
 pub use report::{EndedBy, Report};
@@ -51,4 +59,4 @@ pub(crate) use agreed::Agreed;
 pub(crate) use connections::Place;
 pub(crate) use report::Hooks;
 pub(crate) use task::{Opened, Session};
-pub(crate) use transport::{Stream, Transport};
+pub(crate) use transport::Transport;

@@ -1,8 +1,9 @@
 //! The future that a session is: the driver first, then the handler, in one task.
 
 use std::{
+    convert::Infallible,
     error::Error as StdError,
-    future::{Future, poll_fn},
+    future::{Future, Ready, poll_fn, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -142,6 +143,27 @@ impl<F> Session<F> {
             armed: false,
             handler,
         }
+    }
+}
+
+/// The handler of a connection that somebody else holds.
+type Nothing = Ready<Result<(), Infallible>>;
+
+impl Session<Nothing> {
+    /// Runs a session in a task of its own, for whoever holds the socket.
+    #[cfg_attr(
+        not(any(feature = "client", feature = "testing")),
+        expect(dead_code, reason = "servers have handlers")
+    )]
+    pub(crate) fn spawn(opened: Opened) -> WebSocket {
+        let mut socket = None;
+        let session = Self::open(opened, |opened| {
+            socket = Some(opened);
+            ready(Ok(()))
+        });
+        tokio::spawn(session);
+        // `open` calls what it is given.
+        socket.expect("a session gives its socket to the handler")
     }
 }
 

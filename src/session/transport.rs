@@ -1,6 +1,7 @@
 //! The byte stream under a connection, and the few things that tell one kind from another.
 
 use std::{
+    any::Any,
     fmt,
     io::{self, IoSlice},
     pin::Pin,
@@ -16,7 +17,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::scratch;
+use super::{http2::Http2Stream, scratch};
 use crate::protocol::SendQueue;
 
 /// A stream that a connection runs over.
@@ -36,6 +37,8 @@ enum Kind {
     /// A plain TCP connection, taken out of hyper's box and whatever was around it.
     Tcp(TcpStream),
     Hyper(Box<TokioIo<Upgraded>>),
+    /// A stream that `h2` gives, without hyper around it.
+    Http2(Box<Http2Stream>),
     Other(Pin<Box<dyn Stream>>),
 }
 
@@ -58,11 +61,25 @@ impl Transport {
         )
     }
 
-    pub(crate) fn other(stream: Pin<Box<dyn Stream>>, multiplexed: bool) -> Self {
+    /// Any other stream; those that are known are taken as what they are.
+    pub(crate) fn other(stream: impl Stream + 'static) -> Self {
+        let stream = match downcast_to(stream) {
+            Ok(stream) => Kind::Tcp(stream),
+            Err(stream) => match downcast_to(stream) {
+                Ok(stream) => Kind::Http2(Box::new(stream)),
+                Err(stream) => Kind::Other(Box::pin(stream)),
+            },
+        };
         Self {
-            stream: Kind::Other(stream),
-            multiplexed,
+            multiplexed: matches!(stream, Kind::Http2(_)),
+            stream,
         }
+    }
+
+    /// Says that the stream is one of many on its connection, where it is.
+    pub(crate) fn multiplexed(mut self, multiplexed: bool) -> Self {
+        self.multiplexed |= multiplexed;
+        self
     }
 
     pub(super) fn is_multiplexed(&self) -> bool {
@@ -78,6 +95,7 @@ impl Transport {
         match &mut self.stream {
             Kind::Tcp(stream) => poll_read_buf(Pin::new(stream), cx, dst),
             Kind::Hyper(stream) => poll_read_buf(Pin::new(&mut **stream), cx, dst),
+            Kind::Http2(stream) => stream.poll_read_buf(cx, dst),
             Kind::Other(stream) => poll_read_buf(stream.as_mut(), cx, dst),
         }
     }
@@ -88,6 +106,9 @@ impl Transport {
         cx: &mut Context<'_>,
         queue: &mut SendQueue,
     ) -> Poll<io::Result<usize>> {
+        if let Kind::Http2(stream) = &mut self.stream {
+            return stream.poll_write_queue(cx, queue);
+        }
         let multiplexed = self.multiplexed;
         let stream = self.stream();
         let written = if multiplexed {
@@ -125,6 +146,7 @@ impl Transport {
         match &mut self.stream {
             Kind::Tcp(stream) => Pin::<&mut TcpStream>::new(stream),
             Kind::Hyper(stream) => Pin::<&mut TokioIo<Upgraded>>::new(stream),
+            Kind::Http2(stream) => Pin::<&mut Http2Stream>::new(stream),
             Kind::Other(stream) => stream.as_mut(),
         }
     }
@@ -135,6 +157,17 @@ impl fmt::Debug for Transport {
         f.debug_struct("Transport")
             .field("multiplexed", &self.multiplexed)
             .finish_non_exhaustive()
+    }
+}
+
+/// Takes a stream as what it is.
+fn downcast_to<T: 'static, U: 'static>(stream: U) -> Result<T, U> {
+    let mut stream = Some(stream);
+    let known = (&mut stream as &mut dyn Any).downcast_mut::<Option<T>>();
+    match (known.and_then(Option::take), stream) {
+        (Some(known), _) => Ok(known),
+        (None, Some(stream)) => Err(stream),
+        (None, None) => unreachable!("it is taken only as what it is"),
     }
 }
 

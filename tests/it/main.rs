@@ -1,6 +1,7 @@
 //! What a peer and an application see of the crate.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod client;
 mod compression;
 mod connections;
 mod crowd;
@@ -8,6 +9,7 @@ mod draining;
 mod groups;
 mod hooks;
 mod mounts;
+mod raw_http2;
 mod readiness;
 mod refusals;
 mod session_deadlines;

@@ -202,7 +202,7 @@ mod sessions {
     fn client() -> (WebSocket, DuplexStream) {
         let (ours, theirs) = duplex(64 << 10);
         let opened = Opened {
-            transport: Transport::other(Box::pin(theirs), false),
+            transport: Transport::other(theirs),
             read: Bytes::new(),
             role: Role::Client,
             hooks: Arc::new(Hooks::default()),

@@ -1,0 +1,134 @@
+//! Why there is no connection.
+
+use std::{error, fmt, io};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use crate::handshake::client::{InvalidAnswer, InvalidRequest};
+
+/// Why a client has no connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The request cannot become a handshake.
+    Request(InvalidRequest),
+    /// The URI, or a header made of it, is malformed.
+    Uri(http::Error),
+    /// The name was not resolved, or nobody takes TCP connections there.
+    Connect(io::Error),
+    /// The TLS handshake failed, or there are no roots to trust.
+    Tls(io::Error),
+    /// The connection failed before the answer was there, or what came is not HTTP.
+    Io(io::Error),
+    /// A phase took too long.
+    Timeout(Phase),
+    /// The server does not speak HTTP/2, where nothing else was wanted.
+    NoHttp2,
+    /// The server speaks HTTP/2 without WebSocket: it does not announce
+    /// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3).
+    NoExtendedConnect,
+    /// The server answered something else; up to 64 KiB of the body are there. Redirections are
+    /// among these: they are not followed.
+    Refused(Box<Response<Bytes>>),
+    /// The server accepted something that was not asked for.
+    Answer(InvalidAnswer),
+}
+
+/// A part of the way to a connection that has a deadline.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Resolving the name and connecting.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// From the first byte of HTTP to the answer.
+    Handshake,
+}
+
+impl ConnectError {
+    /// The response that refuses, where there is one.
+    #[must_use]
+    pub fn response(&self) -> Option<&Response<Bytes>> {
+        match self {
+            Self::Refused(response) => Some(response),
+            _ => None,
+        }
+    }
+
+    /// The status of the response that refuses, where there is one.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.response().map(Response::status)
+    }
+
+    /// Whether a phase took too long.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Request(_) => "the request cannot become a handshake",
+            Self::Uri(_) => "the URI is malformed",
+            Self::Connect(_) => "the server was not reached",
+            Self::Tls(_) => "the TLS handshake failed",
+            Self::Io(_) => "the connection failed before the handshake was answered",
+            Self::Timeout(Phase::Connect) => "connecting took too long",
+            Self::Timeout(Phase::Tls) => "the TLS handshake took too long",
+            Self::Timeout(Phase::Handshake) => "the handshake was not answered in time",
+            Self::NoHttp2 => "the server does not speak HTTP/2",
+            Self::NoExtendedConnect => "the server does not take WebSocket over HTTP/2",
+            Self::Refused(response) => {
+                return write!(f, "the handshake was answered with {}", response.status());
+            }
+            Self::Answer(_) => "the server's answer is not one to what was asked",
+        })
+    }
+}
+
+impl error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Request(error) => Some(error),
+            Self::Uri(error) => Some(error),
+            Self::Connect(error) | Self::Tls(error) | Self::Io(error) => Some(error),
+            Self::Answer(error) => Some(error),
+            Self::Timeout(_) | Self::NoHttp2 | Self::NoExtendedConnect | Self::Refused(_) => None,
+        }
+    }
+}
+
+impl From<InvalidRequest> for ConnectError {
+    fn from(error: InvalidRequest) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<InvalidAnswer> for ConnectError {
+    fn from(error: InvalidAnswer) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<http::Error> for ConnectError {
+    fn from(error: http::Error) -> Self {
+        Self::Uri(error)
+    }
+}
+
+impl From<hyper::Error> for ConnectError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Io(io::Error::other(error))
+    }
+}
+
+impl From<h2::Error> for ConnectError {
+    fn from(error: h2::Error) -> Self {
+        Self::Io(io::Error::other(error))
+    }
+}

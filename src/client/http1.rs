@@ -1,0 +1,67 @@
+//! The handshake over HTTP/1.1.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::ConnectError;
+use crate::{handshake::client::Offer, service::collect, session::Transport};
+
+/// Sends a handshake over a connection that has carried nothing yet.
+///
+/// Dropping the future drops the connection.
+pub(super) async fn open<T>(
+    stream: T,
+    head: Parts,
+    offer: &Offer,
+) -> Result<Response<(Transport, Bytes)>, ConnectError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .title_case_headers(true)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    let request = Request::from_parts(head, String::new());
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        accepted(response, offer).await
+    };
+    let connection = connection.with_upgrades();
+    let response = beside(connection, exchange).await?;
+    Ok(response.map(|upgraded| Transport::hyper(upgraded, false)))
+}
+
+async fn accepted(
+    mut response: Response<Incoming>,
+    offer: &Offer,
+) -> Result<Response<Upgraded>, ConnectError> {
+    if !offer.is_accepted(response.status()) {
+        return Err(ConnectError::Refused(Box::new(collect(response).await)));
+    }
+    let upgraded = hyper::upgrade::on(&mut response).await?;
+    Ok(response.map(|_| upgraded))
+}
+
+/// Runs a connection in the same task as what it is for, and no longer.
+async fn beside<T>(connection: impl Future, work: impl Future<Output = T>) -> T {
+    let (mut connection, mut work) = (pin!(connection), pin!(work));
+    let mut connected = true;
+    poll_fn(|cx| {
+        // Its failures are told to those who wait for an answer.
+        connected = connected && connection.as_mut().poll(cx).is_pending();
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// How large the head of a response may be.
+const MAX_HEAD: usize = 64 << 10;

@@ -1,0 +1,189 @@
+//! Many connections over one of HTTP/2 (RFC 8441).
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use h2::{
+    Ping, RecvStream,
+    client::{Builder, SendRequest},
+    ext::Protocol,
+};
+use http::{
+    Request, Response, Uri, Version,
+    request::Parts,
+    uri::{Authority, Scheme},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Client, ConnectError, IntoRequest, Phase, deadline, request};
+use crate::{
+    Http2Stream, WebSocket,
+    handshake::client::{self, Offer},
+    service::MAX_REFUSAL,
+    session::Transport,
+};
+
+/// An HTTP/2 connection that carries many WebSocket connections.
+///
+/// Made by [`Client::http2`] and [`Client::http2_over`]. Clones share it. It is closed when all
+/// clones and all sockets are gone; a socket that is open needs no clone.
+///
+/// ```no_run
+/// use tower_websocket::client::Client;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let connection = Client::new().http2("wss://example.com").await?;
+/// let mut news = connection.connect("/news").await?;
+/// let mut chat = connection.connect("/chat").await?;
+/// chat.send("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Connection {
+    requests: SendRequest<Bytes>,
+    client: Arc<Client>,
+    /// Those of requests that name none.
+    scheme: Option<Scheme>,
+    authority: Option<Authority>,
+}
+
+impl Connection {
+    /// Begins HTTP/2 on a stream, and waits for the server's settings.
+    pub(super) async fn begin<T>(
+        client: &Client,
+        stream: T,
+        uri: &Uri,
+    ) -> Result<Self, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (requests, mut connection) = Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEAD)
+            .enable_push(false)
+            .handshake(stream)
+            .await?;
+        // Nobody else takes it.
+        let mut ping = connection.ping_pong().ok_or(ConnectError::NoHttp2)?;
+        tokio::spawn(async {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "http/2 connection of a websocket client failed");
+            }
+        });
+        // The settings are the first frame of a server (RFC 9113 §3.4): they are there with the
+        // answer to anything.
+        ping.ping(Ping::opaque()).await?;
+        if !requests.is_extended_connect_protocol_enabled() {
+            return Err(ConnectError::NoExtendedConnect);
+        }
+        Ok(Self {
+            requests,
+            client: Arc::new(client.clone()),
+            scheme: uri.scheme().cloned(),
+            authority: uri.authority().cloned(),
+        })
+    }
+
+    /// Opens a connection: as [`open`](Self::open), without the response.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn connect(&self, request: impl IntoRequest) -> Result<WebSocket, ConnectError> {
+        self.open(request).await.map(Response::into_body)
+    }
+
+    /// Opens a connection; the socket is the body of the response that accepted it.
+    ///
+    /// The request may be no more than a path: scheme and authority are those of the connection
+    /// then. Where the server allows no more streams at once this waits until one has ended, which
+    /// counts for the [`handshake_timeout`](Client::handshake_timeout). Dropping the future resets
+    /// the stream, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn open(
+        &self,
+        request: impl IntoRequest,
+    ) -> Result<Response<WebSocket>, ConnectError> {
+        let mut head = request::head(request.into_request()?, &self.client.headers);
+        head.version = Version::HTTP_2;
+        head.uri = self.absolute(head.uri)?;
+        let offer = client::offer(&mut head, &self.client.hooks.config)?;
+        let answer = deadline(
+            self.client.handshake_timeout,
+            Phase::Handshake,
+            self.exchange(head, &offer),
+        );
+        self.client.accept(answer.await?, &offer)
+    }
+
+    async fn exchange(
+        &self,
+        mut head: Parts,
+        offer: &Offer,
+    ) -> Result<Response<(Transport, Bytes)>, ConnectError> {
+        head.extensions.insert(Protocol::from_static("websocket"));
+        let mut requests = self.requests.clone().ready().await?;
+        let request = Request::from_parts(head, ());
+        let (response, send) = requests.send_request(request, false)?;
+        drop(requests);
+        let response = response.await?;
+        if !offer.is_accepted(response.status()) {
+            return Err(ConnectError::Refused(Box::new(collect(response).await)));
+        }
+        Ok(response.map(|recv| {
+            let transport = Transport::other(Http2Stream::new(send, recv));
+            (transport, Bytes::new())
+        }))
+    }
+
+    fn absolute(&self, uri: Uri) -> Result<Uri, ConnectError> {
+        let mut parts = uri.into_parts();
+        if parts.authority.is_none() {
+            parts.authority.clone_from(&self.authority);
+            parts.scheme.clone_from(&self.scheme);
+        }
+        Ok(Uri::from_parts(parts).map_err(http::Error::from)?)
+    }
+
+    /// How many sockets the server allows at once, as it has said last.
+    #[must_use]
+    pub fn max_sockets(&self) -> usize {
+        self.requests.current_max_send_streams()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("authority", &self.authority)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a refusal's body, as far as it is of interest.
+async fn collect(response: Response<RecvStream>) -> Response<Bytes> {
+    let (head, mut body) = response.into_parts();
+    let mut bytes = Vec::new();
+    while bytes.len() < MAX_REFUSAL
+        && let Some(Ok(data)) = body.data().await
+    {
+        bytes.extend_from_slice(&data[..data.len().min(MAX_REFUSAL - bytes.len())]);
+        // It was received, so it may be released.
+        let _released = body.flow_control().release_capacity(data.len());
+    }
+    Response::from_parts(head, bytes.into())
+}
+
+/// How much of one socket's data waits to be read, at most.
+const STREAM_WINDOW: u32 = 256 << 10;
+
+/// How much of all sockets' data waits to be read: one that is not read must not stop the others.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// How large the head of a response may be.
+const MAX_HEAD: u32 = 64 << 10;

@@ -1,0 +1,486 @@
+//! Connecting to a server, over HTTP/1.1 and over HTTP/2.
+//!
+//! ```no_run
+//! use tower_websocket::client;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut socket = client::connect("wss://example.com/chat").await?;
+//! socket.send("hello").await?;
+//! while let Some(message) = socket.recv().await? {
+//!     println!("{message:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Client`] has the settings: headers, TLS, deadlines, the version of HTTP, and the [`Config`]
+//! that servers have, too. What it connects to is a URI, or a request with headers of its own; see
+//! [`IntoRequest`].
+//!
+//! | | gives | |
+//! | --- | --- | --- |
+//! | [`connect`], [`Client::connect`] | the socket | |
+//! | [`Client::open`] | the socket as the body of the response | for its headers |
+//! | [`Client::open_over`], [`connect_over`] | the same | over a stream that is there: a proxy's, a Unix socket |
+//! | [`Client::http2`], [`Client::http2_over`] | a [`Connection`] | for many sockets over one connection |
+//!
+//! A socket runs in a task of its own, as on a server: pings are answered and deadlines kept while
+//! nobody receives, and dropping it closes the connection. What is written under
+//! [the crate's front page](crate#what-holds-everywhere) holds here, too.
+//!
+//! # Proxies
+//!
+//! A proxy is a stream that leads to the server: connect to the proxy, ask it in its own words,
+//! and hand over the stream with [`connect_over`]. The example `client` does so for HTTP proxies
+//! (`CONNECT`) and for SOCKS5.
+
+mod error;
+mod http1;
+mod http2;
+mod request;
+mod tls;
+
+use std::{error::Error, future::Future, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, request::Parts};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tower::ServiceExt;
+
+pub use error::{ConnectError, Phase};
+pub use http2::Connection;
+pub use request::IntoRequest;
+
+use self::{request::Server, tls::Trust};
+use crate::{
+    Config, Report, WebSocket,
+    handshake::client::{self as handshake, Offer},
+    protocol::Role,
+    session::{Agreed, Hooks, Opened, Session, Transport},
+};
+
+/// Connects with the default settings.
+///
+/// Dropping the future gives up and closes what was open.
+///
+/// # Errors
+///
+/// See [`ConnectError`].
+///
+/// # Panics
+///
+/// Panics outside a tokio runtime with I/O and time enabled.
+pub async fn connect(request: impl IntoRequest) -> Result<WebSocket, ConnectError> {
+    Client::new().connect(request).await
+}
+
+/// Connects over a stream that leads to the server, with the default settings.
+///
+/// # Errors
+///
+/// See [`ConnectError`].
+///
+/// # Panics
+///
+/// As [`connect`].
+pub async fn connect_over<T>(
+    stream: T,
+    request: impl IntoRequest,
+) -> Result<WebSocket, ConnectError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let response = Client::new().open_over(stream, request).await?;
+    Ok(response.into_body())
+}
+
+/// Connects to servers.
+///
+/// Clones are cheap, and what is connected keeps the settings it was connected with.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use http::header::{AUTHORIZATION, HeaderValue};
+/// use tower_websocket::{Compression, Config, client::Client};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config::default()
+///     .protocols(["chat.v2", "chat.v1"])
+///     .compression(Compression::shared())
+///     .max_message_size(16 << 20);
+/// let client = Client::new()
+///     .config(config)
+///     .header(AUTHORIZATION, HeaderValue::from_static("Bearer 1234"))
+///     .connect_timeout(Duration::from_secs(3));
+/// let socket = client.connect("wss://example.com/chat").await?;
+/// assert_eq!(socket.protocol(), Some("chat.v2"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    hooks: Arc<Hooks>,
+    headers: HeaderMap,
+    trust: Trust,
+    version: HttpVersion,
+    connect_timeout: Option<Duration>,
+    tls_timeout: Option<Duration>,
+    handshake_timeout: Option<Duration>,
+}
+
+/// Which HTTP a connection is opened with.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HttpVersion {
+    /// HTTP/1.1: a TCP connection for each socket, understood by every server.
+    #[default]
+    Http1,
+    /// HTTP/2, over TLS announced as such, over TCP by prior knowledge. [`Client::http2`] has many
+    /// sockets over one connection.
+    Http2,
+    /// What the server prefers, told in the TLS handshake (ALPN). A server that has HTTP/2 without
+    /// WebSocket is connected to again, with HTTP/1.1. Without TLS it is HTTP/1.1.
+    Negotiated,
+}
+
+impl HttpVersion {
+    fn alpn(self) -> Vec<Vec<u8>> {
+        let names: &[&[u8]] = match self {
+            Self::Http1 => &[HTTP1],
+            Self::Http2 => &[HTTP2],
+            Self::Negotiated => &[HTTP2, HTTP1],
+        };
+        names.iter().map(|name| name.to_vec()).collect()
+    }
+}
+
+/// Settings.
+impl Client {
+    /// Makes a client with default settings.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets limits, deadlines, compression and subprotocols of the sockets. Default:
+    /// [`Config::default`].
+    ///
+    /// What a server decides by, such as [`Config::origin`], has no meaning here.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        Arc::make_mut(&mut self.hooks).config = config;
+        self
+    }
+
+    /// Adds a header to every handshake, behind those of the same name. Default: none.
+    ///
+    /// A request that has the header itself keeps its own. The handshake's own headers cannot be
+    /// set.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Sets the version of HTTP. Default: [`HttpVersion::Http1`].
+    #[must_use]
+    pub fn http_version(mut self, version: HttpVersion) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Trusts the servers with certificates from these roots. Default: those the platform trusts,
+    /// which are read once in a process.
+    ///
+    /// TLS is done by the process's default `CryptoProvider` of rustls, and by ring where there is
+    /// none.
+    #[must_use]
+    pub fn roots(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
+        self.trust = Trust::roots(roots);
+        self
+    }
+
+    /// Does TLS by these settings, for client certificates and more. Its `alpn_protocols` are
+    /// replaced by what [`http_version`](Self::http_version) asks for.
+    #[must_use]
+    pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
+        self.trust = Trust::Given(config.into());
+        self
+    }
+
+    /// Limits the time to resolve the name and to connect. Default: 10 seconds.
+    ///
+    /// Where a name has several addresses, IPv6 and IPv4 are tried side by side.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.connect_timeout = timeout.into();
+        self
+    }
+
+    /// Limits the time of the TLS handshake. Default: 10 seconds.
+    #[must_use]
+    pub fn tls_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.tls_timeout = timeout.into();
+        self
+    }
+
+    /// Limits the time from the first byte of HTTP to the answer, a refusal's body included.
+    /// Default: 10 seconds.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.handshake_timeout = timeout.into();
+        self
+    }
+
+    /// Hands one [`Report`] per socket to `hook`, when its transport has ended.
+    #[must_use]
+    pub fn on_end(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        Arc::make_mut(&mut self.hooks).on_end = Some(Arc::new(hook));
+        self
+    }
+}
+
+/// Connecting. A future that is dropped gives up and closes what was open; all of them need tokio's
+/// runtime with I/O and time enabled, and panic elsewhere.
+impl Client {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn connect(&self, request: impl IntoRequest) -> Result<WebSocket, ConnectError> {
+        self.open(request).await.map(Response::into_body)
+    }
+
+    /// Connects to a server; the socket is the body of the response that accepted it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn open(
+        &self,
+        request: impl IntoRequest,
+    ) -> Result<Response<WebSocket>, ConnectError> {
+        let head = request::head(request.into_request()?, &self.headers);
+        let server = Server::of(&head.uri)?;
+        if self.version == HttpVersion::Negotiated && server.tls {
+            match self
+                .open_by(&server, head.clone(), HttpVersion::Negotiated)
+                .await
+            {
+                Err(ConnectError::NoExtendedConnect) => {}
+                result => return result,
+            }
+        }
+        let version = match self.version {
+            HttpVersion::Negotiated => HttpVersion::Http1,
+            version => version,
+        };
+        self.open_by(&server, head, version).await
+    }
+
+    async fn open_by(
+        &self,
+        server: &Server,
+        head: Parts,
+        version: HttpVersion,
+    ) -> Result<Response<WebSocket>, ConnectError> {
+        let stream = self.reach(server).await?;
+        if !server.tls {
+            return self.open_on(stream, head, version).await;
+        }
+        let connecting = self.trust.connect(stream, &server.host, version);
+        let connecting = async { connecting.await.map_err(ConnectError::Tls) };
+        let stream = deadline(self.tls_timeout, Phase::Tls, connecting).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        let version = match version {
+            HttpVersion::Http2 if !is_http2 => return Err(ConnectError::NoHttp2),
+            _ if is_http2 => HttpVersion::Http2,
+            _ => HttpVersion::Http1,
+        };
+        self.open_on(stream, head, version).await
+    }
+
+    /// Opens a connection over a stream that leads to the server, such as a proxy's; the socket is
+    /// the body of the response.
+    ///
+    /// TLS is the caller's. [`HttpVersion::Http2`] makes an HTTP/2 connection of the stream, with
+    /// one socket on it; any other version is HTTP/1.1. The stream has carried nothing of HTTP yet.
+    /// The request's host need not be resolvable, its scheme is told to HTTP/2 servers.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn open_over<T>(
+        &self,
+        stream: T,
+        request: impl IntoRequest,
+    ) -> Result<Response<WebSocket>, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let head = request::head(request.into_request()?, &self.headers);
+        self.open_on(stream, head, self.version).await
+    }
+
+    async fn open_on<T>(
+        &self,
+        stream: T,
+        mut head: Parts,
+        version: HttpVersion,
+    ) -> Result<Response<WebSocket>, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if version == HttpVersion::Http2 {
+            let connection = self.begin(stream, &head.uri).await?;
+            return connection.open(Request::from_parts(head, ())).await;
+        }
+        head.version = Version::HTTP_11;
+        let offer = handshake::offer(&mut head, &self.hooks.config)?;
+        let opening = http1::open(stream, head, &offer);
+        let answer = deadline(self.handshake_timeout, Phase::Handshake, opening);
+        self.accept(answer.await?, &offer)
+    }
+
+    /// Connects to a server over HTTP/2, for many sockets.
+    ///
+    /// Of the URI scheme and authority count, and are those of requests that have none. Without TLS
+    /// it is HTTP/2 by prior knowledge.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::NoHttp2`] and [`ConnectError::NoExtendedConnect`] where the server does not
+    /// take part, and whatever else keeps a connection from being opened.
+    pub async fn http2(&self, request: impl IntoRequest) -> Result<Connection, ConnectError> {
+        let request = request.into_request()?;
+        let server = Server::of(request.uri())?;
+        let stream = self.reach(&server).await?;
+        if !server.tls {
+            return self.begin(stream, request.uri()).await;
+        }
+        let connecting = self.trust.connect(stream, &server.host, HttpVersion::Http2);
+        let connecting = async { connecting.await.map_err(ConnectError::Tls) };
+        let stream = deadline(self.tls_timeout, Phase::Tls, connecting).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+            return Err(ConnectError::NoHttp2);
+        }
+        self.begin(stream, request.uri()).await
+    }
+
+    /// Begins HTTP/2 on a stream that leads to the server, for many sockets.
+    ///
+    /// TLS is the caller's. Of the URI scheme and authority count.
+    ///
+    /// # Errors
+    ///
+    /// As [`http2`](Self::http2).
+    pub async fn http2_over<T>(
+        &self,
+        stream: T,
+        request: impl IntoRequest,
+    ) -> Result<Connection, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let request = request.into_request()?;
+        self.begin(stream, request.uri()).await
+    }
+
+    async fn begin<T>(&self, stream: T, uri: &Uri) -> Result<Connection, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let beginning = Connection::begin(self, stream, uri);
+        deadline(self.handshake_timeout, Phase::Handshake, beginning).await
+    }
+
+    /// Makes a TCP connection, over whichever of the addresses answers first.
+    async fn reach(&self, server: &Server) -> Result<TcpStream, ConnectError> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        let uri = server.http_uri()?;
+        let connecting = async {
+            let stream = connector.oneshot(uri).await.map_err(unreached)?;
+            Ok(stream.into_inner())
+        };
+        deadline(self.connect_timeout, Phase::Connect, connecting).await
+    }
+
+    /// Checks an answer that accepts, and starts the session.
+    fn accept(
+        &self,
+        answer: Response<(Transport, Bytes)>,
+        offer: &Offer,
+    ) -> Result<Response<WebSocket>, ConnectError> {
+        let (head, (transport, read)) = answer.into_parts();
+        let mut accepted = offer.check(&head)?;
+        let deflate = accepted.take_deflate();
+        let settings = self.hooks.config.compression.as_ref();
+        let agreed = Agreed::default().protocol(accepted.protocol()).deflate(
+            Role::Client,
+            settings,
+            deflate,
+        );
+        let socket = Session::spawn(Opened {
+            transport,
+            read,
+            role: Role::Client,
+            hooks: self.hooks.clone(),
+            agreed,
+        });
+        Ok(Response::from_parts(head, socket))
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            hooks: Arc::default(),
+            headers: HeaderMap::new(),
+            trust: Trust::default(),
+            version: HttpVersion::default(),
+            connect_timeout: Some(PHASE_TIMEOUT),
+            tls_timeout: Some(PHASE_TIMEOUT),
+            handshake_timeout: Some(PHASE_TIMEOUT),
+        }
+    }
+}
+
+/// Says why there is no TCP connection, in the kind of the error below.
+fn unreached(error: impl Error + Send + Sync + 'static) -> ConnectError {
+    let mut below: Option<&(dyn Error + 'static)> = Some(&error);
+    let mut kind = io::ErrorKind::Other;
+    while let Some(error) = below {
+        kind = error.downcast_ref().map_or(kind, io::Error::kind);
+        below = error.source();
+    }
+    ConnectError::Connect(io::Error::new(kind, error))
+}
+
+/// Gives a phase its time.
+async fn deadline<T>(
+    limit: Option<Duration>,
+    phase: Phase,
+    work: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let Some(limit) = limit else {
+        return work.await;
+    };
+    let result = timeout(limit, work).await;
+    result.unwrap_or(Err(ConnectError::Timeout(phase)))
+}
+
+/// The default of every phase's time.
+const PHASE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// As registered for ALPN (RFC 7301, RFC 9113 §3.2).
+const HTTP1: &[u8] = b"http/1.1";
+const HTTP2: &[u8] = b"h2";

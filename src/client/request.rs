@@ -1,0 +1,120 @@
+//! What a client is asked to connect to.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, Request, Uri, header::AUTHORIZATION, request::Parts};
+use percent_encoding::percent_decode_str;
+
+use super::ConnectError;
+use crate::handshake::client::InvalidRequest;
+
+/// What can be connected to: a URI as text, a [`Uri`], or a [`Request`] with headers of its own.
+///
+/// The scheme is `ws` or `wss`; `http` and `https` mean the same. A fragment is dropped
+/// (RFC 6455 §3). A user and password in the URI become `Authorization: Basic`, unless the request
+/// has that header (RFC 7617). Method and version of a request are of no account.
+pub trait IntoRequest {
+    /// Makes the request.
+    ///
+    /// # Errors
+    ///
+    /// It is no URI.
+    fn into_request(self) -> Result<Request<()>, ConnectError>;
+}
+
+impl IntoRequest for Request<()> {
+    fn into_request(self) -> Result<Request<()>, ConnectError> {
+        Ok(self)
+    }
+}
+
+impl IntoRequest for Uri {
+    fn into_request(self) -> Result<Request<()>, ConnectError> {
+        let mut request = Request::new(());
+        *request.uri_mut() = self;
+        Ok(request)
+    }
+}
+
+impl IntoRequest for &str {
+    fn into_request(self) -> Result<Request<()>, ConnectError> {
+        self.parse::<Uri>()
+            .map_err(http::Error::from)?
+            .into_request()
+    }
+}
+
+impl IntoRequest for String {
+    fn into_request(self) -> Result<Request<()>, ConnectError> {
+        self.as_str().into_request()
+    }
+}
+
+impl IntoRequest for &String {
+    fn into_request(self) -> Result<Request<()>, ConnectError> {
+        self.as_str().into_request()
+    }
+}
+
+/// The server that a URI names.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) host: Box<str>,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+}
+
+impl Server {
+    pub(super) fn of(uri: &Uri) -> Result<Self, InvalidRequest> {
+        let scheme = uri.scheme_str().ok_or(InvalidRequest::Scheme)?;
+        let is = |names: [&str; 2]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
+        let tls = is(["wss", "https"]);
+        if !tls && !is(["ws", "http"]) {
+            return Err(InvalidRequest::Scheme);
+        }
+        let host = uri.host().filter(|host| !host.is_empty());
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self {
+            host: host.ok_or(InvalidRequest::MissingHost)?.into(),
+            port,
+            tls,
+        })
+    }
+
+    /// Where to connect to, in the words of HTTP.
+    pub(super) fn http_uri(&self) -> Result<Uri, ConnectError> {
+        let authority = format!("{}:{}", self.host, self.port);
+        let uri = Uri::builder().scheme(if self.tls { "https" } else { "http" });
+        Ok(uri.authority(authority).path_and_query("/").build()?)
+    }
+}
+
+/// Takes a request apart, with the headers that every handshake of a client has.
+pub(super) fn head(request: Request<()>, headers: &HeaderMap) -> Parts {
+    let (mut head, ()) = request.into_parts();
+    for name in headers.keys() {
+        if head.headers.contains_key(name) {
+            continue;
+        }
+        for value in headers.get_all(name) {
+            head.headers.append(name, value.clone());
+        }
+    }
+    if !head.headers.contains_key(AUTHORIZATION)
+        && let Some(credentials) = credentials(&head.uri)
+    {
+        head.headers.insert(AUTHORIZATION, credentials);
+    }
+    head
+}
+
+/// User and password of a URI, in the `Basic` scheme (RFC 7617 §2).
+fn credentials(uri: &Uri) -> Option<HeaderValue> {
+    let (user, _) = uri.authority()?.as_str().rsplit_once('@')?;
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let mut text: Vec<u8> = percent_decode_str(name).collect();
+    text.push(b':');
+    text.extend(percent_decode_str(password));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(text))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,85 @@
+//! TLS on the client's side.
+
+use std::{io, sync::Arc};
+
+use tokio::{net::TcpStream, sync::OnceCell, task::spawn_blocking};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::{CryptoProvider, ring},
+        pki_types::ServerName,
+    },
+};
+
+use rustls_platform_verifier::BuilderVerifierExt;
+
+use super::HttpVersion;
+
+/// Whom a client trusts.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Trust {
+    /// Whom the platform trusts.
+    #[default]
+    Platform,
+    /// What was given.
+    Given(Arc<ClientConfig>),
+}
+
+impl Trust {
+    pub(super) fn roots(roots: impl Into<Arc<RootCertStore>>) -> Self {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            // Every provider has them.
+            .expect("TLS 1.2 and 1.3 are supported")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self::Given(Arc::new(config))
+    }
+
+    /// The settings, which announce `version` and nothing else.
+    async fn config(&self, version: HttpVersion) -> io::Result<Arc<ClientConfig>> {
+        let config = match self {
+            Self::Platform => PLATFORM.get_or_try_init(platform).await?,
+            Self::Given(config) => config,
+        };
+        let mut config = ClientConfig::clone(config);
+        config.alpn_protocols = version.alpn();
+        Ok(Arc::new(config))
+    }
+
+    pub(super) async fn connect(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        version: HttpVersion,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let config = self.config(version).await?;
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(name).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(config);
+        connector.connect(name.to_owned(), stream).await
+    }
+}
+
+/// Reads whom the platform trusts, which may take a while.
+async fn platform() -> io::Result<Arc<ClientConfig>> {
+    let build = || {
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_platform_verifier());
+        let config = config.map_err(io::Error::other)?;
+        Ok(Arc::new(config.with_no_client_auth()))
+    };
+    spawn_blocking(build).await.map_err(io::Error::other)?
+}
+
+/// The process's own cryptography, where it has chosen one.
+fn provider() -> Arc<CryptoProvider> {
+    let chosen = CryptoProvider::get_default().cloned();
+    chosen.unwrap_or_else(|| Arc::new(ring::default_provider()))
+}
+
+/// Read once: certificates that are installed later are found by a new process.
+static PLATFORM: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
