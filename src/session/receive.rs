@@ -58,7 +58,7 @@ struct View {
 }
 
 impl Driver {
-    /// Reads once, decodes what is there and delivers it.
+    /// Reads and decodes what is there and delivers it.
     ///
     /// Afterwards `input` tells whether to come back.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
@@ -79,7 +79,7 @@ impl Driver {
     }
 
     fn receive_open(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
-        let view = {
+        let mut view = {
             let inner = self.shared.lock();
             let closing = inner.outgoing.close_sent();
             if !closing && !self.shared.has_room(&inner) {
@@ -99,14 +99,11 @@ impl Driver {
             // may be more to decompress where nothing was.
             self.input = Input::Ready;
             let mut rest = self.take_rest();
-            self.decode(&mut rest, &mut scratch.events, view, budget);
+            self.decode(&mut rest, &mut scratch.events, &mut view, budget);
             self.keep_if_open(rest);
         } else {
             scratch.buffer.extend_from_slice(self.rest());
-            if self.poll_read(cx, &mut scratch.buffer, budget) {
-                self.decode(&mut scratch.buffer, &mut scratch.events, view, budget);
-                self.keep_if_open(BytesMut::from(&scratch.buffer[..]));
-            }
+            self.read_and_decode(cx, &mut scratch, &mut view, budget);
         }
         self.deliver(cx, &mut scratch.events);
         scratch.put_back();
@@ -115,6 +112,29 @@ impl Driver {
         }
         if self.has_deferred() {
             self.is_catching_up();
+        }
+    }
+
+    /// Reads and decodes until the transport has nothing more, so that what has come is one round
+    /// of the turn, or until something has to be done first.
+    fn read_and_decode(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut Scratch,
+        view: &mut View,
+        budget: &mut Budget,
+    ) {
+        let mut came = false;
+        while self.poll_read(cx, &mut scratch.buffer, budget) {
+            came = true;
+            self.decode(&mut scratch.buffer, &mut scratch.events, view, budget);
+            if self.input != Input::Ready || self.has_deferred() || budget.is_spent() {
+                break;
+            }
+            scratch.make_room();
+        }
+        if came {
+            self.keep_if_open(BytesMut::from(&scratch.buffer[..]));
         }
     }
 
@@ -171,7 +191,7 @@ impl Driver {
         &mut self,
         buffer: &mut BytesMut,
         events: &mut VecDeque<Decoded>,
-        mut view: View,
+        view: &mut View,
         budget: &mut Budget,
     ) {
         let limits = Limits::new(self.config());
@@ -187,7 +207,7 @@ impl Driver {
                     self.cold().deferred = Some(Deferred::Close(frame))
                 }
                 Ok(Some(event)) => {
-                    if self.is_delivered(&event, &view) {
+                    if self.is_delivered(&event, view) {
                         budget.spend(1, 0);
                         view.inbox += size(&event);
                         events.push_back(event);

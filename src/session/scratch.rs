@@ -34,6 +34,13 @@ impl Scratch {
         }
     }
 
+    /// Makes room for another read behind what was not decoded.
+    pub(super) fn make_room(&mut self) {
+        if self.buffer.capacity() - self.buffer.len() < LEAST_READ {
+            self.buffer.reserve(READ);
+        }
+    }
+
     /// Gives it back to the thread.
     pub(super) fn put_back(mut self) {
         if self.buffer.capacity() <= 2 * READ {
@@ -122,6 +129,9 @@ thread_local! {
 
 /// How much one read takes at most.
 const READ: usize = 64 << 10;
+
+/// With less room than this nothing is read.
+const LEAST_READ: usize = 16 << 10;
 
 /// A larger buffer of frames goes back to the allocator.
 const MAX_QUEUE: usize = 128 << 10;
