@@ -258,19 +258,6 @@ impl Driver {
         self.news = true;
     }
 
-    /// Closes normally where nobody receives any more; tells whether the session was aborted, and
-    /// does nothing then.
-    pub(super) fn close_if_abandoned(&mut self, handler_finished: bool) -> bool {
-        let mut inner = self.shared.lock();
-        if inner.is_aborted() {
-            return true;
-        }
-        if let Some(code) = inner.abandoned(handler_finished) {
-            inner.close(self.hooks(), EndedBy::Local, &code.into());
-        }
-        false
-    }
-
     /// Handles what was decoded but had to wait for the handler.
     pub(super) fn handle_deferred(&mut self, cx: &mut Context<'_>) {
         match self.cold().deferred.take() {

@@ -58,8 +58,7 @@ impl Driver {
 
     /// Brings the end on, as far as it goes without waiting.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) {
-        let drained = self.write_failed || self.is_drained();
-        if self.phase == Phase::Flushing && drained {
+        if self.phase == Phase::Flushing && (self.write_failed || self.is_drained()) {
             self.phase = if self.write_failed || self.waits_for_server() {
                 Phase::Lingering
             } else {

@@ -49,8 +49,8 @@ impl Budget {
     }
 }
 
-/// What one round of decoding has to know of the shared state.
-struct View {
+/// What one round has to know of the shared state.
+pub(super) struct View {
     inbox: usize,
     observed: bool,
     /// Our Close was sent: messages are thrown away.
@@ -61,7 +61,7 @@ impl Driver {
     /// Reads and decodes what is there and delivers it.
     ///
     /// Afterwards `input` tells whether to come back.
-    pub(super) fn receive(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, view: &mut View, budget: &mut Budget) {
         if self.has_deferred() {
             if self.is_catching_up() {
                 return;
@@ -70,7 +70,7 @@ impl Driver {
         }
         match self.phase {
             Phase::Open if self.input == Input::Ended => {}
-            Phase::Open => self.receive_open(cx, budget),
+            Phase::Open => self.receive_open(cx, view, budget),
             Phase::Ended => {}
             Phase::Flushing | Phase::ShuttingDown | Phase::Lingering => {
                 self.poll_discard(cx, budget)
@@ -78,20 +78,10 @@ impl Driver {
         }
     }
 
-    fn receive_open(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
-        let mut view = {
-            let inner = self.shared.lock();
-            let closing = inner.outgoing.close_sent();
-            if !closing && !self.shared.has_room(&inner) {
-                drop(inner);
-                return self.pause(cx);
-            }
-            View {
-                inbox: inner.inbox_size(),
-                observed: inner.observed,
-                closing,
-            }
-        };
+    fn receive_open(&mut self, cx: &mut Context<'_>, view: &mut View, budget: &mut Budget) {
+        if !view.closing && !self.shared.has_room_beside(view.inbox) {
+            return self.pause(cx);
+        }
         let (before, closing) = (self.bytes_received, view.closing);
         let mut scratch = Scratch::take();
         if self.input == Input::Paused {
@@ -99,11 +89,11 @@ impl Driver {
             // may be more to decompress where nothing was.
             self.input = Input::Ready;
             let mut rest = self.take_rest();
-            self.decode(&mut rest, &mut scratch.events, &mut view, budget);
+            self.decode(&mut rest, &mut scratch.events, view, budget);
             self.keep_if_open(rest);
         } else {
             scratch.buffer.extend_from_slice(self.rest());
-            self.read_and_decode(cx, &mut scratch, &mut view, budget);
+            self.read_and_decode(cx, &mut scratch, view, budget);
         }
         self.deliver(cx, &mut scratch.events);
         scratch.put_back();
@@ -196,7 +186,7 @@ impl Driver {
     ) {
         let limits = Limits::new(self.config());
         while !self.has_deferred() {
-            if !view.closing && view.inbox >= self.config().max_read_ahead.max(1) {
+            if !view.closing && !self.shared.has_room_beside(view.inbox) {
                 // The rest comes before anything that is read.
                 self.input = Input::Paused;
                 break;
@@ -306,14 +296,20 @@ impl Driver {
         scratch.put_back();
     }
 
-    /// Begins a turn; tells whether it is the last one.
-    pub(super) fn begin_turn(&self, cx: &Context<'_>) -> bool {
+    /// Begins a round: nobody has to wake the session for what comes before it ends. `None` where
+    /// it was aborted.
+    pub(super) fn look(&self, cx: &Context<'_>) -> Option<View> {
         let mut inner = self.shared.lock();
         let before = inner.begin_turn(cx.waker());
+        let view = View {
+            inbox: inner.inbox_size(),
+            observed: inner.observed,
+            closing: inner.outgoing.close_sent(),
+        };
         let aborted = inner.is_aborted();
         drop(inner);
         drop(before);
-        aborted
+        (!aborted).then_some(view)
     }
 
     /// Whether there is more to do right away.

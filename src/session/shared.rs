@@ -338,7 +338,13 @@ impl Shared {
     /// Whether another event may be decoded: always one, then while the limit is not reached.
     #[inline]
     pub(super) fn has_room(&self, inner: &Inner) -> bool {
-        inner.inbox_size() < self.hooks.config.max_read_ahead.max(1)
+        self.has_room_beside(inner.inbox_size())
+    }
+
+    /// Whether another event may be decoded where so many bytes wait.
+    #[inline]
+    pub(super) fn has_room_beside(&self, waiting: usize) -> bool {
+        waiting < self.hooks.config.max_read_ahead.max(1)
     }
 }
 

@@ -183,24 +183,24 @@ where
             .as_ref()
             .and_then(|shared| shared.span())
             .map(Span::enter);
-        if driver.begin_turn(cx) {
-            driver.abort();
-            return Poll::Ready(());
-        }
         loop {
-            outside_coop(cx, |cx| driver.receive(cx, &mut budget));
+            let Some(mut view) = driver.look(cx) else {
+                driver.abort();
+                return Poll::Ready(());
+            };
+            outside_coop(cx, |cx| driver.receive(cx, &mut view, &mut budget));
             driver.take_news();
             if let Some(frame) = this.handler.as_mut().poll(cx) {
                 driver.close(EndedBy::Local, &frame);
             }
             let finished = this.handler.finished;
-            if driver.close_if_abandoned(finished) {
+            let Ok(mut queue) = driver.take_queue(finished) else {
                 // Before anything is written.
                 driver.abort();
                 return Poll::Ready(());
-            }
+            };
             let again = outside_coop(cx, |cx| {
-                let room = driver.transmit(cx);
+                let room = driver.transmit(cx, queue.take());
                 driver.poll_end(cx);
                 room | driver.poll_deadlines(cx, this.sleep.as_mut(), this.armed)
             });

@@ -9,22 +9,45 @@ use bytes::Buf;
 
 use super::{
     driver::{Driver, Phase},
+    report::EndedBy,
     scratch,
 };
 use crate::protocol::{Queue, SendQueue};
 
+/// The session was ended from outside.
+pub(super) struct Aborted;
+
 impl Driver {
-    /// Writes all that is queued, as far as the transport takes it.
+    /// Takes what is queued, where it can be written; before, closes normally where nobody receives
+    /// any more.
+    ///
+    /// # Errors
+    ///
+    /// The session was aborted; nothing is done then.
+    pub(super) fn take_queue(&self, handler_finished: bool) -> Result<Option<Box<Queue>>, Aborted> {
+        let mut inner = self.shared.lock();
+        if inner.is_aborted() {
+            return Err(Aborted);
+        }
+        if let Some(code) = inner.abandoned(handler_finished) {
+            inner.close(self.hooks(), EndedBy::Local, &code.into());
+        }
+        if self.write_failed || self.phase == Phase::Ended {
+            return Ok(None);
+        }
+        let queue = inner.outgoing.take_queue();
+        inner.writing |= queue.is_some();
+        Ok(queue)
+    }
+
+    /// Writes what was taken, as far as the transport takes it.
     ///
     /// Tells whether the handler may have waited for room that there is now.
-    pub(super) fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn transmit(&mut self, cx: &mut Context<'_>, queue: Option<Box<Queue>>) -> bool {
         let mut again = false;
         self.write_blocked = false;
         // Once a round: senders in other threads may fill the queue as fast as it is written.
-        if !self.write_failed
-            && self.phase != Phase::Ended
-            && let Some(mut queue) = self.take_queue()
-        {
+        if let Some(mut queue) = queue {
             let queued = queue.frames.len();
             match self.write(cx, &mut queue.frames) {
                 Poll::Ready(Ok(())) => again = self.written(cx, queue),
@@ -34,14 +57,6 @@ impl Driver {
         }
         self.flush(cx);
         again
-    }
-
-    /// Takes the queue out of the lock, where something is in it.
-    fn take_queue(&self) -> Option<Box<Queue>> {
-        let mut inner = self.shared.lock();
-        let queue = inner.outgoing.take_queue()?;
-        inner.writing = true;
-        Some(queue)
     }
 
     fn write(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
@@ -67,15 +82,15 @@ impl Driver {
     fn wait_for_write(&mut self, progress: bool) {
         self.write_blocked = true;
         if progress || !self.timers.is_write_waiting() {
-            let shared = self.shared.clone();
-            self.timers.write_waits(Self::now(), &shared.hooks.config);
+            let config = &self.shared.hooks.config;
+            self.timers.write_waits(Self::now(), config);
         }
     }
 
     /// Everything taken was written.
     fn written(&mut self, cx: &mut Context<'_>, mut queue: Box<Queue>) -> bool {
         self.timers.write_done();
-        let shared = self.shared.clone();
+        let shared = &*self.shared;
         let config = &shared.hooks.config;
         if mem::take(&mut self.ping_queued) {
             self.timers.ping_written(Self::now(), config);
