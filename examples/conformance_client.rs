@@ -10,7 +10,7 @@ use tower_websocket::{
     client::{Client, ConnectError},
 };
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let server = args

@@ -200,6 +200,23 @@ impl Timers {
         self.set(Timer::Close, now, Some(timeout));
     }
 
+    /// Has the session look again, once a message has come: the deadline of the first one has no
+    /// other use then.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn look_again(&mut self, now: Instant, after: Duration) {
+        self.set(Timer::FirstMessage, now, Some(after));
+    }
+
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn stop_looking(&mut self) {
+        self.stop(Timer::FirstMessage);
+    }
+
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn is_looking_again(&self) -> bool {
+        self.is_set(Timer::FirstMessage)
+    }
+
     /// Nothing is waited for any more.
     pub(crate) fn stop_all(&mut self) {
         self.deadlines = [NEVER; TIMERS];

@@ -114,8 +114,9 @@ impl Driver {
                 sent,
                 bytes,
             ]),
-            // A message that is streamed has come when it begins.
-            received: self.messages_received + u64::from(self.is_streaming_in()),
+            // A message that is streamed has come when it begins, and one that is waited with, too.
+            received: self.messages_received
+                + u64::from(self.is_streaming_in() || self.is_patient()),
             frame: self.decoder.frame_in_progress(self.rest_len()),
         };
         self.timers

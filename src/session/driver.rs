@@ -1,6 +1,6 @@
 //! The driver: the transport's side of a session, from the first byte to the last.
 
-use std::{io, mem, sync::Arc, task::Context};
+use std::{io, mem, sync::Arc, task::Context, time::Duration};
 
 use bytes::BytesMut;
 use tokio::time::Instant;
@@ -72,6 +72,8 @@ struct Progress {
     sent: u64,
     /// The rounds that were given to its sending alone.
     rounds: u8,
+    /// A receiver in another task has been given time.
+    patient: bool,
 }
 
 /// How far a connection is.
@@ -207,21 +209,38 @@ impl Driver {
 
     /// Whether the application is at what came before the end: its replies leave first.
     ///
-    /// It is while it takes messages, and for a few rounds while it sends.
+    /// It is while it takes messages, and for a few rounds while it sends. Who receives in another
+    /// task has a moment to come back for more.
     pub(super) fn is_catching_up(&mut self) -> bool {
-        let (undelivered, sent) = {
+        let (undelivered, sent, away) = {
             let mut inner = self.shared.lock();
             // No sender has to let the session write first now.
             inner.yielded = true;
             let outgoing = &inner.outgoing;
-            (inner.inbox_len(), outgoing.messages + outgoing.bytes)
+            let sent = outgoing.messages + outgoing.bytes;
+            (inner.inbox_len(), sent, inner.receiver_is_away())
         };
         let before = &mut self.cold().before;
         let takes = undelivered < before.undelivered;
         let sends = sent > before.sent && before.rounds < MAX_ROUNDS;
         before.rounds += u8::from(sends);
         (before.undelivered, before.sent) = (undelivered, sent);
-        takes || sends
+        if !away {
+            if mem::take(&mut before.patient) {
+                self.timers.stop_looking();
+            }
+            return takes || sends;
+        }
+        if undelivered > 0 && !mem::replace(&mut before.patient, true) {
+            self.timers.look_again(Self::now(), PATIENCE);
+        }
+        takes || sends || self.is_patient()
+    }
+
+    /// Whether what was deferred waits for somebody in another task, who will wake the session.
+    pub(super) fn is_patient(&self) -> bool {
+        let patient = |cold: &Cold| cold.before.patient;
+        self.cold.as_deref().is_some_and(patient) && self.timers.is_looking_again()
     }
 
     /// Whether the handler may find something changed since it was last polled.
@@ -337,6 +356,9 @@ impl Driver {
         self.finish(cx);
     }
 }
+
+/// How long the end waits for a receiver that is about to come back.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How many rounds the end waits for a handler that sends, and takes nothing.
 const MAX_ROUNDS: u8 = 16;

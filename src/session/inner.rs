@@ -358,12 +358,13 @@ impl Inner {
             .as_ref()
             .is_some_and(|driver| driver.will_wake(waker))
         {
-            return self
-                .waiters
-                .as_mut()
-                .and_then(|waiters| waiters.receiver.take());
+            let waiters = self.waiters.as_mut()?;
+            waiters.elsewhere = false;
+            return waiters.receiver.take();
         }
-        let receiver = &mut self.waiters().receiver;
+        let waiters = self.waiters();
+        waiters.elsewhere = true;
+        let receiver = &mut waiters.receiver;
         if receiver
             .as_ref()
             .is_some_and(|before| before.will_wake(waker))
@@ -371,6 +372,12 @@ impl Inner {
             return None;
         }
         receiver.replace(waker.clone())
+    }
+
+    /// Whether somebody receives in another task, and has not come back for more.
+    pub(super) fn receiver_is_away(&self) -> bool {
+        let away = |waiters: &Waiters| waiters.elsewhere && waiters.receiver.is_none();
+        self.receiver_alive && self.waiters.as_deref().is_some_and(away)
     }
 
     pub(super) fn waiters(&mut self) -> &mut Waiters {

@@ -314,7 +314,10 @@ impl Driver {
 
     /// Whether there is more to do right away.
     pub(super) fn has_more(&self) -> bool {
-        self.has_deferred() || (self.input == Input::Ready && self.phase != Phase::Ended)
+        if self.has_deferred() {
+            return !self.is_patient();
+        }
+        self.input == Input::Ready && self.phase != Phase::Ended
     }
 
     /// Ends the turn, unless something has come up that no waker will tell.
@@ -331,7 +334,7 @@ impl Driver {
         if inner.is_aborted() {
             return false;
         }
-        inner.end_turn(self.input == Input::Paused);
+        inner.end_turn(self.input == Input::Paused || self.is_patient());
         let inbox = inner.take_spent_inbox();
         let traffic = self.traffic(&inner);
         drop(inner);
@@ -372,7 +375,7 @@ impl Driver {
     /// Whether decoding can go on.
     fn can_resume(&self, inner: &Inner) -> bool {
         let room = self.shared.has_room(inner) || inner.outgoing.close_sent();
-        self.input == Input::Paused && self.phase == Phase::Open && room
+        self.input == Input::Paused && self.phase == Phase::Open && room && !self.has_deferred()
     }
 }
 

@@ -7,6 +7,8 @@ use bytes::Bytes;
 #[derive(Default)]
 pub(super) struct Waiters {
     pub(super) receiver: Option<Waker>,
+    /// Who receives does so in another task than the session's.
+    pub(super) elsewhere: bool,
     /// For the queue to be no longer than `max_send_queue`.
     pub(super) room: Vec<Waker>,
     /// For everything queued to be written.

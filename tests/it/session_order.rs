@@ -615,3 +615,65 @@ async fn a_handler_that_only_sends_does_not_hold_the_peers_close_back() {
         assert!(reports.first().await.clean);
     }
 }
+
+/// Echoes in a task of its own; the handler has returned.
+async fn echo_elsewhere(mut socket: WebSocket) -> Result<(), Error> {
+    tokio::spawn(async move {
+        while let Ok(Some(message)) = socket.recv().await {
+            // Whoever thinks in between has not come back for more.
+            tokio::task::yield_now().await;
+            let _closed = socket.send(message).await;
+        }
+    });
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_of_another_task_leave_before_the_answer_to_a_close_or_a_violation() {
+    for (last, code) in [
+        (close(1000, ""), 1000),
+        (client_frame(0x83, "reserved opcode"), 1002),
+    ] {
+        for shape in SHAPES {
+            let (mut peer, _reports) = open(shape, Config::default(), echo_elsewhere).await;
+            let start = Instant::now();
+            // It waits in `recv` when the next one comes.
+            peer.send(text("first")).await;
+            assert_eq!(peer.frame().await, Frame::text("first"));
+            peer.send([text("a"), text("b"), last.clone()].concat())
+                .await;
+            assert_eq!(peer.frame().await, Frame::text("a"));
+            assert_eq!(peer.frame().await, Frame::text("b"));
+            assert_eq!(peer.frame().await.code(), Some(code));
+            assert_eq!(start.elapsed(), Duration::ZERO, "nothing is waited for");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_does_not_come_back_does_not_hold_the_end_back() {
+    for shape in SHAPES {
+        let (mut peer, mut socket, _reports) = hold(shape, Config::default()).await;
+        let receiving = tokio::spawn(async move {
+            let first = socket.recv().await;
+            (first, socket)
+        });
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        peer.send([text("a"), text("b"), close(1000, "")].concat())
+            .await;
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        assert!(
+            start.elapsed() <= Duration::from_millis(20),
+            "{:?}",
+            start.elapsed()
+        );
+        let (first, mut socket) = within(receiving).await.expect("a receiver");
+        assert_eq!(first.expect("a message"), Some("a".into()));
+        assert_eq!(
+            within(socket.recv()).await.expect("a message"),
+            Some("b".into())
+        );
+        assert_eq!(within(socket.recv()).await.expect("an end"), None);
+    }
+}
