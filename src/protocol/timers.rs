@@ -1,6 +1,9 @@
 //! Every deadline of a connection, in one table.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use super::{CloseCode, CloseFrame, Utf8Bytes, decoder::FrameInProgress};
 use crate::Config;
@@ -59,8 +62,10 @@ pub(crate) struct Timers {
     /// When the frame that `Timer::Frame` watches was first seen unfinished.
     frame_start: u32,
     frame: u32,
-    /// This connection's share of ±10 % on the ping interval, in thousandths.
-    jitter: u16,
+    /// This connection's share of ±10 % on the ping interval: thousandths above 900.
+    jitter: u8,
+    /// A deadline was set since that was last asked.
+    changed: bool,
     /// Something was received since the last ping was written.
     heard: bool,
     /// Reading stopped at some time since the last ping was written.
@@ -111,7 +116,8 @@ impl Timers {
             deadlines: [NEVER; TIMERS],
             frame_start: 0,
             frame: 0,
-            jitter: (900 + seed % 201) as u16,
+            jitter: (seed % 201) as u8,
+            changed: false,
             heard: false,
             paused: false,
             traffic: Facts::traffic([0; 4]),
@@ -132,6 +138,13 @@ impl Timers {
             .min()
             .filter(|&at| at != NEVER)?;
         self.start.checked_add(TICK * earliest)
+    }
+
+    /// Whether the earliest deadline may be earlier than when this was last asked.
+    #[inline]
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
+    pub(crate) fn take_changed(&mut self) -> bool {
+        mem::take(&mut self.changed)
     }
 
     /// Bytes were received.
@@ -319,19 +332,22 @@ impl Timers {
             return Some(Expiry::Frame);
         }
         self.deadlines[Timer::Frame as usize] = deadline;
+        self.changed = true;
         None
     }
 
     fn ping_interval(&self, config: &Config) -> Option<Duration> {
         let interval = config.ping_interval?.max(TICK);
         // Whoever says `Duration::MAX` means "never".
-        let jittered = interval.as_nanos().saturating_mul(self.jitter.into()) / 1000;
+        let share = 900 + u128::from(self.jitter);
+        let jittered = interval.as_nanos().saturating_mul(share) / 1000;
         Some(Duration::from_nanos(
             u64::try_from(jittered).unwrap_or(u64::MAX),
         ))
     }
 
     fn set(&mut self, timer: Timer, now: Instant, after: Option<Duration>) {
+        self.changed = true;
         let due = after.map_or(NEVER, |after| self.due(now, after));
         // What bounds the end of a connection is set however old that is.
         let last = if matches!(timer, Timer::Write | Timer::Close) {

@@ -32,6 +32,9 @@ impl Driver {
             return false;
         }
         self.watch_frame();
+        if !self.timers.take_changed() && !(*armed && sleep.is_elapsed()) {
+            return false;
+        }
         let mut passed = false;
         while let Some(next) = self.timers.next().map(Instant::from_std) {
             let elapsed = *armed && sleep.is_elapsed();
@@ -64,9 +67,8 @@ impl Driver {
         } else {
             None
         };
-        let shared = &self.shared;
-        self.timers
-            .watch_frame(frame, Self::now, &shared.hooks.config);
+        let config = &self.shared.hooks.config;
+        self.timers.watch_frame(frame, Self::now, config);
     }
 
     /// Handles every deadline that passed; tells whether there was one.
