@@ -320,7 +320,7 @@ impl Connection {
         {
             context.sent_alone(payload);
         }
-        let _open = self.outgoing.encoded(payload.len(), encoded.frames);
+        let _open = self.outgoing.encoded(payload.len(), &encoded.frames);
     }
 
     /// Queues a message compressed, unless that would not make it shorter.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use bytes::{Buf, Bytes};
@@ -166,7 +166,9 @@ pub struct Prepared(Arc<Inner>);
 struct Inner {
     message: Message,
     choice: Choice,
-    /// One for each form that was asked for; they are few.
+    /// As it is, in fragments of the size that was asked for first.
+    plain: OnceLock<(FragmentSize, Bytes)>,
+    /// One for each other form that was asked for; they are few.
     encoded: Mutex<Vec<(Form, Encoded)>>,
 }
 
@@ -192,6 +194,7 @@ impl Prepared {
         Self(Arc::new(Inner {
             message: outbound.into_message(),
             choice,
+            plain: OnceLock::new(),
             encoded: Mutex::default(),
         }))
     }
@@ -202,10 +205,30 @@ impl Prepared {
         &self.0.message
     }
 
+    /// The wire form for an encoder that neither masks nor compresses; `None` where it has been
+    /// made for another size of fragments.
+    #[inline]
+    pub(crate) fn plain(&self, encoder: &Encoder) -> Option<&Bytes> {
+        let fragment_size = encoder.fragment_size();
+        let (size, frames) = self
+            .0
+            .plain
+            .get_or_init(|| (fragment_size, encode(&self.0.message, encoder, None).frames));
+        (*size == fragment_size).then_some(frames)
+    }
+
     /// The wire form for an encoder that does not mask, compressed where there is a `shape`.
     ///
     /// Others wait while it is made, so that it is made once.
     pub(crate) fn encode(&self, encoder: &Encoder, shape: Option<Shape>) -> Encoded {
+        if shape.is_none()
+            && let Some(frames) = self.plain(encoder)
+        {
+            return Encoded {
+                frames: frames.clone(),
+                compressed: false,
+            };
+        }
         let form = Form {
             shape,
             fragment_size: encoder.fragment_size(),

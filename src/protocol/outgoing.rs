@@ -92,10 +92,10 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Queues a message of `len` bytes that was encoded before; gives back what was copied.
-    pub(crate) fn encoded(&mut self, len: usize, frames: Bytes) -> Result<Option<Bytes>, NotOpen> {
-        let queue = self.next_message(len)?;
-        Ok(queue.share(frames))
+    /// Queues a message of `len` bytes that was encoded before, and that others have, too.
+    pub(crate) fn encoded(&mut self, len: usize, frames: &Bytes) -> Result<(), NotOpen> {
+        self.next_message(len)?.share_ref(frames);
+        Ok(())
     }
 
     /// Where the next message of `len` bytes goes.

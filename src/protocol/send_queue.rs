@@ -68,6 +68,16 @@ impl SendQueue {
         None
     }
 
+    /// Adds bytes of which others have a share, by sharing them where they are many enough.
+    #[inline]
+    pub(crate) fn share_ref(&mut self, bytes: &Bytes) {
+        if bytes.len() < SHARE_FROM {
+            self.gather(bytes);
+        } else {
+            self.push_shared(bytes.clone());
+        }
+    }
+
     fn push_shared(&mut self, bytes: Bytes) {
         self.remaining += bytes.len();
         self.shared.push_back((self.gathered.len(), bytes));

@@ -163,7 +163,7 @@ impl Sender {
     /// Queues a message if there is room, and leaves it to the caller to wake the session, which
     /// nobody else will do before.
     pub(crate) fn try_queue(&self, message: &Prepared) -> Result<Option<Waker>, TrySendError> {
-        let queued = self.shared.try_queue(message.into())?;
+        let queued = self.shared.try_queue_prepared(message)?;
         Ok(queued.into_driver())
     }
 

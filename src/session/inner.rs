@@ -127,14 +127,15 @@ impl Inner {
     }
 
     /// Queues a message of `len` bytes that was encoded before; as [`queue`](Self::queue).
-    pub(super) fn queue_frames(&mut self, len: usize, frames: Bytes) -> Queued {
+    #[inline]
+    pub(super) fn queue_frames(&mut self, len: usize, frames: &Bytes) -> Queued {
         if self.outgoing.needs_queue() {
             self.outgoing.adopt(scratch::take_queue());
         }
-        let copied = self.outgoing.encoded(len, frames);
+        let _open = self.outgoing.encoded(len, frames);
         Queued {
             driver: self.take_driver(),
-            copied: copied.ok().flatten(),
+            copied: None,
         }
     }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{inner::Inner, shared::Shared, waiters::Queued};
 use crate::{
-    Outbound, Prepared,
-    protocol::{Encoder, Kind, State, deflate, put_back},
+    Outbound, Prepared, TrySendError,
+    protocol::{Encoder, Kind, Role, State, deflate, put_back},
 };
 
 impl Shared {
@@ -32,6 +32,25 @@ impl Shared {
         Ok(inner.queue(&self.hooks, outbound.into_message()))
     }
 
+    /// Queues a message for many connections if there is room, under one lock where it leaves as it
+    /// is. What it gives has to be finished.
+    pub(super) fn try_queue_prepared(&self, prepared: &Prepared) -> Result<Queued, TrySendError> {
+        if self.compressing().is_some() {
+            return self.try_queue(prepared.into());
+        }
+        let frames = prepared.plain(&self.hooks.encoder(Role::Server));
+        let mut inner = self.lock();
+        if let Some(frames) = frames
+            && inner.outgoing.state() == State::Open
+            && !inner.outgoing.is_full(&self.hooks.config)
+            && !inner.encoder(&self.hooks).masks()
+        {
+            return Ok(inner.queue_frames(prepared.message().len(), frames));
+        }
+        drop(inner);
+        self.try_queue(prepared.into())
+    }
+
     /// Queues what may have to be compressed, or was encoded before.
     fn queue_encoded(&self, encoder: &Encoder, outbound: Outbound) -> Result<Queued, Outbound> {
         let settings = self.hooks.config.compression.as_ref();
@@ -48,7 +67,7 @@ impl Shared {
         let queued = match (&outbound.kind, shape) {
             (Kind::Prepared(prepared), shape) if !encoder.masks() => {
                 let encoded = prepared.encode(encoder, shape);
-                let queued = self.queue_frames(prepared, encoded.frames);
+                let queued = self.queue_frames(prepared, &encoded.frames);
                 if let Some(context) = context.filter(|_| encoded.compressed) {
                     context.sent_alone(prepared.message().as_bytes());
                 }
@@ -85,7 +104,7 @@ impl Shared {
         Some(inner.queue_compressed(&self.hooks, is_text, len, payload))
     }
 
-    fn queue_frames(&self, prepared: &Prepared, frames: Bytes) -> Option<Queued> {
+    fn queue_frames(&self, prepared: &Prepared, frames: &Bytes) -> Option<Queued> {
         let len = prepared.message().len();
         let mut inner = self.lock_open()?;
         Some(inner.queue_frames(len, frames))
