@@ -209,6 +209,11 @@ impl Buf for SendQueue {
             "advanced past the end of the queue"
         );
         self.remaining -= count;
+        if self.remaining == 0 && self.shared.is_empty() {
+            self.gathered.clear();
+            self.position = 0;
+            return;
+        }
         while count > 0 {
             let len = match self.shared.front_mut() {
                 Some((end, bytes)) if *end == self.position => {

@@ -22,8 +22,23 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// Adds an event to what is still to be delivered.
+    #[inline]
+    pub(super) fn push(&mut self, event: Decoded) {
+        self.size += size(&event);
+        self.events.push_back(event);
+    }
+
+    /// Throws away what is no control frame.
+    pub(super) fn keep_control(&mut self) {
+        let is_control =
+            |event: &Decoded| matches!(event, Decoded::Event(event) if event.is_control());
+        self.events.retain(is_control);
+        self.size = self.events.iter().map(size).sum();
+    }
+
     /// Takes what is decoded, unless nobody wants it; what is left in `events` is to be dropped.
-    pub(super) fn push(&mut self, events: &mut VecDeque<Decoded>) {
+    pub(super) fn append(&mut self, events: &mut VecDeque<Decoded>) {
         if self.skipping {
             events.retain(|event| !self.skip(event));
         }
@@ -126,7 +141,7 @@ impl Inbox {
         self.skipping = true;
         let mut events = mem::take(&mut self.events);
         self.size = 0;
-        self.push(&mut events);
+        self.append(&mut events);
     }
 
     /// Whether there is nothing in it to remember.
@@ -192,7 +207,7 @@ mod tests {
     }
 
     fn push(inbox: &mut Inbox, events: impl IntoIterator<Item = Decoded>) {
-        inbox.push(&mut events.into_iter().collect());
+        inbox.append(&mut events.into_iter().collect());
     }
 
     /// What is received whole, up to the first error.

@@ -1,7 +1,6 @@
 //! What the lock of a connection protects.
 
 use std::{
-    collections::VecDeque,
     mem,
     task::{Context, Waker},
 };
@@ -222,8 +221,10 @@ impl Inner {
             return None;
         }
         let frame = self.peer_close();
-        let mut events = VecDeque::from([Decoded::Event(Event::Close(frame))]);
-        self.deliver(&mut events, turn)
+        let mut inbox = scratch::take_inbox();
+        inbox.push(Decoded::Event(Event::Close(frame)));
+        // A Close is nobody's code, and may be dropped here.
+        self.deliver(inbox, turn).0
     }
 
     /// Says that nothing more is delivered; what was said first holds.
@@ -385,16 +386,25 @@ impl Inner {
         self.waiters.get_or_insert_default()
     }
 
-    /// Adds what was decoded, and gives the receiver to wake, unless it is polled anyway.
+    /// Adds what was decoded. Gives the receiver to wake, unless it is polled anyway, and what is
+    /// left over of `decoded`.
     pub(super) fn deliver(
         &mut self,
-        events: &mut VecDeque<Decoded>,
+        mut decoded: Box<Inbox>,
         turn: &Waker,
-    ) -> Option<Waker> {
-        self.inbox
-            .get_or_insert_with(scratch::take_inbox)
-            .push(events);
-        self.take_receiver(turn)
+    ) -> (Option<Waker>, Option<Box<Inbox>>) {
+        let spent = match &mut self.inbox {
+            None => {
+                self.inbox = Some(decoded);
+                None
+            }
+            Some(inbox) => {
+                inbox.append(&mut decoded.events);
+                decoded.clear();
+                Some(decoded)
+            }
+        };
+        (self.take_receiver(turn), spent)
     }
 
     /// Gives the receiver to wake, unless it is polled in this turn anyway.

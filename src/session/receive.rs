@@ -1,18 +1,15 @@
 //! The driver's reading side.
 
-use std::{
-    collections::VecDeque,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::{BufMut, BytesMut};
 
 use super::{
     counters::Traffic,
     driver::{Deferred, Driver, Input, Phase},
-    inbox::size,
+    inbox::Inbox,
     inner::Inner,
-    scratch::{self, Scratch},
+    scratch,
 };
 use crate::{
     Event,
@@ -61,7 +58,7 @@ impl Driver {
     /// Reads and decodes what is there and delivers it.
     ///
     /// Afterwards `input` tells whether to come back.
-    pub(super) fn receive(&mut self, cx: &mut Context<'_>, view: &mut View, budget: &mut Budget) {
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, view: &View, budget: &mut Budget) {
         if self.has_deferred() {
             if self.is_catching_up() {
                 return;
@@ -78,25 +75,28 @@ impl Driver {
         }
     }
 
-    fn receive_open(&mut self, cx: &mut Context<'_>, view: &mut View, budget: &mut Budget) {
+    fn receive_open(&mut self, cx: &mut Context<'_>, view: &View, budget: &mut Budget) {
         if !view.closing && !self.shared.has_room_beside(view.inbox) {
             return self.pause(cx);
         }
         let (before, closing) = (self.bytes_received, view.closing);
-        let mut scratch = Scratch::take();
+        let mut decoded = None;
         if self.input == Input::Paused {
             // What was left while paused is decoded before anything is read, where it lies. There
             // may be more to decompress where nothing was.
             self.input = Input::Ready;
             let mut rest = self.take_rest();
-            self.decode(&mut rest, &mut scratch.events, view, budget);
+            self.decode(&mut rest, &mut decoded, view, budget);
             self.keep_if_open(rest);
         } else {
-            scratch.buffer.extend_from_slice(self.rest());
-            self.read_and_decode(cx, &mut scratch, view, budget);
+            let mut buffer = scratch::take_buffer();
+            buffer.extend_from_slice(self.rest());
+            self.read_and_decode(cx, &mut buffer, &mut decoded, view, budget);
+            scratch::put_back_buffer(buffer);
         }
-        self.deliver(cx, &mut scratch.events);
-        scratch.put_back();
+        if let Some(decoded) = decoded {
+            self.deliver(cx, decoded);
+        }
         if closing {
             self.discard(self.bytes_received - before);
         }
@@ -110,21 +110,22 @@ impl Driver {
     fn read_and_decode(
         &mut self,
         cx: &mut Context<'_>,
-        scratch: &mut Scratch,
-        view: &mut View,
+        buffer: &mut BytesMut,
+        decoded: &mut Option<Box<Inbox>>,
+        view: &View,
         budget: &mut Budget,
     ) {
         let mut came = false;
-        while self.poll_read(cx, &mut scratch.buffer, budget) {
+        while self.poll_read(cx, buffer, budget) {
             came = true;
-            self.decode(&mut scratch.buffer, &mut scratch.events, view, budget);
+            self.decode(buffer, decoded, view, budget);
             if self.input != Input::Ready || self.has_deferred() || budget.is_spent() {
                 break;
             }
-            scratch.make_room();
+            scratch::make_room(buffer);
         }
-        if came {
-            self.keep_if_open(BytesMut::from(&scratch.buffer[..]));
+        if came && (!buffer.is_empty() || self.cold.is_some()) {
+            self.keep_if_open(BytesMut::from(&buffer[..]));
         }
     }
 
@@ -180,13 +181,14 @@ impl Driver {
     fn decode(
         &mut self,
         buffer: &mut BytesMut,
-        events: &mut VecDeque<Decoded>,
-        view: &mut View,
+        decoded: &mut Option<Box<Inbox>>,
+        view: &View,
         budget: &mut Budget,
     ) {
         let limits = Limits::new(self.config());
+        let decoded = decoded.get_or_insert_with(scratch::take_inbox);
         while !self.has_deferred() {
-            if !view.closing && !self.shared.has_room_beside(view.inbox) {
+            if !view.closing && !self.shared.has_room_beside(view.inbox + decoded.size) {
                 // The rest comes before anything that is read.
                 self.input = Input::Paused;
                 break;
@@ -199,8 +201,7 @@ impl Driver {
                 Ok(Some(event)) => {
                     if self.is_delivered(&event, view) {
                         budget.spend(1, 0);
-                        view.inbox += size(&event);
-                        events.push_back(event);
+                        decoded.push(event);
                     }
                 }
                 Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
@@ -231,21 +232,24 @@ impl Driver {
     }
 
     /// Hands decoded events to the application, all at once.
-    fn deliver(&mut self, cx: &mut Context<'_>, events: &mut VecDeque<Decoded>) {
-        if events.is_empty() {
-            return;
+    fn deliver(&mut self, cx: &mut Context<'_>, mut decoded: Box<Inbox>) {
+        if decoded.events.is_empty() {
+            return scratch::put_back_inbox(decoded);
         }
         let mut inner = self.shared.lock();
         if inner.outgoing.close_sent() && !inner.outgoing.close_received() {
             // The application may have closed while these were decoded.
-            events.retain(|event| matches!(event, Decoded::Event(event) if event.is_control()));
+            decoded.keep_control();
         }
-        if !inner.receiver_alive || events.is_empty() {
+        if !inner.receiver_alive || decoded.events.is_empty() {
             drop(inner);
-            return events.clear();
+            return scratch::put_back_inbox(decoded);
         }
-        let receiver = inner.deliver(events, cx.waker());
+        let (receiver, spent) = inner.deliver(decoded, cx.waker());
         drop(inner);
+        if let Some(inbox) = spent {
+            scratch::put_back_inbox(inbox);
+        }
         if let Some(waker) = receiver {
             waker.wake();
         }
@@ -280,11 +284,11 @@ impl Driver {
         if self.input == Input::Ended {
             return;
         }
-        let mut scratch = Scratch::take();
+        let mut buffer = scratch::take_buffer();
         let Some(transport) = &mut self.transport else {
             return;
         };
-        match transport.poll_read(cx, &mut scratch.buffer) {
+        match transport.poll_read(cx, &mut buffer) {
             Poll::Pending => self.input = Input::Waiting,
             Poll::Ready(Ok(bytes)) if bytes > 0 => {
                 self.input = Input::Ready;
@@ -293,7 +297,7 @@ impl Driver {
             }
             Poll::Ready(_) => self.input = Input::Ended,
         }
-        scratch.put_back();
+        scratch::put_back_buffer(buffer);
     }
 
     /// Begins a round: nobody has to wake the session for what comes before it ends. `None` where

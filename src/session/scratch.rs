@@ -5,51 +5,37 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     thread::LocalKey,
 };
 
 use bytes::BytesMut;
 
 use super::inbox::Inbox;
-use crate::protocol::{Decoded, Queue};
+use crate::protocol::Queue;
 
-/// What is needed to read and decode.
-pub(super) struct Scratch {
-    /// Bytes as they were received.
-    pub(super) buffer: BytesMut,
-    /// Events as they were decoded, to be delivered together.
-    pub(super) events: VecDeque<Decoded>,
+/// Takes the thread's buffer to read to: empty, with room for one read.
+#[inline]
+pub(super) fn take_buffer() -> BytesMut {
+    let mut buffer = take(&BUFFER).unwrap_or_default();
+    buffer.clear();
+    make_room(&mut buffer);
+    buffer
 }
 
-impl Scratch {
-    /// Takes the thread's scratch: an empty buffer with room for one read, and no events.
-    pub(super) fn take() -> Self {
-        let mut buffer = take(&BUFFER);
-        buffer.clear();
-        buffer.reserve(READ);
-        Self {
-            buffer,
-            events: take(&EVENTS),
-        }
+/// Makes room for a read behind what was not decoded.
+#[inline]
+pub(super) fn make_room(buffer: &mut BytesMut) {
+    // For less it is not worth moving what is in it to its front.
+    if buffer.capacity() - buffer.len() < LEAST_READ {
+        buffer.reserve(READ.saturating_sub(buffer.len()));
     }
+}
 
-    /// Makes room for another read behind what was not decoded.
-    pub(super) fn make_room(&mut self) {
-        if self.buffer.capacity() - self.buffer.len() < LEAST_READ {
-            self.buffer.reserve(READ);
-        }
-    }
-
-    /// Gives it back to the thread.
-    pub(super) fn put_back(mut self) {
-        if self.buffer.capacity() <= 2 * READ {
-            put_back(&BUFFER, self.buffer);
-        }
-        self.events.clear();
-        if self.events.capacity() <= MAX_EVENTS {
-            put_back(&EVENTS, self.events);
-        }
+/// Gives the buffer that was read to back to the thread.
+#[inline]
+pub(super) fn put_back_buffer(buffer: BytesMut) {
+    if buffer.capacity() <= 2 * READ {
+        put_back(&BUFFER, Some(buffer));
     }
 }
 
@@ -60,7 +46,9 @@ pub(super) fn take_inbox() -> Box<Inbox> {
 
 /// Gives an empty inbox back to the thread.
 pub(super) fn put_back_inbox(mut inbox: Box<Inbox>) {
-    inbox.clear();
+    if !inbox.is_spent() {
+        inbox.clear();
+    }
     if inbox.events.capacity() <= MAX_EVENTS {
         put_back(&INBOX, Some(inbox));
     }
@@ -118,8 +106,7 @@ fn put_back<T>(slot: &'static LocalKey<Cell<T>>, value: T) {
 }
 
 thread_local! {
-    static BUFFER: Cell<BytesMut> = Cell::default();
-    static EVENTS: Cell<VecDeque<Decoded>> = const { Cell::new(VecDeque::new()) };
+    static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static INBOX: Cell<Option<Box<Inbox>>> = const { Cell::new(None) };
     static QUEUE: Cell<Option<Box<Queue>>> = const { Cell::new(None) };
     #[expect(clippy::vec_box, reason = "they move in and out as they are")]
@@ -131,7 +118,7 @@ thread_local! {
 const READ: usize = 64 << 10;
 
 /// With less room than this nothing is read.
-const LEAST_READ: usize = 16 << 10;
+const LEAST_READ: usize = 48 << 10;
 
 /// A larger buffer of frames goes back to the allocator.
 const MAX_QUEUE: usize = 128 << 10;

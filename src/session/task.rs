@@ -184,11 +184,11 @@ where
             .and_then(|shared| shared.span())
             .map(Span::enter);
         loop {
-            let Some(mut view) = driver.look(cx) else {
+            let Some(view) = driver.look(cx) else {
                 driver.abort();
                 return Poll::Ready(());
             };
-            outside_coop(cx, |cx| driver.receive(cx, &mut view, &mut budget));
+            outside_coop(cx, |cx| driver.receive(cx, &view, &mut budget));
             driver.take_news();
             if let Some(frame) = this.handler.as_mut().poll(cx) {
                 driver.close(EndedBy::Local, &frame);

@@ -50,7 +50,12 @@ impl Wakers {
     }
 
     /// Wakes all but the task whose turn it is; tells whether that waits too.
+    #[inline]
     pub(super) fn wake_others(self, cx: &Context<'_>) -> bool {
+        !self.0.is_empty() && self.wake_some_others(cx)
+    }
+
+    fn wake_some_others(self, cx: &Context<'_>) -> bool {
         let mut own = false;
         for waker in self.0 {
             if waker.will_wake(cx.waker()) {
