@@ -88,7 +88,9 @@ impl Config {
     ///
     /// A larger one closes the connection with code 1009 as soon as a header, or the
     /// decompressor, shows it. Memory grows with the bytes received, never with the length a header
-    /// declares, and stays below twice this limit. Default: 1 MiB.
+    /// declares, and stays below twice this limit. Beside it a thread that sends messages of 64 KiB
+    /// and more keeps the buffer of one of them, of at most 1 MiB, for the next that it receives.
+    /// Default: 1 MiB.
     #[must_use]
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_message_size = bytes.into();

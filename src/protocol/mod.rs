@@ -34,6 +34,7 @@ mod outbound;
 )]
 mod outgoing;
 mod send_queue;
+mod spare;
 #[cfg(test)]
 mod test_support;
 mod timers;

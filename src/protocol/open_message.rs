@@ -7,6 +7,7 @@ use super::{
     decoder::{Decoded, Limits},
     deflate::{History, Inflater},
     mask::advance_key,
+    spare::{self, SPARE_FROM},
 };
 
 /// A message that has begun and not ended.
@@ -273,6 +274,14 @@ impl OpenMessage {
         } else {
             limits.max_message_size
         };
+        if fin
+            && end >= SPARE_FROM as u64
+            && let Some(mut spare) = spare::take(end)
+        {
+            spare.extend_from_slice(&self.payload);
+            self.payload = spare;
+            return;
+        }
         let doubled = 2 * self.payload.capacity();
         let target = doubled
             .max(LEAST_GROWTH)

@@ -4,6 +4,8 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, BufMut, Bytes};
 
+use super::spare;
+
 /// Encoded frames in the order they leave.
 ///
 /// Headers and small payloads are gathered in one buffer, so that many messages leave in one
@@ -219,8 +221,10 @@ impl Buf for SendQueue {
                 Some((end, bytes)) if *end == self.position => {
                     let len = count.min(bytes.len());
                     bytes.advance(len);
-                    if bytes.is_empty() {
-                        self.shared.pop_front();
+                    if bytes.is_empty()
+                        && let Some((_, bytes)) = self.shared.pop_front()
+                    {
+                        spare::put_back(bytes);
                     }
                     len
                 }
