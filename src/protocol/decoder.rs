@@ -262,20 +262,19 @@ impl DecoderState {
                     return Ok(piece.map(Decoded::Piece));
                 }
                 self.frames = self.frames.wrapping_add(1);
-                src.advance(used);
-                return decode_control(&header, src).map(Decoded::Event).map(Some);
+                let event = decode_control(&header, used, src);
+                return event.map(Decoded::Event).map(Some);
             }
             self.frames = self.frames.wrapping_add(1);
+            let single = whole && header.fin && self.open().is_none();
+            if single && !header.rsv1 {
+                let payload = take_payload(&header, used, src);
+                let event = message(header.opcode, payload)?;
+                return Ok(Some(Decoded::Event(event)));
+            }
             src.advance(used);
-            if whole && header.fin && self.open().is_none() {
-                if !header.rsv1 {
-                    let payload = take_payload(&header, src);
-                    let event = message(header.opcode, payload)?;
-                    return Ok(Some(Decoded::Event(event)));
-                }
-                if !limits.streaming {
-                    return self.inflate_message(limits, &header, src).map(Some);
-                }
+            if single && !limits.streaming {
+                return self.inflate_message(limits, &header, src).map(Some);
             }
             self.open_frame(limits, &header);
         }
@@ -418,21 +417,26 @@ pub(crate) struct FrameInProgress {
     pub(crate) received: u64,
 }
 
-/// Takes a whole payload from the front of `src`.
+/// Takes a frame with a header of `used` bytes from the front of `src`; gives its payload.
 #[inline]
-fn take_payload(header: &Header, src: &mut BytesMut) -> Bytes {
+fn take_payload(header: &Header, used: usize, src: &mut BytesMut) -> Bytes {
     // The caller has seen that the payload is all there.
-    let payload = &mut src[..header.payload_len as usize];
+    let end = used + header.payload_len as usize;
+    let payload = &mut src[used..end];
     if let Some(key) = header.masking_key {
         apply_mask(payload, key);
     }
     let bytes = Bytes::copy_from_slice(payload);
-    src.advance(bytes.len());
+    src.advance(end);
     bytes
 }
 
-fn decode_control(header: &Header, src: &mut BytesMut) -> Result<Event, ProtocolError> {
-    let payload = take_payload(header, src);
+fn decode_control(
+    header: &Header,
+    used: usize,
+    src: &mut BytesMut,
+) -> Result<Event, ProtocolError> {
+    let payload = take_payload(header, used, src);
     Ok(match header.opcode {
         Opcode::Ping => Event::Ping(payload),
         Opcode::Pong => Event::Pong(payload),

@@ -328,21 +328,22 @@ impl Driver {
     pub(super) fn end_turn(&self, handler_finished: bool) -> bool {
         let mut inner = self.shared.lock();
         let writable = !self.write_blocked && !self.write_failed && self.phase != Phase::Ended;
-        if (writable && inner.outgoing.queued() > 0)
+        let queued = inner.outgoing.queued() > 0;
+        if (queued && (writable || self.close_unbounded(&inner)))
             || inner.abandoned(handler_finished).is_some()
             || self.can_resume(&inner)
-            || self.close_unbounded(&inner)
+            || inner.is_aborted()
         {
-            return false;
-        }
-        if inner.is_aborted() {
             return false;
         }
         inner.end_turn(self.input == Input::Paused || self.is_patient());
         let inbox = inner.take_spent_inbox();
-        let traffic = self.traffic(&inner);
+        let counted = self
+            .shared
+            .entry()
+            .map(|entry| (entry, self.traffic(&inner)));
         drop(inner);
-        if let Some(entry) = self.shared.entry() {
+        if let Some((entry, traffic)) = counted {
             entry.count(traffic);
         }
         if let Some(inbox) = inbox {
@@ -370,16 +371,19 @@ impl Driver {
         ]
     }
 
-    /// Whether a Close came behind what the transport does not take, and has no deadline yet.
+    /// Whether a Close came behind what is queued and the transport does not take, and has no
+    /// deadline yet.
     fn close_unbounded(&self, inner: &Inner) -> bool {
-        let stuck = self.write_blocked && self.phase != Phase::Ended && inner.outgoing.queued() > 0;
+        let stuck = self.write_blocked && self.phase != Phase::Ended;
         stuck && inner.outgoing.close_sent() && !self.timers.is_closing()
     }
 
     /// Whether decoding can go on.
     fn can_resume(&self, inner: &Inner) -> bool {
-        let room = self.shared.has_room(inner) || inner.outgoing.close_sent();
-        self.input == Input::Paused && self.phase == Phase::Open && room && !self.has_deferred()
+        self.input == Input::Paused
+            && self.phase == Phase::Open
+            && !self.has_deferred()
+            && (self.shared.has_room(inner) || inner.outgoing.close_sent())
     }
 }
 

@@ -55,34 +55,39 @@ pub(super) fn put_back_inbox(mut inbox: Box<Inbox>) {
 }
 
 /// Takes one of the thread's spare queues for frames, where it has one.
+#[inline]
 pub(super) fn take_queue() -> Option<Box<Queue>> {
-    if let Some(queue) = take(&QUEUE) {
-        return Some(queue);
-    }
-    let spare = SMALL_QUEUES.try_with(|queues| queues.borrow_mut().pop());
+    let spare = QUEUES.try_with(|queues| {
+        let queues = &mut *queues.borrow_mut();
+        queues.large.take().or_else(|| queues.small.pop())
+    });
     spare.ok().flatten()
 }
 
 /// Gives a queue that was written back to the thread: one of any size, and many small ones, as a
 /// broadcast to many connections needs them.
+#[inline]
 pub(super) fn put_back_queue(queue: Box<Queue>) {
-    if !queue.is_empty() || queue.frames.capacity() > MAX_QUEUE {
-        return;
-    }
-    let before = QUEUE.try_with(|slot| slot.replace(Some(queue)));
-    let Some(before) = before.ok().flatten() else {
-        return;
-    };
-    if before.frames.capacity() > SMALL_QUEUE {
+    let capacity = queue.frames.capacity();
+    if !queue.is_empty() || capacity > MAX_QUEUE {
         return;
     }
     // A thread that ends has no use for it.
-    let _ended = SMALL_QUEUES.try_with(|queues| {
-        let mut queues = queues.borrow_mut();
-        if queues.len() < MAX_SMALL_QUEUES {
-            queues.push(before);
+    let _ended = QUEUES.try_with(|queues| {
+        let queues = &mut *queues.borrow_mut();
+        if capacity > SMALL_QUEUE {
+            queues.large = Some(queue);
+        } else if queues.small.len() < MAX_SMALL_QUEUES {
+            queues.small.push(queue);
         }
     });
+}
+
+/// Queues without frames.
+struct Queues {
+    large: Option<Box<Queue>>,
+    #[expect(clippy::vec_box, reason = "they move in and out as they are")]
+    small: Vec<Box<Queue>>,
 }
 
 /// Takes the thread's buffer for one flat write.
@@ -108,9 +113,9 @@ fn put_back<T>(slot: &'static LocalKey<Cell<T>>, value: T) {
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static INBOX: Cell<Option<Box<Inbox>>> = const { Cell::new(None) };
-    static QUEUE: Cell<Option<Box<Queue>>> = const { Cell::new(None) };
-    #[expect(clippy::vec_box, reason = "they move in and out as they are")]
-    static SMALL_QUEUES: RefCell<Vec<Box<Queue>>> = const { RefCell::new(Vec::new()) };
+    static QUEUES: RefCell<Queues> = const {
+        RefCell::new(Queues { large: None, small: Vec::new() })
+    };
     static FLAT_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 

@@ -74,7 +74,7 @@ impl Driver {
                 }
             }
         }
-        self.flush_pending = true;
+        self.flush_pending = transport.needs_flush();
         Poll::Ready(Ok(()))
     }
 

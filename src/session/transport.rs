@@ -127,6 +127,12 @@ impl Transport {
         Poll::Ready(Ok(written))
     }
 
+    /// Whether what was written leaves only with a flush.
+    #[inline]
+    pub(super) fn needs_flush(&self) -> bool {
+        !matches!(self.stream, Kind::Tcp(_))
+    }
+
     /// Sees to it that what was written leaves.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // An HTTP/2 stream flushes by itself; its `poll_flush` waits for room, which is not asked.
