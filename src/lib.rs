@@ -36,6 +36,7 @@
 //! - [`Handshake`]: authentication and more before the answer.
 //! - [`client`]: connecting to servers (feature `client`).
 //! - [`Http2Stream`]: for servers that run `h2` themselves.
+//! - [`serve`](mod@serve): a server, for who has none (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
 //!
@@ -52,7 +53,7 @@
 //! - **Runtime**: sessions are tasks of tokio, whose I/O and time have to be enabled.
 //! - **The HTTP server** has to allow upgrades: `with_upgrades` on hyper's HTTP/1.1 connections,
 //!   `serve_connection_with_upgrades` on hyper-util's, and for HTTP/2 `enable_connect_protocol`.
-//!   `axum::serve` does all of it.
+//!   `axum::serve` and [`serve`](fn@serve) do all of it.
 //!
 //! # A handler's shape and its memory
 //!
@@ -92,6 +93,8 @@ mod error;
 mod groups;
 pub mod handshake;
 pub mod protocol;
+#[cfg(feature = "serve")]
+pub mod serve;
 #[cfg(feature = "layer")]
 mod service;
 #[cfg(feature = "layer")]
@@ -114,6 +117,8 @@ pub use protocol::{
     CloseCode, CloseFrame, Event, Message, MessageKind, Outbound, Prepared, ProtocolError, State,
     Utf8Bytes,
 };
+#[cfg(feature = "serve")]
+pub use serve::serve;
 #[cfg(feature = "layer")]
 pub use service::{
     Answer, Endpoint, Events, EventsService, Handler, HandlerFuture, HandlerOutput, Handshake,
@@ -131,6 +136,12 @@ pub use session::{
 #[cfg(feature = "layer")]
 pub use shutdown::{Drain, Drained};
 
-#[cfg(all(doctest, feature = "client", feature = "testing", feature = "deflate"))]
+#[cfg(all(
+    doctest,
+    feature = "client",
+    feature = "deflate",
+    feature = "serve",
+    feature = "testing"
+))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -54,6 +54,11 @@ impl Drain {
         self
     }
 
+    /// Until when it may go on that starts now.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout.min(FOREVER)
+    }
+
     /// How many of `connections` are closed at once, and how often.
     fn pace(&self, connections: usize) -> (usize, Duration) {
         let connections = u32::try_from(connections).unwrap_or(u32::MAX).max(1);
@@ -122,7 +127,7 @@ impl Connections {
     ///
     /// Dropping the future leaves handshakes refused, and open what was not closed yet.
     pub async fn drain(&self, drain: Drain) -> Drained {
-        let deadline = Instant::now() + drain.timeout.min(FOREVER);
+        let deadline = drain.deadline();
         self.start_draining(&drain.frame);
         let before = self.alive();
         let closed = timeout_at(deadline, self.close_all(&drain)).await;

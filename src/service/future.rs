@@ -138,7 +138,8 @@ where
         if let Step::Ready(handshake, deadline) = &mut self.step {
             let version = handshake.version;
             if !ready!(poll_ready(cx, self.route.as_mut(), handshake, deadline)) {
-                let refusal = refuse(&handshake.hooks, &Rejection::NotReady, version);
+                let connections = handshake.connections.as_ref();
+                let refusal = refuse(connections, &Rejection::NotReady, version);
                 return Poll::Ready(refusal.map(ResponseBody::text));
             }
             let Step::Ready(handshake, _) = mem::replace(&mut self.step, Step::Done) else {
@@ -161,18 +162,18 @@ where
     fn answer<B>(&mut self, answer: Answer) -> Response<ResponseBody<B>> {
         let (mut handshake, close) = match answer.kind {
             Kind::Accept(handshake, close) => (handshake, close),
-            Kind::Refuse(response, hooks) => {
-                if let Some(connections) = &hooks.connections {
+            Kind::Refuse(response, connections) => {
+                if let Some(connections) = connections {
                     connections.refuse_by_hook();
                 }
                 return response.map(ResponseBody::text);
             }
         };
-        let connections = handshake.hooks.connections.as_ref();
+        let connections = handshake.connections.as_ref();
         let place = connections.map(Connections::accept);
         if let Some(None) = place {
             // Since it was checked.
-            let refusal = refuse(&handshake.hooks, &Rejection::Draining, handshake.version);
+            let refusal = refuse(connections, &Rejection::Draining, handshake.version);
             return refusal.map(ResponseBody::text);
         }
         let mut response = handshake.opening.response();

@@ -9,7 +9,7 @@ use http::{
 };
 
 use crate::{
-    CloseFrame, Config,
+    CloseFrame, Config, Connections,
     handshake::server::Opening,
     protocol::Role,
     session::{Agreed, Hooks},
@@ -27,17 +27,25 @@ pub struct Handshake {
     pub(super) version: Version,
     pub(super) opening: Opening,
     pub(super) hooks: Arc<Hooks>,
+    /// Where the connection will be registered.
+    pub(super) connections: Option<Connections>,
     pub(super) response_headers: HeaderMap,
 }
 
 impl Handshake {
-    pub(super) fn new(head: Parts, opening: Opening, hooks: Arc<Hooks>) -> Self {
+    pub(super) fn new(
+        head: Parts,
+        opening: Opening,
+        hooks: Arc<Hooks>,
+        connections: Option<Connections>,
+    ) -> Self {
         let version = head.version;
         Self {
             head,
             version,
             opening,
             hooks,
+            connections,
             response_headers: HeaderMap::new(),
         }
     }
@@ -150,7 +158,7 @@ impl Handshake {
     /// there is [`accept_then_close`](Self::accept_then_close).
     pub fn refuse(self, refusal: impl Into<Refusal>) -> Answer {
         Answer {
-            kind: Kind::Refuse(refusal.into().response(self.version), self.hooks),
+            kind: Kind::Refuse(refusal.into().response(self.version), self.connections),
         }
     }
 
@@ -233,7 +241,7 @@ pub struct Answer {
 pub(super) enum Kind {
     /// With a Close frame: accept only to close.
     Accept(Box<Handshake>, Option<CloseFrame>),
-    Refuse(Response<Bytes>, Arc<Hooks>),
+    Refuse(Response<Bytes>, Option<Connections>),
 }
 
 /// The future of a hook.

@@ -18,6 +18,7 @@ use super::{
     filter::Filter,
     future::{Accepting, ResponseFuture},
     hook::{Answer, Handshake, Hook},
+    registries::registry,
     upgrade::Upgrade,
 };
 use crate::{
@@ -287,15 +288,17 @@ impl<H: Clone> WebSocketLayer<H> {
     /// Checks the handshake; what follows may have to wait.
     fn accept(&self, mut head: Parts) -> Result<Accepting<H>, Box<Response<Bytes>>> {
         let version = head.version;
-        let refuse = |rejection: Rejection| Box::new(refuse(&self.hooks, &rejection, version));
-        let connections = self.hooks.connections.as_ref();
-        if connections.is_some_and(Connections::is_draining) {
-            return Err(refuse(Rejection::Draining));
+        let layer = self.hooks.connections.as_ref();
+        let registry = registry(&mut head, layer);
+        let connections = registry.as_ref().map_or(layer, Option::as_ref);
+        let refuse = |rejection: Rejection| Box::new(refuse(connections, &rejection, version));
+        if let Err(rejection) = &registry {
+            return Err(refuse(rejection.clone()));
         }
         let protocol = extended_connect::protocol(&head);
         let opening = server::negotiate(&head, protocol, &self.hooks.config).map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
-        let handshake = Handshake::new(head, opening, self.hooks.clone());
+        let handshake = Handshake::new(head, opening, self.hooks.clone(), connections.cloned());
         Ok(Accepting::new(
             self.route.clone(),
             handshake,
@@ -306,9 +309,13 @@ impl<H: Clone> WebSocketLayer<H> {
 }
 
 /// Refuses a handshake, and lets it be known.
-pub(super) fn refuse(hooks: &Hooks, rejection: &Rejection, version: Version) -> Response<Bytes> {
+pub(super) fn refuse(
+    connections: Option<&Connections>,
+    rejection: &Rejection,
+    version: Version,
+) -> Response<Bytes> {
     tracing::debug!(%rejection, "websocket handshake refused");
-    if let Some(connections) = &hooks.connections {
+    if let Some(connections) = connections {
         connections.refuse(rejection);
     }
     rejection.response(version)

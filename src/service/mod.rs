@@ -18,6 +18,7 @@ mod future;
 mod handler;
 mod hook;
 mod layer;
+mod registries;
 mod upgrade;
 
 #[cfg(feature = "client")]
@@ -32,6 +33,9 @@ pub use handler::{Handler, HandlerFuture, HandlerOutput, handler};
 pub use hook::{Answer, Handshake, Refusal};
 pub use layer::{Endpoint, WebSocketLayer, WebSocketService, endpoint};
 pub use upgrade::{OnUpgrade, PeerAddr};
+
+#[cfg(feature = "serve")]
+pub(crate) use registries::Registries;
 
 /// Whether this build serves WebSocket over HTTP/2 (the feature `http2`).
 pub const SUPPORTS_HTTP2: bool = extended_connect::SUPPORTED;

@@ -174,6 +174,10 @@ impl Connections {
         }
     }
 
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry)
+    }
+
     pub(crate) fn refuse(&self, rejection: &Rejection) {
         self.registry.counting.refuse(rejection.name());
     }

@@ -12,6 +12,8 @@ mod mounts;
 mod raw_http2;
 mod readiness;
 mod refusals;
+#[cfg(feature = "serve")]
+mod serve;
 mod session_deadlines;
 mod session_faults;
 mod session_flow;

@@ -251,7 +251,9 @@ impl Http2 {
         Self::connect(TcpStream::connect(server.address).await.unwrap()).await
     }
 
-    async fn connect(stream: TcpStream) -> Self {
+    pub(crate) async fn connect(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Self {
         let (streams, connection) = h2::client::handshake(stream).await.unwrap();
         tokio::spawn(async {
             let _gone = connection.await;

@@ -1,0 +1,217 @@
+//! One WebSocket on one stream, without a service.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::{Ready, ready},
+    io::{self, ErrorKind},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use http::Request;
+use hyper::{body::Incoming, service::service_fn};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+    time::timeout,
+};
+use tower::Service;
+
+use super::{
+    Settings,
+    connection::{self, Failure, First, GOODBYE},
+    http::Http,
+    stop::{self, Race, race},
+};
+use crate::{Config, WebSocket, WebSocketLayer, handshake::Rejection};
+
+/// Opens a WebSocket on a stream: a connection just accepted, with TLS or without.
+///
+/// It reads one request, over HTTP/1.1 or, with the feature `http2`, the first one of an HTTP/2
+/// connection, and answers it. The socket is the request's body, and lives as every other: its pings
+/// are answered and its deadlines kept by a task of its own. Of an HTTP/2 connection it is the only
+/// stream: the client is told to send no more. For a single stream of an HTTP/2 connection that is
+/// served elsewhere there is [`OnUpgrade`](crate::OnUpgrade).
+///
+/// ```no_run
+/// use tower_websocket::{Config, serve};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// let (stream, _) = listener.accept().await?;
+/// stream.set_nodelay(true)?;
+/// let (head, mut socket) = serve::accept(stream, Config::default()).await?.into_parts();
+/// println!("{}", head.uri);
+/// while let Some(message) = socket.recv().await? {
+///     socket.send(message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// [`AcceptError`]. A request that opens no WebSocket has been answered, with what its
+/// [`Rejection`] says, when the error is there. The head of the request has to be there within 10
+/// seconds.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the connection.
+///
+/// # Panics
+///
+/// Needs tokio's runtime with time enabled, and panics without.
+pub async fn accept<T>(stream: T, config: Config) -> Result<Request<WebSocket>, AcceptError>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (sender, mut outcome) = oneshot::channel();
+    let (stopper, stop) = stop::channel();
+    let mut serving = Box::pin(serve_one(stream, config, Taker::new(sender), stop));
+    match race(&mut outcome, serving.as_mut()).await {
+        Race::First(Ok(Ok(request))) => {
+            // HTTP/2: the connection carries the stream on, and no other one.
+            stopper.start();
+            tokio::spawn(serving);
+            Ok(request)
+        }
+        Race::First(Ok(Err(rejection))) => {
+            stopper.start();
+            // The answer has to leave. What the client does then is no matter.
+            let _ended = timeout(GOODBYE, serving).await;
+            Err(AcceptError::Rejected(rejection))
+        }
+        Race::First(Err(_)) => Err(hung_up()),
+        // HTTP/1.1: the stream is on its way to the session, or nothing has come of it.
+        Race::Second(ended) => match outcome.await {
+            Ok(Ok(request)) => Ok(request),
+            Ok(Err(rejection)) => Err(AcceptError::Rejected(rejection)),
+            Err(_) => Err(ended.err().map_or_else(hung_up, AcceptError::from)),
+        },
+    }
+}
+
+/// Why [`accept`] has opened no connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The request was refused; the client was told so.
+    Rejected(Rejection),
+    /// The client has gone, or did not speak HTTP.
+    Io(io::Error),
+    /// The request did not come in time.
+    Timeout,
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rejected(_) => "the handshake was refused",
+            Self::Io(_) => "the connection failed before the handshake",
+            Self::Timeout => "the handshake did not come in time",
+        })
+    }
+}
+
+impl Error for AcceptError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection),
+            Self::Io(error) => Some(error),
+            Self::Timeout => None,
+        }
+    }
+}
+
+impl From<Failure> for AcceptError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Http(error) => Self::Io(io::Error::other(error)),
+            Failure::Late => Self::Timeout,
+            Failure::Aborted => hung_up(),
+        }
+    }
+}
+
+fn hung_up() -> AcceptError {
+    AcceptError::Io(ErrorKind::UnexpectedEof.into())
+}
+
+/// Serves a connection whose first request is what matters.
+async fn serve_one<T>(
+    stream: T,
+    config: Config,
+    taker: Taker,
+    stop: stop::Stop,
+) -> Result<(), Failure>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let settings = Settings::default();
+    let first = First::default();
+    let endpoint = WebSocketLayer::new(taker.clone()).config(config).endpoint();
+    let came = first.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        came.came();
+        let answer = endpoint.clone().call(request);
+        let taker = taker.clone();
+        async move {
+            let response = answer.await?;
+            if let Some(rejection) = response.extensions().get::<Rejection>() {
+                taker.give(Err(rejection.clone()));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let http = Http::new(&settings);
+    let limit = settings.header_timeout;
+    let serving = pin!(connection::http(
+        &http, limit, stream, service, &first, stop
+    ));
+    serving.await
+}
+
+type Outcome = Result<Request<WebSocket>, Rejection>;
+
+/// The route service that takes the first connection out; ready until then.
+#[derive(Clone, Debug)]
+struct Taker {
+    sender: Arc<Mutex<Option<oneshot::Sender<Outcome>>>>,
+}
+
+impl Taker {
+    fn new(sender: oneshot::Sender<Outcome>) -> Self {
+        Self {
+            sender: Arc::new(Mutex::new(Some(sender))),
+        }
+    }
+
+    fn give(&self, outcome: Outcome) {
+        let sender = self.sender.lock();
+        let sender = sender.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender {
+            // Whoever has dropped the future of `accept` wants it no more.
+            let _unwanted = sender.send(outcome);
+        }
+    }
+}
+
+impl Service<Request<WebSocket>> for Taker {
+    type Response = ();
+    type Error = Infallible;
+    type Future = Ready<Result<(), Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
+        // A second one, on another stream, is dropped: closed.
+        self.give(Ok(request));
+        ready(Ok(()))
+    }
+}

@@ -1,0 +1,132 @@
+//! Where connections come from, and what goes wrong there.
+
+use std::{
+    future::Future,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use http::Extensions;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    task::yield_now,
+    time::sleep,
+};
+
+use crate::PeerAddr;
+
+/// Where [`serve`](fn@super::serve) takes connections from: TCP, Unix sockets, and whatever else
+/// implements it.
+pub trait Listener: Send + 'static {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// An address, the client's or the listener's own.
+    type Addr: Clone + Send + Sync + 'static;
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// What happened tells what `serve` does. It goes on after a connection that failed before it was
+    /// accepted ([`ConnectionAborted`](ErrorKind::ConnectionAborted),
+    /// [`ConnectionReset`](ErrorKind::ConnectionReset) and the like), ends after
+    /// [`InvalidInput`](ErrorKind::InvalidInput), and calls again after a pause for all else.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the server stops, and at no other time.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// Where that is not known.
+    fn local_addr(&self) -> io::Result<Self::Addr>;
+
+    /// Puts the client's address among the extensions of a request.
+    ///
+    /// Default: as it is. TCP wraps it in [`PeerAddr`].
+    fn extend(address: &Self::Addr, extensions: &mut Extensions) {
+        extensions.insert(address.clone());
+    }
+}
+
+/// Sets `TCP_NODELAY` on every connection.
+impl Listener for TcpListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, address) = Self::accept(self).await?;
+        // A client that has gone is noticed later.
+        let _gone = stream.set_nodelay(true);
+        Ok((stream, address))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+
+    fn extend(address: &SocketAddr, extensions: &mut Extensions) {
+        extensions.insert(PeerAddr(*address));
+    }
+}
+
+#[cfg(unix)]
+impl Listener for tokio::net::UnixListener {
+    type Io = tokio::net::UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> io::Result<(Self::Io, Self::Addr)> {
+        Self::accept(self).await
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Self::local_addr(self)
+    }
+}
+
+/// Waits for a connection, whatever happens to others.
+///
+/// # Errors
+///
+/// The listener does not listen.
+pub(super) async fn accept<L: Listener>(listener: &mut L) -> io::Result<(L::Io, L::Addr)> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match listener.accept().await {
+            Ok(accepted) => return Ok(accepted),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::InvalidInput => {
+                tracing::error!(%error, "the listener does not listen: the server stops");
+                return Err(error);
+            }
+            ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::TimedOut
+            | ErrorKind::Interrupted => {
+                tracing::debug!(%error, "a connection failed before it was accepted");
+                yield_now().await;
+            }
+            _ => {
+                tracing::error!(%error, ?pause, "no connection can be accepted");
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+        }
+    }
+}
+
+/// For how long nothing is accepted when descriptors or memory are out; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
