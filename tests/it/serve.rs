@@ -1,5 +1,9 @@
 //! The server for those who have none.
 
+mod accept_errors;
+mod deadlines;
+mod support;
+
 use std::sync::Arc;
 
 use axum::{Router, extract::Request, routing::any};
