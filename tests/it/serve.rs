@@ -2,6 +2,7 @@
 
 mod accept_errors;
 mod deadlines;
+mod shutdown;
 mod support;
 
 use std::sync::Arc;
