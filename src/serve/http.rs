@@ -34,9 +34,9 @@ mod imp {
                 .http1()
                 .timer(TokioTimer::new())
                 .header_read_timeout(settings.header_timeout);
-            // All streams together cannot fill the connection's window, however few are read.
             let stream_window = settings.stream_window.min(MAX_WINDOW);
-            let window = stream_window.saturating_mul(settings.max_streams);
+            let streams = settings.max_streams.max(STREAM_WINDOWS);
+            let window = stream_window.saturating_mul(streams);
             builder
                 .http2()
                 .timer(TokioTimer::new())
@@ -68,7 +68,13 @@ mod imp {
         }
     }
 
-    /// What hyper gives a connection is too little for streams that are not read.
+    /// How many windows of streams a connection's has to hold at least.
+    ///
+    /// Those of all streams, so that they cannot fill it, however few are read. And h2 ends a
+    /// connection when unread DATA frames of less than 256 bytes lack, taken together, more than half
+    /// of the connection's window to that size: a single stream's window, sent byte by byte, lacks
+    /// 255 times itself.
+    const STREAM_WINDOWS: u32 = 512;
     const MIN_WINDOW: u32 = 16 << 20;
     /// The largest window there is (RFC 9113 §6.9.1).
     const MAX_WINDOW: u32 = (1 << 31) - 1;

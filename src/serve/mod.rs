@@ -148,7 +148,7 @@ impl Default for Settings {
             drain: Drain::default(),
             connections: None,
             header_timeout: Some(HEADER_TIMEOUT),
-            stream_window: 128 << 10,
+            stream_window: 64 << 10,
             max_streams: 200,
         }
     }
@@ -221,8 +221,9 @@ impl<L, S, F> Serve<L, S, F> {
     ///
     /// More lets clients far away send faster. It is also what a stream costs whose application does
     /// not read. The window of the whole connection is as large as those of
-    /// [`max_streams`](Self::max_streams) together, and at least 16 MiB: hyper's own, 1 MiB for both,
-    /// let one stream that is not read stop all others. Default: 128 KiB, 25 MiB in all.
+    /// [`max_streams`](Self::max_streams) together, or of 512 where these are fewer, and at least
+    /// 16 MiB: with hyper's own, 1 MiB for both, a stream or two that are not read stop all others.
+    /// Default: 64 KiB; of a connection with 200 streams that are not read, 12.5 MiB are kept.
     pub fn stream_window(mut self, bytes: u32) -> Self {
         self.settings.stream_window = bytes;
         self

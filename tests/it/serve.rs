@@ -2,7 +2,9 @@
 
 mod accept_errors;
 mod deadlines;
+mod resets;
 mod shutdown;
+mod stalls;
 mod support;
 
 use std::sync::Arc;

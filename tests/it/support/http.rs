@@ -254,7 +254,14 @@ impl Http2 {
     pub(crate) async fn connect(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
-        let (streams, connection) = h2::client::handshake(stream).await.unwrap();
+        Self::connect_with(&h2::client::Builder::new(), stream).await
+    }
+
+    pub(crate) async fn connect_with(
+        builder: &h2::client::Builder,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Self {
+        let (streams, connection) = builder.handshake(stream).await.unwrap();
         tokio::spawn(async {
             let _gone = connection.await;
         });
@@ -404,6 +411,14 @@ impl Peer {
                     .unwrap();
             }
         }
+    }
+
+    /// Sends on HTTP/2 in a DATA frame of its own; `false` where the stream has ended.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
+        let Stream::Http2 { send, .. } = &mut self.stream else {
+            panic!("not an HTTP/2 stream");
+        };
+        send.send_data(Bytes::copy_from_slice(bytes), false).is_ok()
     }
 
     /// Sends a frame as a client has to: masked.
