@@ -18,7 +18,7 @@ use tokio::{
     sync::oneshot,
     time::timeout,
 };
-use tower::Service;
+use tower::{BoxError, Service};
 
 use super::{
     Settings,
@@ -130,11 +130,18 @@ impl Error for AcceptError {
 impl From<Failure> for AcceptError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Http(error) => Self::Io(io::Error::other(error)),
             Failure::Late => Self::Timeout,
+            Failure::Http(error) if is_timeout(&error) => Self::Timeout,
+            Failure::Http(error) => Self::Io(io::Error::other(error)),
             Failure::Aborted => hung_up(),
         }
     }
+}
+
+/// hyper's deadline may be there before ours.
+fn is_timeout(error: &BoxError) -> bool {
+    let error = error.downcast_ref::<hyper::Error>();
+    error.is_some_and(hyper::Error::is_timeout)
 }
 
 fn hung_up() -> AcceptError {

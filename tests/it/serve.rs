@@ -1,7 +1,10 @@
 //! The server for those who have none.
 
+mod accept;
 mod accept_errors;
 mod deadlines;
+#[cfg(not(feature = "http2"))]
+mod http1_only;
 mod resets;
 mod shutdown;
 mod stalls;
