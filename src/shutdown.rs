@@ -93,7 +93,7 @@ impl Connections {
     ///
     /// HTTP servers forget upgraded HTTP/1.1 connections when they shut down gracefully, and wait
     /// for ever for WebSockets over HTTP/2: both want this beside their own shutdown, which still
-    /// has to stop accepting. With axum:
+    /// has to stop accepting. [`serve`](fn@crate::serve) does all of it; with axum:
     ///
     /// ```no_run
     /// use tokio::{net::TcpListener, signal, sync::watch};

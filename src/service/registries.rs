@@ -83,3 +83,54 @@ pub(super) fn registry(
     }
     Ok(registry)
 }
+
+#[cfg(all(test, feature = "serve"))]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn place(
+        server: &Registries,
+        layer: Option<&Connections>,
+    ) -> Result<Option<Connections>, Rejection> {
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.extensions.insert(server.clone());
+        let registry = registry(&mut head, layer);
+        assert!(head.extensions.is_empty(), "no connection keeps it");
+        registry
+    }
+
+    #[test]
+    fn layers_are_known_once_and_the_server_has_the_rest() {
+        let (own, layers) = (Connections::new(), [Connections::new(), Connections::new()]);
+        let server = Registries::new(own.clone());
+        for _ in 0..3 {
+            for layer in layers.iter().chain([&own]) {
+                let registry = place(&server, Some(layer)).unwrap().unwrap();
+                assert!(registry.is_same(layer));
+            }
+            assert!(place(&server, None).unwrap().unwrap().is_same(&own));
+        }
+        let all = server.take();
+        assert_eq!(all.len(), 3);
+        for known in layers.iter().chain([&own]) {
+            assert!(all.iter().any(|registry| registry.is_same(known)));
+        }
+    }
+
+    #[test]
+    fn layer_that_comes_after_the_servers_stop_is_refused() {
+        let (known, late) = (Connections::new(), Connections::new());
+        let server = Registries::new(Connections::new());
+        place(&server, Some(&known)).unwrap();
+        server.take();
+        for layer in [&known, &late] {
+            assert_eq!(
+                place(&server, Some(layer)).unwrap_err(),
+                Rejection::Draining
+            );
+        }
+    }
+}

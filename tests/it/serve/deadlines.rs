@@ -9,7 +9,10 @@ use tokio::{
 };
 use tower_websocket::serve;
 
-use super::{app, certificates, echoes, support::memory};
+use super::{
+    app, certificates, echoes,
+    support::{PREFACE, memory, raw_frame},
+};
 use crate::support::{
     Http,
     http::{Ask, Http2, Peer},
@@ -82,7 +85,7 @@ async fn http2_client_that_brings_no_request_is_cut_off() {
     let (listener, dialer) = memory();
     tokio::spawn(serve(listener, app()).into_future());
     assert_cut_off(borne(dialer.dial(), PREFACE, b"").await, "no SETTINGS");
-    let settings = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+    let settings = [PREFACE, &raw_frame(4, 0, 0, b"")].concat();
     assert_cut_off(borne(dialer.dial(), &settings, b"").await, "SETTINGS");
     // A HEADERS frame of 100 bytes on stream 1, none of which say anything yet.
     let headers = [&[0, 0, 100, 1, 5, 0, 0, 0, 1][..], &[0; 100]].concat();
@@ -160,6 +163,18 @@ async fn http2_connection_that_had_a_request_stays() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn http2_client_that_answers_no_ping_is_given_up() {
+    let (listener, dialer) = memory();
+    tokio::spawn(serve(listener, app()).into_future());
+    let settings = raw_frame(4, 0, 0, b"");
+    // :method GET, :scheme http, :path /, :authority a (RFC 7541 §6.1, §6.2.2).
+    let headers = raw_frame(1, 5, 1, b"\x82\x86\x84\x01\x01a");
+    let request = [PREFACE, &settings, &headers].concat();
+    let seconds = borne(dialer.dial(), &request, b"").await.as_secs_f32();
+    assert!((39.0..=42.0).contains(&seconds), "{seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
 async fn deadline_can_be_moved_and_taken_away() {
     let serving = |limit: Option<Duration>, app: Router| {
         let (listener, dialer) = memory();
@@ -182,6 +197,3 @@ async fn deadline_can_be_moved_and_taken_away() {
     let answer = within(Peer::over(stream).answer()).await;
     within(echoes(answer.opened(Http::One))).await;
 }
-
-/// What every HTTP/2 connection begins with (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

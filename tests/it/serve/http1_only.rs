@@ -8,14 +8,15 @@ use tokio::{
 };
 use tower_websocket::{Config, SUPPORTS_HTTP2, serve};
 
-use super::{app, certificates, echoes, start, support::memory};
+use super::{
+    app, certificates, echoes, start,
+    support::{PREFACE, memory},
+};
 use crate::support::{
     Http,
     http::{Ask, Peer},
     within,
 };
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 #[tokio::test]
 async fn http1_clients_are_served() {

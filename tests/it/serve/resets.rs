@@ -12,7 +12,7 @@ use tokio::{
 use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
 use tower_websocket::{Connections, Drain, WebSocketLayer, handler, serve};
 
-use super::support::{Dialer, memory};
+use super::support::{Dialer, PREFACE, memory, raw_frame};
 use crate::support::{
     Http, echo,
     http::{Ask, Http2, Peer},
@@ -103,18 +103,6 @@ impl Raw {
         drop(self.writer);
         self.reading.abort();
     }
-}
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// A frame of HTTP/2 (RFC 9113 §4.1).
-fn raw_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = len[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
 }
 
 /// A field that is not indexed (RFC 7541 §6.2.2).
