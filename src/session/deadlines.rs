@@ -32,7 +32,7 @@ impl Driver {
             return false;
         }
         self.watch_frame();
-        if !self.timers.take_changed() && !(*armed && sleep.is_elapsed()) {
+        if !(self.timers.take_changed() || (*armed && sleep.is_elapsed())) {
             return false;
         }
         let mut passed = false;
