@@ -63,6 +63,7 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     messages_that_nobody_receives_are_bounded();
     a_connection_that_ends_frees_everything_though_a_sender_is_kept();
     idle_connections_own_no_buffers_after_traffic();
+    an_echo_takes_the_memory_of_the_one_before();
     joining_and_leaving_leave_nothing_behind_on_a_living_connection();
     a_member_that_reads_nothing_costs_what_is_kept_for_it();
     a_broadcast_is_there_once_for_all_members();
@@ -332,6 +333,38 @@ fn idle_connections_own_no_buffers_after_traffic() {
             peer.finish().await;
             peer.rest().await;
             reports.only().await;
+        }
+    });
+}
+
+/// Buffers, queues and inboxes come from the thread: what an echo takes anew is its payload, and
+/// where that is large hardly anything.
+fn an_echo_takes_the_memory_of_the_one_before() {
+    alone(async {
+        for (len, most) in [(125, 125), (1 << 20, 1000)] {
+            for shape in SHAPES {
+                let (mut peer, theirs) = duplex(PIPE);
+                let config = Config::default().ping_interval(None);
+                let reports = serve(shape, config, handler(echo), theirs).await;
+                let frame = binary(vec![7; len]);
+                let mut answer = vec![0; frame.len() - 4];
+                // The first few fill what belongs to the thread, and the pipe's own buffers.
+                let mut rise = Rise::begin();
+                for round in 0..8 {
+                    if round == 4 {
+                        rise = Rise::begin();
+                    }
+                    within(peer.write_all(&frame)).await.expect("it reads");
+                    within(peer.read_exact(&mut answer))
+                        .await
+                        .expect("it echoes");
+                    assert!(answer.ends_with(&[7; 125]));
+                }
+                let peak = rise.peak();
+                assert!(peak <= most, "{peak} bytes for {len}, {shape:?}");
+                drop(peer);
+                reports.only().await;
+            }
         }
     });
 }
