@@ -169,6 +169,27 @@ async fn a_burst_leaves_in_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_that_is_read_in_pieces_leaves_in_one_write() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(PIPE);
+        let plan = Plan {
+            max_read: Some(100),
+            ..Plan::default()
+        };
+        let wire = Wire::new(theirs, plan);
+        let log = wire.log();
+        let _reports = serve(shape, Config::default(), handler(echo), wire).await;
+        let mut peer = Peer::new(ours);
+        peer.send(text("message").repeat(64)).await;
+        for _ in 0..64 {
+            assert_eq!(peer.frame().await, Frame::text("message"));
+        }
+        let writes = lock(&log).writes.clone();
+        assert_eq!(writes.len(), 1, "{writes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn http2_gets_writes_of_at_most_16_kib_and_never_a_header_alone() {
     let (ours, theirs) = duplex(PIPE);
     let wire = Wire::new(theirs, Plan::default());
