@@ -99,34 +99,30 @@ pub fn negotiate(
     protocol: Option<&str>,
     config: &Config,
 ) -> Result<Opening, Rejection> {
+    let accept = check(head, protocol)?;
+    check_origin(head, config)?;
+    let mut opening = Opening::new(head, accept)?;
+    opening.choose_protocol(config);
+    opening.settle(&head.headers, config)?;
+    Ok(opening)
+}
+
+/// The checks before that of the origin, for which no configuration is needed; gives the answer to
+/// the key.
+pub(crate) fn check(
+    head: &Parts,
+    protocol: Option<&str>,
+) -> Result<Option<HeaderValue>, Rejection> {
     check_request(head, protocol)?;
     check_body(head)?;
-    let target = target(head)?;
+    target(head)?;
     check_version(&head.headers)?;
-    let accept = accept(head)?;
-    config.origin.check(head, &target)?;
-    let offered = joined_tokens(&head.headers, &SEC_WEBSOCKET_PROTOCOL);
-    let offered = offered.ok_or(Rejection::MalformedSubprotocols)?;
-    let mut opening = Opening {
-        version: head.version,
-        accept,
-        protocol: None,
-        offered,
-        deflate: None,
-    };
-    let chosen = config
-        .protocols
-        .iter()
-        .any(|name| opening.select_protocol(name));
-    if config.require_protocol && !chosen {
-        return Err(Rejection::NoCommonSubprotocol);
-    }
-    let offers = extensions::parse(&head.headers)?;
-    opening.deflate = config
-        .compression
-        .as_ref()
-        .and_then(|settings| deflate::accept(&offers, settings));
-    Ok(opening)
+    accept(head)
+}
+
+/// Refuses a page that the configuration does not allow.
+pub(crate) fn check_origin(head: &Parts, config: &Config) -> Result<(), Rejection> {
+    config.origin.check(head, &target(head)?)
 }
 
 /// A handshake that can be answered with yes.
@@ -143,6 +139,38 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// Nothing is chosen or agreed on yet.
+    pub(crate) fn new(head: &Parts, accept: Option<HeaderValue>) -> Result<Self, Rejection> {
+        let offered = joined_tokens(&head.headers, &SEC_WEBSOCKET_PROTOCOL);
+        Ok(Self {
+            version: head.version,
+            accept,
+            protocol: None,
+            offered: offered.ok_or(Rejection::MalformedSubprotocols)?,
+            deflate: None,
+        })
+    }
+
+    /// Chooses the first subprotocol of the configuration that the client offers, or none.
+    pub(crate) fn choose_protocol(&mut self, config: &Config) {
+        self.protocol = None;
+        let names = &config.protocols;
+        let _chosen = names.iter().any(|name| self.select_protocol(name));
+    }
+
+    /// The checks that come after a subprotocol was chosen, and what they settle.
+    pub(crate) fn settle(&mut self, headers: &HeaderMap, config: &Config) -> Result<(), Rejection> {
+        if config.require_protocol && self.protocol.is_none() {
+            return Err(Rejection::NoCommonSubprotocol);
+        }
+        let offers = extensions::parse(headers)?;
+        self.deflate = config
+            .compression
+            .as_ref()
+            .and_then(|settings| deflate::accept(&offers, settings));
+        Ok(())
+    }
+
     /// Chooses a subprotocol that the client offers, in place of the one of
     /// [`Config::protocols`](crate::Config::protocols).
     ///

@@ -1,6 +1,7 @@
 //! The `:protocol` of an Extended CONNECT (RFC 8441 §4), as hyper or `h2` hands it over.
 
-pub(super) use imp::{SUPPORTED, protocol};
+pub(super) use imp::SUPPORTED;
+pub(crate) use imp::protocol;
 
 #[cfg(feature = "testing")]
 pub(crate) use imp::insert_websocket;
@@ -12,7 +13,7 @@ mod imp {
 
     pub(in crate::service) const SUPPORTED: bool = true;
 
-    pub(in crate::service) fn protocol(head: &Parts) -> Option<&str> {
+    pub(crate) fn protocol(head: &Parts) -> Option<&str> {
         let extensions = &head.extensions;
         if let Some(protocol) = extensions.get::<Protocol>() {
             return Some(protocol.as_str());
@@ -33,7 +34,7 @@ mod imp {
 
     pub(in crate::service) const SUPPORTED: bool = false;
 
-    pub(in crate::service) fn protocol(_: &Parts) -> Option<&str> {
+    pub(crate) fn protocol(_: &Parts) -> Option<&str> {
         None
     }
 

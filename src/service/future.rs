@@ -20,7 +20,7 @@ use super::{
     layer::refuse,
     upgrade::{Start, Upgrade, Upgrading},
 };
-use crate::{Connections, WebSocket, handshake::Rejection};
+use crate::{CloseFrame, Connections, WebSocket, handshake::Rejection};
 
 pin_project! {
     /// The future of [`WebSocketService`](super::WebSocketService).
@@ -158,10 +158,10 @@ where
         Poll::Ready(self.answer(answer))
     }
 
-    /// Makes the response, and spawns the session that goes with it.
+    /// Makes the response, and opens the connection where the hook accepts it.
     fn answer<B>(&mut self, answer: Answer) -> Response<ResponseBody<B>> {
-        let (mut handshake, close) = match answer.kind {
-            Kind::Accept(handshake, close) => (handshake, close),
+        let (handshake, close) = match answer.kind {
+            Kind::Accept(handshake, close) => (*handshake, close),
             Kind::Refuse(response, connections) => {
                 if let Some(connections) = connections {
                     connections.refuse_by_hook();
@@ -169,32 +169,49 @@ where
                 return response.map(ResponseBody::text);
             }
         };
-        let connections = handshake.connections.as_ref();
-        let place = connections.map(Connections::accept);
-        if let Some(None) = place {
-            // Since it was checked.
-            let refusal = refuse(connections, &Rejection::Draining, handshake.version);
-            return refusal.map(ResponseBody::text);
-        }
-        let mut response = handshake.opening.response();
-        add_headers(&mut response, &mut handshake.response_headers);
         let (Some(route), Some(upgrade)) = (self.route.take(), self.upgrade.take()) else {
             unreachable!("a handshake is answered once");
         };
-        let witness = upgrade.witness();
-        let agreed = handshake.agreed();
-        let start = Start {
-            place: place.flatten(),
-            route,
-            head: handshake.head,
-            hooks: handshake.hooks,
-            agreed,
-            close,
-        };
-        // Boxed, because a task's memory comes in steps of 128 bytes, and a box's does not.
-        tokio::spawn(Box::pin(Upgrading::new(upgrade, start)));
-        response.map(|()| ResponseBody::switching(witness))
+        open(handshake, close, route, upgrade)
     }
+}
+
+/// Answers a handshake with yes, and spawns the session that goes with it.
+///
+/// With a Close frame the connection is opened only to be closed.
+pub(crate) fn open<H, B>(
+    mut handshake: Handshake,
+    close: Option<CloseFrame>,
+    route: H,
+    upgrade: Upgrade,
+) -> Response<ResponseBody<B>>
+where
+    H: Service<Request<WebSocket>, Response = ()> + Send + 'static,
+    H::Error: Into<BoxError>,
+    H::Future: Send + 'static,
+{
+    let connections = handshake.connections.as_ref();
+    let place = connections.map(Connections::accept);
+    if let Some(None) = place {
+        // Since it was checked.
+        let refusal = refuse(connections, &Rejection::Draining, handshake.version);
+        return refusal.map(ResponseBody::text);
+    }
+    let mut response = handshake.opening.response();
+    add_headers(&mut response, &mut handshake.response_headers);
+    let witness = upgrade.witness();
+    let agreed = handshake.agreed();
+    let start = Start {
+        place: place.flatten(),
+        route,
+        head: handshake.head,
+        hooks: handshake.hooks,
+        agreed,
+        close,
+    };
+    // Boxed, because a task's memory comes in steps of 128 bytes, and a box's does not.
+    tokio::spawn(Box::pin(Upgrading::new(upgrade, start)));
+    response.map(|()| ResponseBody::switching(witness))
 }
 
 /// Asks the route service whether it takes a connection: `false` when it fails or takes too long.

@@ -22,18 +22,18 @@ use crate::{
 /// [`refuse`](Self::refuse) or [`accept_then_close`](Self::accept_then_close).
 #[derive(Debug)]
 pub struct Handshake {
-    pub(super) head: Parts,
+    pub(crate) head: Parts,
     /// As it came; the hook may change the head.
-    pub(super) version: Version,
-    pub(super) opening: Opening,
-    pub(super) hooks: Arc<Hooks>,
+    pub(crate) version: Version,
+    pub(crate) opening: Opening,
+    pub(crate) hooks: Arc<Hooks>,
     /// Where the connection will be registered.
-    pub(super) connections: Option<Connections>,
-    pub(super) response_headers: HeaderMap,
+    pub(crate) connections: Option<Connections>,
+    pub(crate) response_headers: HeaderMap,
 }
 
 impl Handshake {
-    pub(super) fn new(
+    pub(crate) fn new(
         head: Parts,
         opening: Opening,
         hooks: Arc<Hooks>,

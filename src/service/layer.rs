@@ -309,7 +309,7 @@ impl<H: Clone> WebSocketLayer<H> {
 }
 
 /// Refuses a handshake, and lets it be known.
-pub(super) fn refuse(
+pub(crate) fn refuse(
     connections: Option<&Connections>,
     rejection: &Rejection,
     version: Version,

@@ -85,7 +85,7 @@ impl fmt::Debug for OnUpgrade {
 type HandedOver = (Transport, Bytes);
 
 /// The promise of a stream, hyper's or ours.
-pub(super) struct Upgrade {
+pub(crate) struct Upgrade {
     source: Source,
     multiplexed: bool,
 }
@@ -97,7 +97,7 @@ enum Source {
 
 impl Upgrade {
     /// Takes the promise out of a request.
-    pub(super) fn take(head: &mut Parts) -> Option<Self> {
+    pub(crate) fn take(head: &mut Parts) -> Option<Self> {
         let multiplexed = head.version >= Version::HTTP_2;
         let source = if let Some(upgrade) = head.extensions.remove::<hyper::upgrade::OnUpgrade>() {
             // On HTTP/2 hyper itself looks at the status before it hands the stream over.
