@@ -76,9 +76,7 @@ where
     }
 
     fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
-        HandlerFuture {
-            future: Some((self.function)(request.into_body())),
-        }
+        HandlerFuture::new(Some((self.function)(request.into_body())))
     }
 }
 
@@ -89,6 +87,13 @@ pin_project! {
         // `None` once it is ready: a future that keeps its socket would keep the connection.
         #[pin]
         future: Option<Fut>,
+    }
+}
+
+impl<Fut> HandlerFuture<Fut> {
+    /// `None` is ready already.
+    pub(crate) fn new(future: Option<Fut>) -> Self {
+        Self { future }
     }
 }
 
@@ -111,7 +116,7 @@ where
     }
 }
 
-/// What the function of a [`handler`] may end in: `()`, or `Result<(), E>`.
+/// What the function of a [`handler`] may end in: `()`, `Result<(), E>`, or never.
 pub trait HandlerOutput {
     /// Turns it into the result of a route service.
     ///
@@ -131,4 +136,22 @@ impl<E: Into<BoxError>> HandlerOutput for Result<(), E> {
     fn into_result(self) -> Result<(), BoxError> {
         self.map_err(Into::into)
     }
+}
+
+/// A closure that loops until it is dropped, or panics, ends in `!` since the edition of 2024.
+impl HandlerOutput for <fn() -> ! as Returns>::Output {
+    fn into_result(self) -> Result<(), BoxError> {
+        self
+    }
+}
+
+/// Gives `!` a name, which Rust has none for outside a function's signature.
+#[expect(unnameable_types, reason = "nobody else needs it")]
+pub trait Returns {
+    /// What the function returns.
+    type Output;
+}
+
+impl<T> Returns for fn() -> T {
+    type Output = T;
 }

@@ -216,6 +216,29 @@ async fn panic_in_the_call_of_a_route_service_is_an_internal_error() {
     .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn closure_may_loop_or_panic_without_a_type_to_end_in() {
+    let forever = handler(|mut socket: WebSocket| async move {
+        loop {
+            if let Ok(Some(message)) = socket.recv().await {
+                let _gone = socket.send(message).await;
+            } else {
+                pending::<()>().await;
+            }
+        }
+    });
+    let panics = handler(|_: WebSocket| async { panic!("secret") });
+    on_both(async |http| {
+        let request = || http.request("/").into_request();
+        let mut peer = Peer::open(endpoint(forever), request()).await;
+        peer.echoes("hi").await;
+        peer.close().await;
+        let mut peer = Peer::open(endpoint(panics), request()).await;
+        assert_eq!(peer.closed().await.0, 1011);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn end_of_a_handler_is_a_close_code_over_real_connections() {
     async fn handle(mut socket: WebSocket) -> Result<(), BoxError> {
