@@ -25,6 +25,7 @@
 //! # Where to look
 //!
 //! - [`WebSocketLayer`], [`endpoint`]: mounting, and what happens to a request.
+//! - `extract::WebSocketUpgrade`: for axum's handlers, as axum's own (feature `axum`).
 //! - [`handler`], [`events`]: the service that has the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
 //! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection.
@@ -89,6 +90,8 @@ pub mod client;
 mod compression;
 mod config;
 mod error;
+#[cfg(feature = "axum")]
+pub mod extract;
 #[cfg(feature = "layer")]
 mod groups;
 pub mod handshake;
@@ -138,6 +141,7 @@ pub use shutdown::{Drain, Drained};
 
 #[cfg(all(
     doctest,
+    feature = "axum",
     feature = "client",
     feature = "deflate",
     feature = "serve",

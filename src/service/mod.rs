@@ -36,6 +36,8 @@ pub use upgrade::{OnUpgrade, PeerAddr};
 
 #[cfg(feature = "serve")]
 pub(crate) use registries::Registries;
+#[cfg(feature = "axum")]
+pub(crate) use {future::open, layer::refuse, registries::registry, upgrade::Upgrade};
 
 /// Whether this build serves WebSocket over HTTP/2 (the feature `http2`).
 pub const SUPPORTS_HTTP2: bool = extended_connect::SUPPORTED;

@@ -69,7 +69,7 @@ impl fmt::Debug for Registries {
 /// # Errors
 ///
 /// The server stops, and would not see it.
-pub(super) fn registry(
+pub(crate) fn registry(
     head: &mut Parts,
     layer: Option<&Connections>,
 ) -> Result<Option<Connections>, Rejection> {

@@ -6,6 +6,10 @@ mod compression;
 mod connections;
 mod crowd;
 mod draining;
+#[cfg(feature = "axum")]
+mod extract;
+#[cfg(feature = "axum")]
+mod extract_stack;
 mod groups;
 mod hooks;
 mod mounts;

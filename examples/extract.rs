@@ -1,0 +1,63 @@
+//! WebSocket in an axum handler, as with axum's own extractor: state, a page on the same path.
+//!
+//! Run: `cargo run --release --example extract --features axum`, then open
+//! `ws://127.0.0.1:8080/rooms/rust` with a WebSocket client, and
+//! <http://127.0.0.1:8080/rooms/rust> with a browser.
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+    routing::any,
+    serve::ListenerExt,
+};
+use tower_websocket::{
+    Compression, Connections, Error, Groups, WebSocket, extract::WebSocketUpgrade,
+};
+
+#[derive(Clone, Default)]
+struct App {
+    connections: Connections,
+    rooms: Groups,
+}
+
+/// The page of a room, and the room. Whatever a handler can do comes before the answer.
+async fn room(
+    ws: Option<WebSocketUpgrade>,
+    Path(room): Path<String>,
+    State(app): State<App>,
+) -> Response {
+    let Some(ws) = ws else {
+        let open = app.connections.len();
+        return format!("{open} connections are open; this is {room}\n").into_response();
+    };
+    ws.connections(&app.connections)
+        .protocols(["chat.v2", "chat.v1"])
+        .max_message_size(64 << 10)
+        .compression(Compression::shared())
+        .on_upgrade(move |socket| talk(socket, room, app.rooms))
+}
+
+/// Tells everybody in the room what one of them says.
+async fn talk(mut socket: WebSocket, room: String, rooms: Groups) -> Result<(), Error> {
+    let Ok(_membership) = rooms.join(room.clone(), &socket.sender()) else {
+        return Ok(()); // it has ended already
+    };
+    while let Some(message) = socket.recv().await? {
+        rooms.broadcast(&room, message).await;
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    // `any`, not `get`: over HTTP/2 a WebSocket is asked for by CONNECT.
+    let app = Router::new()
+        .route("/rooms/{room}", any(room))
+        .with_state(App::default());
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    println!("talking at ws://{}/rooms/…", listener.local_addr()?);
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    axum::serve(listener, app).await
+}

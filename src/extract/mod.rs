@@ -1,0 +1,150 @@
+//! WebSocket in the handlers of axum, as with axum's own extractor (feature `axum`, for axum 0.8).
+//!
+//! ```
+//! use axum::{Router, extract::{Path, State}, response::Response, routing::any};
+//! use tower_websocket::{Error, Groups, WebSocket, extract::WebSocketUpgrade};
+//!
+//! async fn chat(
+//!     ws: WebSocketUpgrade,
+//!     Path(room): Path<String>,
+//!     State(rooms): State<Groups>,
+//! ) -> Response {
+//!     ws.max_message_size(4096).on_upgrade(move |socket| talk(socket, room, rooms))
+//! }
+//!
+//! async fn talk(mut socket: WebSocket, room: String, rooms: Groups) -> Result<(), Error> {
+//!     let Ok(_membership) = rooms.join(room.clone(), &socket.sender()) else {
+//!         return Ok(());
+//!     };
+//!     while let Some(message) = socket.recv().await? {
+//!         rooms.broadcast(&room, message).await;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let app: Router = Router::new()
+//!     .route("/rooms/{room}", any(chat))
+//!     .with_state(Groups::new());
+//! ```
+//!
+//! It is the [`WebSocketLayer`](crate::WebSocketLayer) from another side: the same checks, refusals,
+//! sessions and sockets. Other extractors stand beside it, and a page is served on the same path:
+//!
+//! ```
+//! use axum::response::{Html, IntoResponse, Response};
+//! use tower_websocket::extract::WebSocketUpgrade;
+//!
+//! async fn page_or_chat(ws: Option<WebSocketUpgrade>) -> Response {
+//!     let Some(ws) = ws else {
+//!         return Html("<h1>a page</h1>").into_response();
+//!     };
+//!     ws.on_upgrade(async |socket| { /* … */ })
+//! }
+//! ```
+//!
+//! # `any`, not `get`
+//!
+//! Over HTTP/2 a WebSocket is asked for by CONNECT (RFC 8441), which axum's `get` answers with 405
+//! before any extractor is asked. `any` lets it through, and HTTP/1.1's GET too; another method is
+//! refused by the extractor. axum serves HTTP/2 with its feature `http2`, where `axum::serve`
+//! announces Extended CONNECT by itself.
+//!
+//! # From axum's extractor
+//!
+//! What was `axum::extract::ws::…`, for a server that greets, listens, and says goodbye:
+//!
+//! ```diff
+//!  use axum::{
+//!      Router,
+//! -    body::Bytes,
+//! -    extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
+//!      response::Response,
+//!      routing::any,
+//!  };
+//! +use tower_websocket::{CloseCode, Message, WebSocket, extract::WebSocketUpgrade};
+//!
+//!  async fn greeter(ws: WebSocketUpgrade) -> Response {
+//!      ws.protocols(["greetings"])
+//!          .on_failed_upgrade(|error| eprintln!("{error}"))
+//!          .on_upgrade(greet)
+//!  }
+//!
+//!  async fn greet(mut socket: WebSocket) {
+//! -    if socket.send(Message::Ping(Bytes::from_static(b"hi"))).await.is_err() {
+//! +    if socket.ping("hi").is_err() {
+//!          return;
+//!      }
+//!      for i in 1..5 {
+//!          if socket.send(Message::Text(format!("Hi {i} times!").into())).await.is_err() {
+//!              return;
+//!          }
+//!      }
+//! -    while let Some(Ok(message)) = socket.recv().await {
+//! +    while let Ok(Some(message)) = socket.recv().await {
+//!          match message {
+//!              Message::Text(text) => println!("text: {text}"),
+//!              Message::Binary(data) => println!("{} bytes", data.len()),
+//! -            Message::Close(_) => break,
+//! -            Message::Ping(_) | Message::Pong(_) => {}
+//!          }
+//!      }
+//! -    let goodbye = CloseFrame { code: close_code::NORMAL, reason: "Goodbye".into() };
+//! -    drop(socket.send(Message::Close(Some(goodbye))).await);
+//! +    socket.close((CloseCode::NORMAL, "Goodbye"));
+//!  }
+//!
+//!  let app: Router = Router::new().route("/greetings", any(greeter));
+//! ```
+//!
+//! With `StreamExt` nothing changes where `next` is called: `socket.next().await` is
+//! `Option<Result<Message, _>>` in both. `socket.split()` needs no crate `futures`, and gives a
+//! [`Sender`](crate::Sender) that can be cloned and a [`Receiver`](crate::Receiver).
+//!
+//! | axum's `WebSocketUpgrade` | here |
+//! | --- | --- |
+//! | `protocols`, `max_message_size`, `max_frame_size` | the same |
+//! | `on_upgrade` | the same; the handler may end in a `Result` too |
+//! | `on_failed_upgrade` | the same, with a `&dyn Error`; the type stays `WebSocketUpgrade` |
+//! | `selected_protocol` | the same, as `&str` |
+//! | `set_selected_protocol` | [`select_protocol`](WebSocketUpgrade::select_protocol): only what the client offers |
+//! | `requested_protocols` | [`offered_protocols`](WebSocketUpgrade::offered_protocols), as `&str`, the client's best first |
+//! | `max_write_buffer_size` | [`Config::max_send_queue`](crate::Config::max_send_queue) |
+//! | `write_buffer_size` | not needed: what is sent before the task waits leaves in one write |
+//! | `read_buffer_size` | not needed: connections share what they read into |
+//! | `accept_unmasked_frames` | none: RFC 6455 §5.1 has them fail the connection |
+//! | `WebSocketUpgradeRejection` | [`WebSocketUpgradeRejection`], with a [`Rejection`](crate::handshake::Rejection) inside |
+//!
+//! | axum's `WebSocket` | here |
+//! | --- | --- |
+//! | `recv`: `Option<Result<Message, _>>` | [`recv`](crate::WebSocket::recv): `Result<Option<Message>, _>`, for `?` |
+//! | `send(message)` | the same; `&str`, `String`, `Vec<u8>` and more are messages too |
+//! | `protocol` | the same, as `&str` |
+//! | `Stream`, `Sink`, `StreamExt::split` | the same, and [`split`](crate::WebSocket::split) of its own |
+//! | `send(Message::Ping(data))`, `Message::Pong(data)` | [`ping(data)`](crate::WebSocket::ping), [`pong(data)`](crate::WebSocket::pong): nothing to be awaited |
+//! | `send(Message::Close(frame))` | [`close(frame)`](crate::WebSocket::close): nothing to be awaited |
+//!
+//! | axum's `Message` and what is in it | here |
+//! | --- | --- |
+//! | `Message::Text(Utf8Bytes)`, `Message::Binary(Bytes)` | the same |
+//! | `text`, `binary`, `From` | the same |
+//! | `into_data` | [`into_bytes`](crate::Message::into_bytes) |
+//! | `to_text`, `into_text` | [`as_text`](crate::Message::as_text), or the variant: binary data is no text |
+//! | received `Ping`, `Pong`, `Close` | taken care of; [`recv_event`](crate::WebSocket::recv_event) gives them as [`Event`](crate::Event)s |
+//! | `CloseFrame { code, reason }` | `CloseFrame::new(code, reason)`, or `(code, reason)`; read by [`code()`](crate::CloseFrame::code) and [`reason()`](crate::CloseFrame::reason) |
+//! | `close_code::AWAY` and others, `u16` | [`CloseCode::GOING_AWAY`](crate::CloseCode::GOING_AWAY) and others, by the names of the RFC |
+//!
+//! What behaves in another way:
+//!
+//! - Pages of other hosts are refused, where axum lets every page in:
+//!   [`Config::origin`](crate::Config::origin) through [`WebSocketUpgrade::config`].
+//! - A message may have 1 MiB, not 64.
+//! - A client that is silent after a ping is gone: pings are sent every 20 seconds.
+//! - A handler that returns closes with 1000, one that fails or panics with 1011; axum cuts the
+//!   connection without a Close frame.
+//! - `recv` ends where the client closes; with axum it gives `Message::Close` first.
+
+mod rejection;
+mod upgrade;
+
+pub use rejection::WebSocketUpgradeRejection;
+pub use upgrade::WebSocketUpgrade;
