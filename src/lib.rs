@@ -25,7 +25,7 @@
 //! # Where to look
 //!
 //! - [`WebSocketLayer`], [`endpoint`]: mounting, and what happens to a request.
-//! - `extract::WebSocketUpgrade`: for axum's handlers, as axum's own (feature `axum`).
+//! - [`extract::WebSocketUpgrade`]: for axum's handlers, as axum's own (feature `axum`).
 //! - [`handler`], [`events`]: the service that has the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
 //! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection.

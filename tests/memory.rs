@@ -68,6 +68,11 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     a_member_that_reads_nothing_costs_what_is_kept_for_it();
     a_broadcast_is_there_once_for_all_members();
     an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes();
+    #[cfg(feature = "axum")]
+    {
+        extract::an_idle_connection_takes_no_more_than_with_the_layer();
+        extract::an_idle_connection_with_settings_of_its_own_takes_as_much_as_documented();
+    }
     #[cfg(feature = "deflate")]
     {
         compression::a_bomb_of_1_gib_takes_no_more_than_a_message_may();
@@ -508,6 +513,18 @@ fn echoed(address: SocketAddr) -> TcpStream {
 
 /// The heap that an idle connection of an axum app takes once `open` has had something echoed.
 fn idle_connection(connections: usize, config: Config, open: fn(SocketAddr) -> TcpStream) -> usize {
+    let total = Arc::new(AtomicUsize::new(0));
+    let route = service_fn(move |request| count(request, total.clone()));
+    let layer = WebSocketLayer::new(route)
+        .config(config)
+        .path("/rooms/{room}");
+    let page = any(async || "a page").layer(layer);
+    let app = Router::new().route("/rooms/{room}", page);
+    idle_connection_of(app, connections, open)
+}
+
+/// The heap that an idle connection of this app takes.
+fn idle_connection_of(app: Router, connections: usize, open: fn(SocketAddr) -> TcpStream) -> usize {
     let (addresses, listens) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let server = thread::spawn(move || {
@@ -516,13 +533,6 @@ fn idle_connection(connections: usize, config: Config, open: fn(SocketAddr) -> T
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let total = Arc::new(AtomicUsize::new(0));
-            let route = service_fn(move |request| count(request, total.clone()));
-            let layer = WebSocketLayer::new(route)
-                .config(config)
-                .path("/rooms/{room}");
-            let page = any(async || "a page").layer(layer);
-            let app: Router = Router::new().route("/rooms/{room}", page);
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("its address");
             addresses.send(address).expect("the test waits");
@@ -550,6 +560,35 @@ fn idle_connection(connections: usize, config: Config, open: fn(SocketAddr) -> T
 fn an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes() {
     let bytes = idle_connection(200, Config::default(), echoed);
     assert!(bytes <= 1000, "{bytes} bytes");
+}
+
+#[cfg(feature = "axum")]
+mod extract {
+    use tower_websocket::extract::WebSocketUpgrade;
+
+    use super::*;
+
+    fn app(set: fn(WebSocketUpgrade) -> WebSocketUpgrade) -> Router {
+        let chat = any(async move |ws: WebSocketUpgrade| {
+            set(ws).on_upgrade(async |mut socket: WebSocket| {
+                while let Some(message) = socket.recv().await? {
+                    socket.send(message).await?;
+                }
+                Ok::<_, Error>(())
+            })
+        });
+        Router::new().route("/rooms/{room}", chat)
+    }
+
+    pub(super) fn an_idle_connection_takes_no_more_than_with_the_layer() {
+        let bytes = idle_connection_of(app(|ws| ws), 200, echoed);
+        assert!(bytes <= 1000, "{bytes} bytes");
+    }
+
+    pub(super) fn an_idle_connection_with_settings_of_its_own_takes_as_much_as_documented() {
+        let bytes = idle_connection_of(app(|ws| ws.max_message_size(4096)), 200, echoed);
+        assert!(bytes <= 1000 + 450, "{bytes} bytes");
+    }
 }
 
 #[cfg(feature = "deflate")]

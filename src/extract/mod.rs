@@ -42,6 +42,10 @@
 //! }
 //! ```
 //!
+//! What the layer has a hook for, a handler does before `on_upgrade`: it may answer otherwise, and
+//! add headers, as in `([(SET_COOKIE, "a=b")], ws.on_upgrade(talk))`. In place of a limit around the
+//! route service, it takes a permit of a semaphore and moves it into the connection's handler.
+//!
 //! # `any`, not `get`
 //!
 //! Over HTTP/2 a WebSocket is asked for by CONNECT (RFC 8441), which axum's `get` answers with 405
@@ -97,8 +101,8 @@
 //! ```
 //!
 //! With `StreamExt` nothing changes where `next` is called: `socket.next().await` is
-//! `Option<Result<Message, _>>` in both. `socket.split()` needs no crate `futures`, and gives a
-//! [`Sender`](crate::Sender) that can be cloned and a [`Receiver`](crate::Receiver).
+//! `Option<Result<Message, _>>` in both. `socket.split()` needs no crate `futures`, and its
+//! [`Sender`](crate::Sender) can be cloned.
 //!
 //! | axum's `WebSocketUpgrade` | here |
 //! | --- | --- |
@@ -119,15 +123,17 @@
 //! | `recv`: `Option<Result<Message, _>>` | [`recv`](crate::WebSocket::recv): `Result<Option<Message>, _>`, for `?` |
 //! | `send(message)` | the same; `&str`, `String`, `Vec<u8>` and more are messages too |
 //! | `protocol` | the same, as `&str` |
-//! | `Stream`, `Sink`, `StreamExt::split` | the same, and [`split`](crate::WebSocket::split) of its own |
+//! | `Stream`, `Sink` | the same |
+//! | `FusedStream` | none: [`state`](crate::WebSocket::state) tells how far the connection is |
+//! | `StreamExt::split`: `SplitSink<…>`, `SplitStream<…>` | [`split`](crate::WebSocket::split): [`Sender`](crate::Sender), [`Receiver`](crate::Receiver) |
 //! | `send(Message::Ping(data))`, `Message::Pong(data)` | [`ping(data)`](crate::WebSocket::ping), [`pong(data)`](crate::WebSocket::pong): nothing to be awaited |
 //! | `send(Message::Close(frame))` | [`close(frame)`](crate::WebSocket::close): nothing to be awaited |
 //!
 //! | axum's `Message` and what is in it | here |
 //! | --- | --- |
 //! | `Message::Text(Utf8Bytes)`, `Message::Binary(Bytes)` | the same |
-//! | `text`, `binary`, `From` | the same |
-//! | `into_data` | [`into_bytes`](crate::Message::into_bytes) |
+//! | `text`, `binary`, `from` | the same |
+//! | `into_data`, `Vec::from` | [`into_bytes`](crate::Message::into_bytes) |
 //! | `to_text`, `into_text` | [`as_text`](crate::Message::as_text), or the variant: binary data is no text |
 //! | received `Ping`, `Pong`, `Close` | taken care of; [`recv_event`](crate::WebSocket::recv_event) gives them as [`Event`](crate::Event)s |
 //! | `CloseFrame { code, reason }` | `CloseFrame::new(code, reason)`, or `(code, reason)`; read by [`code()`](crate::CloseFrame::code) and [`reason()`](crate::CloseFrame::reason) |

@@ -65,7 +65,7 @@ impl WebSocketUpgrade {
 
     /// Sets the configuration, in place of all that was set before. Default: [`Config::default`].
     ///
-    /// A connection with settings of its own has a copy of them: about 350 bytes, which those with
+    /// A connection with settings of its own has a copy of them: about 400 bytes, which those with
     /// the default share.
     pub fn config(mut self, config: Config) -> Self {
         self.pending.handshake.opening.choose_protocol(&config);
@@ -83,8 +83,7 @@ impl WebSocketUpgrade {
     /// Panics when a name is not a token of RFC 9110 §5.6.2.
     pub fn protocols<P: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
         let config = mem::take(self.pending.handshake.config_mut());
-        self = self.config(config.protocols(names));
-        self
+        self.config(config.protocols(names))
     }
 
     /// Limits the size of a received message, as [`Config::max_message_size`]. Default: 1 MiB.
@@ -171,8 +170,8 @@ impl WebSocketUpgrade {
 
     /// Accepts the connection, for `handler` to have it once it is open.
     ///
-    /// The response is 101, or 200 on HTTP/2, and must be what the client is answered; headers may
-    /// be added. The time that [`Config::write_timeout`] gives an upgrade begins here, so whatever
+    /// The response is 101, or 200 on HTTP/2, and must be what the client is answered: headers may be
+    /// added, and [`ResponseBody`](crate::ResponseBody) says what layers may not do. The time that [`Config::write_timeout`] gives an upgrade begins here, so whatever
     /// takes long comes before. Where the settings do not allow the connection, the response is the
     /// refusal of a [`WebSocketLayer`](crate::WebSocketLayer), and `handler` is not called.
     ///
@@ -290,5 +289,16 @@ where
         // A session calls its route service once.
         let handler = self.0.take();
         HandlerFuture::new(handler.map(|handler| handler(request.into_body())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_a_connection_are_as_small_as_documented() {
+        let size = size_of::<Hooks>();
+        assert!((350..=450).contains(&size), "{size}");
     }
 }
