@@ -32,7 +32,8 @@ impl Driver {
             return false;
         }
         self.watch_frame();
-        if !(self.timers.take_changed() || (*armed && sleep.is_elapsed())) {
+        let due = *armed && sleep.is_elapsed();
+        if !self.timers.take_changed() && !due {
             return false;
         }
         let mut passed = false;

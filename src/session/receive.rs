@@ -119,6 +119,8 @@ impl Driver {
         while self.poll_read(cx, buffer, budget) {
             came = true;
             self.decode(buffer, decoded, view, budget);
+            // However little each read brings, the turn has an end.
+            budget.spend_round();
             if self.input != Input::Ready || self.has_deferred() || budget.is_spent() {
                 break;
             }

@@ -1,6 +1,14 @@
 //! Flow: backpressure both ways, corking, and handlers that do not play along.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{io::duplex, sync::mpsc, time::interval};
 use tower_websocket::{CloseCode, Config, EndedBy, Error, TrySendError, WebSocket, handler};
@@ -186,6 +194,38 @@ async fn a_burst_that_is_read_in_pieces_leaves_in_one_write() {
         }
         let writes = lock(&log).writes.clone();
         assert_eq!(writes.len(), 1, "{writes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_always_readable_leaves_the_handler_its_turns() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(64 << 10);
+        let plan = Plan {
+            max_read: Some(1),
+            ..Plan::default()
+        };
+        let polls = Arc::new(AtomicUsize::new(0));
+        let counted = polls.clone();
+        let route = handler(move |mut socket: WebSocket| {
+            let polls = counted.clone();
+            async move {
+                let mut receiving = pin!(socket.recv());
+                poll_fn(|cx| {
+                    polls.fetch_add(1, Ordering::Relaxed);
+                    receiving.as_mut().poll(cx)
+                })
+                .await
+                .map(drop)
+            }
+        });
+        let wire = Wire::new(theirs, plan);
+        let _reports = serve(shape, Config::default(), route, wire).await;
+        let mut peer = Peer::new(ours);
+        peer.send(binary([7; 20_000])).await;
+        assert!(peer.frame().await.is_close());
+        let polls = polls.load(Ordering::Relaxed);
+        assert!(polls >= 20_000 / 128, "{polls} polls");
     }
 }
 
