@@ -1,0 +1,20 @@
+// Bun's own server: bun bun.mjs PORT MODE
+const [port, mode] = process.argv.slice(2);
+const compressed = mode === 'shared' || mode === 'dedicated';
+const server = Bun.serve({
+  hostname: '127.0.0.1',
+  port: Number(port),
+  fetch(request, server) {
+    if (!server.upgrade(request)) return new Response('WebSocket only', { status: 400 });
+  },
+  websocket: {
+    perMessageDeflate: compressed && { compress: mode, decompress: mode },
+    open(socket) {
+      if (mode === 'broadcast') socket.subscribe('all');
+    },
+    message(socket, data) {
+      if (mode === 'broadcast') server.publish('all', data);
+      else socket.send(data, compressed);
+    },
+  },
+});
