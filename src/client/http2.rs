@@ -1,11 +1,18 @@
 //! Many connections over one of HTTP/2 (RFC 8441).
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{
-    Ping, RecvStream,
-    client::{Builder, SendRequest},
+    Ping, Reason, RecvStream, SendStream,
+    client::{Builder, ResponseFuture, SendRequest},
     ext::Protocol,
 };
 use http::{
@@ -13,7 +20,11 @@ use http::{
     request::Parts,
     uri::{Authority, Scheme},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Mutex, watch},
+    time::sleep,
+};
 
 use super::{Client, ConnectError, IntoRequest, Phase, deadline, request};
 use crate::{
@@ -42,6 +53,10 @@ use crate::{
 #[derive(Clone)]
 pub struct Connection {
     requests: SendRequest<Bytes>,
+    /// Streams are opened one after the other, through this one.
+    queue: Arc<Mutex<SendRequest<Bytes>>>,
+    /// Keeps the connection.
+    holder: Holder,
     client: Arc<Client>,
     /// Those of requests that name none.
     scheme: Option<Scheme>,
@@ -67,8 +82,11 @@ impl Connection {
             .await?;
         // Nobody else takes it.
         let mut ping = connection.ping_pong().ok_or(ConnectError::NoHttp2)?;
-        tokio::spawn(async {
-            if let Err(error) = connection.await {
+        let (holders, holder) = watch::channel(());
+        let patience = client.hooks.config.close_timeout;
+        tokio::spawn(async move {
+            let result = while_held(connection, holders, patience).await;
+            if let Some(Err(error)) = result {
                 tracing::debug!(%error, "http/2 connection of a websocket client failed");
             }
         });
@@ -79,7 +97,9 @@ impl Connection {
             return Err(ConnectError::NoExtendedConnect);
         }
         Ok(Self {
+            queue: Arc::new(Mutex::new(requests.clone())),
             requests,
+            holder,
             client: Arc::new(client.clone()),
             scheme: uri.scheme().cloned(),
             authority: uri.authority().cloned(),
@@ -127,18 +147,33 @@ impl Connection {
         offer: &Offer,
     ) -> Result<Response<(Transport, Bytes)>, ConnectError> {
         head.extensions.insert(Protocol::from_static("websocket"));
-        let mut requests = self.requests.clone().ready().await?;
         let request = Request::from_parts(head, ());
-        let (response, send) = requests.send_request(request, false)?;
-        drop(requests);
+        let (response, asked) = self.ask(request).await?;
         let response = response.await?;
         if !offer.is_accepted(response.status()) {
             return Err(ConnectError::Refused(Box::new(collect(response).await)));
         }
         Ok(response.map(|recv| {
-            let transport = Transport::other(Http2Stream::new(send, recv));
-            (transport, Bytes::new())
+            let stream = Http2Stream::new(asked.accepted(), recv).held(self.holder.clone());
+            (Transport::other(stream), Bytes::new())
         }))
+    }
+
+    /// Opens a stream, once the server allows one more.
+    ///
+    /// Those who wait do so here: what is queued in `h2` is sent even when nobody waits for it any
+    /// more, and only reset behind that.
+    async fn ask(&self, request: Request<()>) -> Result<(ResponseFuture, Asked), ConnectError> {
+        let mut requests = self.queue.lock().await;
+        poll_fn(|cx| requests.poll_ready(cx)).await?;
+        // A server must not take it back (RFC 8441 §3).
+        if !requests.is_extended_connect_protocol_enabled() {
+            return Err(ConnectError::NoExtendedConnect);
+        }
+        let (response, send) = requests.send_request(request, false)?;
+        let asked = Asked(Some(send));
+        poll_fn(|cx| requests.poll_ready(cx)).await?;
+        Ok((response, asked))
     }
 
     fn absolute(&self, uri: Uri) -> Result<Uri, ConnectError> {
@@ -163,6 +198,46 @@ impl fmt::Debug for Connection {
             .field("authority", &self.authority)
             .finish_non_exhaustive()
     }
+}
+
+/// A stream on which the answer has not come. Dropped, it is reset.
+struct Asked(Option<SendStream<Bytes>>);
+
+impl Asked {
+    fn accepted(mut self) -> SendStream<Bytes> {
+        // Nothing else takes it.
+        self.0.take().expect("it is there until it is accepted")
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(send) = &mut self.0 {
+            send.send_reset(Reason::CANCEL);
+        }
+    }
+}
+
+/// Whoever holds it keeps the connection open.
+type Holder = watch::Receiver<()>;
+
+/// Runs a connection for as long as somebody holds it; its end then has a moment: a server that
+/// reads nothing could draw it out for ever.
+async fn while_held<T>(
+    connection: impl Future<Output = T>,
+    holders: watch::Sender<()>,
+    patience: Duration,
+) -> Option<T> {
+    let released = async {
+        holders.closed().await;
+        sleep(patience).await;
+    };
+    let (mut connection, mut released) = (pin!(connection), pin!(released));
+    poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending => released.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// Reads a refusal's body, as far as it is of interest.

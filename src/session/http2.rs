@@ -8,7 +8,10 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes};
 use h2::{Reason, RecvStream, SendStream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::watch,
+};
 
 use crate::protocol::SendQueue;
 
@@ -64,6 +67,8 @@ pub struct Http2Stream {
     chunk: Bytes,
     /// Nothing more can be sent: we have ended our side.
     shut_down: bool,
+    /// Keeps the connection of a client.
+    holder: Option<watch::Receiver<()>>,
 }
 
 impl Http2Stream {
@@ -75,7 +80,18 @@ impl Http2Stream {
             recv,
             chunk: Bytes::new(),
             shut_down: false,
+            holder: None,
         }
+    }
+
+    /// Holds something for as long as the stream is there.
+    #[cfg_attr(
+        not(feature = "client"),
+        expect(dead_code, reason = "clients have connections to hold")
+    )]
+    pub(crate) fn held(mut self, holder: watch::Receiver<()>) -> Self {
+        self.holder = Some(holder);
+        self
     }
 
     /// Reads once into the spare room of `dst`: what one DATA frame has, or what is left of one.
