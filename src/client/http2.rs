@@ -129,9 +129,10 @@ impl Connection {
         &self,
         request: impl IntoRequest,
     ) -> Result<Response<WebSocket>, ConnectError> {
-        let mut head = request::head(request.into_request()?, &self.client.headers);
+        let mut request = request.into_request()?;
+        *request.uri_mut() = self.absolute(request.uri().clone())?;
+        let mut head = request::head(request, &self.client.headers)?;
         head.version = Version::HTTP_2;
-        head.uri = self.absolute(head.uri)?;
         let offer = client::offer(&mut head, &self.client.hooks.config)?;
         let answer = deadline(
             self.client.handshake_timeout,

@@ -1,8 +1,13 @@
 //! What a client is asked to connect to.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, Request, Uri, header::AUTHORIZATION, request::Parts};
-use percent_encoding::percent_decode_str;
+use http::{
+    HeaderMap, HeaderValue, Request, Uri,
+    header::AUTHORIZATION,
+    request::Parts,
+    uri::{Authority, PathAndQuery},
+};
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 
 use super::ConnectError;
 use crate::handshake::client::InvalidRequest;
@@ -72,10 +77,10 @@ impl Server {
             return Err(InvalidRequest::Scheme);
         }
         let host = uri.host().filter(|host| !host.is_empty());
-        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let host = host.ok_or(InvalidRequest::MissingHost)?;
         Ok(Self {
-            host: host.ok_or(InvalidRequest::MissingHost)?.into(),
-            port,
+            host: host.into(),
+            port: port(uri)?.unwrap_or(if tls { 443 } else { 80 }),
             tls,
         })
     }
@@ -88,9 +93,24 @@ impl Server {
     }
 }
 
+/// The port that a URI names. `http` takes one that is too large for none.
+fn port(uri: &Uri) -> Result<Option<u16>, InvalidRequest> {
+    let authority = uri.authority().map_or("", Authority::as_str);
+    let named = match authority.rsplit_once(':') {
+        // A colon of the host's (RFC 3986 §3.2.2), or nothing behind it.
+        Some((_, port)) => !port.is_empty() && !port.contains([']', '@']),
+        None => false,
+    };
+    match uri.port_u16() {
+        None if named => Err(InvalidRequest::Port),
+        port => Ok(port),
+    }
+}
+
 /// Takes a request apart, with the headers that every handshake of a client has.
-pub(super) fn head(request: Request<()>, headers: &HeaderMap) -> Parts {
+pub(super) fn head(request: Request<()>, headers: &HeaderMap) -> Result<Parts, http::Error> {
     let (mut head, ()) = request.into_parts();
+    head.uri = ascii(head.uri)?;
     for name in headers.keys() {
         if head.headers.contains_key(name) {
             continue;
@@ -104,7 +124,19 @@ pub(super) fn head(request: Request<()>, headers: &HeaderMap) -> Parts {
     {
         head.headers.insert(AUTHORIZATION, credentials);
     }
-    head
+    Ok(head)
+}
+
+/// Escapes what `http` lets pass in path and query, and RFC 3986 §2 does not.
+fn ascii(uri: Uri) -> Result<Uri, http::Error> {
+    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    if path.is_ascii() {
+        return Ok(uri);
+    }
+    let path = utf8_percent_encode(path, &AsciiSet::EMPTY).to_string();
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(path.parse()?);
+    Ok(Uri::from_parts(parts)?)
 }
 
 /// User and password of a URI, in the `Basic` scheme (RFC 7617 §2).

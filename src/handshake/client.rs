@@ -232,6 +232,8 @@ pub enum InvalidRequest {
     Scheme,
     /// No host, in the URI or in `Host`.
     MissingHost,
+    /// A port above 65535.
+    Port,
     /// Subprotocols that are not a list of tokens (RFC 6455 §4.1).
     Subprotocols,
 }
@@ -241,6 +243,7 @@ impl fmt::Display for InvalidRequest {
         f.write_str(match self {
             Self::Scheme => "the URI's scheme is not ws or wss",
             Self::MissingHost => "the URI has no host",
+            Self::Port => "the URI's port is above 65535",
             Self::Subprotocols => "subprotocols have to be tokens",
         })
     }
