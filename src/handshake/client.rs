@@ -161,6 +161,9 @@ impl Offer {
     pub fn check(&self, answer: &Parts) -> Result<Accepted, InvalidAnswer> {
         let headers = &answer.headers;
         if self.is_http1 {
+            if answer.version < Version::HTTP_11 {
+                return Err(InvalidAnswer::Version);
+            }
             if !has_token(headers, &UPGRADE, "websocket") {
                 return Err(InvalidAnswer::Upgrade);
             }
@@ -255,6 +258,8 @@ impl error::Error for InvalidRequest {}
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidAnswer {
+    /// The answer is one of HTTP/1.0, which has no upgrades (RFC 9110 §7.8).
+    Version,
     /// `Upgrade` does not say `websocket`.
     Upgrade,
     /// `Connection` does not say `upgrade`.
@@ -272,6 +277,7 @@ pub enum InvalidAnswer {
 impl fmt::Display for InvalidAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Version => "the answer is one of HTTP/1.0",
             Self::Upgrade => "the answer does not upgrade to websocket",
             Self::Connection => "the answer's connection is no upgrade",
             Self::Accept => "the answer is not one to the key that was sent",
