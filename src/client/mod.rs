@@ -296,7 +296,11 @@ impl Client {
             return self.open_on(stream, head, version).await;
         }
         let connecting = self.trust.connect(stream, &server.host, version);
-        let connecting = async { connecting.await.map_err(ConnectError::Tls) };
+        let connecting = async {
+            connecting
+                .await
+                .map_err(|error| tls::failure(error, version))
+        };
         let stream = deadline(self.tls_timeout, Phase::Tls, connecting).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         let version = match version {
@@ -365,8 +369,13 @@ impl Client {
         if !server.tls {
             return self.begin(stream, request.uri()).await;
         }
-        let connecting = self.trust.connect(stream, &server.host, HttpVersion::Http2);
-        let connecting = async { connecting.await.map_err(ConnectError::Tls) };
+        let version = HttpVersion::Http2;
+        let connecting = self.trust.connect(stream, &server.host, version);
+        let connecting = async {
+            connecting
+                .await
+                .map_err(|error| tls::failure(error, version))
+        };
         let stream = deadline(self.tls_timeout, Phase::Tls, connecting).await?;
         if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
             return Err(ConnectError::NoHttp2);

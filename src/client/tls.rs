@@ -7,7 +7,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore,
+        AlertDescription, ClientConfig, Error, RootCertStore,
         crypto::{CryptoProvider, ring},
         pki_types::ServerName,
     },
@@ -15,7 +15,7 @@ use tokio_rustls::{
 
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use super::HttpVersion;
+use super::{ConnectError, HttpVersion};
 
 /// Whom a client trusts.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,19 @@ impl Trust {
         let name = ServerName::try_from(name).map_err(io::Error::other)?;
         let connector = TlsConnector::from(config);
         connector.connect(name.to_owned(), stream).await
+    }
+}
+
+/// Why there is no TLS: a server that knows none of the versions of HTTP may say so (RFC 7301 §3.2).
+pub(super) fn failure(error: io::Error, version: HttpVersion) -> ConnectError {
+    let inner = error.get_ref().and_then(|error| error.downcast_ref());
+    match inner {
+        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol))
+            if version == HttpVersion::Http2 =>
+        {
+            ConnectError::NoHttp2
+        }
+        _ => ConnectError::Tls(error),
     }
 }
 
