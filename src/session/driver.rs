@@ -231,7 +231,7 @@ impl Driver {
             }
             return takes || sends;
         }
-        if undelivered > 0 && !mem::replace(&mut before.patient, true) {
+        if !mem::replace(&mut before.patient, true) {
             self.timers.look_again(Self::now(), PATIENCE);
         }
         takes || sends || self.is_patient()

@@ -621,7 +621,9 @@ async fn echo_elsewhere(mut socket: WebSocket) -> Result<(), Error> {
     tokio::spawn(async move {
         while let Ok(Some(message)) = socket.recv().await {
             // Whoever thinks in between has not come back for more.
-            tokio::task::yield_now().await;
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
             let _closed = socket.send(message).await;
         }
     });
@@ -646,6 +648,16 @@ async fn replies_of_another_task_leave_before_the_answer_to_a_close_or_a_violati
             assert_eq!(peer.frame().await, Frame::text("b"));
             assert_eq!(peer.frame().await.code(), Some(code));
             assert_eq!(start.elapsed(), Duration::ZERO, "nothing is waited for");
+
+            // The end comes while the reply is made.
+            let (mut peer, _reports) = open(shape, Config::default(), echo_elsewhere).await;
+            peer.send(text("first")).await;
+            assert_eq!(peer.frame().await, Frame::text("first"));
+            peer.send(text("a")).await;
+            tokio::task::yield_now().await;
+            peer.send(last.clone()).await;
+            assert_eq!(peer.frame().await, Frame::text("a"));
+            assert_eq!(peer.frame().await.code(), Some(code));
         }
     }
 }
