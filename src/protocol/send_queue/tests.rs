@@ -196,3 +196,35 @@ fn compacting_a_long_queue_moves_no_more_than_has_left() {
     }
     assert!(moved <= total, "{moved}");
 }
+
+/// What goes into DATA frames is shared as it is with `writev`.
+#[test]
+fn large_payloads_are_not_copied_into_pieces() {
+    let large = Bytes::from(vec![7; 3 * SHARE_FROM]);
+    let mut queue = SendQueue::new();
+    queue.gather(b"header");
+    queue.share(large.clone());
+    queue.gather(b"next");
+    assert_eq!(queue.next_piece(4), 4);
+    // The header goes with the beginning of what follows, up to what is gathered at once.
+    assert_eq!(queue.copy_to_bytes(6), "header");
+    assert_eq!(queue.next_piece(4), large.len());
+    let (first, second) = (queue.copy_to_bytes(100), queue.copy_to_bytes(SHARE_FROM));
+    assert_eq!((first.as_ptr(), first.len()), (large.as_ptr(), 100));
+    assert_eq!(second.as_ptr(), large[100..].as_ptr());
+    let rest = queue.copy_to_bytes(queue.next_piece(4));
+    assert_eq!(rest.as_ptr(), large[100 + SHARE_FROM..].as_ptr());
+    assert_eq!(queue.next_piece(16), 4);
+    assert_eq!(queue.copy_to_bytes(4), "next");
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn pieces_across_a_large_payload_are_put_together() {
+    let mut queue = SendQueue::new();
+    queue.gather(b"header");
+    queue.share(Bytes::from(vec![7; SHARE_FROM]));
+    let piece = queue.copy_to_bytes(10);
+    assert_eq!(piece, &b"header\x07\x07\x07\x07"[..]);
+    assert_eq!(queue.len(), SHARE_FROM - 4);
+}

@@ -1,4 +1,15 @@
-//! The client against servers on real sockets.
+//! The client against servers on real sockets, and against peers in memory that misbehave.
+
+mod answers;
+mod cancellation;
+mod connection;
+mod deadlines;
+mod http2_answers;
+mod requests;
+mod roles;
+mod streams;
+mod support;
+mod tls;
 
 use axum::{Router, routing::any};
 use http::{Request, StatusCode, Version};
@@ -69,6 +80,32 @@ async fn client_sees_the_answer_and_what_was_agreed_on() {
         assert_eq!(socket.protocol(), Some("chat.v1"));
         echoes(&mut socket, &"compressed ".repeat(500)).await;
         close(socket).await;
+    })
+    .await;
+}
+
+#[cfg(feature = "deflate")]
+#[tokio::test]
+async fn both_ways_of_compression_are_agreed_on() {
+    on_both(async |http| {
+        for client in [Compression::shared(), Compression::dedicated()] {
+            for server in [Compression::shared(), Compression::dedicated()] {
+                let config = Config::default().compression(server);
+                let layer = WebSocketLayer::new(handler(echo)).config(config);
+                let app = Router::new().route("/", any(async || "").layer(layer));
+                let server = Server::start(app).await;
+                let config = Config::default().compression(client.clone());
+                let client = client_of(http).config(config);
+                let response = client.open(uri(&server, "/")).await.unwrap();
+                let agreed = &response.headers()["sec-websocket-extensions"];
+                assert!(agreed.to_str().unwrap().starts_with("permessage-deflate"));
+                let mut socket = response.into_body();
+                for size in [0, 1, 600, 5000, 100_000, 600] {
+                    echoes(&mut socket, &"compressed ".repeat(size / 11)).await;
+                }
+                close(socket).await;
+            }
+        }
     })
     .await;
 }
