@@ -320,18 +320,19 @@ impl Inner {
         }
     }
 
-    /// The driver's turn begins: nobody needs to wake it. Gives a waker to drop.
+    /// The driver's turn, or another round of it, begins: nobody needs to wake it. Tells whether
+    /// somebody has, and gives a waker to drop.
     #[inline]
-    pub(super) fn begin_turn(&mut self, turn: &Waker) -> Option<Waker> {
-        self.idle = false;
+    pub(super) fn begin_turn(&mut self, turn: &Waker) -> (bool, Option<Waker>) {
+        let woken = !mem::replace(&mut self.idle, false);
         if self
             .driver
             .as_ref()
             .is_some_and(|waker| waker.will_wake(turn))
         {
-            return None;
+            return (woken, None);
         }
-        self.driver.replace(turn.clone())
+        (woken, self.driver.replace(turn.clone()))
     }
 
     /// The driver's turn ends with nothing left to do.

@@ -52,6 +52,8 @@ pub(super) struct View {
     observed: bool,
     /// Our Close was sent: messages are thrown away.
     closing: bool,
+    /// It is known why the session was woken: there is probably nothing to read.
+    quiet: bool,
 }
 
 impl Driver {
@@ -88,7 +90,7 @@ impl Driver {
             let mut rest = self.take_rest();
             self.decode(&mut rest, &mut decoded, view, budget);
             self.keep_if_open(rest);
-        } else {
+        } else if !view.quiet || self.poll_readable(cx) {
             let mut buffer = scratch::take_buffer();
             buffer.extend_from_slice(self.rest());
             self.read_and_decode(cx, &mut buffer, &mut decoded, view, budget);
@@ -124,6 +126,9 @@ impl Driver {
             if self.input != Input::Ready || self.has_deferred() || budget.is_spent() {
                 break;
             }
+            if !self.poll_readable(cx) {
+                break;
+            }
             scratch::make_room(buffer);
         }
         if came && (!buffer.is_empty() || self.cold.is_some()) {
@@ -135,6 +140,16 @@ impl Driver {
         if self.phase == Phase::Open {
             self.keep_rest(rest);
         }
+    }
+
+    /// Whether there may be something to read. Else the transport will wake the session.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> bool {
+        let transport = self.transport.as_ref();
+        if transport.is_some_and(|transport| transport.poll_readable(cx).is_pending()) {
+            self.input = Input::Waiting;
+            return false;
+        }
+        true
     }
 
     /// Reads once; tells whether bytes came.
@@ -306,8 +321,9 @@ impl Driver {
     /// it was aborted.
     pub(super) fn look(&self, cx: &Context<'_>) -> Option<View> {
         let mut inner = self.shared.lock();
-        let before = inner.begin_turn(cx.waker());
+        let (quiet, before) = inner.begin_turn(cx.waker());
         let view = View {
+            quiet,
             inbox: inner.inbox_size(),
             observed: inner.observed,
             closing: inner.outgoing.close_sent(),

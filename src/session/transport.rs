@@ -100,6 +100,16 @@ impl Transport {
         }
     }
 
+    /// Waits until there may be something to read: as a read would, for fewer steps where it can be.
+    #[inline]
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            // An error is met again by the read.
+            Kind::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
+            Kind::Hyper(_) | Kind::Http2(_) | Kind::Other(_) => Poll::Ready(()),
+        }
+    }
+
     /// Writes once from the front of `queue`.
     pub(super) fn poll_write(
         &mut self,
