@@ -203,6 +203,7 @@ impl Driver {
         budget: &mut Budget,
     ) {
         let limits = Limits::new(self.config());
+        let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(scratch::take_inbox);
         while !self.has_deferred() {
             if !view.closing && !self.shared.has_room_beside(view.inbox + decoded.size) {
@@ -219,6 +220,10 @@ impl Driver {
                     if self.is_delivered(&event, view) {
                         budget.spend(1, 0);
                         decoded.push(event);
+                    }
+                    // Only what is streamed may come out of nothing.
+                    if buffer.is_empty() && !streaming {
+                        break;
                     }
                 }
                 Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
