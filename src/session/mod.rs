@@ -9,7 +9,7 @@
 //! - `shared`, with `inner`, `inbox` and `waiters`: what handles and driver share, behind one short lock;
 //! - `connections`, `counters`, `id`: all sessions of a layer, from outside;
 //! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
-//! - `driver`, with `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
+//! - `driver`, with `round`, `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
 //! - `transport`, `http2`: the byte stream under it all;
 //! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread.
 
@@ -33,6 +33,7 @@ mod queueing;
 mod reader;
 mod receive;
 mod report;
+mod round;
 mod scratch;
 mod sending;
 mod shared;

@@ -5,56 +5,15 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    counters::Traffic,
     driver::{Deferred, Driver, Input, Phase},
     inbox::Inbox,
-    inner::Inner,
+    round::{Budget, View},
     scratch,
 };
 use crate::{
     Event,
     protocol::{Decoded, Limits},
 };
-
-/// What one turn of a session may read before others get theirs.
-#[derive(Debug)]
-pub(super) struct Budget {
-    messages: usize,
-    bytes: usize,
-}
-
-impl Budget {
-    pub(super) fn new() -> Self {
-        Self {
-            messages: TURN_MESSAGES,
-            bytes: TURN_BYTES,
-        }
-    }
-
-    pub(super) fn is_spent(&self) -> bool {
-        self.messages == 0 || self.bytes == 0
-    }
-
-    /// One round of a turn counts like a message.
-    pub(super) fn spend_round(&mut self) {
-        self.spend(1, 0);
-    }
-
-    fn spend(&mut self, messages: usize, bytes: usize) {
-        self.messages = self.messages.saturating_sub(messages);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-}
-
-/// What one round has to know of the shared state.
-pub(super) struct View {
-    inbox: usize,
-    observed: bool,
-    /// Our Close was sent: messages are thrown away.
-    closing: bool,
-    /// It is known why the session was woken: there is probably nothing to read.
-    quiet: bool,
-}
 
 impl Driver {
     /// Reads and decodes what is there and delivers it.
@@ -321,100 +280,7 @@ impl Driver {
         }
         scratch::put_back_buffer(buffer);
     }
-
-    /// Begins a round: nobody has to wake the session for what comes before it ends. `None` where
-    /// it was aborted.
-    pub(super) fn look(&self, cx: &Context<'_>) -> Option<View> {
-        let mut inner = self.shared.lock();
-        let (quiet, before) = inner.begin_turn(cx.waker());
-        let view = View {
-            quiet,
-            inbox: inner.inbox_size(),
-            observed: inner.observed,
-            closing: inner.outgoing.close_sent(),
-        };
-        let aborted = inner.is_aborted();
-        drop(inner);
-        drop(before);
-        (!aborted).then_some(view)
-    }
-
-    /// Whether there is more to do right away.
-    pub(super) fn has_more(&self) -> bool {
-        if self.has_deferred() {
-            return !self.is_patient();
-        }
-        self.input == Input::Ready && self.phase != Phase::Ended
-    }
-
-    /// Ends the turn, unless something has come up that no waker will tell.
-    pub(super) fn end_turn(&self, handler_finished: bool) -> bool {
-        let mut inner = self.shared.lock();
-        let writable = !self.write_blocked && !self.write_failed && self.phase != Phase::Ended;
-        let queued = inner.outgoing.queued() > 0;
-        if (queued && (writable || self.close_unbounded(&inner)))
-            || inner.abandoned(handler_finished).is_some()
-            || self.can_resume(&inner)
-            || inner.is_aborted()
-        {
-            return false;
-        }
-        inner.end_turn(self.input == Input::Paused || self.is_patient());
-        let inbox = inner.take_spent_inbox();
-        let counted = self
-            .shared
-            .entry()
-            .map(|entry| (entry, self.traffic(&inner)));
-        drop(inner);
-        if let Some((entry, traffic)) = counted {
-            entry.count(traffic);
-        }
-        if let Some(inbox) = inbox {
-            scratch::put_back_inbox(inbox);
-        }
-        true
-    }
-
-    /// Lets it be known what has gone over the connection so far, though the turn is not at its end.
-    pub(super) fn count(&self) {
-        if let Some(entry) = self.shared.entry() {
-            let traffic = self.traffic(&self.shared.lock());
-            entry.count(traffic);
-        }
-    }
-
-    /// What has gone over the connection so far.
-    pub(super) fn traffic(&self, inner: &Inner) -> Traffic {
-        let outgoing = &inner.outgoing;
-        [
-            self.messages_received,
-            self.bytes_received,
-            outgoing.messages,
-            outgoing.bytes,
-        ]
-    }
-
-    /// Whether a Close came behind what is queued and the transport does not take, and has no
-    /// deadline yet.
-    fn close_unbounded(&self, inner: &Inner) -> bool {
-        let stuck = self.write_blocked && self.phase != Phase::Ended;
-        stuck && inner.outgoing.close_sent() && !self.timers.is_closing()
-    }
-
-    /// Whether decoding can go on.
-    fn can_resume(&self, inner: &Inner) -> bool {
-        self.input == Input::Paused
-            && self.phase == Phase::Open
-            && !self.has_deferred()
-            && (self.shared.has_room(inner) || inner.outgoing.close_sent())
-    }
 }
-
-/// How many messages one turn may decode, about.
-const TURN_MESSAGES: usize = 128;
-
-/// How many bytes one turn may read, about.
-const TURN_BYTES: usize = 256 << 10;
 
 /// How much is read at once into what is kept.
 const RAW_READ: usize = 16 << 10;

@@ -22,8 +22,8 @@ use tracing::Span;
 use super::{
     Agreed, Transport, WebSocket,
     driver::Driver,
-    receive::Budget,
     report::{EndedBy, Hooks},
+    round::{Budget, Next},
 };
 use crate::{CloseCode, CloseFrame, Error, protocol::Role};
 
@@ -184,37 +184,21 @@ where
             .and_then(|shared| shared.span())
             .map(Span::enter);
         loop {
-            let Some(view) = driver.look(cx) else {
-                driver.abort();
+            if !outside_coop(cx, |cx| driver.begin_round(cx, &mut budget)) {
                 return Poll::Ready(());
-            };
-            outside_coop(cx, |cx| driver.receive(cx, &view, &mut budget));
-            driver.take_news();
+            }
             if let Some(frame) = this.handler.as_mut().poll(cx) {
                 driver.close(EndedBy::Local, &frame);
             }
             let finished = this.handler.finished;
-            let Ok(mut queue) = driver.take_queue(finished) else {
-                // Before anything is written.
-                driver.abort();
-                return Poll::Ready(());
-            };
-            let again = outside_coop(cx, |cx| {
-                let room = driver.transmit(cx, queue.take());
-                driver.poll_end(cx);
-                room | driver.poll_deadlines(cx, this.sleep.as_mut(), this.armed)
+            let next = outside_coop(cx, |cx| {
+                let alarm = (this.sleep.as_mut(), &mut *this.armed);
+                driver.end_round(cx, &mut budget, alarm, finished)
             });
-            if finished && driver.is_ended() {
-                return Poll::Ready(());
-            }
-            budget.spend_round();
-            if budget.is_spent() {
-                driver.count();
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if !again && !driver.take_news() && !driver.has_more() && driver.end_turn(finished) {
-                return Poll::Pending;
+            match next {
+                Next::Round => {}
+                Next::Wait => return Poll::Pending,
+                Next::Over => return Poll::Ready(()),
             }
         }
     }

@@ -11,11 +11,23 @@ use super::{
     driver::{Driver, Phase},
     report::EndedBy,
     scratch,
+    waiters::Wakers,
 };
 use crate::protocol::{Queue, SendQueue};
 
 /// The session was ended from outside.
 pub(super) struct Aborted;
+
+/// What has come of writing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Written {
+    /// It was the last thing to do: the turn has ended with it.
+    Last,
+    /// Something else may be left to do.
+    Some,
+    /// The handler may have waited for room that there is now.
+    Awaited,
+}
 
 impl Driver {
     /// Takes what is queued, where it can be written; before, closes normally where nobody receives
@@ -41,22 +53,25 @@ impl Driver {
     }
 
     /// Writes what was taken, as far as the transport takes it.
-    ///
-    /// Tells whether the handler may have waited for room that there is now.
-    pub(super) fn transmit(&mut self, cx: &mut Context<'_>, queue: Option<Box<Queue>>) -> bool {
-        let mut again = false;
+    pub(super) fn transmit(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: Option<Box<Queue>>,
+        handler_finished: bool,
+    ) -> Written {
+        let mut written = Written::Some;
         self.write_blocked = false;
         // Once a round: senders in other threads may fill the queue as fast as it is written.
         if let Some(mut queue) = queue {
             let queued = queue.frames.len();
             match self.write(cx, &mut queue.frames) {
-                Poll::Ready(Ok(())) => again = self.written(cx, queue),
+                Poll::Ready(Ok(())) => written = self.written(cx, queue, handler_finished),
                 Poll::Ready(Err(error)) => self.write_failure(error),
-                Poll::Pending => again = self.put_back(cx, queue, queued),
+                Poll::Pending => written = self.put_back(cx, queue, queued),
             }
         }
         self.flush(cx);
-        again
+        written
     }
 
     fn write(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
@@ -88,7 +103,15 @@ impl Driver {
     }
 
     /// Everything taken was written.
-    fn written(&mut self, cx: &mut Context<'_>, mut queue: Box<Queue>) -> bool {
+    ///
+    /// Where that was the last thing to do the turn ends under the same lock, though deadlines are
+    /// still to be kept: one that passes begins another round.
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut queue: Box<Queue>,
+        handler_finished: bool,
+    ) -> Written {
         self.timers.write_done();
         let shared = &*self.shared;
         let config = &shared.hooks.config;
@@ -103,13 +126,17 @@ impl Driver {
         if close_left && !mem::replace(&mut self.close_written, true) {
             self.timers.closing(Self::now(), config.close_timeout);
         }
-        drop(inner);
+        let open = self.phase == Phase::Open;
+        let last = open && waiting.is_empty() && self.end_turn(inner, handler_finished);
         scratch::put_back_queue(queue);
-        waiting.wake_others(cx)
+        if last {
+            return Written::Last;
+        }
+        wake_others(waiting, cx)
     }
 
     /// The rest of what was `queued` goes in front of what came meanwhile.
-    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>, queued: usize) -> bool {
+    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>, queued: usize) -> Written {
         let left = queued - rest.frames.len();
         let mut inner = self.shared.lock();
         let waiting = inner.put_back(self.hooks(), rest, left);
@@ -118,7 +145,7 @@ impl Driver {
         if closing {
             self.bound_end();
         }
-        waiting.wake_others(cx)
+        wake_others(waiting, cx)
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
@@ -138,5 +165,14 @@ impl Driver {
             Poll::Ready(Err(error)) => self.write_failure(error),
             Poll::Pending => self.wait_for_write(false),
         }
+    }
+}
+
+/// Wakes those who waited, outside the lock; who runs in this turn anyway is not woken.
+fn wake_others(waiting: Wakers, cx: &Context<'_>) -> Written {
+    if waiting.wake_others(cx) {
+        Written::Awaited
+    } else {
+        Written::Some
     }
 }

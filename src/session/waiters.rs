@@ -49,10 +49,14 @@ impl Wakers {
         self.0.into_iter().for_each(Waker::wake);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Wakes all but the task whose turn it is; tells whether that waits too.
     #[inline]
     pub(super) fn wake_others(self, cx: &Context<'_>) -> bool {
-        !self.0.is_empty() && self.wake_some_others(cx)
+        !self.is_empty() && self.wake_some_others(cx)
     }
 
     fn wake_some_others(self, cx: &Context<'_>) -> bool {

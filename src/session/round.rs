@@ -1,0 +1,210 @@
+//! One round of a session's turn: what the driver does before the handler is polled, and after.
+
+use std::{pin::Pin, sync::MutexGuard, task::Context};
+
+use tokio::time::Sleep;
+
+use super::{
+    counters::Traffic,
+    driver::{Driver, Input, Phase},
+    inner::Inner,
+    scratch,
+    transmit::Written,
+};
+
+/// What one turn of a session may read before others get theirs.
+#[derive(Debug)]
+pub(super) struct Budget {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self {
+            messages: TURN_MESSAGES,
+            bytes: TURN_BYTES,
+        }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.messages == 0 || self.bytes == 0
+    }
+
+    /// One round of a turn counts like a message.
+    pub(super) fn spend_round(&mut self) {
+        self.spend(1, 0);
+    }
+
+    pub(super) fn spend(&mut self, messages: usize, bytes: usize) {
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+/// What one round has to know of the shared state.
+pub(super) struct View {
+    pub(super) inbox: usize,
+    pub(super) observed: bool,
+    /// Our Close was sent: messages are thrown away.
+    pub(super) closing: bool,
+    /// It is known why the session was woken: there is probably nothing to read.
+    pub(super) quiet: bool,
+}
+
+/// How a session goes on after a round.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// With another round.
+    Round,
+    /// With a turn to come, of which a waker is told.
+    Wait,
+    /// Not at all.
+    Over,
+}
+
+impl Driver {
+    /// Begins a round: reads what is there and delivers it. `false` where the session was aborted.
+    pub(super) fn begin_round(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> bool {
+        let Some(view) = self.look(cx) else {
+            self.abort();
+            return false;
+        };
+        self.receive(cx, &view, budget);
+        self.take_news();
+        true
+    }
+
+    /// Ends a round, once the handler was polled: writes what is queued and keeps the deadlines.
+    pub(super) fn end_round(
+        &mut self,
+        cx: &mut Context<'_>,
+        budget: &mut Budget,
+        (sleep, armed): (Pin<&mut Sleep>, &mut bool),
+        handler_finished: bool,
+    ) -> Next {
+        let Ok(queue) = self.take_queue(handler_finished) else {
+            // Before anything is written.
+            self.abort();
+            return Next::Over;
+        };
+        let written = self.transmit(cx, queue, handler_finished);
+        self.poll_end(cx);
+        let passed = self.poll_deadlines(cx, sleep, armed);
+        if handler_finished && self.is_ended() {
+            return Next::Over;
+        }
+        budget.spend_round();
+        if budget.is_spent() {
+            self.count();
+            cx.waker().wake_by_ref();
+            return Next::Wait;
+        }
+        if passed || written == Written::Awaited || self.take_news() || self.has_more() {
+            return Next::Round;
+        }
+        // What ended the turn early holds: senders wake the session since then.
+        if written == Written::Last || self.end_turn(self.shared.lock(), handler_finished) {
+            Next::Wait
+        } else {
+            Next::Round
+        }
+    }
+
+    /// Looks what there is to do: nobody has to wake the session for what comes before the round
+    /// ends. `None` where it was aborted.
+    fn look(&self, cx: &Context<'_>) -> Option<View> {
+        let mut inner = self.shared.lock();
+        let (quiet, before) = inner.begin_turn(cx.waker());
+        let view = View {
+            quiet,
+            inbox: inner.inbox_size(),
+            observed: inner.observed,
+            closing: inner.outgoing.close_sent(),
+        };
+        let aborted = inner.is_aborted();
+        drop(inner);
+        drop(before);
+        (!aborted).then_some(view)
+    }
+
+    /// Whether there is more to do right away.
+    fn has_more(&self) -> bool {
+        if self.has_deferred() {
+            return !self.is_patient();
+        }
+        self.input == Input::Ready && self.phase != Phase::Ended
+    }
+
+    /// Ends the turn, unless something has come up that no waker will tell.
+    #[inline]
+    pub(super) fn end_turn(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        handler_finished: bool,
+    ) -> bool {
+        let writable = !self.write_blocked && !self.write_failed && self.phase != Phase::Ended;
+        let queued = inner.outgoing.queued() > 0;
+        if (queued && (writable || self.close_unbounded(&inner)))
+            || inner.abandoned(handler_finished).is_some()
+            || self.can_resume(&inner)
+            || inner.is_aborted()
+        {
+            return false;
+        }
+        inner.end_turn(self.input == Input::Paused || self.is_patient());
+        let inbox = inner.take_spent_inbox();
+        let counted = self
+            .shared
+            .entry()
+            .map(|entry| (entry, self.traffic(&inner)));
+        drop(inner);
+        if let Some((entry, traffic)) = counted {
+            entry.count(traffic);
+        }
+        if let Some(inbox) = inbox {
+            scratch::put_back_inbox(inbox);
+        }
+        true
+    }
+
+    /// Lets it be known what has gone over the connection so far, though the turn is not at its end.
+    fn count(&self) {
+        if let Some(entry) = self.shared.entry() {
+            let traffic = self.traffic(&self.shared.lock());
+            entry.count(traffic);
+        }
+    }
+
+    /// What has gone over the connection so far.
+    pub(super) fn traffic(&self, inner: &Inner) -> Traffic {
+        let outgoing = &inner.outgoing;
+        [
+            self.messages_received,
+            self.bytes_received,
+            outgoing.messages,
+            outgoing.bytes,
+        ]
+    }
+
+    /// Whether a Close came behind what is queued and the transport does not take, and has no
+    /// deadline yet.
+    fn close_unbounded(&self, inner: &Inner) -> bool {
+        let stuck = self.write_blocked && self.phase != Phase::Ended;
+        stuck && inner.outgoing.close_sent() && !self.timers.is_closing()
+    }
+
+    /// Whether decoding can go on.
+    fn can_resume(&self, inner: &Inner) -> bool {
+        self.input == Input::Paused
+            && self.phase == Phase::Open
+            && !self.has_deferred()
+            && (self.shared.has_room(inner) || inner.outgoing.close_sent())
+    }
+}
+
+/// How many messages one turn may decode, about.
+const TURN_MESSAGES: usize = 128;
+
+/// How many bytes one turn may read, about.
+const TURN_BYTES: usize = 256 << 10;
