@@ -87,7 +87,11 @@ impl<K> Group<K> {
             return;
         }
         let mut unwoken = self.lock_unwoken();
-        unwoken.sessions.append(sessions);
+        if unwoken.sessions.is_empty() {
+            unwoken.sessions = mem::take(sessions);
+        } else {
+            unwoken.sessions.append(sessions);
+        }
         if mem::replace(&mut unwoken.promised, true) {
             return;
         }
@@ -150,6 +154,7 @@ impl<K> Group<K> {
     /// Takes the first few members out of a range of numbers; tells whether there are more.
     pub(super) fn take(&self, numbers: &mut Range<u64>, taken: &mut Vec<Arc<Member<K>>>) -> bool {
         let members = self.lock();
+        taken.reserve(members.by_number.len().min(STRETCH));
         let mut rest = members.by_number.range(numbers.clone());
         taken.extend(
             rest.by_ref()

@@ -224,6 +224,7 @@ impl<K: Key> Groups<K> {
         let (mut members, mut sessions) = (Vec::new(), Vec::new());
         loop {
             let more = group.take(&mut numbers, &mut members);
+            sessions.reserve(members.len());
             let mut stretch = Delivery::default();
             for member in members.drain(..) {
                 if Some(member.key()) != except {
