@@ -58,6 +58,9 @@ impl Driver {
 
     /// Brings the end on, as far as it goes without waiting.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) {
+        if self.phase == Phase::Open {
+            return;
+        }
         if self.phase == Phase::Flushing && (self.write_failed || self.is_drained()) {
             self.phase = if self.write_failed || self.waits_for_server() {
                 Phase::Lingering

@@ -285,17 +285,7 @@ impl Receiver {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, Error>> {
-        loop {
-            match self.shared.poll_event(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(Some(Event::Message(message)))) => {
-                    return Poll::Ready(Ok(Some(message)));
-                }
-                Poll::Ready(Ok(Some(_control))) => {}
-                Poll::Ready(Ok(None)) => return Poll::Ready(Ok(None)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            }
-        }
+        self.shared.poll_message(cx)
     }
 }
 

@@ -94,6 +94,21 @@ impl Inbox {
         }
     }
 
+    /// Takes the next message, as [`pop_whole`](Self::pop_whole), passing over control frames.
+    #[inline]
+    pub(super) fn pop_message(
+        &mut self,
+        limit: Option<usize>,
+    ) -> Option<Result<Message, ProtocolError>> {
+        loop {
+            match self.pop_whole(limit)? {
+                Ok(Event::Message(message)) => return Some(Ok(message)),
+                Ok(_control) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
     /// Adds a piece to those before it; gives the message with the last one.
     fn join(&mut self, piece: Piece, limit: usize) -> Option<Result<Event, ProtocolError>> {
         let mut whole = self.partial.take().unwrap_or_default();

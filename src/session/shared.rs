@@ -21,7 +21,7 @@ use super::{
     waiters::{Queued, add, wake},
 };
 use crate::{
-    Error, Event, Outbound, ProtocolError, TrySendError,
+    Error, Event, Message, Outbound, ProtocolError, TrySendError,
     protocol::{Piece, Role, State},
 };
 
@@ -101,6 +101,15 @@ impl Shared {
         self.poll_inbox(cx, |inbox| inbox.pop_whole(limit))
     }
 
+    /// Receives the next message, passing over control frames.
+    pub(super) fn poll_message(
+        &self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, Error>> {
+        let limit = self.hooks.config.max_message_size;
+        self.poll_inbox(cx, |inbox| inbox.pop_message(limit))
+    }
+
     /// Receives the next piece of a message that is received as it arrives.
     pub(super) fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Piece>, Error>> {
         self.poll_inbox(cx, |inbox| inbox.pop_piece().map(Ok))
@@ -114,24 +123,18 @@ impl Shared {
         take: impl FnOnce(&mut Inbox) -> Option<Result<T, ProtocolError>>,
     ) -> Poll<Result<Option<T>, Error>> {
         let mut inner = self.lock();
-        if let Some(taken) = inner.inbox_mut().and_then(take) {
-            let taken = taken.map(Some).map_err(|error| {
-                inner.close(&self.hooks, EndedBy::Violation, &error.close_frame());
-                inner.end(None, false);
-                Error::Protocol(error)
-            });
-            let resume = taken.is_err() || (inner.paused && self.has_room(&inner));
-            let driver = if resume { inner.take_driver() } else { None };
-            let spent = if taken.is_err() {
-                // The rest of that message is no message, and nothing comes behind it.
-                inner.discard_inbox()
-            } else {
-                inner.take_spent_inbox()
-            };
-            drop(inner);
-            wake(driver);
-            drop(spent);
-            return Poll::Ready(taken);
+        match inner.inbox_mut().and_then(take) {
+            Some(Ok(taken)) => {
+                let resume = inner.paused && self.has_room(&inner);
+                let driver = if resume { inner.take_driver() } else { None };
+                let spent = inner.take_spent_inbox();
+                drop(inner);
+                wake(driver);
+                drop(spent);
+                return Poll::Ready(Ok(Some(taken)));
+            }
+            Some(Err(error)) => return Poll::Ready(Err(self.fail_to_receive(inner, error))),
+            None => {}
         }
         match inner.ending.as_mut().and_then(|ending| ending.end.as_mut()) {
             Some(End::Clean) => return Poll::Ready(Ok(None)),
@@ -147,6 +150,19 @@ impl Shared {
         wake(driver);
         drop(before);
         Poll::Pending
+    }
+
+    /// What was received is no message; nothing comes behind it.
+    #[cold]
+    fn fail_to_receive(&self, mut inner: MutexGuard<'_, Inner>, error: ProtocolError) -> Error {
+        inner.close(&self.hooks, EndedBy::Violation, &error.close_frame());
+        inner.end(None, false);
+        let driver = inner.take_driver();
+        let discarded = inner.discard_inbox();
+        drop(inner);
+        wake(driver);
+        drop(discarded);
+        Error::Protocol(error)
     }
 
     /// Queues a message unless too much waits; see `Sender::send`.
