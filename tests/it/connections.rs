@@ -133,7 +133,7 @@ async fn connection_in_its_closing_handshake_is_still_found() {
     assert!(!closing.is_open());
     assert_eq!(connections.len(), 1);
     // The client has taken a message, and has a moment to answer it before its Close does.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    sleep(Duration::from_millis(50)).await;
     assert!(connections.get(id).is_none());
 }
 
