@@ -37,7 +37,9 @@ use crate::{
 /// An HTTP/2 connection that carries many WebSocket connections.
 ///
 /// Made by [`Client::http2`] and [`Client::http2_over`]. Clones share it. It is closed when all
-/// clones and all sockets are gone; a socket that is open needs no clone.
+/// clones and all sockets are gone; a socket that is open needs no clone. A server that takes
+/// longer than [`Config::close_timeout`](crate::Config::close_timeout) for that end is not waited
+/// for.
 ///
 /// ```no_run
 /// use tower_websocket::client::Client;

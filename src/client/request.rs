@@ -15,8 +15,9 @@ use crate::handshake::client::InvalidRequest;
 /// What can be connected to: a URI as text, a [`Uri`], or a [`Request`] with headers of its own.
 ///
 /// The scheme is `ws` or `wss`; `http` and `https` mean the same. A fragment is dropped
-/// (RFC 6455 §3). A user and password in the URI become `Authorization: Basic`, unless the request
-/// has that header (RFC 7617). Method and version of a request are of no account.
+/// (RFC 6455 §3), and characters of path and query beyond ASCII are escaped. A user and password in
+/// the URI become `Authorization: Basic`, unless the request has that header (RFC 7617). Method and
+/// version of a request are of no account.
 pub trait IntoRequest {
     /// Makes the request.
     ///
@@ -150,3 +151,7 @@ fn credentials(uri: &Uri) -> Option<HeaderValue> {
     value.set_sensitive(true);
     Some(value)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests;

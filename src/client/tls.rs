@@ -56,11 +56,16 @@ impl Trust {
         version: HttpVersion,
     ) -> io::Result<TlsStream<TcpStream>> {
         let config = self.config(version).await?;
-        let name = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(name).map_err(io::Error::other)?;
         let connector = TlsConnector::from(config);
-        connector.connect(name.to_owned(), stream).await
+        connector.connect(name(host)?, stream).await
     }
+}
+
+/// The name in the certificate; addresses of IPv6 are in brackets in a URI (RFC 3986 §3.2.2).
+fn name(host: &str) -> io::Result<ServerName<'static>> {
+    let name = host.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(name).map_err(io::Error::other)?;
+    Ok(name.to_owned())
 }
 
 /// Why there is no TLS: a server that knows none of the versions of HTTP may say so (RFC 7301 §3.2).
@@ -96,3 +101,7 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Read once: certificates that are installed later are found by a new process.
 static PLATFORM: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests;

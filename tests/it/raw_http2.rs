@@ -123,6 +123,19 @@ async fn stream_that_is_dropped_is_reset() {
     assert_eq!(error.reason(), Some(Reason::CANCEL));
 }
 
+/// On a server: a client's `h2` resets with CANCEL, and throws away what waits.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_has_written_leaves_though_the_stream_is_dropped_then() {
+    let (mut client, send, recv) = stream(1000).await;
+    let mut server = Http2Stream::new(send, recv);
+    server.write_all(b"hello").await.unwrap();
+    server.shutdown().await.unwrap();
+    drop(server);
+    let mut received = String::new();
+    within(client.read_to_string(&mut received)).await.unwrap();
+    assert_eq!(received, "hello");
+}
+
 #[tokio::test(start_paused = true)]
 async fn writes_wait_for_the_window() {
     let (mut stream, _send, mut recv) = stream(10).await;

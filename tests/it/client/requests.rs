@@ -244,6 +244,7 @@ async fn what_leads_nowhere_is_refused_before_anything_is_sent() {
             ("/chat", InvalidRequest::Scheme),
             ("ftp://localhost/", InvalidRequest::Scheme),
             ("localhost:80", InvalidRequest::Scheme),
+            ("ws://:80/", InvalidRequest::MissingHost),
             ("ws://localhost:65536/", InvalidRequest::Port),
             ("ws://me:1@localhost:99999/", InvalidRequest::Port),
             ("ws://[::1]:99999/", InvalidRequest::Port),
