@@ -63,7 +63,7 @@ fn handshakes_leave_nothing_behind() {
 
 /// Does something thousands of times, and looks at what is there before and after.
 async fn flat(what: impl std::fmt::Debug, once: impl AsyncFn()) {
-    let rounds = env::var("HANDSHAKES").map_or(2000, |rounds| rounds.parse().unwrap());
+    let rounds = env::var("HANDSHAKES").map_or(1000, |rounds| rounds.parse().unwrap());
     // What belongs to the process, the thread or a connection is there then.
     for _ in 0..600 {
         once().await;
