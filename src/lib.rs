@@ -39,6 +39,7 @@
 //! - [`Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a server, for who has none (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
+//! - `tuning`: what each setting costs, HTTP/2, many cores (a page of these docs).
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
 //!
 //! # What holds everywhere
@@ -80,6 +81,10 @@
 //!         Ok(())
 //!     }
 //! }
+//!
+//! // A route service by itself; `handler` is for functions of a `WebSocket` alone.
+//! # use tower_websocket::WebSocketLayer;
+//! let layer = WebSocketLayer::new(tower::service_fn(room));
 //! # }
 //! ```
 #![forbid(unsafe_code)]
@@ -106,6 +111,17 @@ mod session;
 mod shutdown;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(all(
+    doc,
+    feature = "axum",
+    feature = "deflate",
+    feature = "http2",
+    feature = "serve"
+))]
+#[doc = include_str!("tuning.md")]
+pub mod tuning {
+    use crate::*;
+}
 
 pub use compression::Compression;
 pub use config::Config;

@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 
 use crate::handshake::client::{InvalidAnswer, InvalidRequest};
 
-/// Why a client has no connection.
+/// Why a client has no connection. What is behind it is in `source()`: print the chain.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {

@@ -188,7 +188,7 @@ impl Connection {
         Ok(Uri::from_parts(parts).map_err(http::Error::from)?)
     }
 
-    /// How many sockets the server allows at once, as it has said last.
+    /// How many sockets the server allows at once, as it has said last; `usize::MAX` where it has not.
     #[must_use]
     pub fn max_sockets(&self) -> usize {
         self.requests.current_max_send_streams()

@@ -21,7 +21,8 @@
 //! | --- | --- | --- |
 //! | [`connect`], [`Client::connect`] | the socket | |
 //! | [`Client::open`] | the socket as the body of the response | for its headers |
-//! | [`Client::open_over`], [`connect_over`] | the same | over a stream that is there: a proxy's, a Unix socket |
+//! | [`connect_over`] | the socket | over a stream that is there: a proxy's, a Unix socket |
+//! | [`Client::open_over`] | the socket as the body of the response | the same with settings; TLS is the caller's |
 //! | [`Client::http2`], [`Client::http2_over`] | a [`Connection`] | for many sockets over one connection |
 //!
 //! A socket runs in a task of its own, as on a server: pings are answered and deadlines kept while
@@ -31,8 +32,15 @@
 //! # Proxies
 //!
 //! A proxy is a stream that leads to the server: connect to the proxy, ask it in its own words,
-//! and hand over the stream with [`connect_over`]. The example `client` does so for HTTP proxies
-//! (`CONNECT`) and for SOCKS5.
+//! and hand over the stream with [`connect_over`], or with settings
+//! `Client::open_over(..).await?.into_body()`. For `wss` do TLS on it before. The example `client` does
+//! so for HTTP proxies (`CONNECT`) and for SOCKS5.
+//!
+//! # Connecting again
+//!
+//! Nothing connects again by itself. When receiving says `None` or an error, do so after a pause that
+//! grows and is not the same for all; [`WebSocket::close_frame`] (1001, 1012 and 1013 ask for it) and
+//! [`ConnectError::status`] (401 and 403 do not) tell whether it makes sense.
 
 mod error;
 mod http1;
@@ -199,7 +207,9 @@ impl Client {
     /// which are read once in a process.
     ///
     /// TLS is done by the process's default `CryptoProvider` of rustls, and by ring where there is
-    /// none.
+    /// none. Whoever builds configurations of rustls beside it takes `tokio-rustls` with
+    /// `default-features = false` and `ring`, or calls `CryptoProvider::install_default`: with two
+    /// providers compiled in and none chosen rustls' own builders panic.
     #[must_use]
     pub fn roots(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
         self.trust = Trust::roots(roots);

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
 use super::ConnectError;
 use crate::handshake::client::InvalidRequest;
 
-/// What can be connected to: a URI as text, a [`Uri`], or a [`Request`] with headers of its own.
+/// What can be connected to: a URI as text, a `Uri`, or a `Request` with headers of its own.
 ///
 /// The scheme is `ws` or `wss`; `http` and `https` mean the same. A fragment is dropped
 /// (RFC 6455 §3), and characters of path and query beyond ASCII are escaped. A user and password in

@@ -102,7 +102,8 @@
 //!
 //! With `StreamExt` nothing changes where `next` is called: `socket.next().await` is
 //! `Option<Result<Message, _>>` in both. `socket.split()` needs no crate `futures`, and its
-//! [`Sender`](crate::Sender) can be cloned.
+//! [`Sender`](crate::Sender) can be cloned. `send` is no longer `SinkExt`'s: that import and the `mut` of
+//! a sender go.
 //!
 //! | axum's `WebSocketUpgrade` | here |
 //! | --- | --- |
@@ -112,7 +113,7 @@
 //! | `selected_protocol` | the same, as `&str` |
 //! | `set_selected_protocol` | [`select_protocol`](WebSocketUpgrade::select_protocol): only what the client offers |
 //! | `requested_protocols` | [`offered_protocols`](WebSocketUpgrade::offered_protocols), as `&str`, the client's best first |
-//! | `max_write_buffer_size` | [`Config::max_send_queue`](crate::Config::max_send_queue) |
+//! | `max_write_buffer_size` | `config(Config::default().max_send_queue(bytes))`, called **first**: [`config`](WebSocketUpgrade::config) replaces what was set before it |
 //! | `write_buffer_size` | not needed: what is sent before the task waits leaves in one write |
 //! | `read_buffer_size` | not needed: connections share what they read into |
 //! | `accept_unmasked_frames` | none: RFC 6455 §5.1 has them fail the connection |
@@ -128,6 +129,7 @@
 //! | `StreamExt::split`: `SplitSink<…>`, `SplitStream<…>` | [`split`](crate::WebSocket::split): [`Sender`](crate::Sender), [`Receiver`](crate::Receiver) |
 //! | `send(Message::Ping(data))`, `Message::Pong(data)` | [`ping(data)`](crate::WebSocket::ping), [`pong(data)`](crate::WebSocket::pong): nothing to be awaited |
 //! | `send(Message::Close(frame))` | [`close(frame)`](crate::WebSocket::close): nothing to be awaited |
+//! | `SinkExt::close().await` | `close(CloseCode::NORMAL)`, and [`closed().await`](crate::Sender::closed) to wait for the end |
 //!
 //! | axum's `Message` and what is in it | here |
 //! | --- | --- |
@@ -137,12 +139,14 @@
 //! | `to_text`, `into_text` | [`as_text`](crate::Message::as_text), or the variant: binary data is no text |
 //! | received `Ping`, `Pong`, `Close` | taken care of; [`recv_event`](crate::WebSocket::recv_event) gives them as [`Event`](crate::Event)s |
 //! | `CloseFrame { code, reason }` | `CloseFrame::new(code, reason)`, or `(code, reason)`; read by [`code()`](crate::CloseFrame::code) and [`reason()`](crate::CloseFrame::reason) |
+//! | `code: 4001` | [`CloseCode::new(4001)`](crate::CloseCode::new), which is `None` for codes that may not be sent |
 //! | `close_code::AWAY` and others, `u16` | [`CloseCode::GOING_AWAY`](crate::CloseCode::GOING_AWAY) and others, by the names of the RFC |
 //!
 //! What behaves in another way:
 //!
 //! - Pages of other hosts are refused, where axum lets every page in:
-//!   [`Config::origin`](crate::Config::origin) through [`WebSocketUpgrade::config`].
+//!   [`Config::origin`](crate::Config::origin) through [`WebSocketUpgrade::config`], which comes before
+//!   the other settings.
 //! - A message may have 1 MiB, not 64.
 //! - A client that is silent after a ping is gone: pings are sent every 20 seconds.
 //! - A handler that returns closes with 1000, one that fails or panics with 1011; axum cuts the

@@ -63,7 +63,8 @@ impl WebSocketUpgrade {
         Ok(Self { pending })
     }
 
-    /// Sets the configuration, in place of all that was set before. Default: [`Config::default`].
+    /// Sets the configuration, in place of all that was set before: so it comes first. Default:
+    /// [`Config::default`].
     ///
     /// A connection with settings of its own has a copy of them: about 400 bytes, which those with
     /// the default share.

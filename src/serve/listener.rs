@@ -76,6 +76,8 @@ impl Listener for TcpListener {
     }
 }
 
+/// The file stays when the server has stopped: remove it before binding again. The address,
+/// `tokio::net::unix::SocketAddr`, is among the extensions of each request.
 #[cfg(unix)]
 impl Listener for tokio::net::UnixListener {
     type Io = tokio::net::UnixStream;

@@ -44,7 +44,8 @@
 //!
 //! # The client's address
 //!
-//! Over TCP every request has a [`PeerAddr`](crate::PeerAddr) among its extensions. For extractors
+//! Over TCP every request has a [`PeerAddr`](crate::PeerAddr) among its extensions: axum's handlers
+//! take `Extension(PeerAddr(address)): Extension<PeerAddr>`. For extractors
 //! and layers that want axum's `ConnectInfo`, put it there:
 //!
 //! ```
@@ -158,8 +159,13 @@ impl<L, S, F> Serve<L, S, F> {
     /// Speaks TLS.
     ///
     /// `h2` and `http/1.1` are offered by ALPN where the configuration names no protocols; without
-    /// the feature `http2` only the latter. Which provider of cryptography is used is the
-    /// configuration's business: this crate chooses none.
+    /// the feature `http2` only the latter.
+    ///
+    /// Which provider of cryptography is used is the configuration's business: this crate chooses
+    /// none here. `tokio-rustls = { version = "0.26", default-features = false, features = ["ring",
+    /// "tls12"] }` is one that goes with the feature `client`, which uses ring; with the default
+    /// features of `tokio-rustls` beside it there are two, and `ServerConfig::builder` panics until
+    /// the application has called `CryptoProvider::install_default`.
     pub fn tls(mut self, config: impl Into<Arc<ServerConfig>>) -> Self {
         self.settings.tls = Some(config.into());
         self
@@ -202,6 +208,9 @@ impl<L, S, F> Serve<L, S, F> {
     /// Registers the WebSockets of every layer that has no [`Connections`] of its own in these.
     ///
     /// Default: none, or with [`graceful_shutdown`](Self::graceful_shutdown) some that nobody sees.
+    ///
+    /// Shared by several servers, the first one that stops drains them for all: the others'
+    /// WebSockets are closed, too, their handshakes refused, and each [`Stopped`] counts all.
     pub fn connections(mut self, connections: &Connections) -> Self {
         self.settings.connections = Some(connections.clone());
         self

@@ -29,7 +29,7 @@ use crate::WebSocket;
 /// let layer = WebSocketLayer::new(handler(move |socket| greet(socket, name.clone())));
 /// ```
 ///
-/// Where the head of the request matters, [`tower::service_fn`] takes the whole
+/// Where the head of the request matters, `tower::service_fn` takes the whole
 /// `Request<WebSocket>`; its future ends in a `Result`. A plain function that takes what it needs and
 /// returns `async move { … }` keeps the connection's task smaller than an `async fn`, whose future
 /// holds the head:

@@ -327,9 +327,12 @@ fn connection_span(head: &Parts, place: Option<&Place>, agreed: &Agreed) -> Span
     )
 }
 
-/// The address of the client, for the connection's `tracing` span.
+/// The address of the client, among the extensions of a request.
 ///
-/// Put it into the extensions of a request, in a layer outside or in the hook before the answer.
+/// The connection's `tracing` span shows it. The servers of the feature `serve` put it there over
+/// TCP; with others it is for a layer outside, or for the hook before the answer. A handler of axum
+/// takes `Extension<PeerAddr>`, a route service finds it in the request, the hook in
+/// [`Handshake::extensions`](super::Handshake::extensions).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(
     clippy::exhaustive_structs,

@@ -35,12 +35,13 @@ use crate::protocol::SendQueue;
 /// use h2::{RecvStream, server::SendResponse};
 /// use http::{Request, Response};
 /// use tokio::sync::oneshot;
-/// use tower::{Service, ServiceExt};
+/// use tower::ServiceExt;
 /// use tower_websocket::{Http2Stream, OnUpgrade, WebSocket, endpoint, handler};
 ///
 /// async fn chat(socket: WebSocket) { /* … */ }
 ///
-/// /// Answers one request of an `h2::server::Connection`.
+/// /// Answers one request of a connection whose `h2::server::Builder` was told to
+/// /// `enable_connect_protocol`: it announces RFC 8441, without which no client asks.
 /// async fn answer(
 ///     request: Request<RecvStream>,
 ///     mut respond: SendResponse<Bytes>,
@@ -51,6 +52,7 @@ use crate::protocol::SendQueue;
 ///     head.extensions.insert(OnUpgrade::from_future(stream));
 ///
 ///     let response = endpoint(handler(chat)).oneshot(Request::from_parts(head, ())).await?;
+///     // The text of a refusal is left out here.
 ///     let (head, _body) = response.into_parts();
 ///     let accepted = head.status == 200;
 ///     let send = respond.send_response(Response::from_parts(head, ()), !accepted)?;
