@@ -127,7 +127,13 @@ impl Driver {
             self.timers.closing(Self::now(), config.close_timeout);
         }
         let open = self.phase == Phase::Open;
-        let last = open && waiting.is_empty() && self.end_turn(inner, handler_finished);
+        let last = if open && waiting.is_empty() {
+            self.end_turn(inner, handler_finished)
+        } else {
+            // Before anybody is woken.
+            drop(inner);
+            false
+        };
         scratch::put_back_queue(queue);
         if last {
             return Written::Last;
