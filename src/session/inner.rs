@@ -354,6 +354,7 @@ impl Inner {
     /// Remembers who waits to receive, and gives the waker it replaces.
     ///
     /// Nobody, where that is the session's own task: the handler is polled in every turn.
+    #[inline]
     pub(super) fn wait_to_receive(&mut self, cx: &Context<'_>) -> Option<Waker> {
         let waker = cx.waker();
         if self

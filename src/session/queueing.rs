@@ -17,7 +17,7 @@ impl Shared {
     /// # Errors
     ///
     /// Gives it back when the connection was closed while it was compressed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn queue_on(
         &self,
         mut inner: MutexGuard<'_, Inner>,
