@@ -3,9 +3,10 @@
 use bytes::{Buf, Bytes, BytesMut, buf::Limit};
 
 use super::{
-    CloseFrame, DeflateParams, Event, Header, Opcode, ProtocolError, Role, apply_mask,
+    CloseFrame, DeflateParams, Event, Header, Message, Opcode, ProtocolError, Role, Utf8Bytes,
+    apply_mask,
     deflate::{Direction, History, Inflater},
-    open_message::{OpenMessage, Piece, Progress, message},
+    open_message::{OpenMessage, Piece, Progress},
 };
 use crate::Config;
 
@@ -226,7 +227,10 @@ impl DecoderState {
             src.clear();
             return Ok(None);
         }
-        let result = self.next_event(limits, src);
+        let result = match self.whole_message(limits, src) {
+            Some((header, used)) => take_message(&header, used, src),
+            None => self.next_event(limits, src),
+        };
         if result.is_err() {
             self.failed = true;
             self.held = None;
@@ -234,6 +238,22 @@ impl DecoderState {
         result
     }
 
+    /// The header of a message that is all there, in one frame and not compressed, with its length.
+    ///
+    /// `None` where anything else comes next, be it an error.
+    #[inline]
+    fn whole_message(&mut self, limits: &Limits, src: &[u8]) -> Option<(Header, usize)> {
+        let (header, used) = Header::decode(src).ok()??;
+        let plain = header.fin && !header.rsv1 && !header.opcode.is_control();
+        let whole = header.payload_len <= (src.len() - used) as u64;
+        if !plain || !whole || self.open().is_some() || self.check(limits, &header).is_err() {
+            return None;
+        }
+        self.frames = self.frames.wrapping_add(1);
+        Some((header, used))
+    }
+
+    /// What comes next where it is not a [`whole_message`](Self::whole_message).
     fn next_event(
         &mut self,
         limits: &Limits,
@@ -267,11 +287,6 @@ impl DecoderState {
             }
             self.frames = self.frames.wrapping_add(1);
             let single = whole && header.fin && self.open().is_none();
-            if single && !header.rsv1 {
-                let payload = take_payload(&header, used, src);
-                let event = message(header.opcode, payload)?;
-                return Ok(Some(Decoded::Event(event)));
-            }
             src.advance(used);
             if single && !limits.streaming {
                 return self.inflate_message(limits, &header, src).map(Some);
@@ -417,18 +432,20 @@ pub(crate) struct FrameInProgress {
     pub(crate) received: u64,
 }
 
-/// Takes a frame with a header of `used` bytes from the front of `src`; gives its payload.
+/// Takes a message with a header of `used` bytes, which is all there, from the front of `src`.
 #[inline]
-fn take_payload(header: &Header, used: usize, src: &mut BytesMut) -> Bytes {
-    // The caller has seen that the payload is all there.
+fn take_message(
+    header: &Header,
+    used: usize,
+    src: &mut BytesMut,
+) -> Result<Option<Decoded>, ProtocolError> {
     let end = used + header.payload_len as usize;
-    let payload = &mut src[used..end];
-    if let Some(key) = header.masking_key {
-        apply_mask(payload, key);
-    }
-    let bytes = Bytes::copy_from_slice(payload);
+    let message = match header.opcode {
+        Opcode::Text => Message::Text(Utf8Bytes::copy_from_slice(unmask(header, used, src))?),
+        _ => Message::Binary(Bytes::copy_from_slice(unmask(header, used, src))),
+    };
     src.advance(end);
-    bytes
+    Ok(Some(Decoded::Event(Event::Message(message))))
 }
 
 fn decode_control(
@@ -436,12 +453,23 @@ fn decode_control(
     used: usize,
     src: &mut BytesMut,
 ) -> Result<Event, ProtocolError> {
-    let payload = take_payload(header, used, src);
+    let payload = Bytes::copy_from_slice(unmask(header, used, src));
+    src.advance(used + payload.len());
     Ok(match header.opcode {
         Opcode::Ping => Event::Ping(payload),
         Opcode::Pong => Event::Pong(payload),
         _ => Event::Close(CloseFrame::decode(&payload)?),
     })
+}
+
+/// Unmasks the payload of a frame that is all there; the header has `used` bytes.
+#[inline]
+fn unmask<'a>(header: &Header, used: usize, src: &'a mut [u8]) -> &'a [u8] {
+    let payload = &mut src[used..used + header.payload_len as usize];
+    if let Some(key) = header.masking_key {
+        apply_mask(payload, key);
+    }
+    payload
 }
 
 /// The largest window of DEFLATE.

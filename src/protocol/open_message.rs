@@ -371,7 +371,6 @@ impl OpenMessage {
     }
 }
 
-#[inline]
 pub(super) fn message(opcode: Opcode, payload: Bytes) -> Result<Event, ProtocolError> {
     Ok(Event::Message(if opcode == Opcode::Text {
         Message::Text(Utf8Bytes::try_from(payload)?)

@@ -18,6 +18,15 @@ impl Utf8Bytes {
         Self(ByteString::from_static(text))
     }
 
+    /// Copies text, if it is valid.
+    #[inline]
+    pub(super) fn copy_from_slice(bytes: &[u8]) -> Result<Self, InvalidUtf8> {
+        match simdutf8::basic::from_utf8(bytes) {
+            Ok(text) => Ok(text.into()),
+            Err(_) => Err(InvalidUtf8),
+        }
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

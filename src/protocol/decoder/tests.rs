@@ -3,7 +3,7 @@
 use bytes::BufMut;
 
 use super::*;
-use crate::{CloseCode, Message, protocol::test_support::*};
+use crate::{CloseCode, protocol::test_support::*};
 
 fn server(config: &Config) -> Decoder {
     Decoder::new(Role::Server, config)
@@ -238,6 +238,19 @@ fn close_frames_are_checked() {
             Some(ProtocolError::InvalidCloseCode(1006))
         );
         assert_eq!(close(b"\x03\xe8\xc3").1, Some(ProtocolError::InvalidUtf8));
+    }
+}
+
+#[test]
+fn messages_in_one_frame_arrive_as_they_were_sent_whatever_their_length() {
+    for (role, peer) in ROLES {
+        for len in (0..130).chain(1000..1030).chain([65_535, 65_536]) {
+            let text: String = ('a'..='z').cycle().take(len).collect();
+            let frames = [peer(0x81, text.as_bytes()), peer(0x82, text.as_bytes())];
+            let binary = Message::binary(text.clone());
+            let expected = [Message::text(text), binary].map(Event::Message);
+            assert_eq!(decode(role, &frames), (expected.into(), None), "{len}");
+        }
     }
 }
 
@@ -741,7 +754,8 @@ fn stream(
                         } else {
                             Opcode::Binary
                         };
-                        events.push(message(opcode, payload).expect("it was validated"));
+                        let event = crate::protocol::open_message::message(opcode, payload);
+                        events.push(event.expect("it was validated"));
                     }
                 }
                 Err(error) => return Err((events, error)),
