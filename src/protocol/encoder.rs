@@ -182,7 +182,7 @@ impl Encoder {
             masking_key,
             payload_len: len as u64,
         };
-        queue.gather(&header.encode());
+        queue.gather_header(&header.encode());
         masking_key
     }
 }

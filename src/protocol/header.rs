@@ -135,7 +135,8 @@ impl Header {
 /// A header in wire form: 2 to 14 bytes.
 #[derive(Clone, Copy)]
 pub struct EncodedHeader {
-    bytes: [u8; MAX_HEADER],
+    /// Zeroes follow the header.
+    pub(super) bytes: [u8; MAX_HEADER],
     len: u8,
 }
 

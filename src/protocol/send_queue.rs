@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::spare;
+use super::{EncodedHeader, spare};
 
 /// Encoded frames in the order they leave.
 ///
@@ -49,6 +49,16 @@ impl SendQueue {
     pub fn gather(&mut self, bytes: &[u8]) {
         self.gathered.extend_from_slice(bytes);
         self.remaining += bytes.len();
+    }
+
+    /// Adds a header.
+    #[inline]
+    pub(super) fn gather_header(&mut self, header: &EncodedHeader) {
+        // A fixed number of bytes is copied without a call.
+        let end = self.gathered.len() + header.len();
+        self.gathered.extend_from_slice(&header.bytes);
+        self.gathered.truncate(end);
+        self.remaining += header.len();
     }
 
     /// Adds bytes and lets `transform` change them in place.
