@@ -6,6 +6,7 @@ use super::{
     CloseFrame, DeflateParams, Event, Header, Message, Opcode, ProtocolError, Role, Utf8Bytes,
     apply_mask,
     deflate::{Direction, History, Inflater},
+    mask::masked_copy,
     open_message::{OpenMessage, Piece, Progress},
 };
 use crate::Config;
@@ -442,7 +443,11 @@ fn take_message(
     let end = used + header.payload_len as usize;
     let message = match header.opcode {
         Opcode::Text => Message::Text(Utf8Bytes::copy_from_slice(unmask(header, used, src))?),
-        _ => Message::Binary(Bytes::copy_from_slice(unmask(header, used, src))),
+        _ if end < LARGE => Message::Binary(Bytes::copy_from_slice(unmask(header, used, src))),
+        _ => {
+            let key = header.masking_key.unwrap_or_default();
+            Message::Binary(masked_copy(&src[used..end], key).into())
+        }
     };
     src.advance(end);
     Ok(Some(Decoded::Event(Event::Message(message))))
@@ -471,6 +476,9 @@ fn unmask<'a>(header: &Header, used: usize, src: &'a mut [u8]) -> &'a [u8] {
     }
     payload
 }
+
+/// From here on one pass over a payload is worth a call of its own.
+const LARGE: usize = 1 << 10;
 
 /// The largest window of DEFLATE.
 const MAX_WINDOW: usize = 32 << 10;

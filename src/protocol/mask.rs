@@ -15,6 +15,21 @@ pub fn apply_mask(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
+/// Copies `payload` and masks or unmasks the copy, in one pass.
+#[inline(never)]
+pub(super) fn masked_copy(payload: &[u8], key: [u8; 4]) -> Vec<u8> {
+    let word = u32::from_ne_bytes(key);
+    let (words, tail) = payload.as_chunks::<4>();
+    let masked = words
+        .iter()
+        .map(|chunk| (u32::from_ne_bytes(*chunk) ^ word).to_ne_bytes());
+    let mut copy = Vec::with_capacity(payload.len().div_ceil(4));
+    copy.extend(masked);
+    let mut copy = copy.into_flattened();
+    copy.extend(tail.iter().zip(key).map(|(byte, key)| byte ^ key));
+    copy
+}
+
 /// The key for the bytes that follow the first `len` ones of a payload.
 #[inline]
 pub(crate) fn advance_key(mut key: [u8; 4], len: usize) -> [u8; 4] {
@@ -81,6 +96,8 @@ mod tests {
                 let expected = naive(&buffer[offset..], KEY);
                 apply_mask(&mut buffer[offset..], KEY);
                 assert_eq!(buffer[offset..], expected, "{len} bytes at {offset}");
+                let copy = masked_copy(&buffer[offset..], KEY);
+                assert_eq!(naive(&copy, KEY), expected, "copy of {len} at {offset}");
             }
         }
     }
