@@ -13,8 +13,8 @@
 //! # }
 //! ```
 //!
-//! [`Client`] has the settings: headers, TLS, deadlines, the version of HTTP, and the [`Config`]
-//! that servers have, too. What it connects to is a URI, or a request with headers of its own; see
+//! [`Client`] has the settings: headers, TLS, deadlines, the version of HTTP, and the
+//! [`Config`](crate::Config) that servers have, too. What it connects to is a URI, or a request with headers of its own; see
 //! [`IntoRequest`].
 //!
 //! | | gives | |
@@ -46,28 +46,29 @@ mod error;
 mod http1;
 mod http2;
 mod request;
+mod settings;
 mod tls;
 
 use std::{error::Error, future::Future, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, request::Parts};
+use http::{HeaderMap, Request, Response, Uri, Version, request::Parts};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower::ServiceExt;
 
 pub use error::{ConnectError, Phase};
 pub use http2::Connection;
 pub use request::IntoRequest;
+pub use settings::HttpVersion;
 
 use self::{request::Server, tls::Trust};
 use crate::{
-    Config, Report, WebSocket,
+    WebSocket,
     handshake::client::{self as handshake, Offer},
     protocol::Role,
     session::{Agreed, Hooks, Opened, Session, Transport},
@@ -140,120 +141,6 @@ pub struct Client {
     connect_timeout: Option<Duration>,
     tls_timeout: Option<Duration>,
     handshake_timeout: Option<Duration>,
-}
-
-/// Which HTTP a connection is opened with.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum HttpVersion {
-    /// HTTP/1.1: a TCP connection for each socket, understood by every server.
-    #[default]
-    Http1,
-    /// HTTP/2, over TLS announced as such, over TCP by prior knowledge. [`Client::http2`] has many
-    /// sockets over one connection.
-    Http2,
-    /// What the server prefers, told in the TLS handshake (ALPN). A server that has HTTP/2 without
-    /// WebSocket is connected to again, with HTTP/1.1. Without TLS it is HTTP/1.1.
-    Negotiated,
-}
-
-impl HttpVersion {
-    fn alpn(self) -> Vec<Vec<u8>> {
-        let names: &[&[u8]] = match self {
-            Self::Http1 => &[HTTP1],
-            Self::Http2 => &[HTTP2],
-            Self::Negotiated => &[HTTP2, HTTP1],
-        };
-        names.iter().map(|name| name.to_vec()).collect()
-    }
-}
-
-/// Settings.
-impl Client {
-    /// Makes a client with default settings.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets limits, deadlines, compression and subprotocols of the sockets. Default:
-    /// [`Config::default`].
-    ///
-    /// What a server decides by, such as [`Config::origin`], has no meaning here.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        Arc::make_mut(&mut self.hooks).config = config;
-        self
-    }
-
-    /// Adds a header to every handshake, behind those of the same name. Default: none.
-    ///
-    /// A request that has the header itself keeps its own. The handshake's own headers cannot be
-    /// set.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
-        self
-    }
-
-    /// Sets the version of HTTP. Default: [`HttpVersion::Http1`].
-    #[must_use]
-    pub fn http_version(mut self, version: HttpVersion) -> Self {
-        self.version = version;
-        self
-    }
-
-    /// Trusts the servers with certificates from these roots. Default: those the platform trusts,
-    /// which are read once in a process.
-    ///
-    /// TLS is done by the process's default `CryptoProvider` of rustls, and by ring where there is
-    /// none. Whoever builds configurations of rustls beside it takes `tokio-rustls` with
-    /// `default-features = false` and `ring`, or calls `CryptoProvider::install_default`: with two
-    /// providers compiled in and none chosen rustls' own builders panic.
-    #[must_use]
-    pub fn roots(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
-        self.trust = Trust::roots(roots);
-        self
-    }
-
-    /// Does TLS by these settings, for client certificates and more. Its `alpn_protocols` are
-    /// replaced by what [`http_version`](Self::http_version) asks for.
-    #[must_use]
-    pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
-        self.trust = Trust::Given(config.into());
-        self
-    }
-
-    /// Limits the time to resolve the name and to connect. Default: 10 seconds.
-    ///
-    /// Where a name has several addresses, IPv6 and IPv4 are tried side by side.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.connect_timeout = timeout.into();
-        self
-    }
-
-    /// Limits the time of the TLS handshake. Default: 10 seconds.
-    #[must_use]
-    pub fn tls_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.tls_timeout = timeout.into();
-        self
-    }
-
-    /// Limits the time from the first byte of HTTP to the answer, a refusal's body included.
-    /// Default: 10 seconds.
-    #[must_use]
-    pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.handshake_timeout = timeout.into();
-        self
-    }
-
-    /// Hands one [`Report`] per socket to `hook`, when its transport has ended.
-    #[must_use]
-    pub fn on_end(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
-        Arc::make_mut(&mut self.hooks).on_end = Some(Arc::new(hook));
-        self
-    }
 }
 
 /// Connecting. A future that is dropped gives up and closes what was open; all of them need tokio's
@@ -459,20 +346,6 @@ impl Client {
     }
 }
 
-impl Default for Client {
-    fn default() -> Self {
-        Self {
-            hooks: Arc::default(),
-            headers: HeaderMap::new(),
-            trust: Trust::default(),
-            version: HttpVersion::default(),
-            connect_timeout: Some(PHASE_TIMEOUT),
-            tls_timeout: Some(PHASE_TIMEOUT),
-            handshake_timeout: Some(PHASE_TIMEOUT),
-        }
-    }
-}
-
 /// Says why there is no TCP connection, in the kind of the error below.
 fn unreached(error: impl Error + Send + Sync + 'static) -> ConnectError {
     let mut below: Option<&(dyn Error + 'static)> = Some(&error);
@@ -496,9 +369,6 @@ async fn deadline<T>(
     let result = timeout(limit, work).await;
     result.unwrap_or(Err(ConnectError::Timeout(phase)))
 }
-
-/// The default of every phase's time.
-const PHASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// As registered for ALPN (RFC 7301, RFC 9113 §3.2).
 const HTTP1: &[u8] = b"http/1.1";
