@@ -218,7 +218,9 @@ impl Driver {
             inner.yielded = true;
             let outgoing = &inner.outgoing;
             let sent = outgoing.messages + outgoing.bytes;
-            (inner.inbox_len(), sent, inner.receiver_is_away())
+            // Who has closed sends no more replies.
+            let away = inner.receiver_is_away() && !outgoing.close_sent();
+            (inner.inbox_len(), sent, away)
         };
         let before = &mut self.cold().before;
         let takes = undelivered < before.undelivered;

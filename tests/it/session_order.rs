@@ -689,3 +689,28 @@ async fn a_receiver_that_does_not_come_back_does_not_hold_the_end_back() {
         assert_eq!(within(socket.recv()).await.expect("an end"), None);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_closed_is_not_waited_for() {
+    for shape in SHAPES {
+        let (mut peer, socket, mut reports) = hold(shape, Config::default()).await;
+        let (sender, mut receiver) = socket.split();
+        let receiving = tokio::spawn(async move {
+            let first = receiver.recv().await;
+            // Never comes back.
+            pending::<()>().await;
+            first
+        });
+        tokio::task::yield_now().await;
+        peer.send(text("a")).await;
+        idle().await;
+        let start = Instant::now();
+        sender.close(CloseCode::NORMAL);
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        peer.send(close(1000, "")).await;
+        peer.finish().await;
+        assert!(reports.first().await.clean);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        receiving.abort();
+    }
+}
