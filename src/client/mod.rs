@@ -59,6 +59,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 use tower::ServiceExt;
 
 pub use error::{ConnectError, Phase};
@@ -192,19 +193,7 @@ impl Client {
         if !server.tls {
             return self.open_on(stream, head, version).await;
         }
-        let connecting = self.trust.connect(stream, &server.host, version);
-        let connecting = async {
-            connecting
-                .await
-                .map_err(|error| tls::failure(error, version))
-        };
-        let stream = deadline(self.tls_timeout, Phase::Tls, connecting).await?;
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-        let version = match version {
-            HttpVersion::Http2 if !is_http2 => return Err(ConnectError::NoHttp2),
-            _ if is_http2 => HttpVersion::Http2,
-            _ => HttpVersion::Http1,
-        };
+        let (stream, version) = self.secure(server, stream, version).await?;
         self.open_on(stream, head, version).await
     }
 
@@ -266,17 +255,7 @@ impl Client {
         if !server.tls {
             return self.begin(stream, request.uri()).await;
         }
-        let version = HttpVersion::Http2;
-        let connecting = self.trust.connect(stream, &server.host, version);
-        let connecting = async {
-            connecting
-                .await
-                .map_err(|error| tls::failure(error, version))
-        };
-        let stream = deadline(self.tls_timeout, Phase::Tls, connecting).await?;
-        if stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
-            return Err(ConnectError::NoHttp2);
-        }
+        let (stream, _) = self.secure(&server, stream, HttpVersion::Http2).await?;
         self.begin(stream, request.uri()).await
     }
 
@@ -318,6 +297,27 @@ impl Client {
             Ok(stream.into_inner())
         };
         deadline(self.connect_timeout, Phase::Connect, connecting).await
+    }
+
+    /// Does the TLS handshake; gives the version of HTTP that the server has chosen.
+    async fn secure(
+        &self,
+        server: &Server,
+        stream: TcpStream,
+        version: HttpVersion,
+    ) -> Result<(TlsStream<TcpStream>, HttpVersion), ConnectError> {
+        let connecting = self.trust.connect(stream, &server.host, version);
+        let connecting = async {
+            let stream = connecting.await;
+            stream.map_err(|error| tls::failure(error, version))
+        };
+        let stream = deadline(self.tls_timeout, Phase::Tls, connecting).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        match version {
+            HttpVersion::Http2 if !is_http2 => Err(ConnectError::NoHttp2),
+            _ if is_http2 => Ok((stream, HttpVersion::Http2)),
+            _ => Ok((stream, HttpVersion::Http1)),
+        }
     }
 
     /// Checks an answer that accepts, and starts the session.
