@@ -1,6 +1,7 @@
 //! What a peer and an application see of the crate.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[cfg(feature = "client")]
 mod client;
 mod compression;
 mod connections;
@@ -13,6 +14,7 @@ mod extract_stack;
 mod groups;
 mod hooks;
 mod mounts;
+#[cfg(feature = "client")]
 mod raw_http2;
 mod readiness;
 mod refusals;

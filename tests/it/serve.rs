@@ -3,6 +3,8 @@
 mod accept;
 mod accept_errors;
 mod deadlines;
+#[cfg(feature = "axum")]
+mod extractor;
 #[cfg(not(feature = "http2"))]
 mod http1_only;
 mod resets;

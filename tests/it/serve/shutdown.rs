@@ -14,9 +14,7 @@ use tokio::{
 };
 use tower::service_fn;
 use tower_websocket::{
-    Connections, Drain, WebSocket, WebSocketLayer, endpoint,
-    extract::WebSocketUpgrade,
-    handler,
+    Connections, Drain, WebSocket, WebSocketLayer, endpoint, handler,
     serve::{self, Stopped},
 };
 
@@ -31,14 +29,14 @@ use crate::support::{
 };
 
 /// A server that a test stops.
-struct Serving {
+pub(super) struct Serving {
     dialer: Dialer,
     signal: oneshot::Sender<()>,
     task: JoinHandle<io::Result<Stopped>>,
 }
 
 impl Serving {
-    fn start(app: Router) -> Self {
+    pub(super) fn start(app: Router) -> Self {
         let (listener, dialer) = memory();
         let (signal, stop) = oneshot::channel();
         let server = serve::serve(listener, app)
@@ -53,7 +51,7 @@ impl Serving {
         }
     }
 
-    async fn open(&self, http: Http, path: &str) -> Peer {
+    pub(super) async fn open(&self, http: Http, path: &str) -> Peer {
         let answer = self.ask(Ask::handshake(http, path), http).await;
         answer.opened(http)
     }
@@ -69,7 +67,7 @@ impl Serving {
     }
 
     /// Stops it. What it says in the end, and how long that took.
-    async fn stop(self) -> (Stopped, Duration) {
+    pub(super) async fn stop(self) -> (Stopped, Duration) {
         let start = Instant::now();
         self.signal.send(()).unwrap();
         let stopped = within(self.task).await.unwrap().unwrap();
@@ -79,7 +77,7 @@ impl Serving {
 }
 
 /// Answers the Close that has to come, and sees the end.
-async fn say_goodbye(mut peer: Peer) {
+pub(super) async fn say_goodbye(mut peer: Peer) {
     let (opcode, payload) = peer.frame().await.unwrap();
     assert_eq!((opcode, &payload[..2]), (8, &1001u16.to_be_bytes()[..]));
     peer.send(8, &payload).await;
@@ -103,37 +101,6 @@ async fn websockets_of_both_versions_are_closed_with_1001() {
     assert_eq!(stopped.connections.ended, 1, "{stopped:?}");
     assert_eq!(stopped.connections.aborted, 0);
     assert!(time < Duration::from_secs(1), "{time:?}");
-    for goodbye in goodbyes {
-        within(goodbye).await.unwrap();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn websockets_of_an_extractor_are_closed_with_1001() {
-    let own = Connections::new();
-    let registered = own.clone();
-    let plain = async |upgrade: WebSocketUpgrade| upgrade.on_upgrade(echo);
-    let with_own = move |upgrade: WebSocketUpgrade| {
-        let connections = registered.clone();
-        async move { upgrade.connections(&connections).on_upgrade(echo) }
-    };
-    let app = Router::new()
-        .route("/echo", any(plain))
-        .route("/own", any(with_own));
-    let serving = Serving::start(app);
-    let mut goodbyes = Vec::new();
-    for (http, path) in [
-        (Http::One, "/echo"),
-        (Http::Two, "/echo"),
-        (Http::One, "/own"),
-        (Http::Two, "/own"),
-    ] {
-        let peer = serving.open(http, path).await;
-        goodbyes.push(tokio::spawn(say_goodbye(peer)));
-    }
-    assert_eq!(own.len(), 2);
-    let (stopped, _) = serving.stop().await;
-    assert_eq!(stopped.websockets.ended, 4, "{stopped:?}");
     for goodbye in goodbyes {
         within(goodbye).await.unwrap();
     }
