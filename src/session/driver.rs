@@ -211,15 +211,16 @@ impl Driver {
     ///
     /// It is while it takes messages, and for a few rounds while it sends. Who receives in another
     /// task has a moment to come back for more.
-    pub(super) fn is_catching_up(&mut self) -> bool {
+    pub(super) fn is_catching_up(&mut self, handler_finished: bool) -> bool {
         let (undelivered, sent, away) = {
             let mut inner = self.shared.lock();
             // No sender has to let the session write first now.
             inner.yielded = true;
             let outgoing = &inner.outgoing;
             let sent = outgoing.messages + outgoing.bytes;
-            // Who has closed sends no more replies.
-            let away = inner.receiver_is_away() && !outgoing.close_sent();
+            // Who has closed sends no more replies, and without a message there is none.
+            let replies = self.messages_received > 0 && !outgoing.close_sent();
+            let away = replies && inner.receiver_is_away(handler_finished);
             (inner.inbox_len(), sent, away)
         };
         let before = &mut self.cold().before;

@@ -378,10 +378,14 @@ impl Inner {
         receiver.replace(waker.clone())
     }
 
-    /// Whether somebody receives in another task, and has not come back for more.
-    pub(super) fn receiver_is_away(&self) -> bool {
-        let away = |waiters: &Waiters| waiters.elsewhere && waiters.receiver.is_none();
-        self.receiver_alive && self.waiters.as_deref().is_some_and(away)
+    /// Whether somebody receives in another task, as whoever outlives the handler does, and has not
+    /// come back for more.
+    pub(super) fn receiver_is_away(&self, handler_finished: bool) -> bool {
+        let (elsewhere, waiting) = match &self.waiters {
+            Some(waiters) => (waiters.elsewhere, waiters.receiver.is_some()),
+            None => (false, false),
+        };
+        self.receiver_alive && !waiting && (elsewhere || handler_finished)
     }
 
     pub(super) fn waiters(&mut self) -> &mut Waiters {

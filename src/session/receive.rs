@@ -21,7 +21,7 @@ impl Driver {
     /// Afterwards `input` tells whether to come back.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>, view: &View, budget: &mut Budget) {
         if self.has_deferred() {
-            if self.is_catching_up() {
+            if self.is_catching_up(view.handler_finished) {
                 return;
             }
             self.handle_deferred(cx);
@@ -62,7 +62,7 @@ impl Driver {
             self.discard(self.bytes_received - before);
         }
         if self.has_deferred() {
-            self.is_catching_up();
+            self.is_catching_up(view.handler_finished);
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct View {
     pub(super) observed: bool,
     /// Our Close was sent: messages are thrown away.
     pub(super) closing: bool,
+    /// Who receives does so in another task.
+    pub(super) handler_finished: bool,
     /// It is known why the session was woken: there is probably nothing to read.
     pub(super) quiet: bool,
 }
@@ -65,8 +67,13 @@ pub(super) enum Next {
 
 impl Driver {
     /// Begins a round: reads what is there and delivers it. `false` where the session was aborted.
-    pub(super) fn begin_round(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> bool {
-        let Some(view) = self.look(cx) else {
+    pub(super) fn begin_round(
+        &mut self,
+        cx: &mut Context<'_>,
+        budget: &mut Budget,
+        handler_finished: bool,
+    ) -> bool {
+        let Some(view) = self.look(cx, handler_finished) else {
             self.abort();
             return false;
         };
@@ -113,7 +120,7 @@ impl Driver {
 
     /// Looks what there is to do: nobody has to wake the session for what comes before the round
     /// ends. `None` where it was aborted.
-    fn look(&self, cx: &Context<'_>) -> Option<View> {
+    fn look(&self, cx: &Context<'_>, handler_finished: bool) -> Option<View> {
         let mut inner = self.shared.lock();
         let (quiet, before) = inner.begin_turn(cx.waker());
         let view = View {
@@ -121,6 +128,7 @@ impl Driver {
             inbox: inner.inbox_size(),
             observed: inner.observed,
             closing: inner.outgoing.close_sent(),
+            handler_finished,
         };
         let aborted = inner.is_aborted();
         drop(inner);

@@ -184,7 +184,8 @@ where
             .and_then(|shared| shared.span())
             .map(Span::enter);
         loop {
-            if !outside_coop(cx, |cx| driver.begin_round(cx, &mut budget)) {
+            let finished = this.handler.finished;
+            if !outside_coop(cx, |cx| driver.begin_round(cx, &mut budget, finished)) {
                 return Poll::Ready(());
             }
             if let Some(frame) = this.handler.as_mut().poll(cx) {

@@ -658,6 +658,14 @@ async fn replies_of_another_task_leave_before_the_answer_to_a_close_or_a_violati
             peer.send(last.clone()).await;
             assert_eq!(peer.frame().await, Frame::text("a"));
             assert_eq!(peer.frame().await.code(), Some(code));
+
+            // It has never waited for a message: the first was there.
+            let (mut peer, _reports) = open(shape, Config::default(), echo_elsewhere).await;
+            peer.send(text("a")).await;
+            tokio::task::yield_now().await;
+            peer.send(last.clone()).await;
+            assert_eq!(peer.frame().await, Frame::text("a"));
+            assert_eq!(peer.frame().await.code(), Some(code));
         }
     }
 }
