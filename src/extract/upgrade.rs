@@ -6,7 +6,6 @@ use std::{
     future::Future,
     mem,
     sync::{Arc, LazyLock, Mutex, PoisonError},
-    task::{Context, Poll},
 };
 
 use axum_core::{
@@ -14,12 +13,11 @@ use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::Response,
 };
-use http::{Request, request::Parts};
-use tower::{BoxError, Service};
+use http::request::Parts;
 
 use super::WebSocketUpgradeRejection;
 use crate::{
-    Compression, Config, Connections, HandlerFuture, HandlerOutput, Handshake, Report, WebSocket,
+    Compression, Config, Connections, HandlerOutput, Handshake, Report, WebSocket,
     handshake::{
         Rejection,
         server::{self, Opening},
@@ -198,7 +196,8 @@ impl WebSocketUpgrade {
             let connections = handshake.connections.as_ref();
             return refuse(connections, &rejection, handshake.version).map(Body::from);
         }
-        open::<_, Body>(handshake, None, OnceHandler(Some(handler)), upgrade).map(Body::new)
+        let route = crate::handler(once(handler));
+        open::<_, Body>(handshake, None, route, upgrade).map(Body::new)
     }
 }
 
@@ -211,6 +210,7 @@ fn settle(handshake: &mut Handshake) -> Result<(), Rejection> {
         connections,
         ..
     } = handshake;
+    // Counts the refusal, should the server stop.
     connections.clone_from(&hooks.connections);
     *connections = registry(head, hooks.connections.as_ref())?;
     server::check_origin(head, &hooks.config)?;
@@ -269,27 +269,13 @@ impl<F> Once<F> {
     }
 }
 
-/// The route service of one connection.
-struct OnceHandler<F>(Option<F>);
-
-impl<F, Fut> Service<Request<WebSocket>> for OnceHandler<F>
-where
-    F: FnOnce(WebSocket) -> Fut,
-    Fut: Future,
-    Fut::Output: HandlerOutput,
-{
-    type Response = ();
-    type Error = BoxError;
-    type Future = HandlerFuture<Fut>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
-        // A session calls its route service once.
-        let handler = self.0.take();
-        HandlerFuture::new(handler.map(|handler| handler(request.into_body())))
+/// Makes a function for the route service of one connection.
+fn once<T, U>(function: impl FnOnce(T) -> U) -> impl FnMut(T) -> U {
+    let mut function = Some(function);
+    move |argument| {
+        // A session calls its route service when it opens, and drops it.
+        let function = function.take().expect("a connection opens once");
+        function(argument)
     }
 }
 

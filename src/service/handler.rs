@@ -76,7 +76,9 @@ where
     }
 
     fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
-        HandlerFuture::new(Some((self.function)(request.into_body())))
+        HandlerFuture {
+            future: Some((self.function)(request.into_body())),
+        }
     }
 }
 
@@ -87,13 +89,6 @@ pin_project! {
         // `None` once it is ready: a future that keeps its socket would keep the connection.
         #[pin]
         future: Option<Fut>,
-    }
-}
-
-impl<Fut> HandlerFuture<Fut> {
-    /// `None` is ready already.
-    pub(crate) fn new(future: Option<Fut>) -> Self {
-        Self { future }
     }
 }
 
