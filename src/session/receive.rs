@@ -1,13 +1,16 @@
 //! The driver's reading side.
 
-use std::task::{Context, Poll};
+use std::{
+    mem,
+    task::{Context, Poll},
+};
 
 use bytes::{BufMut, BytesMut};
 
 use super::{
     driver::{Deferred, Driver, Input, Phase},
     inbox::Inbox,
-    round::{Budget, View},
+    round::{Budget, Turn, View},
     scratch,
 };
 use crate::{
@@ -19,7 +22,7 @@ impl Driver {
     /// Reads and decodes what is there and delivers it.
     ///
     /// Afterwards `input` tells whether to come back.
-    pub(super) fn receive(&mut self, cx: &mut Context<'_>, view: &View, budget: &mut Budget) {
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, view: &View, turn: &mut Turn) {
         if self.has_deferred() {
             if self.is_catching_up(view.handler_finished) {
                 return;
@@ -28,16 +31,17 @@ impl Driver {
         }
         match self.phase {
             Phase::Open if self.input == Input::Ended => {}
-            Phase::Open => self.receive_open(cx, view, budget),
+            Phase::Open => self.receive_open(cx, view, turn),
             Phase::Ended => {}
             Phase::Flushing | Phase::ShuttingDown | Phase::Lingering => {
-                self.poll_discard(cx, budget)
+                self.poll_discard(cx, &mut turn.budget)
             }
         }
     }
 
-    fn receive_open(&mut self, cx: &mut Context<'_>, view: &View, budget: &mut Budget) {
-        if !view.closing && !self.shared.has_room_beside(view.inbox) {
+    fn receive_open(&mut self, cx: &mut Context<'_>, view: &View, turn: &mut Turn) {
+        let may_pause = !view.closing && !turn.undecoded;
+        if may_pause && !self.shared.has_room_beside(view.inbox) {
             return self.pause(cx);
         }
         let (before, closing) = (self.bytes_received, view.closing);
@@ -47,13 +51,14 @@ impl Driver {
             // may be more to decompress where nothing was.
             self.input = Input::Ready;
             let mut rest = self.take_rest();
-            self.decode(&mut rest, &mut decoded, view, budget);
+            self.decode(&mut rest, &mut decoded, view, usize::MAX, &mut turn.budget);
             self.keep_if_open(rest);
-        } else if !view.quiet || self.poll_readable(cx) {
-            let mut buffer = scratch::take_buffer();
-            buffer.extend_from_slice(self.rest());
-            self.read_and_decode(cx, &mut buffer, &mut decoded, view, budget);
-            scratch::put_back_buffer(buffer);
+        } else if turn.undecoded || !view.quiet || self.poll_readable(cx) {
+            if !turn.undecoded {
+                turn.buffer = scratch::take_buffer();
+                turn.buffer.extend_from_slice(self.rest());
+            }
+            self.read_and_decode(cx, &mut decoded, view, turn);
         }
         if let Some(decoded) = decoded {
             self.deliver(cx, decoded);
@@ -67,19 +72,26 @@ impl Driver {
     }
 
     /// Reads and decodes until the transport has nothing more, so that what has come is one round
-    /// of the turn, or until something has to be done first.
+    /// of the turn, until the handler is to be polled or until something has to be done first.
     fn read_and_decode(
         &mut self,
         cx: &mut Context<'_>,
-        buffer: &mut BytesMut,
         decoded: &mut Option<Box<Inbox>>,
         view: &View,
-        budget: &mut Budget,
+        turn: &mut Turn,
     ) {
-        let mut came = false;
-        while self.poll_read(cx, buffer, budget) {
+        let Turn {
+            budget,
+            buffer,
+            undecoded,
+        } = turn;
+        let mut came = *undecoded;
+        while *undecoded || self.poll_read(cx, buffer, budget) {
             came = true;
-            self.decode(buffer, decoded, view, budget);
+            *undecoded = self.decode(buffer, decoded, view, view.batch(), budget);
+            if *undecoded {
+                return;
+            }
             // However little each read brings, the turn has an end.
             budget.spend_round();
             if self.input != Input::Ready || self.has_deferred() || budget.is_spent() {
@@ -93,6 +105,19 @@ impl Driver {
         if came && (!buffer.is_empty() || self.cold.is_some()) {
             self.keep_if_open(BytesMut::from(&buffer[..]));
         }
+        scratch::put_back_buffer(mem::take(buffer));
+    }
+
+    /// Keeps what was read and not decoded beyond the turn, to be decoded before anything is read.
+    pub(super) fn keep_undecoded(&mut self, turn: &mut Turn) {
+        if !mem::take(&mut turn.undecoded) {
+            return;
+        }
+        if self.phase == Phase::Open {
+            self.input = Input::Paused;
+            self.keep_rest(BytesMut::from(&turn.buffer[..]));
+        }
+        scratch::put_back_buffer(mem::take(&mut turn.buffer));
     }
 
     fn keep_if_open(&mut self, rest: BytesMut) {
@@ -154,13 +179,16 @@ impl Driver {
     }
 
     /// Decodes until the input ends, the inbox is full, or something has to wait for the handler.
+    ///
+    /// Tells whether it has ended before that, with events of the size of a `batch`.
     fn decode(
         &mut self,
         buffer: &mut BytesMut,
         decoded: &mut Option<Box<Inbox>>,
         view: &View,
+        batch: usize,
         budget: &mut Budget,
-    ) {
+    ) -> bool {
         let limits = Limits::new(self.config());
         let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(scratch::take_inbox);
@@ -169,6 +197,9 @@ impl Driver {
                 // The rest comes before anything that is read.
                 self.input = Input::Paused;
                 break;
+            }
+            if decoded.size >= batch {
+                return true;
             }
             match self.decoder.decode(&limits, buffer) {
                 Ok(None) => break,
@@ -188,6 +219,7 @@ impl Driver {
                 Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
             }
         }
+        false
     }
 
     /// Does what an event asks of the library; tells whether the application gets it.

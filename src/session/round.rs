@@ -2,6 +2,7 @@
 
 use std::{pin::Pin, sync::MutexGuard, task::Context};
 
+use bytes::BytesMut;
 use tokio::time::Sleep;
 
 use super::{
@@ -9,8 +10,19 @@ use super::{
     driver::{Driver, Input, Phase},
     inner::Inner,
     scratch,
+    shared::CORK,
     transmit::Written,
 };
+
+/// What lasts as long as one turn of a session.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub(super) budget: Budget,
+    /// The thread's buffer, while something is read to it.
+    pub(super) buffer: BytesMut,
+    /// There may be messages in it that the handler was not given.
+    pub(super) undecoded: bool,
+}
 
 /// What one turn of a session may read before others get theirs.
 #[derive(Debug)]
@@ -19,14 +31,16 @@ pub(super) struct Budget {
     bytes: usize,
 }
 
-impl Budget {
-    pub(super) fn new() -> Self {
+impl Default for Budget {
+    fn default() -> Self {
         Self {
             messages: TURN_MESSAGES,
             bytes: TURN_BYTES,
         }
     }
+}
 
+impl Budget {
     pub(super) fn is_spent(&self) -> bool {
         self.messages == 0 || self.bytes == 0
     }
@@ -54,6 +68,18 @@ pub(super) struct View {
     pub(super) quiet: bool,
 }
 
+impl View {
+    /// The size of what is decoded before the handler is polled: little for one that takes messages
+    /// as they come, so that the memory of one is there, and in the cache, for the next.
+    pub(super) fn batch(&self) -> usize {
+        if self.handler_finished || self.inbox > 0 {
+            usize::MAX
+        } else {
+            BATCH
+        }
+    }
+}
+
 /// How a session goes on after a round.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
@@ -70,23 +96,28 @@ impl Driver {
     pub(super) fn begin_round(
         &mut self,
         cx: &mut Context<'_>,
-        budget: &mut Budget,
+        turn: &mut Turn,
         handler_finished: bool,
     ) -> bool {
         let Some(view) = self.look(cx, handler_finished) else {
             self.abort();
             return false;
         };
-        self.receive(cx, &view, budget);
+        self.receive(cx, &view, turn);
         self.take_news();
         true
+    }
+
+    /// Whether a handler that was polled is given more of what was read before anything is written.
+    pub(super) fn gives_more(&self, turn: &Turn) -> bool {
+        turn.undecoded && self.shared.lock().outgoing.queued() < CORK
     }
 
     /// Ends a round, once the handler was polled: writes what is queued and keeps the deadlines.
     pub(super) fn end_round(
         &mut self,
         cx: &mut Context<'_>,
-        budget: &mut Budget,
+        turn: &mut Turn,
         (sleep, armed): (Pin<&mut Sleep>, &mut bool),
         handler_finished: bool,
     ) -> Next {
@@ -101,8 +132,8 @@ impl Driver {
         if handler_finished && self.is_ended() {
             return Next::Over;
         }
-        budget.spend_round();
-        if budget.is_spent() {
+        turn.budget.spend_round();
+        if turn.budget.is_spent() {
             self.count();
             cx.waker().wake_by_ref();
             return Next::Wait;
@@ -210,6 +241,10 @@ impl Driver {
             && (self.shared.has_room(inner) || inner.outgoing.close_sent())
     }
 }
+
+/// What a handler is given at once that takes messages as they come, in bytes, with an allowance
+/// for each message.
+const BATCH: usize = 8 << 10;
 
 /// How many messages one turn may decode, about.
 const TURN_MESSAGES: usize = 128;

@@ -376,7 +376,7 @@ impl fmt::Debug for Shared {
 }
 
 /// From here on a sender lets the session write first.
-const CORK: usize = 64 << 10;
+pub(super) const CORK: usize = 64 << 10;
 
 /// The number of those who wait through a sink.
 const SINK: u64 = 0;

@@ -23,7 +23,7 @@ use super::{
     Agreed, Transport, WebSocket,
     driver::Driver,
     report::{EndedBy, Hooks},
-    round::{Budget, Next},
+    round::{Next, Turn},
 };
 use crate::{CloseCode, CloseFrame, Error, protocol::Role};
 
@@ -177,31 +177,38 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let driver = this.driver;
-        let mut budget = Budget::new();
+        let mut turn = Turn::default();
         let shared = driver.shared.has_span().then(|| driver.shared.clone());
         let _entered = shared
             .as_ref()
             .and_then(|shared| shared.span())
             .map(Span::enter);
-        loop {
+        let poll = loop {
             let finished = this.handler.finished;
-            if !outside_coop(cx, |cx| driver.begin_round(cx, &mut budget, finished)) {
-                return Poll::Ready(());
+            if !outside_coop(cx, |cx| driver.begin_round(cx, &mut turn, finished)) {
+                break Poll::Ready(());
             }
             if let Some(frame) = this.handler.as_mut().poll(cx) {
                 driver.close(EndedBy::Local, &frame);
             }
+            if driver.gives_more(&turn) {
+                continue;
+            }
             let finished = this.handler.finished;
             let next = outside_coop(cx, |cx| {
                 let alarm = (this.sleep.as_mut(), &mut *this.armed);
-                driver.end_round(cx, &mut budget, alarm, finished)
+                driver.end_round(cx, &mut turn, alarm, finished)
             });
             match next {
                 Next::Round => {}
-                Next::Wait => return Poll::Pending,
-                Next::Over => return Poll::Ready(()),
+                Next::Wait => break Poll::Pending,
+                Next::Over => break Poll::Ready(()),
             }
+        };
+        if turn.undecoded {
+            driver.keep_undecoded(&mut turn);
         }
+        poll
     }
 }
 

@@ -177,6 +177,79 @@ async fn a_burst_leaves_in_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_of_more_than_a_handler_is_given_at_once_leaves_in_one_write() {
+    for vectored in [true, false] {
+        let (ours, theirs) = duplex(PIPE);
+        let plan = Plan {
+            vectored,
+            ..Plan::default()
+        };
+        let wire = Wire::new(theirs, plan);
+        let log = wire.log();
+        let _reports = serve(Shape::H1, Config::default(), handler(echo), wire).await;
+        let mut peer = Peer::new(ours);
+        let burst: Vec<u8> = (0..100).flat_map(|n| binary([n; 500])).collect();
+        peer.send(burst).await;
+        for n in 0..100 {
+            assert_eq!(peer.frame().await, Frame::binary([n; 500]));
+        }
+        let writes = lock(&log).writes.clone();
+        assert_eq!(writes.len(), 1, "{writes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_received_wherever_a_turn_ends() {
+    for shape in SHAPES {
+        // Turns end at some number of messages, and writes come between at some number of bytes.
+        for len in (100..900).step_by(7) {
+            let route = move |mut socket: WebSocket| async move {
+                while let Some(message) = socket.recv().await? {
+                    let mut reply = vec![0; len];
+                    reply[..4].copy_from_slice(message.as_bytes());
+                    socket.send(reply).await?;
+                }
+                Ok::<_, Error>(())
+            };
+            let (mut peer, _reports) = open(shape, Config::default(), route).await;
+            let numbers = 0..1000_u32;
+            let burst = numbers.clone().flat_map(|n| binary(n.to_be_bytes()));
+            peer.send(burst.collect::<Vec<_>>()).await;
+            for n in numbers {
+                let frame = peer.frame().await;
+                assert_eq!(frame.payload[..4], n.to_be_bytes(), "{len}");
+            }
+            peer.send(close(1000, "")).await;
+            assert!(peer.frame().await.is_close());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_are_much_are_written_before_more_is_received() {
+    for len in [300, 700, 3000] {
+        let (ours, theirs) = duplex(4 << 20);
+        let wire = Wire::new(theirs, Plan::default());
+        let log = wire.log();
+        let route = handler(move |mut socket: WebSocket| async move {
+            while socket.recv().await?.is_some() {
+                socket.send(vec![0; len]).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        let _reports = serve(Shape::H1, Config::default(), route, wire).await;
+        let mut peer = Peer::new(ours);
+        peer.send(binary([0; 20]).repeat(1000)).await;
+        for _ in 0..1000 {
+            assert_eq!(peer.frame().await.payload.len(), len);
+        }
+        let writes = lock(&log).writes.clone();
+        let most = (64 << 10) + len + 4;
+        assert!(writes.iter().all(|&write| write <= most), "{writes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_that_is_read_in_pieces_leaves_in_one_write() {
     for shape in SHAPES {
         let (ours, theirs) = duplex(PIPE);
