@@ -297,7 +297,8 @@ impl Config {
 
     /// Sets how long an HTTP/1.1 connection is drained after the closing handshake.
     ///
-    /// Reading on until the peer ends keeps the last bytes sent from being lost to a reset.
+    /// Reading on until the peer ends keeps the last bytes sent from being lost to a reset. A server
+    /// that has the peer's Close frame, and nothing unread behind it, does not wait.
     /// Default: 1 second.
     #[must_use]
     pub fn linger(mut self, timeout: Duration) -> Self {

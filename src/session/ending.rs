@@ -62,6 +62,9 @@ impl Driver {
             return;
         }
         if self.phase == Phase::Flushing && (self.write_failed || self.is_drained()) {
+            if self.is_said_and_read(cx) {
+                return self.end();
+            }
             self.phase = if self.write_failed || self.waits_for_server() {
                 Phase::Lingering
             } else {
@@ -86,6 +89,19 @@ impl Driver {
     /// Whether everything queued was given to the transport.
     fn is_drained(&self) -> bool {
         self.shared.lock().outgoing.queued() == 0 && !self.flush_pending
+    }
+
+    /// Whether a server may drop a TCP connection at once: both sides have sent their Close frame,
+    /// and nothing that came is left unread, which would be answered by a reset.
+    fn is_said_and_read(&self, cx: &mut Context<'_>) -> bool {
+        let said = {
+            let inner = self.shared.lock();
+            inner.outgoing.close_sent() && inner.outgoing.close_received()
+        };
+        let transport = self.transport.as_ref();
+        said && !self.write_failed
+            && self.decoder.role() == Role::Server
+            && transport.is_some_and(|transport| transport.is_read_out(cx))
     }
 
     /// A client lets the server end a TCP connection first (RFC 6455 §7.1.1).

@@ -110,6 +110,11 @@ impl Transport {
         }
     }
 
+    /// Whether it is a TCP connection, and all that came was read.
+    pub(super) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
+        matches!(self.stream, Kind::Tcp(_)) && self.poll_readable(cx).is_pending()
+    }
+
     /// Writes once from the front of `queue`.
     pub(super) fn poll_write(
         &mut self,

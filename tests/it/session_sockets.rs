@@ -192,6 +192,40 @@ async fn an_http1_connection_that_is_reset_is_1006() {
     .await;
 }
 
+#[tokio::test]
+async fn a_tcp_connection_is_dropped_once_both_have_closed() {
+    guarded(async {
+        let config = Config::default().linger(Duration::from_secs(3600));
+        let (address, mut reports) = listen(config, echo).await;
+        let mut peer = connect_h1(address, b"").await;
+        peer.send([text("last"), close(1000, "")].concat()).await;
+        assert_eq!(peer.frame().await, Frame::text("last"));
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        assert_eq!(peer.next().await, None);
+        // The peer has not ended its side.
+        let report = reports.recv().await.expect("a report");
+        assert!(report.clean);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tcp_connection_with_unread_bytes_is_not_reset() {
+    guarded(async {
+        let (address, mut reports) = listen(Config::default(), echo).await;
+        let mut peer = connect_h1(address, b"").await;
+        // More than a read takes, and more than the peer's system sends unasked.
+        let behind = vec![0; 900_000];
+        peer.send([close(1000, ""), behind].concat()).await;
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        assert_eq!(peer.next().await, None, "the end, not a reset");
+        drop(peer);
+        let report = reports.recv().await.expect("a report");
+        assert!(report.clean);
+    })
+    .await;
+}
+
 /// Closes a connection with RST instead of FIN.
 fn socket_reset(stream: TcpStream) {
     stream.set_zero_linger().expect("a socket of TCP");
