@@ -348,6 +348,12 @@ impl Inner {
         if !self.idle {
             return None;
         }
+        self.take_emptied_inbox()
+    }
+
+    /// Gives the memory of an inbox that was emptied.
+    #[inline]
+    pub(super) fn take_emptied_inbox(&mut self) -> Option<Box<Inbox>> {
         self.inbox.take_if(|inbox| inbox.is_spent())
     }
 

@@ -99,7 +99,7 @@ impl Driver {
         turn: &mut Turn,
         handler_finished: bool,
     ) -> bool {
-        let Some(view) = self.look(cx, handler_finished) else {
+        let Some(view) = self.look(cx, turn, handler_finished) else {
             self.abort();
             return false;
         };
@@ -151,7 +151,7 @@ impl Driver {
 
     /// Looks what there is to do: nobody has to wake the session for what comes before the round
     /// ends. `None` where it was aborted.
-    fn look(&self, cx: &Context<'_>, handler_finished: bool) -> Option<View> {
+    fn look(&self, cx: &Context<'_>, turn: &Turn, handler_finished: bool) -> Option<View> {
         let mut inner = self.shared.lock();
         let (quiet, before) = inner.begin_turn(cx.waker());
         let view = View {
@@ -162,8 +162,13 @@ impl Driver {
             handler_finished,
         };
         let aborted = inner.is_aborted();
+        // What comes next is decoded into it.
+        let emptied = turn.undecoded.then(|| inner.take_emptied_inbox()).flatten();
         drop(inner);
         drop(before);
+        if let Some(inbox) = emptied {
+            scratch::put_back_inbox(inbox);
+        }
         (!aborted).then_some(view)
     }
 
