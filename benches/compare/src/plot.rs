@@ -40,38 +40,41 @@ pub(crate) fn run(
     {
         steps.push(most);
     }
-    let mut lines = Vec::new();
-    for contender in contenders {
-        // The servers of the first row are those that echo over HTTP/1.1.
-        if let Some(command) = contender.command(&SCENARIOS[0], options) {
-            let points = steps.iter().filter_map(|step| {
-                let load = Load::Around {
-                    sockets: Sockets::Http1(*step),
-                    sizes: &[20],
-                };
-                let (mut cpu, mut memory) = (Vec::new(), Vec::new());
-                for _ in 0..options.rounds {
-                    match runner.once(&command, contender.raw, load) {
-                        Ok(outcome) => {
-                            cpu.push(outcome.cpu);
-                            memory.push(outcome.memory / 1000.0);
-                        }
-                        Err(error) => eprintln!("{step}: {} failed: {error}", contender.name),
+    // The servers of the first row are those that echo over HTTP/1.1.
+    let racers = contenders.iter().filter_map(|contender| {
+        let command = contender.command(&SCENARIOS[0], options)?;
+        let line = Line {
+            name: contender.name.clone(),
+            points: Vec::new(),
+        };
+        Some((contender, command, line))
+    });
+    let mut racers: Vec<_> = racers.collect();
+    for step in &steps {
+        let load = Load::Around {
+            sockets: Sockets::Http1(*step),
+            sizes: &[20],
+        };
+        let mut figures = vec![(Vec::new(), Vec::new()); racers.len()];
+        for _ in 0..options.rounds {
+            for ((contender, command, _), (cpu, memory)) in racers.iter().zip(&mut figures) {
+                match runner.once(command, contender.raw, load) {
+                    Ok(outcome) => {
+                        cpu.push(outcome.cpu);
+                        memory.push(outcome.memory / 1000.0);
                     }
+                    Err(error) => eprintln!("{step}: {} failed: {error}", contender.name),
                 }
-                let point = (*step, median(cpu)?, median(memory)?);
-                eprintln!(
-                    "{step}: {} {:.3} µs, {:.3} KB",
-                    contender.name, point.1, point.2
-                );
-                Some(point)
-            });
-            lines.push(Line {
-                name: contender.name.clone(),
-                points: points.collect(),
-            });
+            }
+        }
+        for ((contender, _, line), (cpu, memory)) in racers.iter_mut().zip(figures) {
+            if let (Some(cpu), Some(memory)) = (median(cpu), median(memory)) {
+                eprintln!("{step}: {} {cpu:.3} µs, {memory:.3} KB", contender.name);
+                line.points.push((*step, cpu, memory));
+            }
         }
     }
+    let lines: Vec<Line> = racers.into_iter().map(|(_, _, line)| line).collect();
     fs::write(file, svg(&lines))?;
     Ok(table(&lines, &steps))
 }

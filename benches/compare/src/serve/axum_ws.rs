@@ -29,7 +29,7 @@ pub(super) async fn serve(
             };
         })
     };
-    Ok(axum::serve(incoming, Router::new().route("/", any(upgrade))).await?)
+    incoming.serve(Router::new().route("/", any(upgrade))).await
 }
 
 async fn echo(mut socket: WebSocket) -> Result<(), axum::Error> {

@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use axum::Router;
+use axum::serve::ListenerExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::ServerConfig;
@@ -32,6 +34,18 @@ impl Incoming {
             Err(_) => None,
         };
         Ok(Self { listener, tls })
+    }
+
+    /// Serves an axum app: over the socket itself where there is no TLS, as axum's users do.
+    pub(super) async fn serve(self, app: Router) -> Result<(), BoxError> {
+        if self.tls.is_some() {
+            return Ok(axum::serve(self, app).await?);
+        }
+        // A socket that is gone already will say so when it is read.
+        let listener = self
+            .listener
+            .tap_io(|stream| drop(stream.set_nodelay(true)));
+        Ok(axum::serve(listener, app).await?)
     }
 
     /// Accepts one, with TCP_NODELAY. Goes on where one fails, such as for want of descriptors.

@@ -29,7 +29,7 @@ pub(super) async fn serve(
     } else {
         page.layer(WebSocketLayer::new(handler(echo)).config(config))
     };
-    Ok(axum::serve(incoming, Router::new().route("/", route)).await?)
+    incoming.serve(Router::new().route("/", route)).await
 }
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {

@@ -104,7 +104,7 @@ async fn serve_axum(incoming: Incoming, compression: Compression) -> Result<(), 
                 }
             })
     };
-    Ok(axum::serve(incoming, Router::new().route("/", get(upgrade))).await?)
+    incoming.serve(Router::new().route("/", get(upgrade))).await
 }
 
 /// Over HTTP/2 (RFC 8441).
