@@ -283,11 +283,13 @@ impl OpenMessage {
             return;
         }
         let doubled = 2 * self.payload.capacity();
-        let target = doubled
-            .max(LEAST_GROWTH)
-            .min(usize::try_from(end).unwrap_or(usize::MAX))
-            .max(needed);
-        if target >= doubled {
+        let end = usize::try_from(end).unwrap_or(usize::MAX);
+        let target = if fin {
+            least_halving(end, needed.max(LEAST_GROWTH).min(end))
+        } else {
+            doubled.max(LEAST_GROWTH).min(end).max(needed)
+        };
+        if doubled <= target + target / 16 {
             self.payload.reserve(target - self.payload.len());
         } else {
             // `reserve` would double.
@@ -369,6 +371,16 @@ impl OpenMessage {
         whole.extend_from_slice(&self.payload);
         whole.freeze()
     }
+}
+
+/// The least of a half, a quarter, an eighth … of `end` that is at least `needed`: less than twice as
+/// much, and from there it doubles to `end`, which an allocator may do without copying.
+fn least_halving(end: usize, needed: usize) -> usize {
+    let mut target = end;
+    while target.div_ceil(2) >= needed && target > 1 {
+        target = target.div_ceil(2);
+    }
+    target
 }
 
 pub(super) fn message(opcode: Opcode, payload: Bytes) -> Result<Event, ProtocolError> {

@@ -556,6 +556,35 @@ fn dribbled_message_is_held_once_and_moved_little() {
     }
 }
 
+/// What has come of a large frame is not copied: an allocator doubles in place, or moves pages.
+#[test]
+fn large_frame_grows_by_doubling_to_its_length() {
+    for len in [3 << 20, (3 << 20) + 5, 4 << 20, 6_000_001] {
+        for read in [64 << 10, (64 << 10) - 14, 20_000] {
+            let config = Config::default().max_message_size(len);
+            let mut decoder = client(&config);
+            let mut capacities = Vec::new();
+            let mut input = BytesMut::new();
+            let frame = from_server(0x82, &vec![0; len]);
+            for bytes in frame.chunks(read) {
+                input.extend_from_slice(bytes);
+                let _event = decoder.decode(&mut input).expect("valid frames");
+                capacities.push(capacity(&decoder));
+            }
+            capacities.pop();
+            capacities.dedup();
+            let [.., last] = capacities[..] else {
+                panic!("it has grown");
+            };
+            assert!((len..len + len / 16).contains(&last), "{last} for {len}");
+            for pair in capacities[1..].windows(2) {
+                let doubled = 2 * pair[0];
+                assert!(pair[1] + pair[1] / 16 >= doubled, "{len}: {capacities:?}");
+            }
+        }
+    }
+}
+
 /// T6: nothing is looked at twice.
 #[test]
 fn payload_is_unmasked_and_validated_once() {
