@@ -24,7 +24,7 @@ pub(super) struct Turn {
     pub(super) undecoded: bool,
 }
 
-/// What one turn of a session may read before others get theirs.
+/// What one turn of a session may read and write before others get theirs.
 #[derive(Debug)]
 pub(super) struct Budget {
     messages: usize,
@@ -126,7 +126,7 @@ impl Driver {
             self.abort();
             return Next::Over;
         };
-        let written = self.transmit(cx, queue, handler_finished);
+        let written = self.transmit(cx, queue, &mut turn.budget, handler_finished);
         self.poll_end(cx);
         let passed = self.poll_deadlines(cx, sleep, armed);
         if handler_finished && self.is_ended() {
@@ -254,5 +254,5 @@ const BATCH: usize = 8 << 10;
 /// How many messages one turn may decode, about.
 const TURN_MESSAGES: usize = 128;
 
-/// How many bytes one turn may read, about.
-const TURN_BYTES: usize = 256 << 10;
+/// How many bytes one turn may read and write, about.
+const TURN_BYTES: usize = 512 << 10;

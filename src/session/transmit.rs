@@ -10,6 +10,7 @@ use bytes::Buf;
 use super::{
     driver::{Driver, Phase},
     report::EndedBy,
+    round::Budget,
     scratch,
     waiters::Wakers,
 };
@@ -57,6 +58,7 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         queue: Option<Box<Queue>>,
+        budget: &mut Budget,
         handler_finished: bool,
     ) -> Written {
         let mut written = Written::Some;
@@ -64,7 +66,7 @@ impl Driver {
         // Once a round: senders in other threads may fill the queue as fast as it is written.
         if let Some(mut queue) = queue {
             let queued = queue.frames.len();
-            match self.write(cx, &mut queue.frames) {
+            match self.write(cx, &mut queue.frames, budget) {
                 Poll::Ready(Ok(())) => written = self.written(cx, queue, handler_finished),
                 Poll::Ready(Err(error)) => self.write_failure(error),
                 Poll::Pending => written = self.put_back(cx, queue, queued),
@@ -74,14 +76,27 @@ impl Driver {
         written
     }
 
-    fn write(&mut self, cx: &mut Context<'_>, queue: &mut SendQueue) -> Poll<io::Result<()>> {
+    /// Writes until all is written, the transport takes nothing more or the turn has written enough.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut SendQueue,
+        budget: &mut Budget,
+    ) -> Poll<io::Result<()>> {
         let Some(transport) = &mut self.transport else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         let mut progress = false;
         while queue.has_remaining() {
+            if progress && budget.is_spent() {
+                self.timers.write_done();
+                return Poll::Pending;
+            }
             match transport.poll_write(cx, queue) {
-                Poll::Ready(Ok(_)) => progress = true,
+                Poll::Ready(Ok(written)) => {
+                    progress = true;
+                    budget.spend(0, written);
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     self.wait_for_write(progress);

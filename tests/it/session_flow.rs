@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -250,6 +251,39 @@ async fn replies_that_are_much_are_written_before_more_is_received() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_everything_leaves_others_their_turns() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(16 << 20);
+        let plan = Plan {
+            max_write: Some(16 << 10),
+            ..Plan::default()
+        };
+        let turns = Arc::new(AtomicUsize::new(0));
+        let wire = Wire::new(theirs, plan).on_write({
+            let (turns, mut writes) = (turns.clone(), 0);
+            move || {
+                if turns.swap(0, Ordering::Relaxed) > 0 {
+                    writes = 0;
+                }
+                writes += 1;
+                assert!(writes <= 40, "{writes} of 512 writes, and nobody else");
+            }
+        });
+        let others = tokio::spawn(poll_fn(move |cx| {
+            turns.fetch_add(1, Ordering::Relaxed);
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+        let (socket, _reports) = hold_over(shape, Config::default(), wire).await;
+        let mut peer = Peer::new(ours);
+        socket.try_send(vec![7; 8 << 20]).expect("there is room");
+        within(socket.flush()).await.expect("it was written");
+        assert_eq!(peer.frame().await, Frame::binary(vec![7; 8 << 20]));
+        others.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_that_is_read_in_pieces_leaves_in_one_write() {
     for shape in SHAPES {
         let (ours, theirs) = duplex(PIPE);
@@ -408,7 +442,7 @@ async fn a_handler_that_never_waits_answers_pings_and_notices_the_close() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_never_waits_on_a_fast_transport_answers_pings() {
     for shape in SHAPES {
-        let (ours, theirs) = duplex(64 << 20);
+        let (ours, theirs) = duplex(16 << 20);
         let plan = Plan {
             pending: Some(5),
             ..Plan::default()
@@ -432,7 +466,7 @@ async fn a_handler_that_never_waits_on_a_fast_transport_answers_pings() {
 #[tokio::test(start_paused = true)]
 async fn senders_that_refill_the_queue_during_every_write_do_not_keep_pings_waiting() {
     for shape in SHAPES {
-        let (ours, theirs) = duplex(64 << 20);
+        let (ours, theirs) = duplex(16 << 20);
         let (sender, mut senders) = mpsc::unbounded_channel::<tower_websocket::Sender>();
         let mut known = None;
         // What another thread does while the session writes.
