@@ -119,6 +119,7 @@ pub mod testing;
     feature = "serve"
 ))]
 #[doc = include_str!("tuning.md")]
+#[doc = include_str!("connections.svg")]
 pub mod tuning {
     use crate::*;
 }
