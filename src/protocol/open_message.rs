@@ -249,7 +249,8 @@ impl OpenMessage {
         Some((&mut self.payload).limit(space.min(remaining) as usize))
     }
 
-    /// Makes room for `len` more bytes: doubling, but never past what the message may become.
+    /// Makes room for `len` more bytes: doubling, but by no more than a sixteenth past what the message
+    /// may become.
     fn grow(&mut self, len: usize, limits: &Limits) {
         let needed = self.payload.len() + len;
         if needed <= self.payload.capacity() {
