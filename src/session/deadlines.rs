@@ -37,26 +37,33 @@ impl Driver {
             return false;
         }
         let mut passed = false;
-        while let Some(next) = self.timers.next().map(Instant::from_std) {
+        // Each time round a deadline passes or the sleep is armed: more deadlines than there are
+        // cannot pass at once.
+        for _ in 0..MOST_EXPIRIES {
+            let Some(next) = self.timers.next().map(Instant::from_std) else {
+                return passed;
+            };
             let elapsed = *armed && sleep.is_elapsed();
             if !*armed || elapsed || next < sleep.deadline() {
                 if elapsed {
                     passed |= self.handle_timeout(cx);
                     *armed = false;
                     if self.phase == Phase::Ended {
-                        break;
+                        return passed;
                     }
                     continue;
                 }
                 sleep.as_mut().reset(next);
                 *armed = true;
                 if sleep.as_mut().poll(cx) == Poll::Pending {
-                    break;
+                    return passed;
                 }
             } else {
-                break;
+                return passed;
             }
         }
+        // The others get their turn before the next.
+        cx.waker().wake_by_ref();
         passed
     }
 
@@ -75,9 +82,13 @@ impl Driver {
     /// Handles every deadline that passed; tells whether there was one.
     fn handle_timeout(&mut self, cx: &mut Context<'_>) -> bool {
         let mut passed = false;
-        while self.phase != Phase::Ended
-            && let Some(expiry) = self.expired()
-        {
+        for _ in 0..MOST_EXPIRIES {
+            if self.phase == Phase::Ended {
+                break;
+            }
+            let Some(expiry) = self.expired() else {
+                break;
+            };
             passed = true;
             match expiry {
                 Expiry::Ping => {
@@ -126,3 +137,6 @@ impl Driver {
             .expired(Self::now(), facts, &shared.hooks.config)
     }
 }
+
+/// How many deadlines are handled in one go: more than there are, and few.
+const MOST_EXPIRIES: usize = 32;

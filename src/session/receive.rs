@@ -29,6 +29,10 @@ impl Driver {
             }
             self.handle_deferred(cx);
         }
+        if self.phase != Phase::Open {
+            // Nothing is decoded any more.
+            turn.forget_undecoded();
+        }
         match self.phase {
             Phase::Open if self.input == Input::Ended => {}
             Phase::Open => self.receive_open(cx, view, turn),
@@ -42,7 +46,7 @@ impl Driver {
     fn receive_open(&mut self, cx: &mut Context<'_>, view: &View, turn: &mut Turn) {
         let may_pause = !view.closing && !turn.undecoded;
         if may_pause && !self.shared.has_room_beside(view.inbox) {
-            return self.pause(cx);
+            return self.pause(cx, &mut turn.budget);
         }
         let (before, closing) = (self.bytes_received, view.closing);
         let mut decoded = None;
@@ -271,11 +275,11 @@ impl Driver {
     /// The inbox is full: reading stops.
     ///
     /// On HTTP/2 bytes are taken in for a while, lest small DATA frames pile up in the connection.
-    fn pause(&mut self, cx: &mut Context<'_>) {
+    fn pause(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
         self.timers.paused();
         self.input = Input::Paused;
         let limit = self.config().max_read_ahead;
-        while self.is_multiplexed() && self.rest_len() < limit {
+        while self.is_multiplexed() && self.rest_len() < limit && !budget.is_spent() {
             let room = (limit - self.rest_len()).min(RAW_READ);
             // Both are there: a paused connection is open.
             let (Some(transport), rest) = self.transport_and_rest() else {
@@ -285,6 +289,7 @@ impl Driver {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     self.bytes_received += bytes as u64;
                     self.timers.heard();
+                    budget.spend(1, bytes);
                 }
                 // An end or an error is met again when reading goes on.
                 Poll::Pending | Poll::Ready(_) => return,

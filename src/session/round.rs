@@ -1,6 +1,6 @@
 //! One round of a session's turn: what the driver does before the handler is polled, and after.
 
-use std::{pin::Pin, sync::MutexGuard, task::Context};
+use std::{mem, pin::Pin, sync::MutexGuard, task::Context};
 
 use bytes::BytesMut;
 use tokio::time::Sleep;
@@ -24,11 +24,25 @@ pub(super) struct Turn {
     pub(super) undecoded: bool,
 }
 
+impl Turn {
+    /// Gives the buffer back to the thread, with what was not decoded.
+    pub(super) fn forget_undecoded(&mut self) {
+        if mem::take(&mut self.undecoded) {
+            scratch::put_back_buffer(mem::take(&mut self.buffer));
+        }
+    }
+}
+
 /// What one turn of a session may read and write before others get theirs.
+///
+/// Every loop of a turn spends some of it each time round, whatever the state of the transport, and
+/// ends when it is spent.
 #[derive(Debug)]
 pub(super) struct Budget {
     messages: usize,
     bytes: usize,
+    /// How often the handler may be given more of what was read.
+    helpings: usize,
 }
 
 impl Default for Budget {
@@ -36,13 +50,19 @@ impl Default for Budget {
         Self {
             messages: TURN_MESSAGES,
             bytes: TURN_BYTES,
+            helpings: TURN_HELPINGS,
         }
     }
 }
 
 impl Budget {
     pub(super) fn is_spent(&self) -> bool {
-        self.messages == 0 || self.bytes == 0
+        self.messages == 0 || self.bytes == 0 || self.decodes_no_more()
+    }
+
+    /// Reports whether even what was read has to wait for the next turn.
+    pub(super) fn decodes_no_more(&self) -> bool {
+        self.helpings == 0
     }
 
     /// One round of a turn counts like a message.
@@ -53,6 +73,10 @@ impl Budget {
     pub(super) fn spend(&mut self, messages: usize, bytes: usize) {
         self.messages = self.messages.saturating_sub(messages);
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn spend_helping(&mut self) {
+        self.helpings = self.helpings.saturating_sub(1);
     }
 }
 
@@ -108,9 +132,17 @@ impl Driver {
         true
     }
 
-    /// Whether a handler that was polled is given more of what was read before anything is written.
-    pub(super) fn gives_more(&self, turn: &Turn) -> bool {
-        turn.undecoded && self.shared.lock().outgoing.queued() < CORK
+    /// Reports whether a handler that was polled is given more of what was read before anything is
+    /// written.
+    ///
+    /// It is only while something can still be decoded: a transport that has ended meanwhile, or a
+    /// deadline that passed, leaves bytes behind that nobody will ever take.
+    pub(super) fn gives_more(&self, turn: &mut Turn) -> bool {
+        if !turn.undecoded || self.phase != Phase::Open || turn.budget.decodes_no_more() {
+            return false;
+        }
+        turn.budget.spend_helping();
+        !self.has_deferred() && self.shared.lock().outgoing.queued() < CORK
     }
 
     /// Ends a round, once the handler was polled: writes what is queued and keeps the deadlines.
@@ -256,3 +288,7 @@ const TURN_MESSAGES: usize = 128;
 
 /// How many bytes one turn may read and write, about.
 const TURN_BYTES: usize = 512 << 10;
+
+/// How often a handler is polled with more of one read, at most: the smallest messages of two reads
+/// in batches make 170.
+const TURN_HELPINGS: usize = 256;

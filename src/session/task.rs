@@ -191,7 +191,7 @@ where
             if let Some(frame) = this.handler.as_mut().poll(cx) {
                 driver.close(EndedBy::Local, &frame);
             }
-            if driver.gives_more(&turn) {
+            if driver.gives_more(&mut turn) {
                 continue;
             }
             let finished = this.handler.finished;

@@ -28,6 +28,7 @@ mod session_limits;
 mod session_order;
 mod session_sockets;
 mod session_support;
+mod session_turns;
 mod smuggling;
 mod spans;
 mod stack;
