@@ -57,7 +57,7 @@ impl Decoder {
     /// The peer broke a rule or a limit. The connection has failed: from then on all input is
     /// discarded.
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Event>, ProtocolError> {
-        match self.state.decode(&self.limits, src)? {
+        match self.state.decode(&self.limits, src, &mut 0)? {
             None => Ok(None),
             Some(Decoded::Event(event)) => Ok(Some(event)),
             Some(Decoded::Piece(_)) => unreachable!("the limits are those of whole messages"),
@@ -95,6 +95,8 @@ pub(crate) struct Limits {
     max_fragments: u64,
     /// Messages are given away in pieces, as they arrive.
     pub(super) streaming: bool,
+    /// How much may come out of the decompressor before decoding stops for a while, in bytes, about.
+    pub(super) inflating: usize,
 }
 
 /// What a decoder makes of its input.
@@ -107,6 +109,15 @@ pub(crate) enum Decoded {
 }
 
 impl Limits {
+    /// No limits, for what is thrown away.
+    const NONE: Self = Self {
+        max_message_size: u64::MAX,
+        max_frame_size: u64::MAX,
+        max_fragments: u64::MAX,
+        streaming: false,
+        inflating: usize::MAX,
+    };
+
     /// The limits of a decoder that may give messages away in pieces.
     #[inline]
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
@@ -119,6 +130,16 @@ impl Limits {
             max_frame_size: limit(config.max_frame_size),
             max_fragments: limit(config.max_fragments),
             streaming: true,
+            inflating: usize::MAX,
+        }
+    }
+
+    /// Has decoding stop for a while after so much has come out of the decompressor.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn inflating(self, bytes: usize) -> Self {
+        Self {
+            inflating: bytes,
+            ..self
         }
     }
 
@@ -129,6 +150,7 @@ impl Limits {
             max_frame_size: limit(config.max_frame_size),
             max_fragments: config.fragment_limit(),
             streaming: false,
+            inflating: usize::MAX,
         }
     }
 
@@ -168,9 +190,19 @@ pub(crate) struct DecoderState {
     /// The frames whose header was taken; wraps around.
     frames: u32,
     role: Role,
-    failed: bool,
+    mode: Mode,
     /// How the peer compresses, if it may.
     deflate: Option<Direction>,
+}
+
+/// What is done with input.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mode {
+    Decoding,
+    /// Messages are passed over.
+    Discarding,
+    /// Everything is.
+    Failed,
 }
 
 /// What an idle decoder does not have, unless there is context takeover.
@@ -188,7 +220,7 @@ impl DecoderState {
             held: None,
             frames: 0,
             role,
-            failed: false,
+            mode: Mode::Decoding,
             deflate: None,
         }
     }
@@ -218,22 +250,26 @@ impl DecoderState {
         self.role
     }
 
-    /// As [`Decoder::decode`].
+    /// As [`Decoder::decode`]; adds what came out of the decompressor to `inflated`, in bytes.
     pub(crate) fn decode(
         &mut self,
         limits: &Limits,
         src: &mut BytesMut,
+        inflated: &mut usize,
     ) -> Result<Option<Decoded>, ProtocolError> {
-        if self.failed {
-            src.clear();
-            return Ok(None);
-        }
-        let result = match self.whole_message(limits, src) {
-            Some((header, used)) => take_message(&header, used, src),
-            None => self.next_event(limits, src),
+        let result = match self.mode {
+            Mode::Decoding => match self.whole_message(limits, src) {
+                Some((header, used)) => take_message(&header, used, src),
+                None => self.next_event(limits, src, inflated),
+            },
+            Mode::Discarding => self.next_control(src),
+            Mode::Failed => {
+                src.clear();
+                return Ok(None);
+            }
         };
         if result.is_err() {
-            self.failed = true;
+            self.mode = Mode::Failed;
             self.held = None;
         }
         result
@@ -259,13 +295,17 @@ impl DecoderState {
         &mut self,
         limits: &Limits,
         src: &mut BytesMut,
+        inflated: &mut usize,
     ) -> Result<Option<Decoded>, ProtocolError> {
         loop {
             if let Some(open) = self.open_mut().filter(|open| open.frame.is_some()) {
-                match open.receive(src, limits)? {
+                match open.receive(src, limits, inflated)? {
                     Progress::Starved if !limits.streaming => return Ok(None),
                     Progress::Starved | Progress::Full => {
                         return Ok(open.take_piece().map(Decoded::Piece));
+                    }
+                    Progress::Interrupted => {
+                        return Ok(self.take_piece(limits).map(Decoded::Piece));
                     }
                     Progress::FrameEnded => {}
                     Progress::MessageEnded => return self.finish(limits),
@@ -275,24 +315,81 @@ impl DecoderState {
                 return Ok(self.take_piece(limits).map(Decoded::Piece));
             };
             self.check(limits, &header)?;
-            let whole = header.payload_len <= (src.len() - used) as u64;
             if header.opcode.is_control() {
                 // What came before it is told before it.
                 let piece = self.take_piece(limits);
-                if piece.is_some() || !whole {
+                if piece.is_some() {
                     return Ok(piece.map(Decoded::Piece));
                 }
-                self.frames = self.frames.wrapping_add(1);
-                let event = decode_control(&header, used, src);
-                return event.map(Decoded::Event).map(Some);
+                return self.take_control(&header, used, src);
             }
+            let whole = header.payload_len <= (src.len() - used) as u64;
             self.frames = self.frames.wrapping_add(1);
             let single = whole && header.fin && self.open().is_none();
             src.advance(used);
             if single && !limits.streaming {
-                return self.inflate_message(limits, &header, src).map(Some);
+                return self.inflate_message(limits, &header, src, inflated);
             }
             self.open_frame(limits, &header);
+        }
+    }
+
+    /// Takes a control frame, where all of it is there.
+    fn take_control(
+        &mut self,
+        header: &Header,
+        used: usize,
+        src: &mut BytesMut,
+    ) -> Result<Option<Decoded>, ProtocolError> {
+        if header.payload_len > (src.len() - used) as u64 {
+            return Ok(None);
+        }
+        self.frames = self.frames.wrapping_add(1);
+        let event = decode_control(header, used, src)?;
+        Ok(Some(Decoded::Event(event)))
+    }
+
+    /// Passes over messages from now on, whatever their size: only control frames are of interest.
+    ///
+    /// Their payloads are not kept, unmasked, decompressed or validated. What was received of a
+    /// message in progress is dropped.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn discard_messages(&mut self) {
+        if self.mode == Mode::Decoding {
+            self.mode = Mode::Discarding;
+            if let Some(held) = &mut self.held {
+                held.history = None;
+                if let Some(open) = &mut held.open {
+                    open.discard();
+                }
+            }
+        }
+    }
+
+    /// Passes over messages to the next control frame.
+    fn next_control(&mut self, src: &mut BytesMut) -> Result<Option<Decoded>, ProtocolError> {
+        loop {
+            if let Some(open) = self.open_mut().filter(|open| open.frame.is_some()) {
+                match open.skip(src) {
+                    Progress::FrameEnded => {}
+                    Progress::MessageEnded => self.held = None,
+                    Progress::Starved | Progress::Full | Progress::Interrupted => return Ok(None),
+                }
+                continue;
+            }
+            let Some((header, used)) = Header::decode(src)? else {
+                return Ok(None);
+            };
+            self.check(&Limits::NONE, &header)?;
+            if header.opcode.is_control() {
+                return self.take_control(&header, used, src);
+            }
+            self.frames = self.frames.wrapping_add(1);
+            src.advance(used);
+            let open = &mut self.held.get_or_insert_default().open;
+            let open = open.get_or_insert_with(|| OpenMessage::new(header.opcode, None));
+            open.discard();
+            open.open_frame(&header);
         }
     }
 
@@ -302,13 +399,18 @@ impl DecoderState {
         limits: &Limits,
         header: &Header,
         src: &mut BytesMut,
-    ) -> Result<Decoded, ProtocolError> {
+        inflated: &mut usize,
+    ) -> Result<Option<Decoded>, ProtocolError> {
         let inflater = self.inflater(header, limits);
         let mut message = OpenMessage::new(header.opcode, inflater);
         message.open_frame(header);
-        let _ended = message.receive(src, limits)?;
+        if message.receive(src, limits, inflated)? != Progress::MessageEnded {
+            // It goes on later.
+            self.held.get_or_insert_default().open = Some(message);
+            return Ok(None);
+        }
         self.keep_history(&mut message);
-        message.finish(limits)
+        message.finish(limits).map(Some)
     }
 
     /// Ends the open message.
@@ -398,6 +500,9 @@ impl DecoderState {
 
     /// As [`Decoder::payload_buffer`].
     pub(crate) fn payload_buffer(&mut self, limits: &Limits) -> Option<Limit<&mut BytesMut>> {
+        if self.mode == Mode::Discarding {
+            return None;
+        }
         self.open_mut()?.payload_buffer(limits)
     }
 

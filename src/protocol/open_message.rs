@@ -59,6 +59,8 @@ pub(super) enum Progress {
     Starved,
     /// There is a piece to give away before anything more is taken.
     Full,
+    /// Enough was decompressed for a while: the same input goes on later.
+    Interrupted,
     /// The frame has ended, and the message has not.
     FrameEnded,
     MessageEnded,
@@ -100,14 +102,46 @@ impl OpenMessage {
         });
     }
 
-    /// Takes payload from `src`, and whatever was read directly.
+    /// Drops what was received: nobody wants the message any more.
+    pub(super) fn discard(&mut self) {
+        let unprocessed = self.payload.len() - self.processed;
+        if self.inflater.take().is_none()
+            && let Some(frame) = &mut self.frame
+        {
+            frame.take(unprocessed);
+        }
+        self.payload = BytesMut::new();
+        self.chunks = Vec::new();
+        (self.processed, self.declared, self.fragments) = (0, 0, 0);
+        if let Some(frame) = &self.frame {
+            self.declared = frame.received + frame.remaining;
+        }
+    }
+
+    /// Passes over payload in `src`.
+    pub(super) fn skip(&mut self, src: &mut BytesMut) -> Progress {
+        let len = self.remaining().min(src.len() as u64) as usize;
+        src.advance(len);
+        if let Some(frame) = &mut self.frame {
+            frame.take(len);
+        }
+        if self.remaining() > 0 {
+            Progress::Starved
+        } else {
+            self.end_frame()
+        }
+    }
+
+    /// Takes payload from `src`, and whatever was read directly; adds what came out of the
+    /// decompressor to `inflated`.
     pub(super) fn receive(
         &mut self,
         src: &mut BytesMut,
         limits: &Limits,
+        inflated: &mut usize,
     ) -> Result<Progress, ProtocolError> {
         if self.inflater.is_some() {
-            return self.receive_compressed(src, limits);
+            return self.receive_compressed(src, limits, inflated);
         }
         self.process()?;
         let remaining = self.remaining();
@@ -127,13 +161,20 @@ impl OpenMessage {
         &mut self,
         src: &mut BytesMut,
         limits: &Limits,
+        inflated: &mut usize,
     ) -> Result<Progress, ProtocolError> {
         loop {
             let len = self.remaining().min(src.len().min(STEP) as u64) as usize;
             if len == 0 && !self.pending {
                 break;
             }
-            if self.inflate(src, len, limits)? {
+            if *inflated >= limits.inflating {
+                return Ok(Progress::Interrupted);
+            }
+            let before = self.before + self.payload.len() as u64;
+            let full = self.inflate(src, len, limits)?;
+            *inflated += (self.before + self.payload.len() as u64 - before) as usize;
+            if full {
                 return Ok(Progress::Full);
             }
         }

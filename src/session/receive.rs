@@ -55,7 +55,9 @@ impl Driver {
             // may be more to decompress where nothing was.
             self.input = Input::Ready;
             let mut rest = self.take_rest();
-            self.decode(&mut rest, &mut decoded, view, usize::MAX, &mut turn.budget);
+            if self.decode(&mut rest, &mut decoded, view, usize::MAX, &mut turn.budget) {
+                self.input = Input::Paused;
+            }
             self.keep_if_open(rest);
         } else if turn.undecoded || !view.quiet || self.poll_readable(cx) {
             if !turn.undecoded {
@@ -184,7 +186,8 @@ impl Driver {
 
     /// Decodes until the input ends, the inbox is full, or something has to wait for the handler.
     ///
-    /// Tells whether it has ended before that, with events of the size of a `batch`.
+    /// Reports whether it has ended before that, with events of the size of a `batch` or because the
+    /// turn has decompressed enough.
     fn decode(
         &mut self,
         buffer: &mut BytesMut,
@@ -196,6 +199,9 @@ impl Driver {
         let limits = Limits::new(self.config());
         let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(scratch::take_inbox);
+        if view.closing {
+            self.decoder.discard_messages();
+        }
         while !self.has_deferred() {
             if !view.closing && !self.shared.has_room_beside(view.inbox + decoded.size) {
                 // The rest comes before anything that is read.
@@ -205,8 +211,12 @@ impl Driver {
             if decoded.size >= batch {
                 return true;
             }
-            match self.decoder.decode(&limits, buffer) {
-                Ok(None) => break,
+            let mut inflated = 0;
+            let limits = budget.limit(limits);
+            let event = self.decoder.decode(&limits, buffer, &mut inflated);
+            budget.spend_inflated(inflated);
+            match event {
+                Ok(None) => return budget.decodes_no_more(),
                 Ok(Some(Decoded::Event(Event::Close(frame)))) => {
                     self.cold().deferred = Some(Deferred::Close(frame))
                 }

@@ -13,6 +13,7 @@ use super::{
     shared::CORK,
     transmit::Written,
 };
+use crate::protocol::Limits;
 
 /// What lasts as long as one turn of a session.
 #[derive(Debug, Default)]
@@ -33,7 +34,7 @@ impl Turn {
     }
 }
 
-/// What one turn of a session may read and write before others get theirs.
+/// What one turn of a session may read, decompress and write before others get theirs.
 ///
 /// Every loop of a turn spends some of it each time round, whatever the state of the transport, and
 /// ends when it is spent.
@@ -41,6 +42,7 @@ impl Turn {
 pub(super) struct Budget {
     messages: usize,
     bytes: usize,
+    inflated: usize,
     /// How often the handler may be given more of what was read.
     helpings: usize,
 }
@@ -50,6 +52,7 @@ impl Default for Budget {
         Self {
             messages: TURN_MESSAGES,
             bytes: TURN_BYTES,
+            inflated: TURN_BYTES,
             helpings: TURN_HELPINGS,
         }
     }
@@ -62,7 +65,7 @@ impl Budget {
 
     /// Reports whether even what was read has to wait for the next turn.
     pub(super) fn decodes_no_more(&self) -> bool {
-        self.helpings == 0
+        self.inflated == 0 || self.helpings == 0
     }
 
     /// One round of a turn counts like a message.
@@ -73,6 +76,16 @@ impl Budget {
     pub(super) fn spend(&mut self, messages: usize, bytes: usize) {
         self.messages = self.messages.saturating_sub(messages);
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Limits what one call of the decoder decompresses.
+    pub(super) fn limit(&self, limits: Limits) -> Limits {
+        limits.inflating(self.inflated)
+    }
+
+    /// Charges what came out of the decompressor.
+    pub(super) fn spend_inflated(&mut self, bytes: usize) {
+        self.inflated = self.inflated.saturating_sub(bytes);
     }
 
     fn spend_helping(&mut self) {
@@ -286,7 +299,7 @@ const BATCH: usize = 8 << 10;
 /// How many messages one turn may decode, about.
 const TURN_MESSAGES: usize = 128;
 
-/// How many bytes one turn may read and write, about.
+/// How many bytes one turn may read and write, about, and how many it may decompress.
 const TURN_BYTES: usize = 512 << 10;
 
 /// How often a handler is polled with more of one read, at most: the smallest messages of two reads

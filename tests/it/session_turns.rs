@@ -1,10 +1,14 @@
 //! Every turn of a session ends, and leaves the others theirs, whatever becomes of the transport in it.
 
 use std::{
-    future::pending,
+    future::{pending, poll_fn},
     io,
     pin::Pin,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     task::{Context, Poll},
     thread,
     time::Duration,
@@ -13,9 +17,13 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     runtime::Builder,
+    sync::mpsc::unbounded_channel,
     time::{sleep, timeout},
 };
-use tower_websocket::{CloseCode, Config, EndedBy, Error, WebSocket, handler};
+use tower_websocket::{
+    CloseCode, Compression, Config, EndedBy, Error, Outbound, WebSocket, WebSocketLayer, handler,
+    testing,
+};
 
 use crate::session_support::{
     Frame, PIPE, Peer, Reports, SHAPES, Shape, binary, client_frame, close, echo, lock, open, ping,
@@ -297,5 +305,62 @@ fn session_that_discards_too_much_amid_control_frames_ends() {
             }
             assert_eq!(reports.only().await.ended_by, EndedBy::Local);
         });
+    }
+}
+
+/// 1 MiB of zeroes is a hundredth of that on the wire: a burst of them is spread over turns.
+#[tokio::test(start_paused = true)]
+async fn messages_that_inflate_a_hundredfold_leave_others_their_turns() {
+    const MESSAGES: usize = 60;
+    const SIZE: usize = 1 << 20;
+    for http2 in [false, true] {
+        let config = Config::default()
+            .compression(Compression::shared())
+            .max_send_queue(64 << 20);
+        let received = Arc::new(AtomicUsize::new(0));
+        let counter = received.clone();
+        let route = handler(move |mut socket: WebSocket| {
+            let counter = counter.clone();
+            async move {
+                while let Some(message) = socket.recv().await? {
+                    counter.fetch_add(message.len(), Relaxed);
+                }
+                Ok::<_, Error>(())
+            }
+        });
+        let (sender, mut reports) = unbounded_channel();
+        let app = WebSocketLayer::new(route)
+            .config(config.clone())
+            .on_end(move |report| sender.send(report.clone()).unwrap())
+            .endpoint();
+        let request = testing::request("/").config(config);
+        let request = if http2 { request.http2() } else { request };
+        let (_, client) = testing::connect(app, request).await.unwrap();
+        // Another task, which is always ready for its next turn.
+        let (mut seen, mut most) = (0, 0);
+        let sibling = poll_fn(move |cx| {
+            let now = received.load(Relaxed);
+            most = most.max(now - seen);
+            seen = now;
+            if seen == MESSAGES * SIZE {
+                return Poll::Ready(most);
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let sibling = tokio::spawn(sibling);
+        let zeroes = Outbound::from(vec![0; SIZE]);
+        for _ in 0..MESSAGES {
+            client.send(zeroes.clone()).await.unwrap();
+        }
+        let most = within(sibling).await.unwrap();
+        // A turn's 512 KiB, and the message that goes past them.
+        assert!(most <= 2 * SIZE, "{most} bytes in one turn");
+        client.close(CloseCode::NORMAL);
+        let report = within(reports.recv()).await.unwrap();
+        assert!(
+            report.bytes_received < 20_000 * MESSAGES as u64,
+            "{report:?}"
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Little on the wire, much in memory.
 
 use super::{blocks::Blocks, *};
-use crate::CloseCode;
+use crate::{
+    CloseCode, Event,
+    protocol::decoder::{Decoded, DecoderState, Limits},
+};
 
 fn limited(limit: usize, params: DeflateParams) -> Decoder {
     let config = Config::default().max_message_size(limit);
@@ -190,5 +193,105 @@ fn message_of_nothing_but_final_blocks_is_refused() {
         let frame = from_client(BINARY, &[text, ends].concat());
         let decoded = decode_all(&mut limited(1 << 20, params), [&frame[..]]);
         assert_eq!(decoded, (vec![binary([7; 4096])], None));
+    }
+}
+
+/// Decodes with at most `budget` bytes from the decompressor at a time; gives the most that one call
+/// has decompressed, too.
+fn decode_within(
+    limits: &Limits,
+    params: DeflateParams,
+    bytes: &[u8],
+    budget: usize,
+) -> (Vec<Decoded>, Option<ProtocolError>, usize) {
+    let mut state = DecoderState::new(Role::Server);
+    state.set_deflate(params);
+    let limits = limits.inflating(budget);
+    let (mut input, mut events, mut most) = (BytesMut::from(bytes), Vec::new(), 0);
+    for _ in 0..100_000 {
+        let mut inflated = 0;
+        let event = state.decode(&limits, &mut input, &mut inflated);
+        most = most.max(inflated);
+        match event {
+            Ok(None) if inflated < budget => return (events, None, most),
+            Ok(event) => events.extend(event),
+            Err(error) => return (events, Some(error), most),
+        }
+    }
+    panic!("there is no end to it");
+}
+
+#[test]
+fn decompressing_little_by_little_gives_the_same_messages() {
+    let config = Config::default().max_message_size(2 << 20);
+    for params in [takeover(), no_takeover()] {
+        for count in [1, 3] {
+            let bytes = [
+                fragments(&zeroes(1 << 20), count),
+                fragments(&zeroes(300), count),
+                fragments(&zeroes(777_777), count),
+            ]
+            .concat();
+            for budget in [1, 1000, 64 << 10, 512 << 10, usize::MAX] {
+                let (events, error, most) =
+                    decode_within(&Limits::new(&config), params, &bytes, budget);
+                assert_eq!(error, None);
+                let sizes: Vec<_> = events
+                    .iter()
+                    .map(|event| match event {
+                        Decoded::Event(Event::Message(message)) => message.len(),
+                        other => panic!("{other:?}"),
+                    })
+                    .collect();
+                assert_eq!(sizes, [1 << 20, 300, 777_777], "{budget}");
+                // A call goes past it by one step.
+                assert!(most <= budget.saturating_add(64 << 10), "{most}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bomb_in_a_stream_is_decompressed_little_by_little_though_nobody_takes_it() {
+    let config = Config::default().streaming(true);
+    let bytes = fragments(&zeroes(8 << 20), 1);
+    let (events, error, most) =
+        decode_within(&Limits::new(&config), no_takeover(), &bytes, 64 << 10);
+    assert_eq!(error, None);
+    assert!(most <= 128 << 10, "{most}");
+    let size: usize = events
+        .iter()
+        .map(|event| match event {
+            Decoded::Piece(piece) => piece.payload.len(),
+            other => panic!("{other:?}"),
+        })
+        .sum();
+    assert_eq!(size, 8 << 20);
+}
+
+/// Nothing comes out of the decompressor any more once messages are of no interest.
+#[test]
+fn a_bomb_that_is_discarded_is_not_decompressed() {
+    let config = Config::default().max_message_size(1 << 20);
+    let limits = Limits::new(&config);
+    let bomb = fragments(&zeroes(1 << 20), 1);
+    for params in [takeover(), no_takeover()] {
+        for begun in [0, 20, bomb.len() / 2] {
+            let mut state = DecoderState::new(Role::Server);
+            state.set_deflate(params);
+            let mut input = BytesMut::from(&bomb[..begun]);
+            assert!(matches!(
+                state.decode(&limits, &mut input, &mut 0),
+                Ok(None)
+            ));
+            state.discard_messages();
+            input.extend_from_slice(&bomb[begun..]);
+            input.extend_from_slice(&bomb);
+            input.extend_from_slice(&from_client(0x89, b"found"));
+            let mut inflated = 0;
+            let event = state.decode(&limits, &mut input, &mut inflated);
+            assert!(matches!(event, Ok(Some(Decoded::Event(Event::Ping(_))))));
+            assert_eq!(inflated, 0);
+        }
     }
 }
