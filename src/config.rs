@@ -156,7 +156,8 @@ impl Config {
     /// Limits the rate of received control frames, per second.
     ///
     /// Beyond it, and beyond [`control_frame_burst`](Self::control_frame_burst), the connection is
-    /// closed with code 1008. Default: 100 per second.
+    /// closed with code 1008. One pong for each ping that was sent does not count.
+    /// Default: 100 per second.
     #[must_use]
     pub fn control_frame_rate(mut self, per_second: impl Into<Option<u32>>) -> Self {
         self.control_frame_rate = per_second.into();

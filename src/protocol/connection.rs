@@ -352,6 +352,8 @@ impl Connection {
                 self.finished = true;
                 self.timers.stop_open();
             }
+            // No flood, whatever its rate: we have asked for it.
+            Event::Pong(_) if self.outgoing.take_answer() => {}
             Event::Ping(_) | Event::Pong(_) => self
                 .control_rate
                 .receive(self.timers.age(now), &self.config)?,

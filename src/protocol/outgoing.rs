@@ -15,6 +15,8 @@ pub(crate) struct Outgoing {
     queue: Option<Box<Queue>>,
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
+    /// Pings of ours that no pong has answered.
+    unanswered: u32,
     close_sent: bool,
     close_received: bool,
     /// The transport is gone, or nothing will be written to it any more.
@@ -159,8 +161,17 @@ impl Outgoing {
     /// Queues a ping.
     pub(crate) fn ping(&mut self, encoder: &Encoder, payload: &[u8]) -> Result<(), NotOpen> {
         self.check_open()?;
+        self.unanswered = self.unanswered.saturating_add(1);
         encoder.ping(payload, &mut self.queue().frames);
         Ok(())
+    }
+
+    /// Takes a pong into account; reports whether it may answer a ping of ours, of which each has
+    /// one.
+    pub(crate) fn take_answer(&mut self) -> bool {
+        let asked = self.unanswered > 0;
+        self.unanswered -= u32::from(asked);
+        asked
     }
 
     /// Queues a pong that answers nothing, or a ping the application saw.

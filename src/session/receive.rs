@@ -249,6 +249,9 @@ impl Driver {
             }
             Decoded::Event(event) => event,
         };
+        if matches!(event, Event::Pong(_)) && self.take_answer() {
+            return view.observed;
+        }
         let shared = self.shared.clone();
         let age = self.timers.age(Self::now());
         match self.control_rate.receive(age, &shared.hooks.config) {
@@ -256,6 +259,12 @@ impl Driver {
             Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
         }
         view.observed
+    }
+
+    /// Takes a pong as the answer to a ping of ours, if there is one without; such a pong is no flood,
+    /// however fast they come.
+    fn take_answer(&self) -> bool {
+        self.shared.lock().outgoing.take_answer()
     }
 
     /// Hands decoded events to the application, all at once.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::{io::duplex, time::Instant};
-use tower_websocket::{Config, EndedBy, Error, Message, ProtocolError, handler};
+use tower_websocket::{Config, EndedBy, Error, Message, ProtocolError, WebSocket, handler};
 
 use super::session_support::{
     Frame, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header,
@@ -314,5 +314,61 @@ async fn fragments_may_have_control_frames_between_them() {
             within(socket.recv()).await.expect("a message"),
             Some(Message::text("abc"))
         );
+    }
+}
+
+/// Pongs that answer our pings are no flood, and others still are.
+#[tokio::test(start_paused = true)]
+async fn pongs_that_answer_own_pings_are_no_flood() {
+    for shape in SHAPES {
+        let route = async |mut socket: WebSocket| {
+            for number in 0..500_u32 {
+                socket.ping(number.to_be_bytes().to_vec())?;
+            }
+            while let Some(message) = socket.recv().await? {
+                socket.send(message).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        let (mut peer, _reports) = open(shape, Config::default(), route).await;
+        for number in 0..500_u32 {
+            let ping = peer.frame().await;
+            assert_eq!(ping, Frame::ping(number.to_be_bytes()));
+            peer.send(pong(ping.payload)).await;
+        }
+        peer.send(client_frame(0x81, "after")).await;
+        assert_eq!(peer.frame().await, Frame::text("after"));
+        // The burst of those that nobody has asked for is what it was.
+        peer.send(pong("").repeat(200)).await;
+        peer.send(client_frame(0x81, "after")).await;
+        assert_eq!(peer.frame().await, Frame::text("after"));
+        peer.send(pong("").repeat(2)).await;
+        assert_eq!(peer.frame().await.code(), Some(1008));
+    }
+}
+
+/// A pong for each ping is free, one more is not.
+#[tokio::test(start_paused = true)]
+async fn pongs_beyond_own_pings_are_a_flood() {
+    for shape in SHAPES {
+        let config = Config::default().control_frame_burst(0).ping_interval(None);
+        for (pongs, code) in [(3, None), (4, Some(1008))] {
+            let route = async |mut socket: WebSocket| {
+                for _ in 0..3 {
+                    socket.ping("")?;
+                }
+                while let Some(Message::Text(_)) = socket.recv().await? {
+                    socket.send("still here").await?;
+                }
+                Ok::<_, Error>(())
+            };
+            let (mut peer, _reports) = open(shape, config.clone(), route).await;
+            for _ in 0..3 {
+                assert_eq!(peer.frame().await, Frame::ping(""));
+            }
+            peer.send(pong("").repeat(pongs)).await;
+            peer.send(client_frame(0x81, "?")).await;
+            assert_eq!(peer.frame().await.code(), code, "{pongs}");
+        }
     }
 }
