@@ -19,6 +19,23 @@ use crate::{Compression, handshake::OriginPolicy};
 ///     .ping_interval(Duration::from_secs(30))
 ///     .idle_timeout(None);
 /// ```
+///
+/// # What is on its way
+///
+/// What was written waits in the buffers of both kernels, and nothing shows how much of it the
+/// peer has read: a steady reader of 60 KB/s may show no progress for 20 seconds, and a ping or
+/// a Close frame stands behind megabytes. So [`write_timeout`](Self::write_timeout),
+/// [`ping_timeout`](Self::ping_timeout), [`close_timeout`](Self::close_timeout) and
+/// [`linger`](Self::linger) are
+/// prolonged by the time that what was written may take to the peer: a second for each 14 KiB,
+/// which is what a line of 128 kbit/s carries. A pong shows that all that was written before its
+/// ping has arrived. A connection that sends little has the deadlines as they are set; and
+/// before any of them ends a connection, writing is tried once more.
+///
+/// How much may be on its way is bounded. Over plain TCP on Linux a connection that sends more
+/// than a little sets `TCP_NOTSENT_LOWAT` to 128 KiB, and the deadlines grow by 73 seconds at
+/// most, `write_timeout` by 36. Elsewhere, over TLS, HTTP/2 and other streams, it is 292 seconds,
+/// and 109 for `write_timeout` outside HTTP/2.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) max_message_size: Option<usize>,
@@ -250,7 +267,9 @@ impl Config {
     ///
     /// Any received byte counts as life. The connection then ends with
     /// [`Error::is_timeout`](crate::Error::is_timeout). The time does not run while reading is
-    /// stopped by [`max_read_ahead`](Self::max_read_ahead). Default: 20 seconds.
+    /// stopped by [`max_read_ahead`](Self::max_read_ahead), and is prolonged by
+    /// [what is on its way](Config#what-is-on-its-way) before the ping.
+    /// Default: 20 seconds.
     #[must_use]
     pub fn ping_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.ping_timeout = timeout.into();
@@ -280,7 +299,8 @@ impl Config {
     ///
     /// Also covers a handshake whose upgrade never resolves. On HTTP/2 progress is acceptance by
     /// the HTTP server, within the stream's flow-control window; hyper keeps what it has accepted
-    /// until the peer takes it or the HTTP/2 connection ends. Default: 10 seconds.
+    /// until the peer takes it or the HTTP/2 connection ends. Prolonged by
+    /// [what is on its way](Config#what-is-on-its-way). Default: 10 seconds.
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = timeout.into();
@@ -289,6 +309,7 @@ impl Config {
 
     /// Limits the wait for the peer's Close frame after ours, and for its end of an HTTP/2 stream.
     ///
+    /// Prolonged by [what is on its way](Config#what-is-on-its-way) before the Close frame.
     /// Default: 5 seconds.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
@@ -299,8 +320,8 @@ impl Config {
     /// Sets how long an HTTP/1.1 connection is drained after the closing handshake.
     ///
     /// Reading on until the peer ends keeps the last bytes sent from being lost to a reset. A server
-    /// that has the peer's Close frame, and nothing unread behind it, does not wait.
-    /// Default: 1 second.
+    /// that has the peer's Close frame, and nothing unread behind it, does not wait. Prolonged by
+    /// [what is on its way](Config#what-is-on-its-way). Default: 1 second.
     #[must_use]
     pub fn linger(mut self, timeout: Duration) -> Self {
         self.linger = timeout;

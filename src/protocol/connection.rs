@@ -12,7 +12,7 @@ use super::{
     outbound::Kind,
     outgoing::Outgoing,
     random_masking_key,
-    timers::{Facts, Timers},
+    timers::{Facts, MAX_BELOW, Timers},
 };
 use crate::Config;
 
@@ -156,9 +156,12 @@ impl Connection {
     /// Call it even if nothing was: [`Config::write_timeout`] runs from then on.
     pub fn transmitted(&mut self, now: Instant) {
         let queued = self.outgoing.queued();
+        let left = self.offered.saturating_sub(queued);
+        let _much = self.timers.written(left, || now);
+        self.offered = queued;
         if queued > 0 {
-            if queued < self.offered || !self.timers.is_write_waiting() {
-                self.timers.write_waits(now, &self.config);
+            if left > 0 || !self.timers.is_write_waiting() {
+                self.timers.write_waits(now, MAX_BELOW, &self.config);
             }
             return;
         }
@@ -169,10 +172,11 @@ impl Connection {
             self.outgoing.adopt(Some(queue));
         }
         if mem::take(&mut self.ping_queued) && self.state() == State::Open {
-            self.timers.ping_written(now, &self.config);
+            self.timers.ping_written(now, MAX_BELOW, &self.config);
         }
         if self.state() == State::Closing && !self.timers.is_closing() {
-            self.timers.closing(now, self.config.close_timeout);
+            self.timers
+                .closing(now, self.config.close_timeout, MAX_BELOW);
         }
     }
 
@@ -353,7 +357,11 @@ impl Connection {
                 self.timers.stop_open();
             }
             // No flood, whatever its rate: we have asked for it.
-            Event::Pong(_) if self.outgoing.take_answer() => {}
+            Event::Pong(_) if self.outgoing.take_answer() => {
+                if self.outgoing.is_answered() {
+                    self.timers.pings_answered(now);
+                }
+            }
             Event::Ping(_) | Event::Pong(_) => self
                 .control_rate
                 .receive(self.timers.age(now), &self.config)?,

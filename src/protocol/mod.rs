@@ -68,7 +68,7 @@ pub(crate) use self::{
     open_message::Piece,
     outbound::Kind,
     outgoing::{NotOpen, Outgoing, Queue},
-    timers::{Facts, Timers},
+    timers::{Facts, MAX_BELOW, SENDING_FLOOR, Timers},
 };
 
 /// Which end of a connection an endpoint is.

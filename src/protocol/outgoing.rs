@@ -174,6 +174,11 @@ impl Outgoing {
         asked
     }
 
+    /// Reports whether every ping of ours has been answered.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.unanswered == 0
+    }
+
     /// Queues a pong that answers nothing, or a ping the application saw.
     pub(crate) fn pong(&mut self, encoder: &Encoder, payload: &[u8]) -> Result<(), NotOpen> {
         self.check_open()?;

@@ -72,6 +72,16 @@ pub(crate) struct Timers {
     paused: bool,
     /// What had come and gone when the idle deadline was set.
     traffic: u32,
+    /// When all that was written has reached the peer, if that takes half of [`SENDING_FLOOR`] bytes
+    /// a second: what lies below us, in the buffers of kernels and on the line, as a point in time.
+    ///
+    /// At half the speed, so that it is not forgotten what lies below a line that is a little slower
+    /// than the floor, and always full.
+    drained: u32,
+    /// What was written since `drained` was last moved, in bytes: less than [`SENDING_FLOOR`].
+    unsettled: u16,
+    /// By how much `drained` was moved since the last ping was written, in ticks.
+    behind_ping: u16,
 }
 
 /// What the deadlines are judged by.
@@ -121,6 +131,9 @@ impl Timers {
             heard: false,
             paused: false,
             traffic: Facts::traffic([0; 4]),
+            drained: 0,
+            unsettled: 0,
+            behind_ping: 0,
         };
         timers.set(Timer::Ping, now, timers.ping_interval(config));
         timers.set(Timer::Idle, now, config.idle_timeout);
@@ -159,15 +172,68 @@ impl Timers {
         self.paused = true;
     }
 
-    /// A ping was written.
-    pub(crate) fn ping_written(&mut self, now: Instant, config: &Config) {
+    /// A ping was written, behind at most `most` bytes that are below us.
+    pub(crate) fn ping_written(&mut self, now: Instant, most: u64, config: &Config) {
         if self.is_set(Timer::Pong) && !self.heard {
             // The time of the ping before it runs on.
             return;
         }
         self.heard = false;
         self.paused = false;
-        self.set(Timer::Pong, now, config.ping_timeout);
+        self.settle(self.unsettled.into(), now);
+        self.behind_ping = 0;
+        // The ping waits behind all that is below us.
+        let below = self.below(now, most);
+        let timeout = config.ping_timeout;
+        self.set(
+            Timer::Pong,
+            now,
+            timeout.map(|timeout| timeout.saturating_add(below)),
+        );
+    }
+
+    /// Bytes were given to the transport. Reports whether some seconds' worth of them may still be
+    /// below us.
+    ///
+    /// The clock is asked only once in 14 KiB.
+    #[inline]
+    pub(crate) fn written(&mut self, bytes: usize, now: impl FnOnce() -> Instant) -> bool {
+        let bytes = (bytes as u64).saturating_add(self.unsettled.into());
+        if bytes < SENDING_FLOOR {
+            self.unsettled = bytes as u16;
+            return false;
+        }
+        let now = now();
+        self.settle(bytes, now);
+        self.below(now, MAX_BELOW) >= MUCH_BELOW
+    }
+
+    /// Moves the time at which all that was written is at the peer's, by so many bytes.
+    fn settle(&mut self, bytes: u64, now: Instant) {
+        let now = self.offset(now);
+        let added = (bytes / DRAINED_PER_TICK).min(MAX_BELOW / DRAINED_PER_TICK);
+        // Both are less than what `MAX_BELOW` takes, which is 58,515 ticks.
+        let (added, most) = (added as u16, (MAX_BELOW / DRAINED_PER_TICK) as u32);
+        // Less than what takes a tick is left for the next time.
+        self.unsettled = (bytes % DRAINED_PER_TICK) as u16;
+        let drained = self.drained.max(now).saturating_add(added.into());
+        self.drained = drained.min(now.saturating_add(most));
+        self.behind_ping = self.behind_ping.saturating_add(added);
+    }
+
+    /// The peer has answered all pings: what was written before the last one has reached it.
+    pub(crate) fn pings_answered(&mut self, now: Instant) {
+        let most = self.offset(now).saturating_add(self.behind_ping.into());
+        self.drained = self.drained.min(most);
+    }
+
+    /// How long what was written, of which at most `most` bytes are still below us, may be on its way
+    /// to the peer: in whole seconds, so that a few bytes change no deadline.
+    pub(crate) fn below(&self, now: Instant, most: u64) -> Duration {
+        let left = self.drained.saturating_sub(self.offset(now));
+        // `drained` is what it would be at half the speed.
+        let left = (TICK * left).as_secs() / 2;
+        Duration::from_secs(left.min(most / SENDING_FLOOR))
     }
 
     /// Watches the frame that is in progress when all there is was decoded.
@@ -193,8 +259,16 @@ impl Timers {
     }
 
     /// Something waits to be written, and progress was just made, or waiting has just begun.
-    pub(crate) fn write_waits(&mut self, now: Instant, config: &Config) {
-        self.set(Timer::Write, now, config.write_timeout);
+    ///
+    /// The transport may take nothing more before `most` bytes that are below it have left.
+    pub(crate) fn write_waits(&mut self, now: Instant, most: u64, config: &Config) {
+        let below = self.below(now, most);
+        let timeout = config.write_timeout;
+        self.set(
+            Timer::Write,
+            now,
+            timeout.map(|timeout| timeout.saturating_add(below)),
+        );
     }
 
     pub(crate) fn is_write_waiting(&self) -> bool {
@@ -207,10 +281,12 @@ impl Timers {
         self.stop(Timer::Write);
     }
 
-    /// Only the end is waited for now, for no longer than `timeout`.
-    pub(crate) fn closing(&mut self, now: Instant, timeout: Duration) {
+    /// Only the end is waited for now, for no longer than `timeout` from when what was written has
+    /// reached the peer, of which at most `most` bytes are below us.
+    pub(crate) fn closing(&mut self, now: Instant, timeout: Duration, most: u64) {
         self.deadlines = [NEVER; TIMERS];
-        self.set(Timer::Close, now, Some(timeout));
+        let below = self.below(now, most);
+        self.set(Timer::Close, now, Some(timeout.saturating_add(below)));
     }
 
     /// Has the session look again, once a message has come: the deadline of the first one has no
@@ -246,15 +322,11 @@ impl Timers {
         self.is_set(Timer::Close)
     }
 
-    /// The end is awaited, for no longer than `timeout`; the deadlines of the open state stay.
-    #[cfg_attr(
-        not(feature = "layer"),
-        expect(dead_code, reason = "sessions go on with what they have begun")
-    )]
-    pub(crate) fn bound_end(&mut self, now: Instant, timeout: Duration) {
-        if !self.is_closing() {
-            self.set(Timer::Close, now, Some(timeout));
-        }
+    /// The end is awaited as by [`closing`](Self::closing); the deadlines of the open state stay.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn bound_end(&mut self, now: Instant, timeout: Duration, most: u64) {
+        let below = self.below(now, most);
+        self.set(Timer::Close, now, Some(timeout.saturating_add(below)));
     }
 
     /// The connection does not get new deadlines of the open state any more.
@@ -305,7 +377,11 @@ impl Timers {
                 self.set(Timer::Pong, now, config.ping_timeout);
                 return None;
             }
-            Timer::Pong => Expiry::PeerSilent,
+            Timer::Pong => {
+                // What is below has had its time.
+                self.drained = 0;
+                Expiry::PeerSilent
+            }
             Timer::Frame => return self.judge_frame(now, facts, config),
             Timer::Write => Expiry::Write,
             Timer::Close => Expiry::Close,
@@ -324,7 +400,7 @@ impl Timers {
     /// Each 16 KiB received gives a frame another second.
     fn judge_frame(&mut self, now: Instant, facts: Facts, config: &Config) -> Option<Expiry> {
         let frame = facts.frame.filter(|frame| frame.number == self.frame)?;
-        let earned = Duration::from_secs(frame.received / FRAME_BYTES_PER_SECOND);
+        let earned = Duration::from_secs(frame.received / RECEIVING_FLOOR);
         let deadline = self
             .frame_start
             .saturating_add(ticks(config.frame_timeout?.saturating_add(earned)));
@@ -411,8 +487,21 @@ const TIMER: [Timer; TIMERS] = [
 
 const TIMERS: usize = 8;
 
-/// A frame that comes faster than this is never cut.
-const FRAME_BYTES_PER_SECOND: u64 = 16 << 10;
+/// How many bytes of a frame a peer has to send in a second, so as not to be cut off.
+const RECEIVING_FLOOR: u64 = 16 << 10;
+
+/// How many bytes a second what was written is expected to take to the peer at least: what headers
+/// leave of a line of 128 kbit/s, rounded down.
+pub(crate) const SENDING_FLOOR: u64 = 14 << 10;
+
+/// What leaves in a tick at half of that.
+const DRAINED_PER_TICK: u64 = SENDING_FLOOR / 2 / 100;
+
+/// From here on it is worth a system call to have the kernel keep less.
+const MUCH_BELOW: Duration = Duration::from_secs(4);
+
+/// How much may be below us, on its way to the peer: as much as Linux lets a send buffer grow.
+pub(crate) const MAX_BELOW: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests;

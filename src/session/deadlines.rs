@@ -26,13 +26,12 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         mut sleep: Pin<&mut Sleep>,
-        armed: &mut bool,
     ) -> bool {
         if self.phase == Phase::Ended {
             return false;
         }
         self.watch_frame();
-        let due = *armed && sleep.is_elapsed();
+        let due = self.armed && sleep.is_elapsed();
         if !self.timers.take_changed() && !due {
             return false;
         }
@@ -43,18 +42,18 @@ impl Driver {
             let Some(next) = self.timers.next().map(Instant::from_std) else {
                 return passed;
             };
-            let elapsed = *armed && sleep.is_elapsed();
-            if !*armed || elapsed || next < sleep.deadline() {
+            let elapsed = self.armed && sleep.is_elapsed();
+            if !self.armed || elapsed || next < sleep.deadline() {
                 if elapsed {
                     passed |= self.handle_timeout(cx);
-                    *armed = false;
+                    self.armed = false;
                     if self.phase == Phase::Ended {
                         return passed;
                     }
                     continue;
                 }
                 sleep.as_mut().reset(next);
-                *armed = true;
+                self.armed = true;
                 if sleep.as_mut().poll(cx) == Poll::Pending {
                     return passed;
                 }
@@ -101,6 +100,8 @@ impl Driver {
                     let error = Error::Timeout(expiry);
                     self.fail(cx, error, EndedBy::Timeout, &expiry.close_frame());
                 }
+                Expiry::Write if self.write_anyway(cx) || self.flush_anyway(cx) => {}
+                Expiry::Close if self.prolong_end(cx) => {}
                 Expiry::Write | Expiry::Close => self.time_out(Error::Timeout(expiry)),
                 Expiry::Idle | Expiry::FirstMessage | Expiry::Lifetime => {
                     self.close(EndedBy::Timeout, &expiry.close_frame());

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     connections::Entry,
+    ending::EndWatch,
     report::{EndedBy, Hooks},
     shared::Shared,
     task::Opened,
@@ -42,8 +43,8 @@ pub(super) struct Driver {
     pub(super) flush_pending: bool,
     /// The handler may find something changed, and has not been polled since.
     pub(super) news: bool,
-    /// Our Close was written while the peer's was not there.
-    pub(super) close_written: bool,
+    /// The one sleep of the session is set for a deadline, and will wake it.
+    pub(super) armed: bool,
 }
 
 /// What an idle connection does not have.
@@ -57,8 +58,12 @@ pub(super) struct Cold {
     pub(super) deferred: Option<Deferred>,
     /// The first failure: what the application is told.
     pub(super) error: Option<Error>,
+    /// Our Close was written while the peer's was not there.
+    pub(super) close_written: bool,
     /// Bytes received and thrown away after our Close.
     pub(super) discarded: u64,
+    /// Present once the end is waited for.
+    pub(super) end: Option<EndWatch>,
     /// A deadline ended the connection.
     pub(super) timed_out: bool,
 }
@@ -143,7 +148,7 @@ impl Driver {
             write_failed: false,
             flush_pending: false,
             news: false,
-            close_written: false,
+            armed: false,
             shared: Shared::new(role, hooks, agreed),
         };
         if !read.is_empty() {
@@ -201,7 +206,8 @@ impl Driver {
             self.cold().rest = rest;
         } else if let Some(cold) = &mut self.cold {
             cold.rest = BytesMut::new();
-            if cold.deferred.is_none() && cold.error.is_none() && cold.discarded == 0 {
+            let used = cold.deferred.is_some() || cold.error.is_some() || cold.end.is_some();
+            if !used && cold.discarded == 0 {
                 self.cold = None;
             }
         }
@@ -347,7 +353,7 @@ impl Driver {
         if !closing {
             self.cold().error.get_or_insert(Error::Io(error));
         }
-        self.timers.closing(Self::now(), self.end_timeout());
+        self.await_end(self.end_timeout());
     }
 
     /// The peer went away without a closing handshake, or in the middle of it.

@@ -3,7 +3,7 @@
 use std::{
     mem,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -14,7 +14,15 @@ use super::{
     report::{EndedBy, Report},
     transport::Transport,
 };
-use crate::protocol::Role;
+use crate::protocol::{Role, SENDING_FLOOR};
+
+/// How far the end was when its time began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndWatch {
+    since: Instant,
+    /// What was queued then, in bytes.
+    queued: usize,
+}
 
 impl Driver {
     /// Nothing more is received: the application learns it, what is queued still leaves.
@@ -45,15 +53,62 @@ impl Driver {
         self.bound_end();
     }
 
-    /// What is queued may leave slowly, but not for ever: each 16 KiB have another second.
+    /// What is queued may leave slowly, but not for ever: each 14 KiB have another second.
     pub(super) fn bound_end(&mut self) {
-        let queued = self.shared.lock().outgoing.queued() as u64;
+        if !self.timers.is_closing() {
+            let queued = self.shared.lock().outgoing.queued();
+            let timeout = self.drain_timeout(queued);
+            self.timers.bound_end(Self::now(), timeout, self.holds());
+            self.watch_end(queued);
+        }
+    }
+
+    /// How long what is queued has to leave.
+    fn drain_timeout(&self, queued: usize) -> Duration {
         let config = self.config();
         let patience = config
             .close_timeout
             .saturating_add(config.write_timeout.unwrap_or_default());
-        let timeout = patience.saturating_add(Duration::from_secs(queued / BYTES_PER_SECOND));
-        self.timers.bound_end(Self::now(), timeout);
+        patience.saturating_add(Duration::from_secs(queued as u64 / SENDING_FLOOR))
+    }
+
+    /// Waits for nothing but the end from now on.
+    pub(super) fn await_end(&mut self, timeout: Duration) {
+        self.timers.closing(Self::now(), timeout, self.holds());
+        let queued = self.shared.lock().outgoing.queued();
+        self.watch_end(queued);
+    }
+
+    /// Remembers how far the end is, to see later whether it has come nearer.
+    fn watch_end(&mut self, queued: usize) {
+        let since = Self::now();
+        self.cold().end = Some(EndWatch { since, queued });
+    }
+
+    /// Decides, when the time for the end is over, whether it gets more; reports whether it does.
+    ///
+    /// It does while the end comes nearer: what is queued leaves, at half the speed of the slowest
+    /// line at least, which bounds the time.
+    pub(super) fn prolong_end(&mut self, cx: &mut Context<'_>) -> bool {
+        // The write that is tried once more begins a watch of its own.
+        let Some(watch) = self.cold().end else {
+            return false;
+        };
+        if self.write_anyway(cx) && self.write_failed {
+            // The end has got another deadline with that.
+            return true;
+        }
+        let now = Self::now();
+        let queued = self.shared.lock().outgoing.queued();
+        let floor = (now - watch.since).as_secs().saturating_mul(SENDING_FLOOR);
+        let left = watch.queued.saturating_sub(queued) as u64;
+        if queued == 0 || left == 0 || left < floor / 2 {
+            return false;
+        }
+        let timeout = self.drain_timeout(queued);
+        self.timers.bound_end(now, timeout, self.holds());
+        self.watch_end(queued);
+        true
     }
 
     /// Brings the end on, as far as it goes without waiting.
@@ -70,7 +125,7 @@ impl Driver {
             } else {
                 Phase::ShuttingDown
             };
-            self.timers.closing(Self::now(), self.end_timeout());
+            self.await_end(self.end_timeout());
         }
         if self.phase == Phase::ShuttingDown
             && let Some(transport) = &mut self.transport
@@ -234,6 +289,3 @@ const NO_CODE: u16 = 1005;
 
 /// What RFC 6455 §7.1.5 calls the lack of a Close frame.
 const NO_CLOSE: u16 = 1006;
-
-/// A peer that takes less than this of what is queued at the end is cut off.
-const BYTES_PER_SECOND: u64 = 16 << 10;

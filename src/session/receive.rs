@@ -3,6 +3,7 @@
 use std::{
     mem,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::{BufMut, BytesMut};
@@ -249,11 +250,12 @@ impl Driver {
             }
             Decoded::Event(event) => event,
         };
-        if matches!(event, Event::Pong(_)) && self.take_answer() {
+        let now = Self::now();
+        if matches!(event, Event::Pong(_)) && self.take_answer(now) {
             return view.observed;
         }
         let shared = self.shared.clone();
-        let age = self.timers.age(Self::now());
+        let age = self.timers.age(now);
         match self.control_rate.receive(age, &shared.hooks.config) {
             Ok(()) => shared.lock().receive_control(&shared.hooks, event),
             Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
@@ -263,8 +265,15 @@ impl Driver {
 
     /// Takes a pong as the answer to a ping of ours, if there is one without; such a pong is no flood,
     /// however fast they come.
-    fn take_answer(&self) -> bool {
-        self.shared.lock().outgoing.take_answer()
+    fn take_answer(&mut self, now: Instant) -> bool {
+        let mut inner = self.shared.lock();
+        let answers = inner.outgoing.take_answer();
+        let all = inner.outgoing.is_answered();
+        drop(inner);
+        if answers && all {
+            self.timers.pings_answered(now);
+        }
+        answers
     }
 
     /// Hands decoded events to the application, all at once.

@@ -163,7 +163,7 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         turn: &mut Turn,
-        (sleep, armed): (Pin<&mut Sleep>, &mut bool),
+        sleep: Pin<&mut Sleep>,
         handler_finished: bool,
     ) -> Next {
         let Ok(queue) = self.take_queue(handler_finished) else {
@@ -173,7 +173,7 @@ impl Driver {
         };
         let written = self.transmit(cx, queue, &mut turn.budget, handler_finished);
         self.poll_end(cx);
-        let passed = self.poll_deadlines(cx, sleep, armed);
+        let passed = self.poll_deadlines(cx, sleep);
         if handler_finished && self.is_ended() {
             return Next::Over;
         }

@@ -36,7 +36,6 @@ pin_project! {
         driver: Driver,
         #[pin]
         sleep: Sleep,
-        armed: bool,
         #[pin]
         handler: HandlerSlot<F>,
     }
@@ -140,7 +139,6 @@ impl<F> Session<F> {
         Self {
             driver,
             sleep: sleep_until(Instant::now()),
-            armed: false,
             handler,
         }
     }
@@ -196,8 +194,7 @@ where
             }
             let finished = this.handler.finished;
             let next = outside_coop(cx, |cx| {
-                let alarm = (this.sleep.as_mut(), &mut *this.armed);
-                driver.end_round(cx, &mut turn, alarm, finished)
+                driver.end_round(cx, &mut turn, this.sleep.as_mut(), finished)
             });
             match next {
                 Next::Round => {}

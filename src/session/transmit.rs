@@ -12,6 +12,8 @@ use super::{
     report::EndedBy,
     round::Budget,
     scratch,
+    shared::CORK,
+    transport::Transport,
     waiters::Wakers,
 };
 use crate::protocol::{Queue, SendQueue};
@@ -86,6 +88,9 @@ impl Driver {
         let Some(transport) = &mut self.transport else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
+        if queue.len() >= CORK {
+            transport.bound_unsent();
+        }
         let mut progress = false;
         while queue.has_remaining() {
             if progress && budget.is_spent() {
@@ -96,6 +101,9 @@ impl Driver {
                 Poll::Ready(Ok(written)) => {
                     progress = true;
                     budget.spend(0, written);
+                    if self.timers.written(written, Self::now) {
+                        transport.bound_unsent();
+                    }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
@@ -113,8 +121,47 @@ impl Driver {
         self.write_blocked = true;
         if progress || !self.timers.is_write_waiting() {
             let config = &self.shared.hooks.config;
-            self.timers.write_waits(Self::now(), config);
+            let stalls_for = self.transport.as_ref().map_or(0, Transport::stalls_for);
+            self.timers.write_waits(Self::now(), stalls_for, config);
         }
+    }
+
+    /// How much of what was written may be on its way to the peer, in bytes.
+    pub(super) fn holds(&self) -> u64 {
+        self.transport.as_ref().map_or(0, Transport::holds)
+    }
+
+    /// Writes once more what the transport did not take, before it is given up; reports whether
+    /// something has left.
+    pub(super) fn write_anyway(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.write_failed {
+            return false;
+        }
+        let queue = {
+            let mut inner = self.shared.lock();
+            let queue = inner.outgoing.take_queue();
+            inner.writing |= queue.is_some();
+            queue
+        };
+        let (Some(mut queue), Some(transport)) = (queue, &mut self.transport) else {
+            return false;
+        };
+        let queued = queue.frames.len();
+        let result = transport.poll_write_anyway(cx, &mut queue.frames);
+        if let Poll::Ready(Err(error)) = result {
+            self.write_failure(error);
+            return true;
+        }
+        let left = queued - queue.frames.len();
+        let _much = self.timers.written(left, Self::now);
+        if queue.frames.is_empty() {
+            self.flush_pending = transport.needs_flush();
+            self.written(cx, queue, false);
+        } else {
+            self.put_back(cx, queue, queued);
+            self.wait_for_write(left > 0);
+        }
+        left > 0
     }
 
     /// Everything taken was written.
@@ -128,19 +175,18 @@ impl Driver {
         handler_finished: bool,
     ) -> Written {
         self.timers.write_done();
+        let holds = self.holds();
         let shared = &*self.shared;
         let config = &shared.hooks.config;
         if mem::take(&mut self.ping_queued) {
-            self.timers.ping_written(Self::now(), config);
+            self.timers.ping_written(Self::now(), holds, config);
         }
         let mut inner = shared.lock();
         // What was queued meanwhile has not left, and the Close frame may be among it.
         let all_left = inner.outgoing.queued() == 0;
         let close_left = all_left && inner.outgoing.close_sent() && self.phase == Phase::Open;
         let waiting = inner.written(&shared.hooks, &mut queue);
-        if close_left && !mem::replace(&mut self.close_written, true) {
-            self.timers.closing(Self::now(), config.close_timeout);
-        }
+        let close_timeout = config.close_timeout;
         let open = self.phase == Phase::Open;
         let last = if open && waiting.is_empty() {
             self.end_turn(inner, handler_finished)
@@ -149,6 +195,9 @@ impl Driver {
             drop(inner);
             false
         };
+        if close_left && !mem::replace(&mut self.cold().close_written, true) {
+            self.await_end(close_timeout);
+        }
         scratch::put_back_queue(queue);
         if last {
             return Written::Last;
@@ -167,6 +216,13 @@ impl Driver {
             self.bound_end();
         }
         wake_others(waiting, cx)
+    }
+
+    /// Flushes once more, before the transport is given up; reports whether it was of use.
+    pub(super) fn flush_anyway(&mut self, cx: &mut Context<'_>) -> bool {
+        let pending = self.flush_pending;
+        self.flush(cx);
+        pending && !self.flush_pending
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {

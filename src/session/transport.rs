@@ -11,6 +11,7 @@ use std::{
 use bytes::{Buf, BufMut, Bytes};
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -18,7 +19,7 @@ use tokio::{
 use tokio_util::io::poll_read_buf;
 
 use super::{http2::Http2Stream, scratch};
-use crate::protocol::SendQueue;
+use crate::protocol::{MAX_BELOW, SendQueue};
 
 /// A stream that a connection runs over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
@@ -31,6 +32,19 @@ pub(crate) struct Transport {
     /// The stream is one of many on its connection (HTTP/2): it wants flat writes, is read on
     /// while the application lags, and is not dropped before the peer has ended it.
     multiplexed: bool,
+    /// The kernel was asked to keep little that it has not sent.
+    unsent: Unsent,
+}
+
+/// How much of what was written waits in the kernel to be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Unsent {
+    /// As much as the kernel likes.
+    Unbounded,
+    /// About [`NOTSENT_LOWAT`].
+    Bounded,
+    /// That cannot be said.
+    Unknown,
 }
 
 enum Kind {
@@ -56,6 +70,7 @@ impl Transport {
             Self {
                 stream,
                 multiplexed,
+                unsent: Unsent::Unbounded,
             },
             read,
         )
@@ -73,6 +88,7 @@ impl Transport {
         Self {
             multiplexed: matches!(stream, Kind::Http2(_)),
             stream,
+            unsent: Unsent::Unbounded,
         }
     }
 
@@ -142,6 +158,67 @@ impl Transport {
         Poll::Ready(Ok(written))
     }
 
+    /// Writes once from the front of `queue` though the stream has not said that it takes anything.
+    ///
+    /// A TCP socket is called writable when a third of its buffer is free, and takes bytes before.
+    pub(super) fn poll_write_anyway(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut SendQueue,
+    ) -> Poll<io::Result<usize>> {
+        let Kind::Tcp(stream) = &self.stream else {
+            return self.poll_write(cx, queue);
+        };
+        let written = {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = queue.chunks_vectored(&mut slices);
+            SockRef::from(stream).send_vectored(&slices[..used])
+        };
+        match written {
+            Ok(written) => {
+                queue.advance(written);
+                Poll::Ready(Ok(written))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Has the kernel keep little that it has not sent, where it is asked for the first time: what
+    /// waits there stands before every ping and Close, and nobody sees how much it is.
+    pub(super) fn bound_unsent(&mut self) {
+        if self.unsent == Unsent::Unbounded {
+            self.unsent = match &self.stream {
+                Kind::Tcp(stream) if set_notsent_lowat(stream) => Unsent::Bounded,
+                _ => Unsent::Unknown,
+            };
+        }
+    }
+
+    /// How much of what was written may be on its way to the peer, in bytes.
+    pub(super) fn holds(&self) -> u64 {
+        if self.unsent == Unsent::Bounded {
+            // What was not sent, what is on the line, and what a slow receiver has not read.
+            MAX_BELOW / 4
+        } else {
+            MAX_BELOW
+        }
+    }
+
+    /// How much of that may have to reach the peer before the stream takes more, in bytes.
+    pub(super) fn stalls_for(&self) -> u64 {
+        if self.multiplexed {
+            // A window is opened again when half of it was taken, and may be of any size.
+            MAX_BELOW
+        } else if self.unsent == Unsent::Bounded {
+            // What was not sent, and what a receiver gathers before it opens its window again.
+            MAX_BELOW / 8
+        } else {
+            // A third of the kernel's buffer.
+            MAX_BELOW * 3 / 8
+        }
+    }
+
     /// Whether what was written leaves only with a flush.
     #[inline]
     pub(super) fn needs_flush(&self) -> bool {
@@ -179,6 +256,21 @@ impl fmt::Debug for Transport {
             .field("multiplexed", &self.multiplexed)
             .finish_non_exhaustive()
     }
+}
+
+/// Has the kernel call a socket writable only while it holds less than [`NOTSENT_LOWAT`] that it has
+/// not sent; reports whether it does.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(crate) fn set_notsent_lowat(stream: &TcpStream) -> bool {
+    SockRef::from(stream)
+        .set_tcp_notsent_lowat(NOTSENT_LOWAT)
+        .is_ok()
+}
+
+/// There is no such option here, or no safe way to it.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn set_notsent_lowat(_: &TcpStream) -> bool {
+    false
 }
 
 /// Takes a stream as what it is.
@@ -225,8 +317,16 @@ fn poll_write_flat(
     result
 }
 
+/// How much of what was written may wait in the kernel to be sent, in bytes: some 8 seconds of the
+/// slowest line, and more than a fast one sends until the session runs again.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const NOTSENT_LOWAT: u32 = 128 << 10;
+
 /// The default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2).
 const FLAT: usize = 16 << 10;
 
 /// How many pieces one vectored write takes.
 const MAX_SLICES: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ mod session_flow;
 mod session_handles;
 mod session_limits;
 mod session_order;
+mod session_slow;
 mod session_sockets;
 mod session_support;
 mod session_turns;

@@ -434,3 +434,37 @@ async fn closing_from_another_thread_at_any_moment_ends_the_connection() {
     })
     .await;
 }
+
+/// What is sent in one go is not left to the kernel, where it would stand before every ping.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_is_asked_to_keep_little_unsent_where_much_is_sent() {
+    use socket2::SockRef;
+    guarded(async {
+        for (len, count, bounded) in [
+            (100, 100, false),
+            (1 << 20, 1, true),
+            (64 << 10, 1, true),
+            (1000, 200, true),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            let stream = TcpStream::connect(address).await.expect("a connection");
+            let (server, _) = listener.accept().await.expect("a connection");
+            let server = server.into_std().expect("a socket");
+            let before = SockRef::from(&server).tcp_notsent_lowat().unwrap();
+            let other = server.try_clone().expect("a descriptor");
+            let server = TcpStream::from_std(server).expect("a socket");
+            let (socket, _reports) = hold_over(Shape::H1, Config::default(), server).await;
+            let mut peer = Peer::new(stream);
+            for _ in 0..count {
+                socket.send(vec![7; len]).await.expect("it is open");
+                assert_eq!(peer.frame().await.payload.len(), len);
+            }
+            let after = SockRef::from(&other).tcp_notsent_lowat().unwrap();
+            assert_eq!(after == 128 << 10, bounded, "{count} of {len}: {after}");
+            assert_eq!(after == before, !bounded);
+        }
+    })
+    .await;
+}

@@ -56,7 +56,8 @@ impl Clock {
     }
 
     fn ping_written(&mut self, at: Duration) {
-        self.timers.ping_written(self.start + at, &self.config);
+        self.timers
+            .ping_written(self.start + at, MAX_BELOW, &self.config);
     }
 
     fn watch(&mut self, at: Duration, frame: Option<FrameInProgress>) {
@@ -303,16 +304,16 @@ fn write_times_out_without_progress() {
     assert!(!clock.timers.is_write_waiting());
     clock
         .timers
-        .write_waits(clock.start + seconds(1), &clock.config);
+        .write_waits(clock.start + seconds(1), MAX_BELOW, &clock.config);
     assert!(clock.timers.is_write_waiting());
     clock
         .timers
-        .write_waits(clock.start + seconds(9), &clock.config);
+        .write_waits(clock.start + seconds(9), MAX_BELOW, &clock.config);
     assert_eq!(clock.expired(millis(18_999), QUIET), []);
     assert_eq!(clock.expired(seconds(19), QUIET), [Expiry::Write]);
     clock
         .timers
-        .write_waits(clock.start + seconds(20), &clock.config);
+        .write_waits(clock.start + seconds(20), MAX_BELOW, &clock.config);
     clock.timers.write_done();
     assert_eq!(clock.expired(seconds(99), QUIET), []);
 }
@@ -392,7 +393,9 @@ fn closing_leaves_the_close_deadline_only() {
         .max_lifetime(seconds(1));
     let mut clock = Clock::new(config);
     clock.ping_written(seconds(0));
-    clock.timers.closing(clock.start + seconds(10), seconds(5));
+    clock
+        .timers
+        .closing(clock.start + seconds(10), seconds(5), MAX_BELOW);
     assert!(clock.timers.is_closing());
     assert_eq!(clock.next(), Some(seconds(15)));
     assert_eq!(clock.expired(seconds(99), QUIET), [Expiry::Close]);
@@ -405,8 +408,10 @@ fn stopping_the_open_state_keeps_write_and_close() {
         .idle_timeout(seconds(1))
         .max_lifetime(seconds(1));
     let mut clock = Clock::new(config.first_message_timeout(seconds(1)));
-    clock.timers.closing(clock.start, seconds(15));
-    clock.timers.write_waits(clock.start, &clock.config);
+    clock.timers.closing(clock.start, seconds(15), MAX_BELOW);
+    clock
+        .timers
+        .write_waits(clock.start, MAX_BELOW, &clock.config);
     clock.ping_written(seconds(0));
     clock.watch(seconds(0), frame(1, 0));
     clock.timers.stop_open();
@@ -419,8 +424,10 @@ fn stopping_the_open_state_keeps_write_and_close() {
 #[test]
 fn end_keeps_the_write_deadline_only() {
     let mut clock = Clock::new(Config::default());
-    clock.timers.closing(clock.start, seconds(15));
-    clock.timers.write_waits(clock.start, &clock.config);
+    clock.timers.closing(clock.start, seconds(15), MAX_BELOW);
+    clock
+        .timers
+        .write_waits(clock.start, MAX_BELOW, &clock.config);
     clock.timers.ended();
     assert_eq!(clock.expired(seconds(99), QUIET), [Expiry::Write]);
 }
@@ -462,4 +469,135 @@ fn every_end_by_a_deadline_has_its_close_code() {
     ] {
         assert_eq!(expiry.close_frame().code(), code, "{expiry:?}");
     }
+}
+
+/// A clock after `bytes` were written at once, at its beginning.
+fn after_writing(config: Config, bytes: usize) -> Clock {
+    let mut clock = Clock::new(config);
+    let start = clock.start;
+    let _much = clock.timers.written(bytes, || start);
+    clock
+}
+
+const MIB: usize = 1 << 20;
+
+const KIB: usize = 1 << 10;
+
+#[test]
+fn what_is_below_takes_a_second_for_14_kib() {
+    let cases = [
+        (0, 0, 0),
+        (163, 0, 0),
+        (14 * KIB, 0, 1),
+        (140 * KIB, 0, 10),
+        // It is forgotten at half that speed.
+        (140 * KIB, 8, 6),
+        (140 * KIB, 21, 0),
+        (MIB, 0, 73),
+        (MIB, 147, 0),
+        // No more than fits below us.
+        (100 * MIB, 0, 292),
+        (100 * MIB, 100, 245),
+        (usize::MAX, 0, 292),
+    ];
+    for (bytes, passed, expected) in cases {
+        let clock = after_writing(none(), bytes);
+        let now = clock.start + seconds(passed);
+        let below = clock.timers.below(now, MAX_BELOW);
+        assert_eq!(below.as_secs(), expected, "{bytes} bytes, {passed} s");
+        assert_eq!(clock.timers.below(now, 0), Duration::ZERO);
+    }
+}
+
+#[test]
+fn small_writes_add_up_and_the_clock_is_asked_once_in_14_kib() {
+    let mut clock = Clock::new(none());
+    let (start, mut asked) = (clock.start, 0);
+    for _ in 0..14 * 1024 {
+        let _much = clock.timers.written(100, || {
+            asked += 1;
+            start
+        });
+    }
+    assert!((99..=100).contains(&asked), "{asked}");
+    let below = clock.timers.below(start, MAX_BELOW);
+    assert!((99..=100).contains(&below.as_secs()), "{below:?}");
+}
+
+#[test]
+fn it_is_told_when_some_seconds_are_below() {
+    let mut clock = Clock::new(none());
+    let now = clock.start;
+    assert!(!clock.timers.written(42 * KIB, || now));
+    assert!(clock.timers.written(15 * KIB, || now));
+}
+
+#[test]
+fn what_is_below_a_line_slower_than_the_floor_is_not_forgotten() {
+    let mut clock = after_writing(none(), 4 * MIB);
+    // For hours as much is written as leaves.
+    for second in 0..10_000 {
+        let now = clock.start + seconds(second);
+        let _much = clock.timers.written(10_000, || now);
+    }
+    let now = clock.start + seconds(10_000);
+    assert!(clock.timers.below(now, MAX_BELOW) > seconds(280));
+}
+
+#[test]
+fn traffic_below_half_of_the_floor_leaves_nothing_below() {
+    let mut clock = Clock::new(none());
+    for second in 0..1000 {
+        let now = clock.start + seconds(second);
+        let _much = clock.timers.written(7000, || now);
+        assert!(clock.timers.below(now, MAX_BELOW) <= seconds(1));
+    }
+}
+
+#[test]
+fn sending_deadlines_allow_for_what_is_below() {
+    let config = none().ping_timeout(seconds(20)).write_timeout(seconds(10));
+    // 140 KiB have 10 seconds, and no more counts than the transport holds.
+    for (most, extra) in [(MAX_BELOW, 10), (56 << 10, 4), (0, 0)] {
+        let clock = || after_writing(config.clone(), 140 * KIB);
+
+        let mut pinged = clock();
+        let start = pinged.start;
+        pinged.timers.ping_written(start, most, &config);
+        assert_eq!(pinged.next(), Some(seconds(20 + extra)));
+        let expired = pinged.expired(seconds(20 + extra), QUIET);
+        assert_eq!(expired, [Expiry::PeerSilent]);
+        // It has had its time, and gets it once.
+        let now = start + seconds(20 + extra);
+        pinged.timers.closing(now, seconds(5), most);
+        assert_eq!(pinged.next(), Some(seconds(25 + extra)));
+
+        let mut waiting = clock();
+        let start = waiting.start;
+        waiting.timers.write_waits(start, most, &config);
+        assert_eq!(waiting.next(), Some(seconds(10 + extra)));
+
+        let mut closing = clock();
+        let start = closing.start;
+        closing.timers.closing(start, seconds(5), most);
+        assert_eq!(closing.next(), Some(seconds(5 + extra)));
+
+        let mut ending = clock();
+        let start = ending.start;
+        ending.timers.bound_end(start, seconds(15), most);
+        assert_eq!(ending.next(), Some(seconds(15 + extra)));
+    }
+}
+
+#[test]
+fn answered_pings_show_what_has_reached_the_peer() {
+    let mut clock = after_writing(none().ping_timeout(seconds(20)), 4 * MIB);
+    let start = clock.start;
+    clock.timers.ping_written(start, MAX_BELOW, &none());
+    let _much = clock.timers.written(140 * KIB, || start);
+    assert_eq!(clock.timers.below(start, MAX_BELOW), seconds(292));
+    clock.timers.pings_answered(start + seconds(1));
+    // Only what was written behind the ping is left.
+    let below = clock.timers.below(start + seconds(1), MAX_BELOW);
+    assert_eq!(below, seconds(10));
 }
