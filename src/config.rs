@@ -309,7 +309,10 @@ impl Config {
 
     /// Limits the wait for the peer's Close frame after ours, and for its end of an HTTP/2 stream.
     ///
-    /// Prolonged by [what is on its way](Config#what-is-on-its-way) before the Close frame.
+    /// Messages that come after our Close frame are thrown away. A peer that is still sending, at
+    /// 14 KiB/s at least, has up to six times as long and up to 128 MiB: were the connection dropped
+    /// with bytes unread, TCP would reset it, and the peer might never see the close code. Prolonged
+    /// by [what is on its way](Config#what-is-on-its-way) before the Close frame.
     /// Default: 5 seconds.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
@@ -320,8 +323,9 @@ impl Config {
     /// Sets how long an HTTP/1.1 connection is drained after the closing handshake.
     ///
     /// Reading on until the peer ends keeps the last bytes sent from being lost to a reset. A server
-    /// that has the peer's Close frame, and nothing unread behind it, does not wait. Prolonged by
-    /// [what is on its way](Config#what-is-on-its-way). Default: 1 second.
+    /// that has the peer's Close frame, and nothing unread behind it, does not wait. A peer that is
+    /// still sending has longer, as [`close_timeout`](Self::close_timeout) says, and so has one to
+    /// which much is [on its way](Config#what-is-on-its-way). Default: 1 second.
     #[must_use]
     pub fn linger(mut self, timeout: Duration) -> Self {
         self.linger = timeout;

@@ -19,9 +19,24 @@ use crate::protocol::{Role, SENDING_FLOOR};
 /// How far the end was when its time began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EndWatch {
+    /// When its first time began.
+    first: Instant,
     since: Instant,
     /// What was queued then, in bytes.
     queued: usize,
+    /// What was thrown away until then, in bytes.
+    discarded: u64,
+}
+
+impl EndWatch {
+    fn new(now: Instant) -> Self {
+        Self {
+            first: now,
+            since: now,
+            queued: 0,
+            discarded: 0,
+        }
+    }
 }
 
 impl Driver {
@@ -75,20 +90,26 @@ impl Driver {
     /// Waits for nothing but the end from now on.
     pub(super) fn await_end(&mut self, timeout: Duration) {
         self.timers.closing(Self::now(), timeout, self.holds());
+        self.cold().end = None;
         let queued = self.shared.lock().outgoing.queued();
         self.watch_end(queued);
     }
 
     /// Remembers how far the end is, to see later whether it has come nearer.
     fn watch_end(&mut self, queued: usize) {
-        let since = Self::now();
-        self.cold().end = Some(EndWatch { since, queued });
+        let now = Self::now();
+        let cold = self.cold();
+        let discarded = cold.discarded;
+        let watch = cold.end.get_or_insert_with(|| EndWatch::new(now));
+        (watch.since, watch.queued, watch.discarded) = (now, queued, discarded);
     }
 
     /// Decides, when the time for the end is over, whether it gets more; reports whether it does.
     ///
     /// It does while the end comes nearer: what is queued leaves, at half the speed of the slowest
-    /// line at least, which bounds the time.
+    /// line at least, which bounds the time; or the peer is still sending, at that speed, what it
+    /// had begun before it could see our Close. A connection that is dropped with such bytes unread
+    /// is reset, and a reset takes our Close away from a peer that has not read it yet.
     pub(super) fn prolong_end(&mut self, cx: &mut Context<'_>) -> bool {
         // The write that is tried once more begins a watch of its own.
         let Some(watch) = self.cold().end else {
@@ -100,12 +121,18 @@ impl Driver {
         }
         let now = Self::now();
         let queued = self.shared.lock().outgoing.queued();
+        let limit = self.config().close_timeout.saturating_mul(MOST_TERMS);
+        let discarded = self.cold().discarded;
         let floor = (now - watch.since).as_secs().saturating_mul(SENDING_FLOOR);
         let left = watch.queued.saturating_sub(queued) as u64;
-        if queued == 0 || left == 0 || left < floor / 2 {
+        let came = discarded - watch.discarded;
+        let timeout = if queued > 0 && left > 0 && left >= floor / 2 {
+            self.drain_timeout(queued)
+        } else if came > 0 && came >= floor && now - watch.first < limit {
+            self.end_timeout()
+        } else {
             return false;
-        }
-        let timeout = self.drain_timeout(queued);
+        };
         self.timers.bound_end(now, timeout, self.holds());
         self.watch_end(queued);
         true
@@ -182,12 +209,7 @@ impl Driver {
     pub(super) fn discard(&mut self, bytes: u64) {
         let cold = self.cold();
         cold.discarded += bytes;
-        let discarded = cold.discarded;
-        if self
-            .config()
-            .max_message_size
-            .is_some_and(|limit| discarded > limit as u64)
-        {
+        if cold.discarded > MAX_DISCARD {
             self.end();
         }
     }
@@ -289,3 +311,9 @@ const NO_CODE: u16 = 1005;
 
 /// What RFC 6455 §7.1.5 calls the lack of a Close frame.
 const NO_CLOSE: u16 = 1006;
+
+/// How often the wait for the end may last `close_timeout` while the peer goes on sending.
+const MOST_TERMS: u32 = 6;
+
+/// How much a peer may go on sending that has our Close, in bytes: more than it had on its way.
+const MAX_DISCARD: u64 = 128 << 20;

@@ -15,10 +15,11 @@ use tokio::{
     },
     time::{Instant, sleep},
 };
-use tower_websocket::{Config, EndedBy, Error, WebSocket, handler};
+use tower_websocket::{CloseCode, Config, EndedBy, Error, WebSocket, handler};
 
 use crate::session_support::{
-    Frame, Peer, Reports, SHAPES, Shape, binary, close, lock, pong, serve, within,
+    Frame, Peer, Reports, SHAPES, Shape, binary, client_frame, close, idle, lock, open, pong,
+    serve, within,
 };
 
 /// What waits in the kernel to be sent.
@@ -339,5 +340,71 @@ async fn peer_that_dribbles_what_is_queued_at_the_end_is_ended_in_time() {
         let took = start.elapsed().as_secs();
         assert!(took <= 15 + 74 + 1, "{took} s");
         within(dribble).await.unwrap();
+    }
+}
+
+/// After our Close a peer may go on for a while with what it had begun.
+#[tokio::test(start_paused = true)]
+async fn peer_that_is_still_sending_has_six_times_close_timeout() {
+    for shape in SHAPES {
+        for (every, expected) in [(250, 30), (10_000, 5)] {
+            let (mut peer, mut reports) =
+                open(shape, Config::default(), async |socket: WebSocket| {
+                    socket.close(CloseCode::NORMAL);
+                })
+                .await;
+            assert_eq!(peer.frame().await.code(), Some(1000));
+            let start = Instant::now();
+            let message = client_frame(0x82, [1; 8 << 10]);
+            loop {
+                sleep(Duration::from_millis(every)).await;
+                if peer.stream.write_all(&message).await.is_err() {
+                    break;
+                }
+            }
+            let took = start.elapsed().as_secs();
+            assert!((expected..=expected + 10).contains(&took), "{took} s");
+            assert_eq!(reports.first().await.ended_by, EndedBy::Local);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_of_a_peer_that_is_still_sending_is_waited_for() {
+    for shape in SHAPES {
+        for failing in [false, true] {
+            let (mut peer, reports) =
+                open(shape, Config::default(), async |mut socket: WebSocket| {
+                    let _message = socket.recv().await;
+                    socket.close(CloseCode::POLICY_VIOLATION);
+                    socket.closed().await;
+                })
+                .await;
+            // A violation, or a message that the application answers with a Close.
+            let first = if failing {
+                client_frame(0x83, "")
+            } else {
+                binary("go")
+            };
+            peer.send(first).await;
+            let code = if failing { 1002 } else { 1008 };
+            assert_eq!(peer.frame().await.code(), Some(code));
+            // 64 MiB, at 4 MiB a second.
+            for _ in 0..64 {
+                for _ in 0..16 {
+                    peer.send(client_frame(0x82, vec![1; 64 << 10])).await;
+                }
+                sleep(Duration::from_millis(250)).await;
+            }
+            // Neither kept nor held against it, whatever its size.
+            peer.send(client_frame(0x82, vec![1; 2 << 20])).await;
+            peer.send(close(code, "")).await;
+            peer.finish().await;
+            idle().await;
+            let report = reports.only().await;
+            assert_eq!(report.close_code, code);
+            // After a violation nothing of what comes is looked at.
+            assert_eq!(report.clean, !failing);
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! Real sockets: hyper's servers, a raw TCP client, a raw h2 client, and threads.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, ext::Protocol};
@@ -17,12 +21,13 @@ use tokio::{
     time::timeout,
 };
 use tower_websocket::{
-    Config, EndedBy, Error, HandlerOutput, Message, Report, Sender, WebSocket, WebSocketLayer,
-    handler,
+    CloseCode, Config, EndedBy, Error, HandlerOutput, Message, Report, Sender, WebSocket,
+    WebSocketLayer, handler,
 };
 
 use super::session_support::{
-    Frame, PIPE, Peer, Shape, Wire, binary, client_frame, close, echo, hold_over, ping, text,
+    Frame, PIPE, Peer, Shape, Wire, binary, client_frame, client_header, close, echo, hold_over,
+    ping, text,
 };
 
 /// Fails a test that hangs, with all the time a busy machine may need.
@@ -131,6 +136,20 @@ impl H2Peer {
         self.send
             .send_data(bytes.into(), end)
             .expect("the stream is open");
+    }
+
+    /// Sends, piece by piece, what the windows have room for.
+    async fn send_in_window(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.send.reserve_capacity(bytes.len());
+            while self.send.capacity() == 0 {
+                let more = poll_fn(|cx| self.send.poll_capacity(cx)).await;
+                more.expect("the stream is open").expect("no reset");
+            }
+            let len = self.send.capacity().min(bytes.len());
+            self.send(bytes[..len].to_vec(), false);
+            bytes = &bytes[len..];
+        }
     }
 
     /// Receives a frame; `None` at END_STREAM, an error where the stream is reset.
@@ -415,7 +434,7 @@ async fn closing_from_another_thread_at_any_moment_ends_the_connection() {
                     break;
                 }
             }
-            tokio::spawn(async move { sender.close(tower_websocket::CloseCode::GOING_AWAY) });
+            tokio::spawn(async move { sender.close(CloseCode::GOING_AWAY) });
         })
         .await;
         for _ in 0..200 {
@@ -430,6 +449,85 @@ async fn closing_from_another_thread_at_any_moment_ends_the_connection() {
             drop(peer);
             let report = reports.recv().await.expect("a report");
             assert_eq!((report.ended_by, report.clean), (EndedBy::Local, true));
+        }
+    })
+    .await;
+}
+
+/// What a peer sends that reads nothing before all of it has left: the first message, and the rest.
+fn megabytes(of_one_message: bool, len: usize) -> (Vec<u8>, usize) {
+    const PIECE: usize = 100_000;
+    let begin = if of_one_message {
+        client_header(0x82, len as u64)
+    } else {
+        binary("go")
+    };
+    (begin, len.div_ceil(PIECE))
+}
+
+fn piece(of_one_message: bool) -> Vec<u8> {
+    if of_one_message {
+        vec![0; 100_000]
+    } else {
+        binary(vec![0; 100_000])
+    }
+}
+
+/// Closes with 4001 after the first message; a message beyond 1 MiB fails with 1009.
+async fn close_at_first(mut socket: WebSocket) {
+    if let Ok(Some(_)) = socket.recv().await {
+        socket.close((CloseCode::new(4001).unwrap(), "enough"));
+    }
+    socket.closed().await;
+}
+
+#[tokio::test]
+async fn the_code_reaches_an_http1_peer_that_sends_megabytes_before_it_reads() {
+    guarded(async {
+        let (address, mut reports) = listen(Config::default(), close_at_first).await;
+        for (len, rounds) in [(4 << 20, 20), (8 << 20, 10), (64 << 20, 1)] {
+            for (one, code) in [(false, 4001), (true, 1009)] {
+                for round in 0..rounds {
+                    let mut peer = connect_h1(address, b"").await;
+                    let (begin, pieces) = megabytes(one, len);
+                    peer.send(begin).await;
+                    let piece = piece(one);
+                    for _ in 0..pieces {
+                        peer.send(&piece).await;
+                    }
+                    let frame = peer.frame().await;
+                    assert_eq!(frame.code(), Some(code), "{len} bytes, round {round}");
+                    drop(peer);
+                    assert_eq!(reports.recv().await.unwrap().close_code, code);
+                }
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_code_reaches_an_http2_peer_that_sends_megabytes_before_it_reads() {
+    guarded(async {
+        let (address, mut reports) = listen(Config::default(), close_at_first).await;
+        for (len, rounds) in [(4 << 20, 5), (64 << 20, 1)] {
+            for (one, code) in [(false, 4001), (true, 1009)] {
+                for round in 0..rounds {
+                    let mut peer = connect_h2(address, 1 << 20).await;
+                    let (begin, pieces) = megabytes(one, len);
+                    peer.send(begin, false);
+                    let piece = piece(one);
+                    for _ in 0..pieces {
+                        peer.send_in_window(&piece).await;
+                    }
+                    let frame = peer.frame().await;
+                    assert_eq!(frame.code(), Some(code), "{len} bytes, round {round}");
+                    peer.send(close(code, ""), true);
+                    let ended = peer.next().await;
+                    assert!(matches!(ended, Ok(None)), "{ended:?}");
+                    assert_eq!(reports.recv().await.unwrap().close_code, code);
+                }
+            }
         }
     })
     .await;
