@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     runtime::Builder,
     sync::mpsc::unbounded_channel,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tower_websocket::{
     CloseCode, Compression, Config, EndedBy, Error, Outbound, WebSocket, WebSocketLayer, handler,
@@ -214,7 +214,7 @@ async fn converse(
     burst: &[u8],
     line: Line,
 ) -> (Reports, DuplexStream) {
-    let (mut ours, theirs) = duplex(PIPE);
+    let (mut ours, theirs) = duplex(2 * PIPE);
     let config = Config::default()
         .control_frame_rate(None)
         .max_lifetime(Duration::from_secs(10))
@@ -222,12 +222,13 @@ async fn converse(
         .linger(Duration::from_secs(10));
     let route = handler(move |socket| handle(doing, socket));
     let reports = serve(shape, config, route, Half(theirs, writes)).await;
-    for _ in 0..2 {
-        // Whoever reads no more has a full pipe.
+    let start = Instant::now();
+    for turn in 0..2 {
+        // The second time it is the very instant of the deadline: the session's turn finds both.
+        sleep_until(start + Duration::from_secs(10 * turn)).await;
+        // Who reads no more has a full pipe.
         let _full = timeout(Duration::from_secs(1), ours.write_all(burst)).await;
-        sleep(Duration::from_secs(9)).await;
-        // The same instant as the deadline: the session's turn finds both.
-        if matches!(line, Line::Ended) {
+        if turn == 1 && matches!(line, Line::Ended) {
             let _gone = ours.shutdown().await;
         }
     }
