@@ -29,7 +29,10 @@ use tokio::{
 use super::{Client, ConnectError, IntoRequest, Phase, deadline, request};
 use crate::{
     Http2Stream, WebSocket,
-    handshake::client::{self, Offer},
+    handshake::{
+        client::{self, Offer},
+        target::Target,
+    },
     service::MAX_REFUSAL,
     session::Transport,
 };
@@ -75,6 +78,8 @@ impl Connection {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        // Before anything is sent.
+        Target::of(uri)?;
         let (requests, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -133,7 +138,7 @@ impl Connection {
     ) -> Result<Response<WebSocket>, ConnectError> {
         let mut request = request.into_request()?;
         *request.uri_mut() = self.absolute(request.uri().clone())?;
-        let mut head = request::head(request, &self.client.headers)?;
+        let mut head = request::head(request, &self.client.headers);
         head.version = Version::HTTP_2;
         let offer = client::offer(&mut head, &self.client.hooks.config)?;
         let answer = deadline(

@@ -165,7 +165,7 @@ impl Client {
         &self,
         request: impl IntoRequest,
     ) -> Result<Response<WebSocket>, ConnectError> {
-        let head = request::head(request.into_request()?, &self.headers)?;
+        let head = request::head(request.into_request()?, &self.headers);
         let server = Server::of(&head.uri)?;
         if self.version == HttpVersion::Negotiated && server.tls {
             match self
@@ -215,7 +215,7 @@ impl Client {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let head = request::head(request.into_request()?, &self.headers)?;
+        let head = request::head(request.into_request()?, &self.headers);
         self.open_on(stream, head, self.version).await
     }
 

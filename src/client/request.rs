@@ -2,22 +2,27 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderValue, Request, Uri,
-    header::AUTHORIZATION,
-    request::Parts,
-    uri::{Authority, PathAndQuery},
+    HeaderMap, HeaderValue, Request, Uri, header::AUTHORIZATION, request::Parts, uri::Scheme,
 };
-use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 
 use super::ConnectError;
-use crate::handshake::client::InvalidRequest;
+use crate::handshake::{
+    client::InvalidRequest,
+    target::{Target, escape},
+};
 
 /// What can be connected to: a URI as text, a `Uri`, or a `Request` with headers of its own.
 ///
-/// The scheme is `ws` or `wss`; `http` and `https` mean the same. A fragment is dropped
-/// (RFC 6455 §3), and characters of path and query beyond ASCII are escaped. A user and password in
-/// the URI become `Authorization: Basic`, unless the request has that header (RFC 7617). Method and
-/// version of a request are of no account.
+/// The scheme is `ws` or `wss`; `http` and `https` mean the same. A fragment is dropped, as browsers
+/// do. A user and password in the URI become `Authorization: Basic`, unless the request has that
+/// header (RFC 7617). Method and version of a request are of no account.
+///
+/// Spaces and characters beyond ASCII in path and query are escaped, and white space around a text is
+/// left out. A host beyond ASCII is refused
+/// ([`InvalidRequest::NonAsciiHost`](crate::handshake::client::InvalidRequest::NonAsciiHost)): give it
+/// in its `xn--` form. An IPv6 address may have a zone, `ws://[fe80::1%25eth0]/` (RFC 6874), which the
+/// server is not told.
 pub trait IntoRequest {
     /// Makes the request.
     ///
@@ -43,9 +48,13 @@ impl IntoRequest for Uri {
 
 impl IntoRequest for &str {
     fn into_request(self) -> Result<Request<()>, ConnectError> {
-        self.parse::<Uri>()
-            .map_err(http::Error::from)?
-            .into_request()
+        let uri = match self.parse::<Uri>() {
+            Ok(uri) => uri,
+            Err(error) => escaped(self)?
+                .parse()
+                .map_err(|_| http::Error::from(error))?,
+        };
+        uri.into_request()
     }
 }
 
@@ -61,57 +70,78 @@ impl IntoRequest for &String {
     }
 }
 
+/// Escapes what a URI has no room for and people write.
+fn escaped(text: &str) -> Result<String, InvalidRequest> {
+    // White space around it, as where it was read from a line.
+    let text = text.trim_matches(|c| c <= ' ');
+    let text = text.split_once('#').map_or(text, |(text, _)| text);
+    let (before, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if !text.starts_with('/') => (format!("{scheme}://"), rest),
+        _ => (String::new(), text),
+    };
+    let end = if before.is_empty() {
+        0
+    } else {
+        rest.find(['/', '?']).unwrap_or(rest.len())
+    };
+    let (authority, path) = rest.split_at(end);
+    let (user, host) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    if !host.is_ascii() {
+        return Err(InvalidRequest::NonAsciiHost);
+    }
+    Ok(format!("{before}{}{host}{}", escape(user), escape(path)))
+}
+
 /// The server that a URI names.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
+    /// As its certificate names it, an address of IPv6 in brackets.
     pub(super) host: Box<str>,
+    /// The zone of an address of IPv6: the network on which it is meant.
+    zone: Option<Box<str>>,
     pub(super) port: u16,
     pub(super) tls: bool,
 }
 
 impl Server {
     pub(super) fn of(uri: &Uri) -> Result<Self, InvalidRequest> {
-        let scheme = uri.scheme_str().ok_or(InvalidRequest::Scheme)?;
-        let is = |names: [&str; 2]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
-        let tls = is(["wss", "https"]);
-        if !tls && !is(["ws", "http"]) {
-            return Err(InvalidRequest::Scheme);
-        }
-        let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.ok_or(InvalidRequest::MissingHost)?;
+        let target = Target::of(uri)?;
+        let tls = target.scheme.ok_or(InvalidRequest::Scheme)? == Scheme::HTTPS;
+        let host = uri.host().ok_or(InvalidRequest::MissingHost)?;
+        let (host, zone) = match host.split_once('%') {
+            Some((address, zone)) => (format!("{address}]"), Some(self::zone(zone))),
+            None => (host.to_owned(), None),
+        };
         Ok(Self {
             host: host.into(),
-            port: port(uri)?.unwrap_or(if tls { 443 } else { 80 }),
+            zone,
+            port: target.port.unwrap_or(if tls { 443 } else { 80 }),
             tls,
         })
     }
 
-    /// Where to connect to, in the words of HTTP.
+    /// Where to connect to, in the words of HTTP, but for a zone: that is one of `getaddrinfo`.
     pub(super) fn http_uri(&self) -> Result<Uri, ConnectError> {
-        let authority = format!("{}:{}", self.host, self.port);
+        let authority = match &self.zone {
+            Some(zone) => format!("{}%{zone}]:{}", self.host.trim_end_matches(']'), self.port),
+            None => format!("{}:{}", self.host, self.port),
+        };
         let uri = Uri::builder().scheme(if self.tls { "https" } else { "http" });
         Ok(uri.authority(authority).path_and_query("/").build()?)
     }
 }
 
-/// The port that a URI names. `http` takes one that is too large for none.
-fn port(uri: &Uri) -> Result<Option<u16>, InvalidRequest> {
-    let authority = uri.authority().map_or("", Authority::as_str);
-    let named = match authority.rsplit_once(':') {
-        // A colon of the host's (RFC 3986 §3.2.2), or nothing behind it.
-        Some((_, port)) => !port.is_empty() && !port.contains([']', '@']),
-        None => false,
-    };
-    match uri.port_u16() {
-        None if named => Err(InvalidRequest::Port),
-        port => Ok(port),
-    }
+/// Reads a zone up to its bracket, behind `%25` (RFC 6874 §2) or the bare `%` of other programs.
+fn zone(text: &str) -> Box<str> {
+    let text = text.trim_end_matches(']');
+    let name = text.strip_prefix("25").filter(|name| !name.is_empty());
+    let name = percent_decode_str(name.unwrap_or(text)).decode_utf8_lossy();
+    name.into()
 }
 
 /// Takes a request apart, with the headers that every handshake of a client has.
-pub(super) fn head(request: Request<()>, headers: &HeaderMap) -> Result<Parts, http::Error> {
+pub(super) fn head(request: Request<()>, headers: &HeaderMap) -> Parts {
     let (mut head, ()) = request.into_parts();
-    head.uri = ascii(head.uri)?;
     for name in headers.keys() {
         if head.headers.contains_key(name) {
             continue;
@@ -125,19 +155,7 @@ pub(super) fn head(request: Request<()>, headers: &HeaderMap) -> Result<Parts, h
     {
         head.headers.insert(AUTHORIZATION, credentials);
     }
-    Ok(head)
-}
-
-/// Escapes what `http` lets pass in path and query, and RFC 3986 §2 does not.
-fn ascii(uri: Uri) -> Result<Uri, http::Error> {
-    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
-    if path.is_ascii() {
-        return Ok(uri);
-    }
-    let path = utf8_percent_encode(path, &AsciiSet::EMPTY).to_string();
-    let mut parts = uri.into_parts();
-    parts.path_and_query = Some(path.parse()?);
-    Ok(Uri::from_parts(parts)?)
+    head
 }
 
 /// User and password of a URI, in the `Basic` scheme (RFC 7617 §2).

@@ -27,6 +27,28 @@ impl<'a> Authority<'a> {
         let port = parse_port(port)?;
         Some(Self { host, port })
     }
+
+    pub(super) fn without_port(self) -> Self {
+        Self { port: None, ..self }
+    }
+
+    pub(super) fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+/// Writes host and port as they are spelled, but for addresses of IPv6, which have one spelling.
+impl fmt::Display for Authority<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host {
+            Host::Name(name) => f.write_str(name)?,
+            Host::V6(address) => write!(f, "[{address}]")?,
+        }
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The origin of a page (RFC 6454 §7), one that is not `null`.

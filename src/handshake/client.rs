@@ -3,7 +3,7 @@
 use std::{error, fmt};
 
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Method, StatusCode, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
         SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING,
@@ -11,12 +11,12 @@ use http::{
     },
     request,
     response::Parts,
-    uri::{PathAndQuery, Scheme},
 };
 
 use super::{
     deflate::{self, Agreement},
     extensions, key,
+    target::{self, Target},
     tokens::{Lines, has_token, joined_tokens},
 };
 use crate::{Compression, Config, protocol::DeflateParams};
@@ -26,7 +26,11 @@ use crate::{Compression, Config, protocol::DeflateParams};
 /// The version decides: HTTP/1.1 gets an `Upgrade`, HTTP/2 and later an Extended CONNECT, whose
 /// `:protocol` is `websocket` and has to be told to the HTTP implementation beside the head. The
 /// URI's scheme is one of `ws`, `wss`, `http` and `https`; over HTTP/1.1 it need not be there, and
-/// what stands before the path moves to `Host`.
+/// what stands before the path moves to `Host`, unless the request has that header.
+///
+/// `Host` and `:authority` are host and port without what is of no account to the server: user and
+/// password, the scheme's own port (RFC 6455 §4.1), the zone of an IPv6 address. The target begins
+/// with a slash and is ASCII: characters beyond are escaped. A fragment is dropped.
 ///
 /// Headers of the request are kept, except for those that make the handshake or speak of a body,
 /// which are replaced or taken out. Subprotocols are those of
@@ -67,6 +71,7 @@ use crate::{Compression, Config, protocol::DeflateParams};
 pub fn offer(head: &mut request::Parts, config: &Config) -> Result<Offer, InvalidRequest> {
     let is_http1 = head.version < Version::HTTP_2;
     let target = Target::of(&head.uri)?;
+    target::check_host(&head.headers)?;
     if is_http1 {
         head.method = Method::GET;
         head.uri = target.path.into();
@@ -235,8 +240,17 @@ pub enum InvalidRequest {
     Scheme,
     /// No host, in the URI or in `Host`.
     MissingHost,
-    /// A port above 65535.
+    /// A host that is none, such as a malformed address, in the URI or in `Host`; or more than one
+    /// `Host`.
+    Host,
+    /// A host with characters beyond ASCII. It has to be given as DNS has it, which begins with
+    /// `xn--` (RFC 5890 §2.3.2.1): `xn--bcher-kva.example` for `bücher.example`. The crates `url`
+    /// and `idna` make it.
+    NonAsciiHost,
+    /// A port that is no number up to 65535, in the URI or in `Host`.
     Port,
+    /// A target without a path, which is the asterisk, or with one that is too long for a URI.
+    Path,
     /// Subprotocols that are not a list of tokens (RFC 6455 §4.1).
     Subprotocols,
 }
@@ -246,7 +260,12 @@ impl fmt::Display for InvalidRequest {
         f.write_str(match self {
             Self::Scheme => "the URI's scheme is not ws or wss",
             Self::MissingHost => "the URI has no host",
-            Self::Port => "the URI's port is above 65535",
+            Self::Host => "the host is malformed",
+            Self::NonAsciiHost => {
+                "the URI's host has characters beyond ASCII: give it in its xn-- form"
+            }
+            Self::Port => "the port is no number up to 65535",
+            Self::Path => "the URI has no path, or too long a one",
             Self::Subprotocols => "subprotocols have to be tokens",
         })
     }
@@ -306,54 +325,6 @@ impl From<extensions::Malformed> for InvalidAnswer {
 impl From<deflate::InvalidAnswer> for InvalidAnswer {
     fn from(error: deflate::InvalidAnswer) -> Self {
         Self::Deflate(error)
-    }
-}
-
-/// Where a request goes to, taken apart.
-struct Target {
-    scheme: Option<Scheme>,
-    /// Without user and password (RFC 9110 §4.2.4).
-    authority: Option<HeaderValue>,
-    path: PathAndQuery,
-}
-
-impl Target {
-    fn of(uri: &Uri) -> Result<Self, InvalidRequest> {
-        let scheme = match uri.scheme_str() {
-            None => None,
-            Some(scheme) => Some(http_scheme(scheme).ok_or(InvalidRequest::Scheme)?),
-        };
-        let authority = uri.authority().map(|authority| {
-            let text = authority.as_str();
-            let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
-            HeaderValue::from_str(host).map_err(|_| InvalidRequest::MissingHost)
-        });
-        let path = uri.path_and_query().filter(|path| path.as_str() != "");
-        Ok(Self {
-            scheme,
-            authority: authority.transpose()?,
-            path: path.cloned().unwrap_or(PathAndQuery::from_static("/")),
-        })
-    }
-
-    fn absolute(self) -> Result<Uri, InvalidRequest> {
-        let authority = self.authority.ok_or(InvalidRequest::MissingHost)?;
-        Uri::builder()
-            .scheme(self.scheme.ok_or(InvalidRequest::Scheme)?)
-            .authority(authority.as_bytes())
-            .path_and_query(self.path)
-            .build()
-            .map_err(|_| InvalidRequest::MissingHost)
-    }
-}
-
-/// The scheme of HTTP that stands for one of WebSocket (RFC 8441 §5).
-fn http_scheme(scheme: &str) -> Option<Scheme> {
-    let is = |name: &&str| scheme.eq_ignore_ascii_case(name);
-    if ["ws", "http"].iter().any(is) {
-        Some(Scheme::HTTP)
-    } else {
-        ["wss", "https"].iter().any(is).then_some(Scheme::HTTPS)
     }
 }
 

@@ -39,6 +39,7 @@ pub mod key;
 mod origin;
 mod rejection;
 pub mod server;
+pub(crate) mod target;
 mod tokens;
 
 #[cfg(test)]

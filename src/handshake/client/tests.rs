@@ -145,6 +145,105 @@ fn user_and_password_do_not_reach_the_host() {
     assert_eq!(head.uri, "http://example.com/");
 }
 
+/// The target and the host of a handshake, as they are sent.
+fn sent(version: Version, uri: &str) -> (String, String) {
+    let (head, _) = offered(version, uri, &Config::default());
+    if version == Version::HTTP_2 {
+        let path = head.uri.path_and_query().unwrap().as_str();
+        (path.to_owned(), head.uri.authority().unwrap().to_string())
+    } else {
+        let host = head.headers[HOST].to_str().unwrap();
+        // Not what it displays: that of an empty one has a slash.
+        let path = head.uri.path_and_query().unwrap();
+        assert_eq!(head.uri.to_string(), path.as_str());
+        (path.as_str().to_owned(), host.to_owned())
+    }
+}
+
+/// RFC 6455 §4.1 items 4 and 5, RFC 9112 §3.2.1, RFC 9113 §8.3.1.
+#[test]
+fn target_begins_with_a_slash() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        for (uri, target) in [
+            ("ws://a", "/"),
+            ("ws://a/", "/"),
+            ("ws://a?x", "/?x"),
+            ("ws://a?", "/?"),
+            ("ws://a#f", "/"),
+            ("ws://a?x#f", "/?x"),
+            ("ws://a/#f", "/"),
+            ("ws://a//b", "//b"),
+            ("ws://a?/b", "/?/b"),
+            ("ws://a:80?x", "/?x"),
+            ("ws://a/\u{e4}?\u{f6}", "/%C3%A4?%C3%B6"),
+        ] {
+            assert_eq!(sent(version, uri).0, target, "{uri} {version:?}");
+        }
+    }
+}
+
+/// RFC 6455 §4.1 item 4: the port is there where it is not the scheme's own.
+#[test]
+fn host_leaves_out_what_the_server_need_not_know() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        for (uri, host) in [
+            ("ws://a:80/", "a"),
+            ("http://a:80/", "a"),
+            ("wss://a:443/", "a"),
+            ("HTTPS://a:443/", "a"),
+            ("ws://a:443/", "a:443"),
+            ("https://a:80/", "a:80"),
+            ("ws://a:8080/", "a:8080"),
+            ("ws://a:/", "a"),
+            ("ws://a:?x", "a"),
+            ("ws://a:0/", "a:0"),
+            ("ws://a:65535/", "a:65535"),
+            ("wss://u:p@[::1]:443/", "[::1]"),
+            ("wss://[::1]:/", "[::1]"),
+            ("ws://[::1]:443/", "[::1]:443"),
+            ("ws://[fe80::1%25eth0]:81/", "[fe80::1]:81"),
+        ] {
+            assert_eq!(sent(version, uri).1, host, "{uri} {version:?}");
+        }
+    }
+}
+
+#[test]
+fn hosts_and_ports_that_are_none_are_told_apart() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let refusal = |uri, headers: &[(&str, &str)]| {
+            offer(&mut head(version, uri, headers), &Config::default()).unwrap_err()
+        };
+        for (uri, expected) in [
+            ("ws://a:65536/", InvalidRequest::Port),
+            ("ws://a:99999?x", InvalidRequest::Port),
+            ("ws://u:1@a:99999/", InvalidRequest::Port),
+            ("wss://[::1]:99999/", InvalidRequest::Port),
+            ("ws://a:8x/", InvalidRequest::Port),
+            ("ws://[::g]/", InvalidRequest::Host),
+            ("ws://[::1]a/", InvalidRequest::Host),
+            ("ws://:80/", InvalidRequest::MissingHost),
+        ] {
+            assert_eq!(refusal(uri, &[]), expected, "{uri} {version:?}");
+        }
+        for (host, expected) in [
+            ("a:65536", InvalidRequest::Port),
+            ("[::1]:99999", InvalidRequest::Port),
+            ("a b", InvalidRequest::Host),
+            ("u@a", InvalidRequest::Host),
+            ("", InvalidRequest::MissingHost),
+        ] {
+            let found = refusal("ws://a/", &[("host", host)]);
+            assert_eq!(found, expected, "{host:?} {version:?}");
+        }
+        let twice = [("host", "a"), ("host", "a")];
+        assert_eq!(refusal("ws://a/", &twice), InvalidRequest::Host);
+    }
+    let asterisk = &mut head(Version::HTTP_11, "*", &[("host", "a")]);
+    let refusal = offer(asterisk, &Config::default()).unwrap_err();
+    assert_eq!(refusal, InvalidRequest::Path);
+}
+
 #[test]
 fn requests_that_lead_nowhere_are_refused() {
     let config = Config::default();

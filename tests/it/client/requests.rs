@@ -63,8 +63,35 @@ async fn uri_becomes_target_and_host() {
         ("ws://example.com/a?x=1&y", "/a?x=1&y", "example.com"),
         ("ws://example.com/a#fragment", "/a", "example.com"),
         ("ws://example.com?x#fragment", "/?x", "example.com"),
-        ("ws://example.com:80/a", "/a", "example.com:80"),
+        ("ws://example.com#fragment", "/", "example.com"),
+        ("ws://example.com#fra gment?x", "/", "example.com"),
+        ("ws://example.com:80/a", "/a", "example.com"),
+        ("ws://example.com:080/a", "/a", "example.com"),
+        ("http://example.com:80?x", "/?x", "example.com"),
+        ("wss://example.com:443/a", "/a", "example.com"),
+        ("https://example.com:443", "/", "example.com"),
+        ("wss://example.com:80/a", "/a", "example.com:80"),
+        ("ws://example.com:443/a", "/a", "example.com:443"),
+        ("ws://example.com:/a", "/a", "example.com"),
         ("ws://example.com:8080/a", "/a", "example.com:8080"),
+        ("ws://me:1@example.com:80", "/", "example.com"),
+        ("wss://[::1]:443/a", "/a", "[::1]"),
+        ("ws://[fe80::1%25eth0]:8080/a", "/a", "[fe80::1]:8080"),
+        ("ws://[fe80::1%eth0]/a", "/a", "[fe80::1]"),
+        ("ws://example.com/a b?c d", "/a%20b?c%20d", "example.com"),
+        (" ws://example.com/a\r\n", "/a", "example.com"),
+        (
+            "ws://example.com/<a>?\"b\"",
+            "/%3Ca%3E?%22b%22",
+            "example.com",
+        ),
+        (
+            "ws://example.com/?u=ws://ä b",
+            "/?u=ws://%C3%A4%20b",
+            "example.com",
+        ),
+        ("ws://example.com/a%zz?%", "/a%zz?%", "example.com"),
+        ("ws://ä:ö@example.com/", "/", "example.com"),
         ("ws://[::1]:8080/a", "/a", "[::1]:8080"),
         ("ws://[2001:db8::1]", "/", "[2001:db8::1]"),
         ("http://example.com/%E4%20%2F", "/%E4%20%2F", "example.com"),
@@ -87,14 +114,26 @@ async fn uri_becomes_pseudo_headers() {
         ("/news?x=1", "http://localhost/news?x=1"),
         ("ws://example.com", "http://example.com/"),
         ("ws://example.com?x=1", "http://example.com/?x=1"),
+        ("ws://example.com#fragment", "http://example.com/"),
+        ("/news#fragment", "http://localhost/news"),
         ("wss://example.com:8443/a", "https://example.com:8443/a"),
+        ("wss://example.com:443/a", "https://example.com/a"),
+        ("ws://example.com:80", "http://example.com/"),
+        ("ws://example.com:/", "http://example.com/"),
+        ("ws://example.com:443/", "http://example.com:443/"),
+        ("ws://[fe80::1%25eth0]/a", "http://[fe80::1]/a"),
+        ("/a b?c d", "http://localhost/a%20b?c%20d"),
+        ("ws://example.com/a b", "http://example.com/a%20b"),
         ("ws://[::1]/a", "http://[::1]/a"),
         ("ws://me@example.com/a", "http://example.com/a"),
         ("ws://example.com/ä", "http://example.com/%C3%A4"),
     ] {
-        let request = asked(&Client::new(), "ws://localhost/x", uri).await;
+        let request = asked(&Client::new(), "ws://localhost:80/x", uri).await;
         assert_eq!(request.method(), "CONNECT");
-        assert_eq!(request.uri(), expected, "{uri}");
+        // Not what an URI is equal to: a path that is not there is equal to `/`.
+        assert_eq!(request.uri().to_string(), expected, "{uri}");
+        let path = request.uri().path_and_query().unwrap().as_str();
+        assert!(path.starts_with('/'), "{uri}: {path}");
         let protocol = request.extensions().get::<h2::ext::Protocol>().unwrap();
         assert_eq!(protocol.as_str(), "websocket");
         assert_eq!(request.headers()["sec-websocket-version"], "13");
@@ -111,6 +150,7 @@ async fn user_and_password_become_basic_credentials() {
             Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
         ),
         ("ws://a%40b@h/", Some("Basic YUBiOg==")),
+        ("ws://ä:ö ü@h/", Some("Basic w6Q6w7Ygw7w=")),
         ("ws://:p@h/", Some("Basic OnA=")),
         ("ws://a:b:c@h/", Some("Basic YTpiOmM=")),
         ("ws://h/a@b", None),
@@ -248,6 +288,13 @@ async fn what_leads_nowhere_is_refused_before_anything_is_sent() {
             ("ws://localhost:65536/", InvalidRequest::Port),
             ("ws://me:1@localhost:99999/", InvalidRequest::Port),
             ("ws://[::1]:99999/", InvalidRequest::Port),
+            ("ws://localhost:8x/", InvalidRequest::Port),
+            ("ws://[::g]/", InvalidRequest::Host),
+            ("ws://exämple/", InvalidRequest::NonAsciiHost),
+            (
+                "wss://me@例え.example:8080/ä?ö",
+                InvalidRequest::NonAsciiHost,
+            ),
         ] {
             let error = client.connect(uri).await.unwrap_err();
             let ConnectError::Request(found) = error else {
@@ -255,9 +302,93 @@ async fn what_leads_nowhere_is_refused_before_anything_is_sent() {
             };
             assert_eq!(found, expected, "{uri}");
         }
-        for uri in ["", "ws://", "ws://a b/", "ws:///path", "ws://exämple/"] {
+        for uri in [
+            "",
+            " ",
+            "ws://",
+            "ws://a b/",
+            "ws:///path",
+            "ws://[::1/",
+            "ws://a%C3%A4/",
+            "ws://a/\tb",
+            "ä",
+        ] {
             let error = client.connect(uri).await.unwrap_err();
             assert!(matches!(error, ConnectError::Uri(_)), "{uri}: {error:?}");
         }
+    }
+}
+
+/// Everywhere, and before anything is sent.
+#[tokio::test]
+async fn port_that_is_none_is_refused_over_streams_that_are_there() {
+    let http2 = Client::new().http_version(HttpVersion::Http2);
+    let host = |host| headed("ws://localhost/", &[("host", host)]);
+    for client in [Client::new(), http2] {
+        for (request, expected) in [
+            (headed("ws://localhost:99999/", &[]), InvalidRequest::Port),
+            (host("localhost:99999"), InvalidRequest::Port),
+            (host("[::1]:65536"), InvalidRequest::Port),
+            (host("localhost:ws"), InvalidRequest::Port),
+            (host("local/host"), InvalidRequest::Host),
+            (host("me@localhost"), InvalidRequest::Host),
+            (host(""), InvalidRequest::MissingHost),
+            (host(":80"), InvalidRequest::MissingHost),
+        ] {
+            let (ours, theirs) = duplex(PIPE);
+            let opening = client.open_over(ours, request.clone());
+            let server = async {
+                // Over HTTP/2 the connection may be there already, a request is not.
+                let server = h2::server::Builder::new()
+                    .enable_connect_protocol()
+                    .handshake::<_, Bytes>(theirs)
+                    .await;
+                if let Ok(mut server) = server {
+                    assert!(server.accept().await.is_none_or(|request| request.is_err()));
+                }
+            };
+            let (error, ()) = within(async { tokio::join!(opening, server) }).await;
+            let error = error.map(drop).unwrap_err();
+            let ConnectError::Request(found) = error else {
+                panic!("{request:?}: {error:?}");
+            };
+            assert_eq!(found, expected, "{request:?}");
+        }
+        for base in ["ws://localhost:99999/", "ws://[::1]:65536", "wss://a:8x"] {
+            let (ours, _theirs) = duplex(PIPE);
+            let error = within(client.http2_over(ours, base)).await.unwrap_err();
+            assert!(
+                matches!(error, ConnectError::Request(InvalidRequest::Port)),
+                "{base}: {error:?}"
+            );
+        }
+    }
+}
+
+/// The zone is that of our network: it is needed to connect, and told to nobody (RFC 6874 §4).
+#[tokio::test]
+async fn address_with_a_zone_is_connected_to() {
+    let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else {
+        eprintln!("skipped: there is no IPv6 here");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    // The first interface, which is the loopback.
+    for zone in ["%251", "%1"] {
+        let uri = format!("ws://[::1{zone}]:{port}/");
+        let client = Client::new();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![];
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap());
+            }
+            String::from_utf8(head).unwrap()
+        };
+        let head = tokio::select! {
+            head = server => head,
+            result = client.connect(&uri) => panic!("{uri}: {result:?}"),
+        };
+        assert!(head.contains(&format!("Host: [::1]:{port}\r\n")), "{head}");
     }
 }
