@@ -40,7 +40,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
 };
 use http_body::{Body, Frame, SizeHint};
 use tokio::{
@@ -53,7 +53,7 @@ use crate::{
     Config, OnUpgrade, WebSocket,
     handshake::{
         client::{self, Offer},
-        deflate, extensions,
+        deflate, extensions, target,
     },
     protocol::Role,
     service::{collect, extended_connect},
@@ -62,15 +62,16 @@ use crate::{
 
 /// Starts a handshake for `path`, as a client sends it over HTTP/1.1.
 ///
+/// As a client does, it escapes spaces and what is beyond ASCII, puts a slash before a query alone, and
+/// drops a fragment.
+///
 /// # Panics
 ///
 /// Panics when `path` is not a path of a URI.
 #[must_use]
 pub fn request(path: &str) -> TestRequest<Empty> {
     let mut request = Request::new(Empty::default());
-    *request.uri_mut() = path
-        .parse()
-        .expect("the path of a handshake is that of a URI");
+    *request.uri_mut() = target(path).expect("the path of a handshake is that of a URI");
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_static(HOST));
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -98,7 +99,7 @@ impl<B> TestRequest<B> {
     ///
     /// # Panics
     ///
-    /// Panics when the path does not fit an authority; those that [`request`] takes do.
+    /// Panics when the request is for no path, but for the asterisk; those of [`request`] are for one.
     #[must_use]
     pub fn http2(mut self) -> Self {
         let headers = self.request.headers_mut();
@@ -110,13 +111,10 @@ impl<B> TestRequest<B> {
         ] {
             headers.remove(name);
         }
-        let path = self
-            .request
-            .uri()
-            .path_and_query()
-            .map_or("/", |path| path.as_str());
-        let uri = format!("https://{HOST}{path}").parse();
-        *self.request.uri_mut() = uri.expect("a path is part of a URI");
+        let path = target::path(self.request.uri().path_and_query());
+        let uri = Uri::builder().scheme("https").authority(HOST);
+        let uri = uri.path_and_query(path.expect("a handshake is for a path"));
+        *self.request.uri_mut() = uri.build().expect("a path is part of a URI");
         *self.request.method_mut() = Method::CONNECT;
         *self.request.version_mut() = Version::HTTP_2;
         extended_connect::insert_websocket(self.request.extensions_mut());
@@ -397,6 +395,20 @@ fn open(
     })
 }
 
+/// The target of a handshake; that of a whole URI keeps what is before the path.
+fn target(text: &str) -> Option<Uri> {
+    let text = target::escape(text);
+    let absolute: Option<Uri> = text.parse().ok();
+    let absolute = absolute.filter(|uri| uri.scheme().is_some());
+    let mut parts = absolute.unwrap_or_default().into_parts();
+    if parts.scheme.is_none() {
+        parts.path_and_query = Some(text.parse().ok()?);
+    }
+    let path = target::path(parts.path_and_query.as_ref()).ok()?;
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).ok()
+}
+
 /// The key of RFC 6455 §1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -404,3 +416,35 @@ const HOST: &str = "localhost";
 
 /// What the in-memory stream holds in each direction.
 const PIPE: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a client makes it (RFC 9113 §8.3.1).
+    #[test]
+    fn target_of_a_request_is_a_path() {
+        for (text, target) in [
+            ("/", "/"),
+            ("/chat?x", "/chat?x"),
+            ("?x", "/?x"),
+            ("#f", "/"),
+            ("/#f", "/"),
+            ("/a b", "/a%20b"),
+            ("/\u{e4}", "/%C3%A4"),
+        ] {
+            let http1 = request(text).into_request();
+            assert_eq!(http1.uri().to_string(), target, "{text}");
+            let http2 = request(text).http2().into_request();
+            let path = http2.uri().path_and_query().map(|path| path.as_str());
+            assert_eq!(path, Some(target), "{text}");
+        }
+        let whole = request("ws://a?x").into_request();
+        assert_eq!(whole.uri().to_string(), "ws://a/?x");
+        let mut given = Request::new(());
+        *given.uri_mut() = Uri::from_static("ws://a?x");
+        let http2 = TestRequest::from(given).http2().into_request();
+        let path = http2.uri().path_and_query().map(|path| path.as_str());
+        assert_eq!(path, Some("/?x"));
+    }
+}
