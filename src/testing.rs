@@ -212,7 +212,9 @@ where
     let response = service.oneshot(Request::from_parts(head, body)).await;
     let response = response.map_err(|error| ConnectError::Service(error.into()))?;
     if !offer.is_accepted(response.status()) {
-        return Err(ConnectError::Refused(Box::new(collect(response).await)));
+        return Err(ConnectError::Refused(Box::new(
+            collect(response, None).await,
+        )));
     }
     let (head, body) = response.into_parts();
     let mut accepted = offer.check(&head).map_err(ConnectError::Answer)?;
@@ -293,7 +295,8 @@ fn agree(config: &Config) -> [Agreed; 2] {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The service answered something else; up to 64 KiB of the body are there.
+    /// The service answered something else; of the body there is what comes within a second, up to
+    /// 64 KiB.
     Refused(Box<Response<Bytes>>),
     /// The service failed.
     Service(BoxError),

@@ -28,8 +28,11 @@ pub enum ConnectError {
     /// The server speaks HTTP/2 without WebSocket: it does not announce
     /// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3).
     NoExtendedConnect,
-    /// The server answered something else; up to 64 KiB of the body are there. Redirections are
-    /// among these: they are not followed.
+    /// The server answered something else. Redirections are among these: they are not followed.
+    ///
+    /// Of the body there is what has come a second after the head, or when the handshake's time was
+    /// over, up to 64 KiB: a body that is longer, fails or does not end is cut there, and the
+    /// connection given up. Status and headers are there in any case.
     Refused(Box<Response<Bytes>>),
     /// The server accepted something that was not asked for.
     Answer(InvalidAnswer),

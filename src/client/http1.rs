@@ -11,16 +11,18 @@ use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::ConnectError;
+use super::{ConnectError, Deadline};
 use crate::{handshake::client::Offer, service::collect, session::Transport};
 
 /// Sends a handshake over a connection that has carried nothing yet.
 ///
+/// The deadline is that of the answer's head: a refusal is one also where its body comes too late.
 /// Dropping the future drops the connection.
 pub(super) async fn open<T>(
     stream: T,
     head: Parts,
     offer: &Offer,
+    deadline: Deadline,
 ) -> Result<Response<(Transport, Bytes)>, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -32,8 +34,9 @@ where
         .await?;
     let request = Request::from_parts(head, String::new());
     let exchange = async {
-        let response = sender.send_request(request).await?;
-        accepted(response, offer).await
+        let answering = async { Ok(sender.send_request(request).await?) };
+        let response = deadline.limit(answering).await?;
+        accepted(response, offer, deadline).await
     };
     let connection = connection.with_upgrades();
     let response = beside(connection, exchange).await?;
@@ -43,11 +46,14 @@ where
 async fn accepted(
     mut response: Response<Incoming>,
     offer: &Offer,
+    deadline: Deadline,
 ) -> Result<Response<Upgraded>, ConnectError> {
     if !offer.is_accepted(response.status()) {
-        return Err(ConnectError::Refused(Box::new(collect(response).await)));
+        let response = collect(response, deadline.until()).await;
+        return Err(ConnectError::Refused(Box::new(response)));
     }
-    let upgraded = hyper::upgrade::on(&mut response).await?;
+    let upgrading = hyper::upgrade::on(&mut response);
+    let upgraded = deadline.limit(async { Ok(upgrading.await?) }).await?;
     Ok(response.map(|_| upgraded))
 }
 

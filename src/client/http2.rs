@@ -23,17 +23,18 @@ use http::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Mutex, watch},
-    time::sleep,
+    task::coop::consume_budget,
+    time::{Instant, sleep},
 };
 
-use super::{Client, ConnectError, IntoRequest, Phase, deadline, request};
+use super::{Client, ConnectError, Deadline, IntoRequest, Phase, request};
 use crate::{
     Http2Stream, WebSocket,
     handshake::{
         client::{self, Offer},
         target::Target,
     },
-    service::MAX_REFUSAL,
+    service::{MAX_REFUSAL, in_time},
     session::Transport,
 };
 
@@ -141,25 +142,27 @@ impl Connection {
         let mut head = request::head(request, &self.client.headers);
         head.version = Version::HTTP_2;
         let offer = client::offer(&mut head, &self.client.hooks.config)?;
-        let answer = deadline(
-            self.client.handshake_timeout,
-            Phase::Handshake,
-            self.exchange(head, &offer),
-        );
-        self.client.accept(answer.await?, &offer)
+        let deadline = Deadline::of(Phase::Handshake, self.client.handshake_timeout);
+        let answer = self.exchange(head, &offer, deadline).await?;
+        self.client.accept(answer, &offer)
     }
 
     async fn exchange(
         &self,
         mut head: Parts,
         offer: &Offer,
+        deadline: Deadline,
     ) -> Result<Response<(Transport, Bytes)>, ConnectError> {
         head.extensions.insert(Protocol::from_static("websocket"));
         let request = Request::from_parts(head, ());
-        let (response, asked) = self.ask(request).await?;
-        let response = response.await?;
+        let answering = async {
+            let (response, asked) = self.ask(request).await?;
+            Ok((response.await?, asked))
+        };
+        let (response, asked) = deadline.limit(answering).await?;
         if !offer.is_accepted(response.status()) {
-            return Err(ConnectError::Refused(Box::new(collect(response).await)));
+            let response = collect(response, deadline.until()).await;
+            return Err(ConnectError::Refused(Box::new(response)));
         }
         Ok(response.map(|recv| {
             let stream = Http2Stream::new(asked.accepted(), recv).held(self.holder.clone());
@@ -180,7 +183,8 @@ impl Connection {
         }
         let (response, send) = requests.send_request(request, false)?;
         let asked = Asked(Some(send));
-        poll_fn(|cx| requests.poll_ready(cx)).await?;
+        // It fails where the connection does, which may have brought the answer before.
+        let _opened = poll_fn(|cx| requests.poll_ready(cx)).await;
         Ok((response, asked))
     }
 
@@ -248,17 +252,21 @@ async fn while_held<T>(
     .await
 }
 
-/// Reads a refusal's body, as far as it is of interest.
-async fn collect(response: Response<RecvStream>) -> Response<Bytes> {
+/// Reads a refusal's body, as far as it is of interest and comes in time.
+async fn collect(response: Response<RecvStream>, until: Option<Instant>) -> Response<Bytes> {
     let (head, mut body) = response.into_parts();
     let mut bytes = Vec::new();
-    while bytes.len() < MAX_REFUSAL
-        && let Some(Ok(data)) = body.data().await
-    {
-        bytes.extend_from_slice(&data[..data.len().min(MAX_REFUSAL - bytes.len())]);
-        // It was received, so it may be released.
-        let _released = body.flow_control().release_capacity(data.len());
-    }
+    let reading = async {
+        while bytes.len() < MAX_REFUSAL
+            && let Some(Ok(data)) = body.data().await
+        {
+            bytes.extend_from_slice(&data[..data.len().min(MAX_REFUSAL - bytes.len())]);
+            // It was received, so it may be released.
+            let _released = body.flow_control().release_capacity(data.len());
+            consume_budget().await;
+        }
+    };
+    in_time(until, reading).await;
     Response::from_parts(head, bytes.into())
 }
 

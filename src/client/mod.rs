@@ -57,7 +57,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_rustls::client::TlsStream;
 use tower::ServiceExt;
@@ -234,9 +234,9 @@ impl Client {
         }
         head.version = Version::HTTP_11;
         let offer = handshake::offer(&mut head, &self.hooks.config)?;
-        let opening = http1::open(stream, head, &offer);
-        let answer = deadline(self.handshake_timeout, Phase::Handshake, opening);
-        self.accept(answer.await?, &offer)
+        let deadline = Deadline::of(Phase::Handshake, self.handshake_timeout);
+        let answer = http1::open(stream, head, &offer, deadline).await?;
+        self.accept(answer, &offer)
     }
 
     /// Connects to a server over HTTP/2, for many sockets.
@@ -282,8 +282,8 @@ impl Client {
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let beginning = Connection::begin(self, stream, uri);
-        deadline(self.handshake_timeout, Phase::Handshake, beginning).await
+        let deadline = Deadline::of(Phase::Handshake, self.handshake_timeout);
+        deadline.limit(Connection::begin(self, stream, uri)).await
     }
 
     /// Makes a TCP connection, over whichever of the addresses answers first.
@@ -296,7 +296,8 @@ impl Client {
             let stream = connector.oneshot(uri).await.map_err(unreached)?;
             Ok(stream.into_inner())
         };
-        deadline(self.connect_timeout, Phase::Connect, connecting).await
+        let deadline = Deadline::of(Phase::Connect, self.connect_timeout);
+        deadline.limit(connecting).await
     }
 
     /// Does the TLS handshake; gives the version of HTTP that the server has chosen.
@@ -311,7 +312,8 @@ impl Client {
             let stream = connecting.await;
             stream.map_err(|error| tls::failure(error, version))
         };
-        let stream = deadline(self.tls_timeout, Phase::Tls, connecting).await?;
+        let deadline = Deadline::of(Phase::Tls, self.tls_timeout);
+        let stream = deadline.limit(connecting).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         match version {
             HttpVersion::Http2 if !is_http2 => Err(ConnectError::NoHttp2),
@@ -357,17 +359,35 @@ fn unreached(error: impl Error + Send + Sync + 'static) -> ConnectError {
     ConnectError::Connect(io::Error::new(kind, error))
 }
 
-/// Gives a phase its time.
-async fn deadline<T>(
-    limit: Option<Duration>,
+/// When a phase has taken too long.
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
     phase: Phase,
-    work: impl Future<Output = Result<T, ConnectError>>,
-) -> Result<T, ConnectError> {
-    let Some(limit) = limit else {
-        return work.await;
-    };
-    let result = timeout(limit, work).await;
-    result.unwrap_or(Err(ConnectError::Timeout(phase)))
+    until: Option<Instant>,
+}
+
+impl Deadline {
+    /// Begins a phase.
+    fn of(phase: Phase, limit: Option<Duration>) -> Self {
+        // What is later than time itself is never.
+        let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+        Self { phase, until }
+    }
+
+    async fn limit<T>(
+        self,
+        work: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let Some(until) = self.until else {
+            return work.await;
+        };
+        let result = timeout_at(until, work).await;
+        result.unwrap_or(Err(ConnectError::Timeout(self.phase)))
+    }
+
+    fn until(self) -> Option<Instant> {
+        self.until
+    }
 }
 
 /// As registered for ALPN (RFC 7301, RFC 9113 §3.2).

@@ -80,8 +80,10 @@ impl Client {
         self
     }
 
-    /// Limits the time from the first byte of HTTP to the answer, a refusal's body included.
-    /// Default: 10 seconds.
+    /// Limits the time from the first byte of HTTP to the head of the answer. Default: 10 seconds.
+    ///
+    /// The body of a refusal is waited for no longer than that, nor than a second: see
+    /// [`ConnectError::Refused`](super::ConnectError::Refused).
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.handshake_timeout = timeout.into();

@@ -21,11 +21,11 @@ mod layer;
 mod registries;
 mod upgrade;
 
-#[cfg(feature = "client")]
-pub(crate) use body::MAX_REFUSAL;
 pub use body::ResponseBody;
 #[cfg(any(feature = "client", feature = "testing"))]
 pub(crate) use body::collect;
+#[cfg(feature = "client")]
+pub(crate) use body::{MAX_REFUSAL, in_time};
 pub use events::{Events, EventsService, events};
 pub use filter::PathParams;
 pub use future::ResponseFuture;

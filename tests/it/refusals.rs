@@ -2,12 +2,14 @@
 
 use std::{
     convert::Infallible,
-    future::pending,
+    future::{pending, ready},
     task::{Context, Poll},
 };
 
-use axum::{Router, response::IntoResponse, routing::any};
+use axum::{Router, body::Body, response::IntoResponse, routing::any};
+use futures_util::stream;
 use http::{HeaderValue, Request, Response, StatusCode};
+use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
 use tower_websocket::{
     Config, WebSocket, WebSocketLayer, endpoint, handler,
@@ -517,6 +519,34 @@ async fn inner_service_that_fails_passes_its_error_on() {
             .oneshot(http.request("/other").into_request())
             .await;
         assert_eq!(answer.unwrap_err().to_string(), "inner");
+    })
+    .await;
+}
+
+/// A page of events in the place of a WebSocket does not keep a test for ever.
+#[tokio::test(start_paused = true)]
+async fn refusal_whose_body_never_ends_is_told_to_a_test() {
+    on_both(async |http| {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<&str>();
+        let receiver = std::sync::Arc::new(tokio::sync::Mutex::new(receiver));
+        sender.send("part").unwrap();
+        let events = service_fn(move |_: Request<testing::Empty>| {
+            let receiver = receiver.clone();
+            let events = stream::unfold(receiver, async |receiver| {
+                let event = receiver.lock().await.recv().await?;
+                Some((Ok::<_, Infallible>(event), receiver))
+            });
+            let mut response = Response::new(Body::from_stream(events));
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            ready(Ok::<_, Infallible>(response))
+        });
+        let start = Instant::now();
+        let connecting = testing::connect(events, http.request("/"));
+        let error = within(connecting).await.unwrap_err();
+        assert_eq!(start.elapsed().as_secs(), 1);
+        assert_eq!(error.status(), Some(StatusCode::FORBIDDEN));
+        assert_eq!(error.response().unwrap().body(), "part");
+        drop(sender);
     })
     .await;
 }

@@ -1,6 +1,6 @@
 //! Many sockets over one HTTP/2 connection: what they share, and what they do not.
 
-use std::time::Duration;
+use std::{pin::pin, task::Poll, time::Duration};
 
 use axum::{Router, routing::any};
 use bytes::Bytes;
@@ -15,10 +15,10 @@ use tower_websocket::{
 };
 
 use super::support::{
-    self, ACK, END_STREAM, Frame, GOAWAY, HEADERS, Http2, OK, SETTINGS, served, tasks,
+    self, ACK, END_STREAM, Frame, GOAWAY, HEADERS, Http2, NOT_FOUND, OK, SETTINGS, served, tasks,
 };
 use crate::{
-    session_support::{PIPE, idle, within},
+    session_support::{PIPE, idle, once, within},
     support::{close, echo, echoes},
 };
 
@@ -176,6 +176,50 @@ async fn goaway_lets_open_sockets_finish() {
     open.send("ho").await.unwrap();
     let frame = within(server.next()).await.unwrap();
     assert_eq!((frame.kind, frame.stream), (support::DATA, stream));
+}
+
+/// What a server says last does not take back what it has said before, also where the one who asked
+/// waited for a free stream and comes to look late.
+#[tokio::test(start_paused = true)]
+async fn answer_that_comes_with_a_goaway_is_an_answer() {
+    for late in [1, 5].map(Duration::from_millis) {
+        for answer in [OK, NOT_FOUND] {
+            let one = [(support::MAX_CONCURRENT_STREAMS, 1)];
+            let (connection, mut server) = Http2::pair(&Client::new(), &one).await;
+            let (_first, _) = socket(&connection, &mut server).await;
+            let leaving = async {
+                idle().await;
+                server.write(&Frame::reset(1, support::CANCEL)).await;
+                while server.next().await.unwrap().kind != HEADERS {}
+                let goaway = [3_u32.to_be_bytes(), 0_u32.to_be_bytes()].concat();
+                server.write(&Frame::headers(3, answer)).await;
+                server
+                    .write(&Frame::new(support::DATA, END_STREAM, 3, *b"\x81\x02hi"))
+                    .await;
+                server.write(&Frame::new(GOAWAY, 0, 0, goaway)).await;
+            };
+            let connecting = async {
+                let mut connecting = pin!(connection.connect("/"));
+                loop {
+                    if let Poll::Ready(result) = once(connecting.as_mut()).await {
+                        return result;
+                    }
+                    sleep(late).await;
+                }
+            };
+            let (result, ()) = within(async { tokio::join!(connecting, leaving) }).await;
+            match result {
+                Ok(mut socket) => {
+                    assert_eq!(within(socket.recv()).await.unwrap(), Some("hi".into()));
+                }
+                Err(error) => {
+                    assert_eq!(answer, NOT_FOUND, "{error:?}");
+                    let response = error.response().unwrap();
+                    assert_eq!(response.body(), &b"\x81\x02hi"[..]);
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use axum::{Router, routing::any};
+use bytes::Bytes;
+use http::Response;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -123,29 +125,194 @@ async fn endless_informational_answers_are_given_up() {
     .await;
 }
 
+/// What a refusal is told as, and after which time, with the handshake's time in milliseconds.
+async fn refused<F>(
+    http: Http,
+    limit: impl Into<Option<u64>>,
+    server: impl FnOnce(DuplexStream) -> F,
+) -> (Response<Bytes>, Duration)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (ours, theirs) = duplex(PIPE);
+    let server = tokio::spawn(server(theirs));
+    let client = client(http).handshake_timeout(limit.into().map(Duration::from_millis));
+    let start = Instant::now();
+    let opening = client.open_over(ours, "ws://localhost/");
+    let error = within(opening).await.unwrap_err();
+    let elapsed = start.elapsed();
+    // It sees the end.
+    within(server).await.unwrap();
+    idle().await;
+    assert_eq!(tasks(), 0);
+    let ConnectError::Refused(response) = error else {
+        panic!("{error:?}");
+    };
+    (*response, elapsed)
+}
+
+/// The limits of a handshake, and when a refusal whose body does not end is told then.
+const TOLD: [(Option<u64>, u64); 3] = [(Some(3000), 1000), (Some(500), 500), (None, 1000)];
+
 #[tokio::test(start_paused = true)]
-async fn refusal_whose_body_never_ends_is_given_up() {
-    for framing in [
-        "",
-        "Content-Length: 100\r\n",
-        "Transfer-Encoding: chunked\r\n",
+async fn refusal_whose_body_never_ends_is_told_in_a_second() {
+    for (framing, status) in [
+        ("403 No\r\n\r\n", 403),
+        ("401 No\r\nConnection: keep-alive\r\n\r\n", 401),
+        ("503 No\r\nContent-Length: 100\r\n\r\n", 503),
+        ("200 OK\r\nContent-Type: text/event-stream\r\n\r\n", 200),
+        ("302 No\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n", 302),
     ] {
-        late(client(Http::One), async move |theirs| {
-            let mut server = Http1::asked(theirs).await;
-            server
-                .write(format!("HTTP/1.1 403 No\r\n{framing}\r\n"))
-                .await;
-            server.write("1\r\nx\r\n").await;
-            server.rest().await;
+        for (limit, told) in TOLD {
+            let (response, elapsed) = refused(Http::One, limit, async move |theirs| {
+                let mut server = Http1::asked(theirs).await;
+                server
+                    .write(format!("HTTP/1.1 {framing}").replacen("\r\n", "\r\nX: y\r\n", 1))
+                    .await;
+                server.write("part").await;
+                server.rest().await;
+            })
+            .await;
+            assert_eq!(response.status(), status, "{framing}");
+            assert_eq!(response.headers()["x"], "y", "{framing}");
+            assert_eq!(response.body(), "part", "{framing}");
+            assert_eq!(elapsed.as_millis(), u128::from(told), "{framing}");
+        }
+    }
+    for (limit, told) in TOLD {
+        let (response, elapsed) = refused(Http::Two, limit, async |theirs| {
+            let mut server = refusing(theirs).await;
+            server.write(&Frame::new(DATA, 0, 1, *b"part")).await;
+            assert_eq!(server.next().await, Some(Frame::reset(1, support::CANCEL)));
+            while server.next().await.is_some() {}
         })
         .await;
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.body(), "part");
+        assert_eq!(elapsed.as_millis(), u128::from(told));
     }
-    late(client(Http::Two), async |theirs| {
-        let mut server = refusing(theirs).await;
+}
+
+/// A stream of events in the place of a WebSocket: it is not one that is slow.
+#[tokio::test(start_paused = true)]
+async fn refusal_whose_body_goes_on_is_told_in_a_second() {
+    for (limit, told) in TOLD {
+        let (response, elapsed) = refused(Http::One, limit, async |theirs| {
+            let mut server = Http1::asked(theirs).await;
+            server.write("HTTP/1.1 200 OK\r\n\r\n").await;
+            while server.stream.write_all(b"x").await.is_ok() {
+                sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        assert_eq!(elapsed.as_millis(), u128::from(told));
+        assert!(
+            [5, 6, 10, 11].contains(&response.body().len()),
+            "{response:?}"
+        );
+        let (response, elapsed) = refused(Http::Two, limit, async |theirs| {
+            let mut server = refusing(theirs).await;
+            for _ in 0..20 {
+                server.write(&Frame::new(DATA, 0, 1, *b"x")).await;
+                sleep(Duration::from_millis(100)).await;
+            }
+            while server.next().await.is_some() {}
+        })
+        .await;
+        assert_eq!(elapsed.as_millis(), u128::from(told));
+        assert!(
+            [5, 6, 10, 11].contains(&response.body().len()),
+            "{response:?}"
+        );
+    }
+}
+
+/// The head comes late, and the handshake's time is over while its body is waited for.
+#[tokio::test(start_paused = true)]
+async fn refusal_that_comes_late_is_told_in_time() {
+    let late = Duration::from_millis(2700);
+    let (response, elapsed) = refused(Http::One, 3000, async move |theirs| {
+        let mut server = Http1::asked(theirs).await;
+        sleep(late).await;
+        server.write("HTTP/1.1 403 No\r\n\r\npart").await;
+        server.rest().await;
+    })
+    .await;
+    assert_eq!((response.status().as_u16(), elapsed.as_secs()), (403, 3));
+    assert_eq!(response.body(), "part");
+    let (response, elapsed) = refused(Http::Two, 3000, async move |theirs| {
+        let mut server = Http2::begin(theirs, &[(support::ENABLE_CONNECT_PROTOCOL, 1)]).await;
+        server.answer_ping().await;
+        assert_eq!(server.next().await.unwrap().kind, HEADERS);
+        sleep(late).await;
+        server.write(&Frame::headers(1, NOT_FOUND)).await;
         server.write(&Frame::new(DATA, 0, 1, *b"part")).await;
         while server.next().await.is_some() {}
     })
     .await;
+    assert_eq!((response.status().as_u16(), elapsed.as_secs()), (404, 3));
+    assert_eq!(response.body(), "part");
+}
+
+/// Nothing that comes behind the head takes it back.
+#[tokio::test(start_paused = true)]
+async fn refusal_whose_body_fails_is_a_refusal() {
+    for (framing, body) in [
+        ("Content-Length: 100\r\n\r\npart", "part"),
+        ("Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n", "part"),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\nzz\r\n",
+            "part",
+        ),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n0\r\nA:b\r\n\r\n",
+            "part",
+        ),
+        (
+            "Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\npart",
+            "",
+        ),
+    ] {
+        let (response, elapsed) = refused(Http::One, None, async move |theirs| {
+            let mut server = Http1::asked(theirs).await;
+            server.write(format!("HTTP/1.1 403 No\r\n{framing}")).await;
+        })
+        .await;
+        assert_eq!(response.status(), 403, "{framing}");
+        assert_eq!(response.body(), body, "{framing}");
+        assert_eq!(elapsed.as_millis(), 0, "{framing}");
+    }
+    let goaway = |last: u32, code: u32| {
+        let payload = [last.to_be_bytes(), code.to_be_bytes()].concat();
+        Frame::new(support::GOAWAY, 0, 0, payload)
+    };
+    let mut ends: Vec<_> = (0..=13).map(|code| Frame::reset(1, code)).collect();
+    ends.extend([goaway(1, 0), goaway(1, 2), goaway(0, 0), goaway(0, 13)]);
+    // A violation of HTTP/2.
+    ends.push(Frame::new(DATA, 0, 0, *b"x"));
+    for end in ends {
+        // In one write, so that the end is there before anybody looks; and one behind the other.
+        for together in [true, false] {
+            let shown = format!("{end:?}, {together}");
+            let end = Frame::new(end.kind, end.flags, end.stream, end.payload.clone());
+            let (response, elapsed) = refused(Http::Two, None, async move |theirs| {
+                let settings = [(support::ENABLE_CONNECT_PROTOCOL, 1)];
+                let mut server = Http2::begin(theirs, &settings).await;
+                server.answer_ping().await;
+                assert_eq!(server.next().await.unwrap().kind, HEADERS);
+                server.write(&Frame::headers(1, NOT_FOUND)).await;
+                server.write(&Frame::new(DATA, 0, 1, *b"part")).await;
+                if !together {
+                    idle().await;
+                }
+                server.write(&end).await;
+            })
+            .await;
+            assert_eq!(response.status(), 404, "{shown}");
+            assert_eq!(response.body(), "part", "{shown}");
+            assert!(elapsed.as_millis() <= 1, "{shown}: {elapsed:?}");
+        }
+    }
 }
 
 /// Refuses a request over HTTP/2, with a body to come.
