@@ -20,6 +20,10 @@ pub enum ConnectError {
     /// The TLS handshake failed, or there are no roots to trust.
     Tls(io::Error),
     /// The connection failed before the answer was there, or what came is not HTTP.
+    ///
+    /// Of an HTTP/2 connection that is closed already the kind is `NotConnected` where the server has
+    /// sent GOAWAY, and `TimedOut` where it does not answer pings;
+    /// [`Connection::is_closed`](super::Connection::is_closed) tells.
     Io(io::Error),
     /// A phase took too long.
     Timeout(Phase),
@@ -132,6 +136,28 @@ impl From<hyper::Error> for ConnectError {
 
 impl From<h2::Error> for ConnectError {
     fn from(error: h2::Error) -> Self {
-        Self::Io(io::Error::other(error))
+        Self::Io(match error.get_io().map(io::Error::kind) {
+            Some(kind) => io::Error::new(kind, error),
+            None if error.is_go_away() && error.is_remote() => {
+                io::Error::new(io::ErrorKind::NotConnected, GoAway(error))
+            }
+            None => io::Error::other(error),
+        })
+    }
+}
+
+/// The server takes no more streams over a connection.
+#[derive(Debug)]
+struct GoAway(h2::Error);
+
+impl fmt::Display for GoAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server takes no more requests over this HTTP/2 connection (GOAWAY)")
+    }
+}
+
+impl error::Error for GoAway {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.0)
     }
 }

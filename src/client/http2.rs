@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -22,12 +22,12 @@ use http::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Mutex, watch},
+    sync::{Mutex, oneshot, watch},
     task::coop::consume_budget,
     time::{Instant, sleep},
 };
 
-use super::{Client, ConnectError, Deadline, IntoRequest, Phase, request};
+use super::{Client, ConnectError, Deadline, IntoRequest, Phase, keep_alive::KeepAlive, request};
 use crate::{
     Http2Stream, WebSocket,
     handshake::{
@@ -44,6 +44,18 @@ use crate::{
 /// clones and all sockets are gone; a socket that is open needs no clone. A server that takes
 /// longer than [`Config::close_timeout`](crate::Config::close_timeout) for that end is not waited
 /// for.
+///
+/// While it is there a server that says nothing for
+/// [`Config::ping_interval`](crate::Config::ping_interval) is sent a PING of HTTP/2, also where no
+/// socket is open. When nothing at all comes for
+/// [`Config::ping_timeout`](crate::Config::ping_timeout) after that, and for a second more for each
+/// 16 KiB that were written meanwhile, the server is taken for gone: all sockets end with an error
+/// ([`io::ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)). With the defaults this is so between
+/// 40 and 60 seconds after its last byte.
+///
+/// A connection that has ended, and one whose server has sent GOAWAY, [is
+/// closed](Self::is_closed): it opens no more sockets, and a new one is to be made. Sockets that were
+/// open when GOAWAY came go on.
 ///
 /// ```no_run
 /// use tower_websocket::client::Client;
@@ -81,6 +93,8 @@ impl Connection {
     {
         // Before anything is sent.
         Target::of(uri)?;
+        let config = &client.hooks.config;
+        let (keep_alive, stream) = KeepAlive::of(stream, config);
         let (requests, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -90,9 +104,11 @@ impl Connection {
             .await?;
         // Nobody else takes it.
         let mut ping = connection.ping_pong().ok_or(ConnectError::NoHttp2)?;
+        let (hand_over, pings) = oneshot::channel();
         let (holders, holder) = watch::channel(());
-        let patience = client.hooks.config.close_timeout;
+        let patience = config.close_timeout;
         tokio::spawn(async move {
+            let connection = keep_alive.beside(connection, pings);
             let result = while_held(connection, holders, patience).await;
             if let Some(Err(error)) = result {
                 tracing::debug!(%error, "http/2 connection of a websocket client failed");
@@ -101,6 +117,8 @@ impl Connection {
         // The settings are the first frame of a server (RFC 9113 §3.4): they are there with the
         // answer to anything.
         ping.ping(Ping::opaque()).await?;
+        // The connection's task may be gone; it says so itself.
+        let _gone = hand_over.send(ping);
         if !requests.is_extended_connect_protocol_enabled() {
             return Err(ConnectError::NoExtendedConnect);
         }
@@ -197,6 +215,15 @@ impl Connection {
         Ok(Uri::from_parts(parts).map_err(http::Error::from)?)
     }
 
+    /// Tells whether no more sockets can be opened over it: the server has sent GOAWAY, does not answer
+    /// pings, or the connection has ended or failed.
+    ///
+    /// It stays so. `false` is what is known so far: a server may be gone without a word.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        failure(&self.requests).is_some()
+    }
+
     /// How many sockets the server allows at once, as it has said last; `usize::MAX` where it has not.
     #[must_use]
     pub fn max_sockets(&self) -> usize {
@@ -208,7 +235,19 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("authority", &self.authority)
+            .field("is_closed", &self.is_closed())
             .finish_non_exhaustive()
+    }
+}
+
+/// Why a connection opens no more streams, where it does not.
+fn failure(requests: &SendRequest<Bytes>) -> Option<h2::Error> {
+    // A clone waits for no stream of its own, and so for nothing.
+    let mut requests = requests.clone();
+    let mut cx = Context::from_waker(Waker::noop());
+    match requests.poll_ready(&mut cx) {
+        Poll::Ready(Err(error)) => Some(error),
+        Poll::Ready(Ok(())) | Poll::Pending => None,
     }
 }
 

@@ -38,13 +38,16 @@
 //!
 //! # Connecting again
 //!
-//! Nothing connects again by itself. When receiving says `None` or an error, do so after a pause that
+//! Nothing connects again by itself, and a [`Client`] keeps no connections: each call opens a new one. A
+//! [`Connection`] that [is closed](Connection::is_closed) is replaced by a new one of
+//! [`Client::http2`]. When receiving says `None` or an error, do so after a pause that
 //! grows and is not the same for all; [`WebSocket::close_frame`] (1001, 1012 and 1013 ask for it) and
 //! [`ConnectError::status`] (401 and 403 do not) tell whether it makes sense.
 
 mod error;
 mod http1;
 mod http2;
+mod keep_alive;
 mod request;
 mod settings;
 mod tls;

@@ -238,6 +238,52 @@ async fn goaway_before_the_answer_is_an_error() {
     }
 }
 
+/// A connection tells that it is over, and the next one is new.
+#[tokio::test(start_paused = true)]
+async fn connection_after_goaway_is_closed() {
+    for code in [0_u32, 2, 11] {
+        let client = Client::new();
+        let (connection, mut server) = Http2::pair(&client, &[]).await;
+        let (mut open, stream) = socket(&connection, &mut server).await;
+        assert!(!connection.is_closed());
+        let goaway = [stream.to_be_bytes(), code.to_be_bytes()].concat();
+        server.write(&Frame::new(GOAWAY, 0, 0, goaway)).await;
+        idle().await;
+        assert!(connection.is_closed(), "{code}");
+        assert!(connection.clone().is_closed(), "{code}");
+        let start = Instant::now();
+        let error = within(connection.connect("/")).await.unwrap_err();
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let ConnectError::Io(error) = error else {
+            panic!("{code}: {error:?}");
+        };
+        assert_eq!(error.kind(), std::io::ErrorKind::NotConnected);
+        assert!(error.to_string().contains("GOAWAY"), "{error}");
+        // The socket that was open goes on.
+        server
+            .write(&Frame::new(support::DATA, 0, stream, *b"\x81\x02hi"))
+            .await;
+        assert_eq!(within(open.recv()).await.unwrap(), Some("hi".into()));
+        let (new, mut server) = Http2::pair(&client, &[]).await;
+        let (_socket, stream) = socket(&new, &mut server).await;
+        assert_eq!(stream, 1);
+        assert!(!new.is_closed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_has_ended_is_closed() {
+    let (connection, server) = Http2::pair(&Client::new(), &[]).await;
+    assert!(!connection.is_closed());
+    drop(server);
+    idle().await;
+    assert!(connection.is_closed());
+    let start = Instant::now();
+    within(connection.connect("/")).await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(tasks(), 0);
+}
+
 /// RFC 8441 §3: it must not; who does gets no more handshakes.
 #[tokio::test(start_paused = true)]
 async fn extended_connect_that_is_switched_off_is_not_used() {

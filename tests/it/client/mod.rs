@@ -5,6 +5,7 @@ mod cancellation;
 mod connection;
 mod deadlines;
 mod http2_answers;
+mod keep_alive;
 mod requests;
 mod roles;
 mod streams;
