@@ -70,6 +70,22 @@ impl ConnectError {
         self.response().map(Response::status)
     }
 
+    /// Whether the server has HTTP/2, but wants HTTP/1.1 for this (RFC 9113 §7).
+    pub(super) fn requires_http1(&self) -> bool {
+        let mut below: Option<&(dyn error::Error + 'static)> = Some(self);
+        while let Some(error) = below {
+            if let Some(error) = error.downcast_ref() {
+                return is_http1_required(error);
+            }
+            // The error within one of I/O is not its source.
+            below = match error.downcast_ref().and_then(io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        false
+    }
+
     /// Whether a phase took too long.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -144,6 +160,11 @@ impl From<h2::Error> for ConnectError {
             None => io::Error::other(error),
         })
     }
+}
+
+/// Whether a server has said so, of a stream or of all.
+pub(super) fn is_http1_required(error: &h2::Error) -> bool {
+    error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED)
 }
 
 /// The server takes no more streams over a connection.

@@ -27,7 +27,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Client, ConnectError, Deadline, IntoRequest, Phase, keep_alive::KeepAlive, request};
+use super::{
+    Client, ConnectError, Deadline, IntoRequest, Phase, error::is_http1_required,
+    keep_alive::KeepAlive, request,
+};
 use crate::{
     Http2Stream, WebSocket,
     handshake::{
@@ -116,7 +119,9 @@ impl Connection {
         });
         // The settings are the first frame of a server (RFC 9113 §3.4): they are there with the
         // answer to anything.
-        ping.ping(Ping::opaque()).await?;
+        if let Err(error) = ping.ping(Ping::opaque()).await {
+            return Err(failure(&requests).unwrap_or(error).into());
+        }
         // The connection's task may be gone; it says so itself.
         let _gone = hand_over.send(ping);
         if !requests.is_extended_connect_protocol_enabled() {
@@ -161,7 +166,8 @@ impl Connection {
         head.version = Version::HTTP_2;
         let offer = client::offer(&mut head, &self.client.hooks.config)?;
         let deadline = Deadline::of(Phase::Handshake, self.client.handshake_timeout);
-        let answer = self.exchange(head, &offer, deadline).await?;
+        let answer = self.exchange(head, &offer, deadline).await;
+        let answer = answer.map_err(|error| self.cause(error))?;
         self.client.accept(answer, &offer)
     }
 
@@ -204,6 +210,16 @@ impl Connection {
         // It fails where the connection does, which may have brought the answer before.
         let _opened = poll_fn(|cx| requests.poll_ready(cx)).await;
         Ok((response, asked))
+    }
+
+    /// Finds what the server has said of the whole connection, where that says what to do.
+    fn cause(&self, error: ConnectError) -> ConnectError {
+        match failure(&self.requests) {
+            Some(failure) if is_http1_required(&failure) && error.response().is_none() => {
+                failure.into()
+            }
+            _ => error,
+        }
     }
 
     fn absolute(&self, uri: Uri) -> Result<Uri, ConnectError> {

@@ -176,6 +176,7 @@ impl Client {
                 .await
             {
                 Err(ConnectError::NoExtendedConnect) => {}
+                Err(error) if error.requires_http1() => {}
                 result => return result,
             }
         }

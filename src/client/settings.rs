@@ -123,7 +123,8 @@ pub enum HttpVersion {
     /// sockets over one connection.
     Http2,
     /// What the server prefers, told in the TLS handshake (ALPN). A server that has HTTP/2 without
-    /// WebSocket is connected to again, with HTTP/1.1. Without TLS it is HTTP/1.1.
+    /// WebSocket, or requires HTTP/1.1 for it (RFC 9113 §7), is connected to again, with HTTP/1.1.
+    /// Without TLS it is HTTP/1.1.
     Negotiated,
 }
 

@@ -284,6 +284,27 @@ async fn connection_that_has_ended_is_closed() {
     assert_eq!(tasks(), 0);
 }
 
+/// RFC 9113 §7: what the server wants instead is told, also where it leaves the stream open.
+#[tokio::test(start_paused = true)]
+async fn goaway_that_requires_http1_is_told() {
+    for ends in [false, true] {
+        for last in [0_u32, 1] {
+            let (connection, mut server) = Http2::pair(&Client::new(), &[]).await;
+            let leaving = async {
+                assert_eq!(server.next().await.unwrap().kind, HEADERS);
+                let goaway = [last.to_be_bytes(), 13_u32.to_be_bytes()].concat();
+                server.write(&Frame::new(GOAWAY, 0, 0, goaway)).await;
+                (!ends).then_some(server)
+            };
+            let (error, _server) = tokio::join!(within(connection.connect("/")), leaving);
+            let error = error.unwrap_err();
+            let shown = format!("{error:?}");
+            assert!(matches!(error, ConnectError::Io(_)), "{shown}");
+            assert!(shown.contains("HTTP_1_1_REQUIRED"), "{shown}");
+        }
+    }
+}
+
 /// RFC 8441 §3: it must not; who does gets no more handshakes.
 #[tokio::test(start_paused = true)]
 async fn extended_connect_that_is_switched_off_is_not_used() {

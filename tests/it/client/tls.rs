@@ -3,6 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, routing::any};
+use bytes::Bytes;
+use h2::Reason;
 use http::Version;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -36,15 +38,7 @@ struct Server {
 
 impl Server {
     async fn start(alpn: &[&str], extended_connect: bool) -> Self {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = rcgen::generate_simple_self_signed(names).unwrap();
-        let key = PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
-        let certificate = certificate.cert.der().clone();
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], PrivateKeyDer::from(key))
-            .unwrap();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let (certificate, config) = certified(alpn);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (pen, log) = Log::new();
@@ -76,6 +70,20 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A certificate, and the settings of a server that has it.
+fn certified(alpn: &[&str]) -> (CertificateDer<'static>, ServerConfig) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = rcgen::generate_simple_self_signed(names).unwrap();
+    let key = PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
+    let certificate = certificate.cert.der().clone();
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], PrivateKeyDer::from(key))
+        .unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    (certificate, config)
 }
 
 async fn serve(
@@ -306,4 +314,80 @@ async fn server_without_tls_is_an_error_of_tls() {
     let (error, _stream) = within(async { tokio::join!(connecting, server) }).await;
     let error = error.unwrap_err();
     assert!(matches!(error, ConnectError::Tls(_)), "{error:?}");
+}
+
+/// How an HTTP/2 server says that it wants HTTP/1.1 for WebSocket (RFC 9113 §7).
+#[derive(Clone, Copy, Debug)]
+enum Requires {
+    Reset,
+    /// As soon as it has the request, or the connection.
+    GoAway,
+    GoAwayAtOnce,
+}
+
+/// Serves WebSocket over HTTP/1.1, and answers HTTP/2 with this.
+async fn serve_http1(listener: TcpListener, config: ServerConfig, how: Requires, code: Reason) {
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(stream) = acceptor.accept(stream).await else {
+            continue;
+        };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            tokio::spawn(async move {
+                let mut builder = h2::server::Builder::new();
+                builder.enable_connect_protocol();
+                let mut server = builder.handshake::<_, Bytes>(stream).await.unwrap();
+                if let Requires::GoAwayAtOnce = how {
+                    server.abrupt_shutdown(code);
+                }
+                while let Some(Ok((_, mut respond))) = server.accept().await {
+                    match how {
+                        Requires::Reset => respond.send_reset(code),
+                        _ => server.abrupt_shutdown(code),
+                    }
+                }
+            });
+        } else {
+            let layer = WebSocketLayer::new(handler(echo));
+            let app = TowerToHyperService::new(layer.endpoint());
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), app)
+                    .with_upgrades(),
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn server_that_requires_http1_gets_it_where_both_would_do() {
+    for how in [Requires::Reset, Requires::GoAway, Requires::GoAwayAtOnce] {
+        for code in [Reason::HTTP_1_1_REQUIRED, Reason::INTERNAL_ERROR] {
+            let (certificate, config) = certified(BOTH);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let uri = format!("wss://localhost:{}/", listener.local_addr().unwrap().port());
+            let task = tokio::spawn(serve_http1(listener, config, how, code));
+            let mut roots = RootCertStore::empty();
+            roots.add(certificate).unwrap();
+            let client = Client::new().roots(roots);
+            let negotiated = client.clone().http_version(HttpVersion::Negotiated);
+            let result = within(negotiated.open(&uri)).await;
+            if code == Reason::HTTP_1_1_REQUIRED {
+                let response = result.unwrap();
+                assert_eq!(response.version(), Version::HTTP_11, "{how:?}");
+                let mut socket = response.into_body();
+                echoes(&mut socket, "hello").await;
+                close(socket).await;
+            } else {
+                let error = result.unwrap_err();
+                assert!(matches!(error, ConnectError::Io(_)), "{how:?}: {error:?}");
+            }
+            // Nothing else is wanted, and so nothing else is tried.
+            let http2 = client.http_version(HttpVersion::Http2);
+            let error = within(http2.connect(&uri)).await.unwrap_err();
+            assert!(matches!(error, ConnectError::Io(_)), "{how:?}: {error:?}");
+            task.abort();
+        }
+    }
 }
