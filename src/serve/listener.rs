@@ -55,7 +55,20 @@ pub trait Listener: Send + 'static {
     }
 }
 
-/// Sets `TCP_NODELAY` on every connection.
+/// Sets `TCP_NODELAY` on every connection and, on Linux and Android, `TCP_NOTSENT_LOWAT` to 128 KiB.
+///
+/// With the latter no more than that waits in the kernel unsent. Without it up to 4 MiB do, which a
+/// slow line takes minutes to carry: until then pings, Close frames and the small messages of other
+/// HTTP/2 streams wait behind them, and nobody can tell a slow peer from one that has gone. An own
+/// listener for TCP should set both:
+///
+/// ```
+/// # #[cfg(target_os = "linux")]
+/// fn configure(stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+///     stream.set_nodelay(true)?;
+///     socket2::SockRef::from(stream).set_tcp_notsent_lowat(128 << 10)
+/// }
+/// ```
 impl Listener for TcpListener {
     type Io = TcpStream;
     type Addr = SocketAddr;
@@ -64,6 +77,7 @@ impl Listener for TcpListener {
         let (stream, address) = Self::accept(self).await?;
         // A client that has gone is noticed later.
         let _gone = stream.set_nodelay(true);
+        let _gone = limit_unsent(&stream);
         Ok((stream, address))
     }
 
@@ -90,6 +104,18 @@ impl Listener for tokio::net::UnixListener {
     fn local_addr(&self) -> io::Result<Self::Addr> {
         Self::local_addr(self)
     }
+}
+
+/// Limits what waits in the kernel before it is sent.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+fn limit_unsent(stream: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_notsent_lowat(NOTSENT_LOWAT)
+}
+
+/// The system has no such option.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+fn limit_unsent(_: &TcpStream) -> io::Result<()> {
+    Ok(())
 }
 
 /// Waits for a connection, whatever happens to others.
@@ -128,6 +154,10 @@ pub(super) async fn accept<L: Listener>(listener: &mut L) -> io::Result<(L::Io, 
         }
     }
 }
+
+/// How many bytes wait in the kernel unsent, at most.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(crate) const NOTSENT_LOWAT: u32 = 128 << 10;
 
 /// For how long nothing is accepted when descriptors or memory are out; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

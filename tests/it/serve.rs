@@ -80,6 +80,20 @@ async fn requests_tell_the_address_of_their_client() {
     assert_eq!(answer.text(), ours);
 }
 
+/// Little waits in the kernel, where nothing overtakes it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn accepted_tcp_connections_are_configured() {
+    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let _client = TcpStream::connect(address).await.unwrap();
+    let accepted = serve::Listener::accept(&mut listener).await;
+    let (stream, _) = accepted.unwrap();
+    assert!(stream.nodelay().unwrap());
+    let lowat = socket2::SockRef::from(&stream).tcp_notsent_lowat();
+    assert_eq!(lowat.unwrap(), 128 << 10);
+}
+
 #[tokio::test]
 async fn any_tower_service_can_be_served() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
