@@ -68,6 +68,8 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     a_member_that_reads_nothing_costs_what_is_kept_for_it();
     a_broadcast_is_there_once_for_all_members();
     an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes();
+    #[cfg(feature = "serve")]
+    an_idle_connection_of_a_server_of_ours_takes_no_more();
     #[cfg(feature = "axum")]
     {
         extract::an_idle_connection_takes_no_more_than_with_the_layer();
@@ -513,18 +515,40 @@ fn echoed(address: SocketAddr) -> TcpStream {
 
 /// The heap that an idle connection of an axum app takes once `open` has had something echoed.
 fn idle_connection(connections: usize, config: Config, open: fn(SocketAddr) -> TcpStream) -> usize {
+    idle_connection_of(measured(config), connections, open)
+}
+
+/// The measured app.
+fn measured(config: Config) -> Router {
     let total = Arc::new(AtomicUsize::new(0));
     let route = service_fn(move |request| count(request, total.clone()));
     let layer = WebSocketLayer::new(route)
         .config(config)
         .path("/rooms/{room}");
     let page = any(async || "a page").layer(layer);
-    let app = Router::new().route("/rooms/{room}", page);
-    idle_connection_of(app, connections, open)
+    Router::new().route("/rooms/{room}", page)
 }
 
 /// The heap that an idle connection of this app takes.
 fn idle_connection_of(app: Router, connections: usize, open: fn(SocketAddr) -> TcpStream) -> usize {
+    let serve = async |listener, app, stop: Stop| {
+        let serve = axum::serve(listener, app).with_graceful_shutdown(async {
+            let _over = stop.await;
+        });
+        serve.await.expect("it serves");
+    };
+    idle_connection_with(serve, app, connections, open)
+}
+
+type Stop = oneshot::Receiver<()>;
+
+/// The heap that an idle connection of this app takes, on such a server.
+fn idle_connection_with(
+    serve: impl AsyncFnOnce(TcpListener, Router, Stop) + Send + 'static,
+    app: Router,
+    connections: usize,
+    open: fn(SocketAddr) -> TcpStream,
+) -> usize {
     let (addresses, listens) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let server = thread::spawn(move || {
@@ -536,10 +560,7 @@ fn idle_connection_of(app: Router, connections: usize, open: fn(SocketAddr) -> T
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("its address");
             addresses.send(address).expect("the test waits");
-            let serve = axum::serve(listener, app).with_graceful_shutdown(async {
-                let _over = stopped.await;
-            });
-            serve.await.expect("it serves");
+            serve(listener, app, stopped).await;
         });
     });
     let address = listens.recv().expect("it listens");
@@ -559,6 +580,21 @@ fn idle_connection_of(app: Router, connections: usize, open: fn(SocketAddr) -> T
 
 fn an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes() {
     let bytes = idle_connection(200, Config::default(), echoed);
+    assert!(bytes <= 1000, "{bytes} bytes");
+}
+
+/// Its streams are watched until the handshake is answered, and TCP as it is from then on.
+#[cfg(feature = "serve")]
+fn an_idle_connection_of_a_server_of_ours_takes_no_more() {
+    let serve = async |listener, app, stop: Stop| {
+        // Not gracefully: there would be a registry.
+        tokio::select! {
+            ended = tower_websocket::serve(listener, app) => drop(ended.expect("it serves")),
+            _over = stop => {}
+        }
+    };
+    let app = measured(Config::default());
+    let bytes = idle_connection_with(serve, app, 200, echoed);
     assert!(bytes <= 1000, "{bytes} bytes");
 }
 

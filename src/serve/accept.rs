@@ -6,7 +6,6 @@ use std::{
     fmt,
     future::{Ready, ready},
     io::{self, ErrorKind},
-    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
@@ -18,12 +17,13 @@ use tokio::{
     sync::oneshot,
     time::timeout,
 };
-use tower::{BoxError, Service};
+use tower::Service;
 
 use super::{
     Settings,
-    connection::{self, Failure, First, GOODBYE},
+    connection::{self, Failure, GOODBYE},
     http::Http,
+    line::Line,
     stop::{self, Race, race},
 };
 use crate::{Config, WebSocket, WebSocketLayer, handshake::Rejection};
@@ -130,18 +130,11 @@ impl Error for AcceptError {
 impl From<Failure> for AcceptError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Late => Self::Timeout,
-            Failure::Http(error) if is_timeout(&error) => Self::Timeout,
+            Failure::Expired(_) => Self::Timeout,
             Failure::Http(error) => Self::Io(io::Error::other(error)),
             Failure::Aborted => hung_up(),
         }
     }
-}
-
-/// hyper's deadline may be there before ours.
-fn is_timeout(error: &BoxError) -> bool {
-    let error = error.downcast_ref::<hyper::Error>();
-    error.is_some_and(hyper::Error::is_timeout)
 }
 
 fn hung_up() -> AcceptError {
@@ -159,11 +152,11 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let settings = Settings::default();
-    let first = First::default();
+    let line = Line::new(settings.limits());
     let endpoint = WebSocketLayer::new(taker.clone()).config(config).endpoint();
-    let came = first.clone();
+    let came = line.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        came.came();
+        came.request(request.body());
         let answer = endpoint.clone().call(request);
         let taker = taker.clone();
         async move {
@@ -175,11 +168,7 @@ where
         }
     });
     let http = Http::new(&settings);
-    let limit = settings.header_timeout;
-    let serving = pin!(connection::http(
-        &http, limit, stream, service, &first, stop
-    ));
-    serving.await
+    connection::http(&http, line, stream, service, stop).await
 }
 
 type Outcome = Result<Request<WebSocket>, Rejection>;

@@ -1,15 +1,6 @@
 //! One connection, from its first byte to its last or to the 101.
 
-use std::{
-    future::{Future, pending},
-    marker::PhantomData,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, marker::PhantomData, pin::pin, sync::Arc, time::Duration};
 
 use ::http::{Request, Response};
 use http_body::Body;
@@ -24,17 +15,18 @@ use tower::{BoxError, Service};
 
 use super::{
     http::Http,
+    line::{Expired, Limits, Line},
     listener::Listener,
     stop::{Race, Stop, race},
 };
-use crate::service::Registries;
+use crate::{service::Registries, session::Watched};
 
 /// What all connections of a server share.
 pub(super) struct Server {
     pub(super) http: Http,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) registries: Option<Registries>,
-    pub(super) header_timeout: Option<Duration>,
+    pub(super) limits: Limits,
 }
 
 /// Serves a connection of a listener until it ends.
@@ -53,51 +45,54 @@ pub(super) async fn run<L, S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let first = First::default();
-    let service = Serving::<L, S> {
-        app: TowerToHyperService::new(app),
-        address,
-        registries: server.registries.clone(),
-        first: first.clone(),
-        listener: PhantomData,
-    };
     let Some(tls) = &server.tls else {
-        return log(http(
-            &server.http,
-            server.header_timeout,
-            stream,
-            service,
-            &first,
-            stop,
-        )
-        .await);
+        return serve::<L, _, _, _>(&server, stream, address, app, stop).await;
     };
-    let handshake = within(server.header_timeout, tls.accept(stream));
+    let handshake = within(server.limits.header, tls.accept(stream));
     match race(stop.stopping(), handshake).await {
         Race::First(()) => {}
         Race::Second(None) => tracing::debug!("a TLS handshake took too long"),
         Race::Second(Some(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Race::Second(Some(Ok(stream))) => {
-            log(http(
-                &server.http,
-                server.header_timeout,
-                stream,
-                service,
-                &first,
-                stop,
-            )
-            .await);
+            serve::<L, _, _, _>(&server, stream, address, app, stop).await;
         }
+    }
+}
+
+/// Serves what is in the clear now.
+async fn serve<L, T, S, B>(server: &Server, stream: T, address: L::Addr, app: S, stop: Stop)
+where
+    L: Listener,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let line = Line::new(server.limits);
+    let service = Serving::<L, S> {
+        app: TowerToHyperService::new(app),
+        address,
+        registries: server.registries.clone(),
+        line: line.clone(),
+        listener: PhantomData,
+    };
+    match http(&server.http, line, stream, service, stop).await {
+        Ok(()) => {}
+        Err(Failure::Http(error)) => tracing::debug!(%error, "a connection failed"),
+        Err(Failure::Expired(expired)) => tracing::debug!(?expired, "a connection was given up"),
+        Err(Failure::Aborted) => tracing::debug!("a connection was aborted"),
     }
 }
 
 /// Speaks HTTP until the connection ends, or has to.
 pub(super) async fn http<T, S, B>(
     http: &Http,
-    header_timeout: Option<Duration>,
+    line: Arc<Line>,
     stream: T,
     service: S,
-    first: &First,
     mut stop: Stop,
 ) -> Result<(), Failure>
 where
@@ -109,21 +104,28 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let mut connection = pin!(http.serve(stream, service));
-    let late = first.is_late(header_timeout);
-    let is_late = match race(connection.as_mut(), race(stop.stopping(), late)).await {
+    let timed = http.timed(&line);
+    let stream = Watched::new(stream, line.clone());
+    let mut connection = pin!(timed.serve(stream, service));
+    let mut expired = pin!(line.expired());
+    let first = race(stop.stopping(), expired.as_mut());
+    let expiry = match race(connection.as_mut(), first).await {
         Race::First(result) => return result.map_err(Failure::http),
-        Race::Second(Race::First(())) => false,
-        Race::Second(Race::Second(())) => true,
+        Race::Second(Race::First(())) => None,
+        Race::Second(Race::Second(expiry)) => Some(expiry),
     };
-    connection.as_mut().graceful_shutdown();
-    if is_late {
-        let _gone = race(connection, sleep(GOODBYE)).await;
-        return Err(Failure::Late);
+    if let Some(expiry) = expiry {
+        if expiry == Expired::NoRequest {
+            connection.as_mut().graceful_shutdown();
+            let _gone = race(connection, sleep(GOODBYE)).await;
+        }
+        return Err(Failure::Expired(expiry));
     }
-    match race(connection, stop.aborting()).await {
+    connection.as_mut().graceful_shutdown();
+    match race(connection, race(stop.aborting(), expired)).await {
         Race::First(result) => result.map_err(Failure::http),
-        Race::Second(()) => Err(Failure::Aborted),
+        Race::Second(Race::First(())) => Err(Failure::Aborted),
+        Race::Second(Race::Second(expiry)) => Err(Failure::Expired(expiry)),
     }
 }
 
@@ -131,8 +133,8 @@ where
 #[derive(Debug)]
 pub(super) enum Failure {
     Http(BoxError),
-    /// No request came in time.
-    Late,
+    /// The client took too long.
+    Expired(Expired),
     /// The server stopped.
     Aborted,
 }
@@ -140,38 +142,6 @@ pub(super) enum Failure {
 impl Failure {
     fn http(error: impl Into<BoxError>) -> Self {
         Self::Http(error.into())
-    }
-}
-
-fn log(result: Result<(), Failure>) {
-    match result {
-        Ok(()) => {}
-        Err(Failure::Http(error)) => tracing::debug!(%error, "a connection failed"),
-        Err(Failure::Late) => tracing::debug!("a connection brought no request in time"),
-        Err(Failure::Aborted) => tracing::debug!("a connection was aborted"),
-    }
-}
-
-/// Whether a connection has brought a request.
-#[derive(Clone, Default)]
-pub(super) struct First(Arc<AtomicBool>);
-
-impl First {
-    pub(super) fn came(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Ready when it has not within that time, else never.
-    ///
-    /// hyper's own deadline begins when it knows the HTTP version, and for HTTP/2 there is none.
-    pub(super) async fn is_late(&self, limit: Option<Duration>) {
-        if let Some(limit) = limit {
-            sleep(limit).await;
-            if !self.0.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-        pending().await
     }
 }
 
@@ -188,7 +158,7 @@ struct Serving<L: Listener, S> {
     app: TowerToHyperService<S>,
     address: L::Addr,
     registries: Option<Registries>,
-    first: First,
+    line: Arc<Line>,
     listener: PhantomData<fn() -> L>,
 }
 
@@ -202,7 +172,7 @@ where
     type Future = TowerToHyperServiceFuture<S, Request<Incoming>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.first.came();
+        self.line.request(request.body());
         let extensions = request.extensions_mut();
         L::extend(&self.address, extensions);
         if let Some(registries) = &self.registries {

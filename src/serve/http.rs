@@ -1,26 +1,37 @@
 //! hyper's connections: HTTP/1.1 and HTTP/2, or HTTP/1.1 alone.
 
-use hyper_util::rt::TokioTimer;
+use std::sync::Arc;
 
-use super::Settings;
+use super::{
+    Settings,
+    line::{HeadTimer, Line},
+};
 
 pub(super) use imp::{ALPN, Http};
 
 #[cfg(feature = "http2")]
 mod imp {
-    use std::time::Duration;
+    use std::{
+        pin::Pin,
+        time::{Duration, Instant as StdInstant},
+    };
 
     use ::http::{Request, Response};
     use http_body::Body;
-    use hyper::{body::Incoming, service::Service};
+    use hyper::{
+        body::Incoming,
+        rt::{Sleep, Timer},
+        service::Service,
+    };
     use hyper_util::{
-        rt::{TokioExecutor, TokioIo},
+        rt::{TokioExecutor, TokioIo, TokioTimer},
         server::conn::auto,
     };
     use tokio::io::{AsyncRead, AsyncWrite};
     use tower::BoxError;
 
-    use super::{Settings, TokioTimer};
+    use super::{Arc, HeadTimer, Line, Settings};
+    use crate::serve::line::PING_INTERVAL;
 
     pub(in crate::serve) const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
@@ -30,25 +41,36 @@ mod imp {
     impl Http {
         pub(in crate::serve) fn new(settings: &Settings) -> Self {
             let mut builder = auto::Builder::new(TokioExecutor::new());
-            builder
-                .http1()
-                .timer(TokioTimer::new())
-                .header_read_timeout(settings.header_timeout);
             let stream_window = settings.stream_window.min(MAX_WINDOW);
             let streams = settings.max_streams.max(STREAM_WINDOWS);
             let window = stream_window.saturating_mul(streams);
             builder
                 .http2()
-                .timer(TokioTimer::new())
                 .enable_connect_protocol()
                 .max_concurrent_streams(settings.max_streams)
                 .initial_stream_window_size(stream_window)
                 .initial_connection_window_size(window.clamp(MIN_WINDOW, MAX_WINDOW))
                 .keep_alive_interval(PING_INTERVAL)
-                .keep_alive_timeout(PING_TIMEOUT);
+                .keep_alive_timeout(NEVER);
             Self(builder)
         }
 
+        /// The settings of one connection, whose deadlines are kept by `line`.
+        pub(in crate::serve) fn timed(&self, line: &Arc<Line>) -> Timed {
+            let mut builder = self.0.clone();
+            builder
+                .http1()
+                .timer(HeadTimer(line.clone()))
+                .header_read_timeout(HeadTimer::TIMEOUT);
+            builder.http2().timer(PingTimer(line.clone()));
+            Timed(builder)
+        }
+    }
+
+    /// The settings of one connection.
+    pub(in crate::serve) struct Timed(auto::Builder<TokioExecutor>);
+
+    impl Timed {
         pub(in crate::serve) fn serve<T, S, B>(
             &self,
             stream: T,
@@ -68,6 +90,27 @@ mod imp {
         }
     }
 
+    /// The timer of hyper's PINGs, by which it tells that one was sent or answered: it waits for
+    /// [`NEVER`] then, or until the next one is due.
+    struct PingTimer(Arc<Line>);
+
+    impl Timer for PingTimer {
+        fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+            self.0.pinging();
+            TokioTimer::new().sleep(duration)
+        }
+
+        fn sleep_until(&self, deadline: StdInstant) -> Pin<Box<dyn Sleep>> {
+            let wait = deadline.saturating_duration_since(self.now());
+            self.0.pinged(wait > PING_INTERVAL);
+            TokioTimer::new().sleep_until(deadline)
+        }
+
+        fn now(&self) -> StdInstant {
+            TokioTimer::new().now()
+        }
+    }
+
     /// How many windows of streams a connection's has to hold at least.
     ///
     /// Those of all streams, so that they cannot fill it, however few are read. And h2 ends a
@@ -79,9 +122,8 @@ mod imp {
     /// The largest window there is (RFC 9113 §6.9.1).
     const MAX_WINDOW: u32 = (1 << 31) - 1;
 
-    /// How often a connection is pinged (RFC 9113 §6.7), and how long the answer may take.
-    const PING_INTERVAL: Duration = Duration::from_secs(20);
-    const PING_TIMEOUT: Duration = Duration::from_secs(20);
+    /// Longer than any connection lives: how long hyper waits for an answer.
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 }
 
 #[cfg(not(feature = "http2"))]
@@ -93,7 +135,7 @@ mod imp {
     use tokio::io::{AsyncRead, AsyncWrite};
     use tower::BoxError;
 
-    use super::{Settings, TokioTimer};
+    use super::{Arc, HeadTimer, Line, Settings};
 
     pub(in crate::serve) const ALPN: &[&[u8]] = &[b"http/1.1"];
 
@@ -101,14 +143,24 @@ mod imp {
     pub(in crate::serve) struct Http(http1::Builder);
 
     impl Http {
-        pub(in crate::serve) fn new(settings: &Settings) -> Self {
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(settings.header_timeout);
-            Self(builder)
+        pub(in crate::serve) fn new(_: &Settings) -> Self {
+            Self(http1::Builder::new())
         }
 
+        /// The settings of one connection, whose deadlines are kept by `line`.
+        pub(in crate::serve) fn timed(&self, line: &Arc<Line>) -> Timed {
+            let mut builder = self.0.clone();
+            builder
+                .timer(HeadTimer(line.clone()))
+                .header_read_timeout(HeadTimer::TIMEOUT);
+            Timed(builder)
+        }
+    }
+
+    /// The settings of one connection.
+    pub(in crate::serve) struct Timed(http1::Builder);
+
+    impl Timed {
         pub(in crate::serve) fn serve<T, S, B>(
             &self,
             stream: T,

@@ -39,8 +39,20 @@
 //! `http2` it is HTTP/1.1 alone, and HTTP/2 clients are refused.
 //!
 //! hyper's own limits hold: 200 streams per HTTP/2 connection, 16 KiB of headers per HTTP/2 request,
-//! and those on resets and CONTINUATION frames. HTTP/2 connections are pinged every 20 seconds, and
-//! given up when no answer comes for as long.
+//! and those on resets and CONTINUATION frames.
+//!
+//! # Slow clients, and dead ones
+//!
+//! An HTTP/2 connection is pinged after 20 seconds, and ended if nothing comes within 20 more. Any byte
+//! is a sign of life. The answer to a ping waits behind what was sent before, so that has its own
+//! time: 16 KiB per second, at most 256 seconds. A client that reads nothing of what waits for it is
+//! given up after 40 seconds and the same allowance. HTTP/1.1 has no pings:
+//! [`Serve::keep_alive_timeout`] limits the time there.
+//!
+//! Over TCP little waits in the kernel, where nothing can overtake it: see
+//! [`Listener`](trait.Listener.html#impl-Listener-for-TcpListener), and set the same options in a
+//! listener of your own. `axum::serve` sets none of them; with axum's `ListenerExt` it is
+//! `listener.tap_io(|stream| …)`, with `set_nodelay` and `set_tcp_notsent_lowat`.
 //!
 //! # The client's address
 //!
@@ -65,7 +77,9 @@
 
 mod accept;
 mod connection;
+mod head;
 mod http;
+mod line;
 mod listener;
 mod stop;
 
@@ -88,6 +102,7 @@ use tower::{BoxError, Service};
 use self::{
     connection::Server,
     http::Http,
+    line::Limits,
     stop::{Race, race},
 };
 use crate::{Connections, Drain, service::Registries};
@@ -138,8 +153,18 @@ struct Settings {
     drain: Drain,
     connections: Option<Connections>,
     header_timeout: Option<Duration>,
+    keep_alive_timeout: Option<Duration>,
     stream_window: u32,
     max_streams: u32,
+}
+
+impl Settings {
+    fn limits(&self) -> Limits {
+        Limits {
+            header: self.header_timeout,
+            keep_alive: self.keep_alive_timeout,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -149,6 +174,7 @@ impl Default for Settings {
             drain: Drain::default(),
             connections: None,
             header_timeout: Some(HEADER_TIMEOUT),
+            keep_alive_timeout: Some(KEEP_ALIVE_TIMEOUT),
             stream_window: 64 << 10,
             max_streams: 200,
         }
@@ -217,12 +243,28 @@ impl<L, S, F> Serve<L, S, F> {
     }
 
     /// Limits the time that a client has for the TLS handshake, and from then on for the first
-    /// request's head; over HTTP/1.1 also for every other head, from the end of the response before.
+    /// request's head; over HTTP/1.1 also for every other head, from its first byte.
     ///
-    /// A client that has said nothing, or too little, is cut off. Default: 10 seconds. `None` leaves
-    /// everybody as much time as they like.
+    /// A client that has said nothing, or too little, is cut off. Default: 10 seconds. `None` means
+    /// no limit. Less than a millisecond is taken as one: then only what is there at once is served.
     pub fn header_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.settings.header_timeout = timeout.into();
+        self.settings.header_timeout = timeout.into().map(at_least);
+        self
+    }
+
+    /// Limits the time between two requests on an HTTP/1.1 connection.
+    ///
+    /// It begins when the response has been written, and ends with the first byte of the next
+    /// request, whose head then has [`header_timeout`](Self::header_timeout). It is also the time
+    /// in which a client has to take some more of a response that waits for it, beside what the
+    /// part before needs at 16 KiB per second, at most 256 seconds: a slow client is not cut off, and
+    /// one that reads nothing is.
+    ///
+    /// Default: 75 seconds, longer than load balancers keep an idle connection, which is 60 as a rule:
+    /// when the server is the first to end it, a request may be lost. `None` means no limit. Less than
+    /// a millisecond is taken as one.
+    pub fn keep_alive_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.keep_alive_timeout = timeout.into().map(at_least);
         self
     }
 
@@ -318,11 +360,12 @@ where
         signal,
         settings,
     } = serve;
+    let limits = settings.limits();
     let server = Arc::new(Server {
         http: Http::new(&settings),
         tls: settings.tls.map(with_alpn).map(TlsAcceptor::from),
         registries: settings.connections.map(Registries::new),
-        header_timeout: settings.header_timeout,
+        limits,
     });
     let (stopper, stop) = stop::channel();
     let mut signal = pin!(signal);
@@ -354,5 +397,13 @@ fn with_alpn(mut config: Arc<ServerConfig>) -> Arc<ServerConfig> {
     config
 }
 
+/// Rounds a timeout up to what timers can tell apart.
+fn at_least(timeout: Duration) -> Duration {
+    timeout.max(Duration::from_millis(1))
+}
+
 /// What a client has for its part of an opening, unless it is set.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/1.1 connection may be idle, unless it is set.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);

@@ -10,7 +10,7 @@
 //! - `connections`, `counters`, `id`: all sessions of a layer, from outside;
 //! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
 //! - `driver`, with `round`, `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
-//! - `transport`, `http2`: the byte stream under it all;
+//! - `transport`, `http2`, `watched`: the byte stream under it all;
 //! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread.
 
 mod agreed;
@@ -42,6 +42,11 @@ mod task;
 mod transmit;
 mod transport;
 mod waiters;
+#[cfg(feature = "serve")]
+mod watched;
+#[cfg(not(feature = "serve"))]
+#[path = "watched_off.rs"]
+mod watched;
 mod writer;
 
 pub use connections::Connections;
@@ -61,3 +66,5 @@ pub(crate) use connections::Place;
 pub(crate) use report::Hooks;
 pub(crate) use task::{Opened, Session};
 pub(crate) use transport::Transport;
+#[cfg(feature = "serve")]
+pub(crate) use watched::{Watch, Watched};

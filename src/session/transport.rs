@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::io::poll_read_buf;
 
-use super::{http2::Http2Stream, scratch};
+use super::{http2::Http2Stream, scratch, watched};
 use crate::protocol::{MAX_BELOW, SendQueue};
 
 /// A stream that a connection runs over.
@@ -62,7 +62,8 @@ impl Transport {
     /// TCP, which servers have the most idle connections of, is taken out of its boxes: they take
     /// 112 bytes a connection.
     pub(crate) fn hyper(upgraded: Upgraded, multiplexed: bool) -> (Self, Bytes) {
-        let (stream, read) = match downcast(upgraded) {
+        let tcp = downcast::<TcpStream>(upgraded).or_else(watched::take_apart);
+        let (stream, read) = match tcp {
             Ok((stream, read)) => (Kind::Tcp(stream), read),
             Err(upgraded) => (Kind::Hyper(Box::new(TokioIo::new(upgraded))), Bytes::new()),
         };
@@ -284,13 +285,16 @@ fn downcast_to<T: 'static, U: 'static>(stream: U) -> Result<T, U> {
     }
 }
 
-/// Takes a TCP connection out of hyper's box, as hyper's own servers and hyper-util's leave it.
-fn downcast(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+/// Takes a stream out of hyper's box, as hyper's own servers and hyper-util's leave it.
+pub(super) fn downcast<T>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let upgraded = match upgraded.downcast::<TokioIo<T>>() {
         Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
         Err(upgraded) => upgraded,
     };
-    let parts = auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+    let parts = auto::upgrade::downcast::<TokioIo<T>>(upgraded)?;
     Ok((parts.io.into_inner(), parts.read_buf))
 }
 

@@ -9,6 +9,7 @@ mod extractor;
 mod http1_only;
 mod resets;
 mod shutdown;
+mod slow;
 mod stalls;
 mod support;
 

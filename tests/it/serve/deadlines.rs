@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
     time::{Instant, sleep, timeout},
 };
 use tower_websocket::serve;
 
 use super::{
     app, certificates, echoes,
-    support::{PREFACE, memory, raw_frame},
+    support::{Dialer, PREFACE, memory, raw_frame},
 };
 use crate::support::{
     Http,
@@ -119,21 +119,91 @@ async fn client_that_says_nothing_after_the_tls_handshake_is_cut_off() {
     assert_cut_off(borne(stream, b"", b"").await, "nothing");
 }
 
+/// A connection that has had its response, to these requests at once.
+async fn asked(dialer: &Dialer, requests: &[u8]) -> DuplexStream {
+    let mut stream = dialer.dial();
+    stream.write_all(requests).await.unwrap();
+    answered(&mut stream).await;
+    stream
+}
+
+async fn answered(stream: &mut DuplexStream) {
+    let mut response = [0; 4096];
+    let read = within(stream.read(&mut response)).await.unwrap();
+    assert!(response[..read].starts_with(b"HTTP/1.1 200"));
+    assert!(response[..read].ends_with(b"nobody"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn later_request_has_its_deadline_too() {
     let (listener, dialer) = memory();
     tokio::spawn(serve(listener, app()).into_future());
-    let mut stream = dialer.dial();
     let request = Ask::plain(Http::One, "/echo").bytes();
+    let mut stream = asked(&dialer, &request).await;
     for _ in 0..3 {
+        // As long as a load balancer keeps it, and then at once, or in pieces.
+        sleep(Duration::from_secs(70)).await;
         stream.write_all(&request).await.unwrap();
-        let mut response = [0; 4096];
-        let read = within(stream.read(&mut response)).await.unwrap();
-        assert!(response[..read].starts_with(b"HTTP/1.1 200"));
-        sleep(Duration::from_secs(9)).await;
+        answered(&mut stream).await;
+        sleep(Duration::from_secs(70)).await;
+        for piece in request.chunks(request.len() / 8) {
+            stream.write_all(piece).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+        answered(&mut stream).await;
     }
-    let dribbled = borne(stream, b"", &request).await;
-    assert!(dribbled < Duration::from_secs(2), "{dribbled:?}");
+    sleep(Duration::from_secs(70)).await;
+    assert_cut_off(borne(stream, b"", &request).await, "from its first byte");
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_that_came_in_part_behind_a_request_is_cut_off() {
+    let (listener, dialer) = memory();
+    tokio::spawn(serve(listener, app()).into_future());
+    let get = Ask::plain(Http::One, "/echo").bytes();
+    let post = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\nab\r\n\r\n";
+    let chunked = b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+        2\r\nab\r\n0\r\n\r\n";
+    for request in [&get[..], post, chunked] {
+        for part in [1, 30, get.len() - 1] {
+            let (part, rest) = get.split_at(part);
+            let requests = [request, part].concat();
+            let stalled = borne(asked(&dialer, &requests).await, b"", b"").await;
+            assert_cut_off(stalled, "the beginning");
+            let dribbled = borne(asked(&dialer, &requests).await, b"", rest).await;
+            if rest.len() > 10 {
+                assert_cut_off(dribbled, "dribbled");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_between_two_requests_ends_in_its_own_time() {
+    let idle = async |limit: Option<Option<Duration>>, requests: &[u8]| {
+        let (listener, dialer) = memory();
+        let server = serve(listener, app());
+        let server = match limit {
+            Some(limit) => server.keep_alive_timeout(limit),
+            None => server,
+        };
+        tokio::spawn(server.into_future());
+        let stream = asked(&dialer, requests).await;
+        borne(stream, b"", b"").await.as_secs_f32()
+    };
+    let get = Ask::plain(Http::One, "/echo").bytes();
+    let post = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc".to_vec();
+    let chunked = b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n0\r\n\r\n"
+        .to_vec();
+    for request in [get, post, chunked] {
+        let seconds = idle(None, &request).await;
+        assert!((74.9..=76.1).contains(&seconds), "{seconds} s");
+        let seconds = idle(Some(Some(Duration::from_secs(3))), &request).await;
+        assert!((2.9..=4.1).contains(&seconds), "{seconds} s");
+        let seconds = idle(Some(None), &request).await;
+        assert!(seconds >= 3600.0, "{seconds} s");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,14 +256,16 @@ async fn deadline_can_be_moved_and_taken_away() {
         let seconds = borne(soon.dial(), at_once, b"").await.as_secs_f32();
         assert!((1.9..=3.1).contains(&seconds), "{seconds} s");
     }
-    let never = serving(None, app());
-    let mut stream = never.dial();
-    let hour = timeout(Duration::from_secs(3600), stream.read_u8()).await;
-    assert!(hour.is_err(), "{hour:?}");
-    let handshake = Ask::handshake(Http::One, "/echo").bytes();
-    stream.write_all(&handshake[..20]).await.unwrap();
-    sleep(Duration::from_secs(3600)).await;
-    stream.write_all(&handshake[20..]).await.unwrap();
-    let answer = within(Peer::over(stream).answer()).await;
-    within(echoes(answer.opened(Http::One))).await;
+    for never in [None, Some(Duration::MAX)] {
+        let never = serving(never, app());
+        let mut stream = never.dial();
+        let hour = timeout(Duration::from_secs(3600), stream.read_u8()).await;
+        assert!(hour.is_err(), "{hour:?}");
+        let handshake = Ask::handshake(Http::One, "/echo").bytes();
+        stream.write_all(&handshake[..20]).await.unwrap();
+        sleep(Duration::from_secs(3600)).await;
+        stream.write_all(&handshake[20..]).await.unwrap();
+        let answer = within(Peer::over(stream).answer()).await;
+        within(echoes(answer.opened(Http::One))).await;
+    }
 }

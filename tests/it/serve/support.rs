@@ -1,11 +1,12 @@
 //! A server in memory, for tests under the paused clock.
 
-use std::{future::pending, io};
+use std::{future::pending, io, time::Duration};
 
 use http::Extensions;
 use tokio::{
-    io::{DuplexStream, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, copy, duplex, split},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::sleep,
 };
 use tower_websocket::serve::Listener;
 
@@ -27,9 +28,41 @@ pub(super) fn memory() -> (Memory, Dialer) {
 
 impl Dialer {
     pub(super) fn dial(&self) -> DuplexStream {
-        let (ours, theirs) = duplex(64 << 10);
+        self.dial_with(64 << 10)
+    }
+
+    /// Dials over a pipe of that size.
+    pub(super) fn dial_with(&self, buffer: usize) -> DuplexStream {
+        let (ours, theirs) = duplex(buffer);
         // Where nobody listens any more, the stream ends at once.
         let _refused = self.dialed.send(Ok(theirs));
+        ours
+    }
+
+    /// Dials over a line that carries so many bytes per second to the client, behind a buffer, and
+    /// all at once to the server.
+    pub(super) fn dial_slowly(&self, buffer: usize, rate: usize) -> DuplexStream {
+        let far = self.dial_with(buffer);
+        let (ours, near) = duplex(64 << 10);
+        let (mut down, mut up) = split(far);
+        let (mut sent, mut received) = split(near);
+        tokio::spawn(async move {
+            let _ended = copy(&mut sent, &mut up).await;
+            let _ended = up.shutdown().await;
+        });
+        tokio::spawn(async move {
+            // A tenth of a second's, as often.
+            let mut piece = vec![0; rate / 10];
+            while let Ok(len) = down.read(&mut piece).await
+                && len > 0
+            {
+                if received.write_all(&piece[..len]).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_secs(1) * len as u32 / rate as u32).await;
+            }
+            let _ended = received.shutdown().await;
+        });
         ours
     }
 

@@ -1,0 +1,301 @@
+//! The deadlines of one connection: what its client owes, and until when.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant as StdInstant},
+};
+
+use http_body::Body;
+use hyper::rt::{Sleep, Timer};
+use tokio::time::{Instant, sleep_until};
+
+use super::head::Heads;
+use crate::session::Watch;
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// For the head of a request.
+    pub(super) header: Option<Duration>,
+    /// Between two requests, over HTTP/1.1.
+    pub(super) keep_alive: Option<Duration>,
+}
+
+/// Why a connection is given up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Expired {
+    /// It has brought no request.
+    NoRequest,
+    /// The head of a request was not complete in time.
+    Head,
+    /// No other request came.
+    Idle,
+    /// The client gave no sign of life.
+    Silent,
+}
+
+/// What is known of a connection, by its bytes and by what hyper waits for.
+///
+/// hyper's own deadlines are too coarse: that for the head of an HTTP/1.1 request runs between
+/// requests, too; and for HTTP/2 it takes nothing but the answer to a PING for a sign of life, which
+/// waits behind all that was written before. So hyper only tells what it waits for, by the timers
+/// that it is given, and the deadlines are kept here.
+pub(super) struct Line(Mutex<State>);
+
+struct State {
+    limits: Limits,
+    start: Instant,
+    /// A request has come.
+    request: bool,
+    /// Bytes were received since the last look.
+    receiving: bool,
+    /// Bytes that were sent since the last look.
+    sending: u64,
+    /// Bytes that were sent since the last PING, as far as they were looked at.
+    behind_ping: u64,
+    /// What was sent last has not been taken, or not all of it.
+    blocked: bool,
+    received: Instant,
+    sent: Instant,
+    /// When all that was sent has arrived, at [`FLOOR`].
+    arrived: Instant,
+    heads: Heads,
+    /// Since when hyper has waited for the head of an HTTP/1.1 request.
+    waiting: Option<Instant>,
+    /// When that head was first seen.
+    head: Option<Instant>,
+    /// It is an HTTP/2 connection.
+    http2: bool,
+    /// Since when hyper has waited for the answer to a PING.
+    pinged: Option<Instant>,
+}
+
+impl Line {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self(Mutex::new(State {
+            limits,
+            start: now,
+            request: false,
+            receiving: false,
+            sending: 0,
+            behind_ping: 0,
+            blocked: false,
+            received: now,
+            sent: now,
+            arrived: now,
+            heads: Heads::default(),
+            waiting: None,
+            head: None,
+            http2: false,
+            pinged: None,
+        })))
+    }
+
+    /// Records that a request came.
+    pub(super) fn request(&self, body: &impl Body) {
+        let mut state = self.lock();
+        state.request = true;
+        state.heads.body(body.size_hint().exact());
+    }
+
+    /// Waits until a deadline passes.
+    ///
+    /// It has to be polled after each poll of the connection, and needs no other waking.
+    pub(super) async fn expired(&self) -> Expired {
+        let mut sleep = pin!(sleep_until(self.lock().start));
+        poll_fn(|cx| {
+            loop {
+                let now = Instant::now();
+                let Some((deadline, expired)) = self.lock().deadline(now) else {
+                    return Poll::Pending;
+                };
+                if deadline <= now {
+                    return Poll::Ready(expired);
+                }
+                // A deadline that moves away is looked at again when the earlier one passes.
+                if sleep.is_elapsed() || deadline < sleep.deadline() {
+                    sleep.as_mut().reset(deadline);
+                }
+                if sleep.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Records that hyper pings the client from now on.
+    #[cfg_attr(
+        not(feature = "http2"),
+        expect(dead_code, reason = "HTTP/1.1 has none")
+    )]
+    pub(super) fn pinging(&self) {
+        self.lock().http2 = true;
+    }
+
+    /// Records that a PING was sent just now, or answered.
+    #[cfg_attr(
+        not(feature = "http2"),
+        expect(dead_code, reason = "HTTP/1.1 has none")
+    )]
+    pub(super) fn pinged(&self, sent: bool) {
+        let now = Instant::now();
+        let state = &mut *self.lock();
+        if sent {
+            state.behind_ping = 0;
+            state.pinged = Some(now);
+        } else if state.pinged.take().is_some() {
+            // All that was sent before has arrived.
+            let behind = later(now, state.behind_ping + state.sending);
+            state.arrived = state.arrived.min(behind);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch for Line {
+    fn received(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        state.receiving = true;
+        state.heads.read(bytes);
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.lock().sending += bytes as u64;
+    }
+
+    fn blocked(&self, blocked: bool) {
+        self.lock().blocked = blocked;
+    }
+}
+
+impl State {
+    /// Returns the next deadline, as things are now.
+    fn deadline(&mut self, now: Instant) -> Option<(Instant, Expired)> {
+        self.look(now);
+        let silent = [self.answer_deadline(), self.reading_deadline()];
+        let silent = silent.into_iter().flatten().min();
+        let silent = silent.map(|deadline| (deadline, Expired::Silent));
+        let request = self.request_deadline();
+        silent.into_iter().chain(request).min_by_key(|(at, _)| *at)
+    }
+
+    /// Gives what has happened since the last look its time.
+    fn look(&mut self, now: Instant) {
+        if self.receiving {
+            self.receiving = false;
+            self.received = now;
+        }
+        if self.sending > 0 {
+            self.sent = now;
+            self.arrived = later(self.arrived.max(now), self.sending).min(now + MAX_ALLOWANCE);
+            self.behind_ping += self.sending;
+            self.sending = 0;
+        }
+        if self.waiting.is_some() && self.heads.has_begun() {
+            self.head.get_or_insert(now);
+        }
+    }
+
+    fn request_deadline(&self) -> Option<(Instant, Expired)> {
+        let Limits { header, keep_alive } = self.limits;
+        let (begin, limit, expired) = match (self.waiting, self.head) {
+            (Some(_), _) if !self.request => (self.start, header, Expired::Head),
+            (None, _) if !self.request => (self.start, header, Expired::NoRequest),
+            (Some(_), Some(head)) => (head, header, Expired::Head),
+            (Some(since), None) => (since, keep_alive, Expired::Idle),
+            (None, _) if self.blocked && !self.http2 => {
+                (self.sent.max(self.arrived), keep_alive, Expired::Silent)
+            }
+            (None, _) => return None,
+        };
+        // Later than an `Instant` can say is never.
+        Some((begin.checked_add(limit?)?, expired))
+    }
+
+    /// Returns when something must have come: the answer to a PING, behind what was sent before it.
+    fn answer_deadline(&self) -> Option<Instant> {
+        let asked = self.pinged?.max(self.received + PING_INTERVAL);
+        Some(asked.max(self.arrived) + PING_TIMEOUT)
+    }
+
+    /// Returns when the client must have taken something of what waits for it.
+    ///
+    /// An HTTP/2 client always reads; what it says meanwhile does not excuse it.
+    fn reading_deadline(&self) -> Option<Instant> {
+        let waits = self.http2 && self.blocked;
+        waits.then(|| self.sent.max(self.arrived) + PING_INTERVAL + PING_TIMEOUT)
+    }
+}
+
+/// Returns when that many more bytes have passed, at [`FLOOR`].
+fn later(now: Instant, bytes: u64) -> Instant {
+    now + Duration::from_secs(bytes / FLOOR).min(MAX_ALLOWANCE)
+        + Duration::from_nanos(bytes % FLOOR * 1_000_000_000 / FLOOR)
+}
+
+/// The timer by which hyper tells that it waits for the head of an HTTP/1.1 request.
+pub(super) struct HeadTimer(pub(super) Arc<Line>);
+
+impl HeadTimer {
+    /// hyper's deadline, which is none.
+    pub(super) const TIMEOUT: Duration = Duration::ZERO;
+}
+
+impl Timer for HeadTimer {
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(self.now())
+    }
+
+    fn sleep_until(&self, _: StdInstant) -> Pin<Box<dyn Sleep>> {
+        let mut state = self.0.lock();
+        state.heads.wait();
+        state.waiting = Some(Instant::now());
+        Box::pin(Waiting(self.0.clone()))
+    }
+
+    fn now(&self) -> StdInstant {
+        Instant::now().into_std()
+    }
+
+    fn reset(&self, _: &mut Pin<Box<dyn Sleep>>, _: StdInstant) {}
+}
+
+/// Lives while a head is waited for.
+struct Waiting(Arc<Line>);
+
+impl Future for Waiting {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Sleep for Waiting {}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.heads.came();
+        state.waiting = None;
+        state.head = None;
+    }
+}
+
+/// What is sent arrives no slower than this, in bytes per second.
+const FLOOR: u64 = 16 << 10;
+
+/// As much as the kernel keeps, 4 MiB, at [`FLOOR`].
+const MAX_ALLOWANCE: Duration = Duration::from_secs(256);
+
+/// How often a connection is pinged (RFC 9113 §6.7), and how long the answer may take.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);

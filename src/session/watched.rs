@@ -1,0 +1,104 @@
+//! A stream whose traffic is counted on its way.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::transport::downcast;
+
+/// Is told what passes through a [`Watched`] stream.
+pub(crate) trait Watch: Send + Sync {
+    /// Records bytes that were received.
+    fn received(&self, bytes: &[u8]);
+
+    /// Records how many bytes the stream has taken.
+    fn sent(&self, bytes: usize);
+
+    /// Records whether the stream takes what it is given.
+    fn blocked(&self, blocked: bool);
+}
+
+/// A stream and what watches it.
+pub(crate) struct Watched<T> {
+    stream: T,
+    watch: Arc<dyn Watch>,
+}
+
+impl<T> Watched<T> {
+    pub(crate) fn new(stream: T, watch: Arc<dyn Watch>) -> Self {
+        Self { stream, watch }
+    }
+
+    fn written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.watch.blocked(written.is_pending());
+        let bytes = ready!(written)?;
+        self.watch.sent(bytes);
+        Poll::Ready(Ok(bytes))
+    }
+}
+
+/// Takes a TCP connection out of hyper's box: from there on nothing watches it.
+pub(super) fn take_apart(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let (watched, read) = downcast::<Watched<TcpStream>>(upgraded)?;
+    Ok((watched.stream, read))
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let received = &buf.filled()[before..];
+        if !received.is_empty() {
+            self.watch.received(received);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch.blocked(flushed.is_pending());
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
