@@ -225,6 +225,12 @@ impl Config {
 
     /// Sends messages larger than this in fragments of this size, in bytes.
     ///
+    /// No message is sent in more than 1,024 fragments, which every receiver takes by its default of
+    /// [`max_fragments`](Self::max_fragments): a longer one gets larger fragments. Only a
+    /// [`MessageWriter`](crate::MessageWriter) cannot know how long its message will be: with less
+    /// than 64 bytes per fragment such a receiver refuses a message of 1 MiB with code 1009. More
+    /// than 1 MiB is taken as 1 MiB there, since a writer keeps a fragment until it is full.
+    ///
     /// Default: `None`, each message is one frame. Zero is taken as one.
     #[must_use]
     pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {

@@ -65,12 +65,12 @@ impl Encoder {
             Message::Text(text) => (Opcode::Text, text.into_bytes()),
             Message::Binary(payload) => (Opcode::Binary, payload),
         };
-        match self.fragment_size {
-            Some(size) if payload.len() > size.get() => {
-                self.fragments(First::new(opcode), &payload, size.get(), queue);
+        match self.fragment_of(payload.len()) {
+            Some(size) => {
+                self.fragments(First::new(opcode), &payload, size, queue);
                 Some(payload)
             }
-            _ => self.frame(true, First::new(opcode), payload, queue),
+            None => self.frame(true, First::new(opcode), payload, queue),
         }
     }
 
@@ -84,12 +84,12 @@ impl Encoder {
             },
             rsv1: true,
         };
-        match self.fragment_size {
-            Some(size) if payload.len() > size.get() => {
+        match self.fragment_of(payload.len()) {
+            Some(size) => {
                 let payload = Bytes::copy_from_slice(payload);
-                self.fragments(first, &payload, size.get(), queue);
+                self.fragments(first, &payload, size, queue);
             }
-            _ => self.copied(true, first, payload, queue),
+            None => self.copied(true, first, payload, queue),
         }
     }
 
@@ -130,6 +130,12 @@ impl Encoder {
             payload.extend_from_slice(frame.reason().as_bytes());
         }
         self.control(Opcode::Close, &payload, queue);
+    }
+
+    /// Returns the size of the fragments that a payload is sent in, if it is longer than one.
+    fn fragment_of(&self, len: usize) -> Option<usize> {
+        let size = self.fragment_size?.get().max(len.div_ceil(MAX_FRAGMENTS));
+        (len > size).then_some(size)
     }
 
     fn fragments(&self, first: First, payload: &Bytes, size: usize, queue: &mut SendQueue) {
@@ -215,6 +221,10 @@ fn mask(payload: &mut [u8], key: Option<[u8; 4]>) {
 /// The longest payload of a control frame (§5.5).
 const MAX_CONTROL: usize = 125;
 
+/// How many fragments a message is sent in at most: what every receiver takes that has the default of
+/// [`Config::max_fragments`].
+const MAX_FRAGMENTS: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use bytes::Buf;
@@ -222,9 +232,12 @@ mod tests {
     use super::*;
     use crate::{
         CloseCode,
-        protocol::test_support::{
-            HEL, HELLO, KEY, LO, MASKED_HELLO, MASKED_PONG_HELLO, PING_HELLO, from_client,
-            from_server,
+        protocol::{
+            Decoder,
+            test_support::{
+                HEL, HELLO, KEY, LO, MASKED_HELLO, MASKED_PONG_HELLO, PING_HELLO, decode_all,
+                from_client, from_server,
+            },
         },
     };
 
@@ -332,6 +345,33 @@ mod tests {
                 from_server(0x80, b"\x01"),
             ];
             assert_eq!(written, fragments.concat());
+        }
+    }
+
+    /// How many frames these are.
+    fn frames(mut wire: &[u8]) -> usize {
+        let mut frames = 0;
+        while let Ok(Some((header, len))) = Header::decode(wire) {
+            wire = &wire[len + header.payload_len as usize..];
+            frames += 1;
+        }
+        assert!(wire.is_empty());
+        frames
+    }
+
+    #[test]
+    fn message_of_any_size_is_sent_in_no_more_fragments_than_a_receiver_takes() {
+        for size in [0, 1, 64, 1000] {
+            let encoder = Encoder::new(Role::Server, &Config::default().fragment_size(size));
+            for len in [1024, 1025, 100_000, 1 << 20] {
+                let wire = bytes(|queue| encoder.message(vec![1; len].into(), queue));
+                let mut decoder = Decoder::new(Role::Client, &Config::default());
+                let (messages, error) = decode_all(&mut decoder, [&wire[..]]);
+                assert_eq!((messages.len(), error), (1, None), "{size}, {len}");
+                let compressed = bytes(|queue| encoder.compressed(false, &vec![1; len], queue));
+                assert_eq!(frames(&compressed), frames(&wire));
+                assert!(frames(&wire) <= 1024);
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
 /// [`WebSocket::send_stream`](crate::WebSocket::send_stream).
 ///
 /// What is written leaves in fragments of [`Config::fragment_size`](crate::Config::fragment_size),
-/// by default 16 KiB, as soon as one is full; [`flush`](tokio::io::AsyncWriteExt::flush) sends what
+/// by default 16 KiB and at most 1 MiB, as soon as one is full; [`flush`](tokio::io::AsyncWriteExt::flush) sends what
 /// there is. Writing waits while [`Config::max_send_queue`](crate::Config::max_send_queue) is full,
 /// so a message may be larger than memory. Where compression was agreed on, it is compressed on the
 /// way.
@@ -273,7 +273,7 @@ impl<'a> MessageWriter<'a> {
 
     fn fragment_size(&self) -> usize {
         let size = self.shared.hooks.config.fragment_size;
-        size.unwrap_or(DEFAULT_FRAGMENT)
+        size.map_or(DEFAULT_FRAGMENT, |size| size.min(MAX_FRAGMENT))
     }
 }
 
@@ -345,6 +345,9 @@ impl fmt::Debug for MessageWriter<'_> {
 fn invalid_text<E: std::error::Error + Send + Sync + 'static>(error: E) -> Error {
     Error::Io(io::Error::new(io::ErrorKind::InvalidData, error))
 }
+
+/// The most that waits for a fragment to be full.
+const MAX_FRAGMENT: usize = 1 << 20;
 
 /// The size of a fragment, where none is set.
 const DEFAULT_FRAGMENT: usize = 16 << 10;

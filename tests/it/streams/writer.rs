@@ -75,6 +75,22 @@ async fn a_full_fragment_leaves_before_the_message_ends() {
     }
 }
 
+/// However large it may be: what waits for it is memory.
+#[tokio::test(start_paused = true)]
+async fn a_fragment_is_full_with_1_mib() {
+    for shape in SHAPES {
+        let config = Config::default().fragment_size(usize::MAX);
+        let (mut peer, socket, _reports) = hold(shape, config).await;
+        let mut writer = begin(&socket, MessageKind::Binary).await;
+        let fragment = vec![7; 1 << 20];
+        writer.write_all(&fragment).await.unwrap();
+        writer.write_all(b"more").await.unwrap();
+        assert_eq!(peer.frame().await, frame(0x02, fragment));
+        writer.finish().await.unwrap();
+        assert_eq!(peer.frame().await, frame(0x80, "more"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flush_sends_what_there_is_and_nothing_where_there_is_nothing() {
     for shape in SHAPES {
