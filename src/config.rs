@@ -8,7 +8,8 @@ use crate::{Compression, handshake::OriginPolicy};
 ///
 /// The layer, a single handshake and the sans-I/O core all take the same struct. It is plain data:
 /// cheap to clone, changed by setters that carry the name of what they set. `None` means "no limit"
-/// or "never".
+/// or "never". No value makes anything panic or spin: where a setter cannot take one as it is, its
+/// documentation says what it is taken as. Deadlines are kept in steps of 10 ms, rounded up.
 ///
 /// ```
 /// use std::time::Duration;
@@ -107,14 +108,14 @@ impl Config {
     /// decompressor, shows it. Memory grows with the bytes received, never with the length a header
     /// declares, and stays below twice this limit. Beside it a thread that sends messages of 64 KiB
     /// and more keeps the buffer of one of them, of at most 1 MiB, for the next that it receives.
-    /// Default: 1 MiB.
+    /// Default: 1 MiB. Zero leaves empty messages.
     #[must_use]
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_message_size = bytes.into();
         self
     }
 
-    /// Limits the payload of one received frame, in bytes.
+    /// Limits the payload of one received data frame, in bytes.
     ///
     /// Checked on the header; a larger one closes with code 1009. Default: `None`, which leaves it
     /// to [`max_message_size`](Self::max_message_size).
@@ -127,10 +128,11 @@ impl Config {
     /// Limits the number of fragments of one received message; empty ones count.
     ///
     /// One more closes with code 1009. Default: `None`, which means `max_message_size / 64`, at
-    /// least 1024, and no limit where the message size has none.
+    /// least 1024, and no limit where the message size has none. Zero is taken as one: each message
+    /// comes in one frame.
     #[must_use]
     pub fn max_fragments(mut self, fragments: impl Into<Option<usize>>) -> Self {
-        self.max_fragments = fragments.into();
+        self.max_fragments = fragments.into().map(|fragments| fragments.max(1));
         self
     }
 
@@ -173,8 +175,8 @@ impl Config {
     /// Limits the rate of received control frames, per second.
     ///
     /// Beyond it, and beyond [`control_frame_burst`](Self::control_frame_burst), the connection is
-    /// closed with code 1008. One pong for each ping that was sent does not count.
-    /// Default: 100 per second.
+    /// closed with code 1008. One pong for each ping that was sent does not count. Zero allows the
+    /// burst and nothing after it. Default: 100 per second.
     #[must_use]
     pub fn control_frame_rate(mut self, per_second: impl Into<Option<u32>>) -> Self {
         self.control_frame_rate = per_second.into();
@@ -183,7 +185,8 @@ impl Config {
 
     /// Sets how many control frames may arrive at once before the rate applies.
     ///
-    /// Default: 200.
+    /// A pong and a ping, or a Close, often come together. Zero refuses every control frame, a Close
+    /// too, with code 1008. Default: 200.
     #[must_use]
     pub fn control_frame_burst(mut self, frames: u32) -> Self {
         self.control_frame_burst = frames;
@@ -262,10 +265,11 @@ impl Config {
 impl Config {
     /// Sets how often a ping is sent, ±10 % at random.
     ///
-    /// Default: 20 seconds.
+    /// Less than 20 ms is taken as 20 ms: peers take no more than 100 control frames per second by
+    /// default. Default: 20 seconds.
     #[must_use]
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.ping_interval = interval.into();
+        self.ping_interval = interval.into().map(|interval| interval.max(MIN_INTERVAL));
         self
     }
 
@@ -274,21 +278,22 @@ impl Config {
     /// Any received byte counts as life. The connection then ends with
     /// [`Error::is_timeout`](crate::Error::is_timeout). The time does not run while reading is
     /// stopped by [`max_read_ahead`](Self::max_read_ahead), and is prolonged by
-    /// [what is on its way](Config#what-is-on-its-way) before the ping.
+    /// [what is on its way](Config#what-is-on-its-way) before the ping. Less than 10 ms is taken as
+    /// 10 ms. Default: 20 seconds.
     /// Default: 20 seconds.
     #[must_use]
     pub fn ping_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.ping_timeout = timeout.into();
+        self.ping_timeout = at_least(timeout.into());
         self
     }
 
     /// Limits the time from the first to the last byte of one received frame.
     ///
     /// Each 16 KiB received adds a second, so large frames over slow lines are not cut. Then the
-    /// connection is closed with code 1008. Default: 30 seconds.
+    /// connection is closed with code 1008. Less than 10 ms is taken as 10 ms. Default: 30 seconds.
     #[must_use]
     pub fn frame_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.frame_timeout = timeout.into();
+        self.frame_timeout = at_least(timeout.into());
         self
     }
 
@@ -306,10 +311,11 @@ impl Config {
     /// Also covers a handshake whose upgrade never resolves. On HTTP/2 progress is acceptance by
     /// the HTTP server, within the stream's flow-control window; hyper keeps what it has accepted
     /// until the peer takes it or the HTTP/2 connection ends. Prolonged by
-    /// [what is on its way](Config#what-is-on-its-way). Default: 10 seconds.
+    /// [what is on its way](Config#what-is-on-its-way). Less than 10 ms is taken as 10 ms.
+    /// Default: 10 seconds.
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.write_timeout = timeout.into();
+        self.write_timeout = at_least(timeout.into());
         self
     }
 
@@ -318,8 +324,8 @@ impl Config {
     /// Messages that come after our Close frame are thrown away. A peer that is still sending, at
     /// 14 KiB/s at least, has up to six times as long and up to 128 MiB: were the connection dropped
     /// with bytes unread, TCP would reset it, and the peer might never see the close code. Prolonged
-    /// by [what is on its way](Config#what-is-on-its-way) before the Close frame.
-    /// Default: 5 seconds.
+    /// by [what is on its way](Config#what-is-on-its-way) before the Close frame. Zero waits for
+    /// nothing but that: the end is not clean then. Default: 5 seconds.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
@@ -331,7 +337,8 @@ impl Config {
     /// Reading on until the peer ends keeps the last bytes sent from being lost to a reset. A server
     /// that has the peer's Close frame, and nothing unread behind it, does not wait. A peer that is
     /// still sending has longer, as [`close_timeout`](Self::close_timeout) says, and so has one to
-    /// which much is [on its way](Config#what-is-on-its-way). Default: 1 second.
+    /// which much is [on its way](Config#what-is-on-its-way). Zero waits for nothing but that.
+    /// Default: 1 second.
     #[must_use]
     pub fn linger(mut self, timeout: Duration) -> Self {
         self.linger = timeout;
@@ -340,8 +347,8 @@ impl Config {
 
     /// Closes a connection on which no message was received or sent for this long (code 1001).
     ///
-    /// Measured lazily: it closes between one and two times the value after the last message.
-    /// Default: `None`.
+    /// Measured lazily: it closes between one and two times the value after the last message. Zero
+    /// closes at once. Default: `None`.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
@@ -350,7 +357,7 @@ impl Config {
 
     /// Closes a connection this long after its handshake (code 1001).
     ///
-    /// Default: `None`.
+    /// Zero closes at once. Default: `None`.
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.max_lifetime = lifetime.into();
@@ -359,7 +366,7 @@ impl Config {
 
     /// Closes a connection whose first message has not come by then (code 1008).
     ///
-    /// Default: `None`.
+    /// Zero closes at once. Default: `None`.
     #[must_use]
     pub fn first_message_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.first_message_timeout = timeout.into();
@@ -406,3 +413,11 @@ impl Config {
         self
     }
 }
+
+/// Rounds a deadline up to the step in which deadlines are kept.
+fn at_least(timeout: Option<Duration>) -> Option<Duration> {
+    timeout.map(|timeout| timeout.max(Duration::from_millis(10)))
+}
+
+/// Pings more often than this are a flood for peers with default settings.
+const MIN_INTERVAL: Duration = Duration::from_millis(20);

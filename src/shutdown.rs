@@ -36,7 +36,7 @@ impl Drain {
 
     /// Limits the time that it takes altogether; then what is left is aborted.
     ///
-    /// Default: 30 seconds.
+    /// Default: 30 seconds. Zero aborts what is not closed at once.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

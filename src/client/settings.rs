@@ -66,6 +66,10 @@ impl Client {
 
     /// Limits the time to resolve the name and to connect. Default: 10 seconds.
     ///
+    /// Then it fails with [`ConnectError::Timeout`](super::ConnectError::Timeout). `None` means no
+    /// limit, and zero leaves no time for anything that has to be waited for; both hold for the
+    /// other two timeouts, too.
+    ///
     /// Where a name has several addresses, IPv6 and IPv4 are tried side by side.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {

@@ -275,14 +275,17 @@ impl<L, S, F> Serve<L, S, F> {
     /// [`max_streams`](Self::max_streams) together, or of 512 where these are fewer, and at least
     /// 16 MiB: with hyper's own, 1 MiB for both, a stream or two that are not read stop all others.
     /// Default: 64 KiB; of a connection with 200 streams that are not read, 12.5 MiB are kept.
+    /// Less than 1 KiB is taken as 1 KiB, and 2 GiB and more as one byte less than that.
     pub fn stream_window(mut self, bytes: u32) -> Self {
-        self.settings.stream_window = bytes;
+        self.settings.stream_window = bytes.max(MIN_STREAM_WINDOW);
         self
     }
 
-    /// Limits the streams that are open at a time on one HTTP/2 connection. Default: 200.
+    /// Limits the streams that are open at a time on one HTTP/2 connection.
+    ///
+    /// Default: 200. Zero is taken as one.
     pub fn max_streams(mut self, streams: u32) -> Self {
-        self.settings.max_streams = streams;
+        self.settings.max_streams = streams.max(1);
         self
     }
 }
@@ -407,3 +410,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an HTTP/1.1 connection may be idle, unless it is set.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Nearly all of a connection would be headers with less.
+const MIN_STREAM_WINDOW: u32 = 1 << 10;

@@ -30,6 +30,8 @@ mod session_slow;
 mod session_sockets;
 mod session_support;
 mod session_turns;
+#[cfg(all(feature = "client", feature = "serve"))]
+mod settings;
 mod smuggling;
 mod spans;
 mod stack;

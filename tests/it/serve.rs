@@ -11,7 +11,7 @@ mod resets;
 mod shutdown;
 mod slow;
 mod stalls;
-mod support;
+pub(crate) mod support;
 
 use std::sync::Arc;
 

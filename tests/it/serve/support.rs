@@ -11,23 +11,23 @@ use tokio::{
 use tower_websocket::serve::Listener;
 
 /// A listener whose connections, and whose errors, a test makes.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     dialed: UnboundedReceiver<io::Result<DuplexStream>>,
 }
 
 /// The clients' side of [`Memory`].
 #[derive(Clone)]
-pub(super) struct Dialer {
+pub(crate) struct Dialer {
     dialed: UnboundedSender<io::Result<DuplexStream>>,
 }
 
-pub(super) fn memory() -> (Memory, Dialer) {
+pub(crate) fn memory() -> (Memory, Dialer) {
     let (sender, receiver) = unbounded_channel();
     (Memory { dialed: receiver }, Dialer { dialed: sender })
 }
 
 impl Dialer {
-    pub(super) fn dial(&self) -> DuplexStream {
+    pub(crate) fn dial(&self) -> DuplexStream {
         self.dial_with(64 << 10)
     }
 
