@@ -325,7 +325,7 @@ impl Config {
     /// 14 KiB/s at least, has up to six times as long and up to 128 MiB: were the connection dropped
     /// with bytes unread, TCP would reset it, and the peer might never see the close code. Prolonged
     /// by [what is on its way](Config#what-is-on-its-way) before the Close frame. Zero waits for
-    /// nothing but that: the end is not clean then. Default: 5 seconds.
+    /// nothing but that. Default: 5 seconds.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;

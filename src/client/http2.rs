@@ -52,7 +52,7 @@ use crate::{
 /// [`Config::ping_interval`](crate::Config::ping_interval) is sent a PING of HTTP/2, also where no
 /// socket is open. When nothing at all comes for
 /// [`Config::ping_timeout`](crate::Config::ping_timeout) after that, and for a second more for each
-/// 16 KiB that were written meanwhile, the server is taken for gone: all sockets end with an error
+/// 14 KiB that were written meanwhile, the server is taken for gone: all sockets end with an error
 /// ([`io::ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)). With the defaults this is so between
 /// 40 and 60 seconds after its last byte.
 ///

@@ -2,24 +2,27 @@
 
 use std::{
     future::{Future, pending, poll_fn},
-    io::{self, IoSlice},
-    pin::{Pin, pin},
+    io,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::Poll,
     time::Duration,
 };
 
 use h2::{Ping, PingPong};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
     time::{Instant, sleep},
 };
 
-use crate::Config;
+use crate::{
+    Config,
+    protocol::SENDING_FLOOR,
+    session::{Watch, Watched},
+};
 
 /// Pings a server that says nothing, and knows when it is gone.
 pub(super) struct KeepAlive {
@@ -32,10 +35,7 @@ impl KeepAlive {
     /// Watches a stream from now on.
     pub(super) fn of<T>(stream: T, config: &Config) -> (Self, Watched<T>) {
         let life = Arc::<Life>::default();
-        let watched = Watched {
-            stream,
-            life: life.clone(),
-        };
+        let watched = Watched::new(stream, life.clone());
         let (interval, timeout) = (config.ping_interval, config.ping_timeout);
         let keep_alive = Self {
             life,
@@ -139,13 +139,15 @@ impl Life {
     /// How long what was written may take to the server, with a ping behind it.
     fn on_its_way(&self) -> Duration {
         let bytes = self.unanswered.load(Relaxed);
-        Duration::from_millis(bytes.saturating_mul(1000) / FLOOR)
+        Duration::from_millis(bytes.saturating_mul(1000) / SENDING_FLOOR)
     }
 
     fn end(&self) {
         self.ended.store(true, Relaxed);
     }
+}
 
+impl Watch for Life {
     fn check(&self) -> io::Result<()> {
         if self.ended.load(Relaxed) {
             let text = "the server of the HTTP/2 connection does not answer pings";
@@ -154,73 +156,12 @@ impl Life {
         Ok(())
     }
 
-    fn written(&self, len: usize) {
-        self.unanswered.fetch_add(len as u64, Relaxed);
+    fn received(&self, bytes: &[u8]) {
+        self.heard.fetch_add(bytes.len() as u64, Relaxed);
+        self.unanswered.store(0, Relaxed);
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.unanswered.fetch_add(bytes as u64, Relaxed);
     }
 }
-
-/// A stream whose bytes are counted, and that fails when the server is gone.
-#[derive(Debug)]
-pub(super) struct Watched<T> {
-    stream: T,
-    life: Arc<Life>,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        dst: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.life.check()?;
-        let before = dst.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, dst))?;
-        let len = dst.filled().len() - before;
-        if len > 0 {
-            self.life.heard.fetch_add(len as u64, Relaxed);
-            self.life.unanswered.store(0, Relaxed);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.life.check()?;
-        let len = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.life.written(len);
-        Poll::Ready(Ok(len))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.life.check()?;
-        let len = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices))?;
-        self.life.written(len);
-        Poll::Ready(Ok(len))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.life.check()?;
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.life.check()?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// The slowest line that is allowed for, in bytes a second.
-const FLOOR: u64 = 16 << 10;

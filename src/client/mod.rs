@@ -75,7 +75,7 @@ use crate::{
     WebSocket,
     handshake::client::{self as handshake, Offer},
     protocol::Role,
-    session::{Agreed, Hooks, Opened, Session, Transport},
+    session::{Agreed, Hooks, Opened, Session, Transport, set_notsent_lowat},
 };
 
 /// Connects with the default settings.
@@ -298,7 +298,10 @@ impl Client {
         let uri = server.http_uri()?;
         let connecting = async {
             let stream = connector.oneshot(uri).await.map_err(unreached)?;
-            Ok(stream.into_inner())
+            let stream = stream.into_inner();
+            // Over plain HTTP/1.1 the session would, and nobody can below TLS and HTTP/2.
+            let _elsewhere = set_notsent_lowat(&stream);
+            Ok(stream)
         };
         let deadline = Deadline::of(Phase::Connect, self.connect_timeout);
         deadline.limit(connecting).await
@@ -397,3 +400,26 @@ impl Deadline {
 /// As registered for ALPN (RFC 7301, RFC 9113 §3.2).
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use socket2::SockRef;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_are_configured() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let uri = format!("wss://{address}/").parse().unwrap();
+        let server = Server::of(&uri).unwrap();
+        let stream = Client::new().reach(&server).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(
+            SockRef::from(&stream).tcp_notsent_lowat().unwrap(),
+            128 << 10
+        );
+    }
+}

@@ -13,7 +13,10 @@ use hyper::rt::{Sleep, Timer};
 use tokio::time::{Instant, sleep_until};
 
 use super::head::Heads;
-use crate::session::Watch;
+use crate::{
+    protocol::{MAX_BELOW, SENDING_FLOOR},
+    session::Watch,
+};
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -291,10 +294,10 @@ impl Drop for Waiting {
 }
 
 /// What is sent arrives no slower than this, in bytes per second.
-const FLOOR: u64 = 16 << 10;
+const FLOOR: u64 = SENDING_FLOOR;
 
-/// As much as the kernel keeps, 4 MiB, at [`FLOOR`].
-const MAX_ALLOWANCE: Duration = Duration::from_secs(256);
+/// As much as is below us at most, at [`FLOOR`].
+const MAX_ALLOWANCE: Duration = Duration::from_secs(MAX_BELOW / FLOOR);
 
 /// How often a connection is pinged (RFC 9113 §6.7), and how long the answer may take.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);

@@ -15,7 +15,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::PeerAddr;
+use crate::{PeerAddr, session::set_notsent_lowat};
 
 /// Where [`serve`](fn@super::serve) takes connections from: TCP, Unix sockets, and whatever else
 /// implements it.
@@ -77,7 +77,7 @@ impl Listener for TcpListener {
         let (stream, address) = Self::accept(self).await?;
         // A client that has gone is noticed later.
         let _gone = stream.set_nodelay(true);
-        let _gone = limit_unsent(&stream);
+        let _elsewhere = set_notsent_lowat(&stream);
         Ok((stream, address))
     }
 
@@ -104,18 +104,6 @@ impl Listener for tokio::net::UnixListener {
     fn local_addr(&self) -> io::Result<Self::Addr> {
         Self::local_addr(self)
     }
-}
-
-/// Limits what waits in the kernel before it is sent.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-fn limit_unsent(stream: &TcpStream) -> io::Result<()> {
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(NOTSENT_LOWAT)
-}
-
-/// The system has no such option.
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-fn limit_unsent(_: &TcpStream) -> io::Result<()> {
-    Ok(())
 }
 
 /// Waits for a connection, whatever happens to others.
@@ -154,10 +142,6 @@ pub(super) async fn accept<L: Listener>(listener: &mut L) -> io::Result<(L::Io, 
         }
     }
 }
-
-/// How many bytes wait in the kernel unsent, at most.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-pub(crate) const NOTSENT_LOWAT: u32 = 128 << 10;
 
 /// For how long nothing is accepted when descriptors or memory are out; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

@@ -42,9 +42,9 @@ mod task;
 mod transmit;
 mod transport;
 mod waiters;
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "client", feature = "serve"))]
 mod watched;
-#[cfg(not(feature = "serve"))]
+#[cfg(not(any(feature = "client", feature = "serve")))]
 #[path = "watched_off.rs"]
 mod watched;
 mod writer;
@@ -66,5 +66,7 @@ pub(crate) use connections::Place;
 pub(crate) use report::Hooks;
 pub(crate) use task::{Opened, Session};
 pub(crate) use transport::Transport;
-#[cfg(feature = "serve")]
+#[cfg(any(feature = "client", feature = "serve"))]
+pub(crate) use transport::set_notsent_lowat;
+#[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use watched::{Watch, Watched};

@@ -18,6 +18,15 @@ use super::transport::downcast;
 
 /// Is told what passes through a [`Watched`] stream.
 pub(crate) trait Watch: Send + Sync {
+    /// Reports whether the stream goes on.
+    ///
+    /// # Errors
+    ///
+    /// It has been given up: this is what becomes of every use.
+    fn check(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Records bytes that were received.
     fn received(&self, bytes: &[u8]);
 
@@ -25,7 +34,7 @@ pub(crate) trait Watch: Send + Sync {
     fn sent(&self, bytes: usize);
 
     /// Records whether the stream takes what it is given.
-    fn blocked(&self, blocked: bool);
+    fn blocked(&self, _blocked: bool) {}
 }
 
 /// A stream and what watches it.
@@ -59,6 +68,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.watch.check()?;
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let received = &buf.filled()[before..];
@@ -75,6 +85,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.watch.check()?;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.written(written)
     }
@@ -84,6 +95,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.watch.check()?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.written(written)
     }
@@ -93,12 +105,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.check()?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.watch.blocked(flushed.is_pending());
         flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.watch.check()?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
