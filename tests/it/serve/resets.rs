@@ -1,6 +1,12 @@
 //! Clients that open and reset, or never end their headers (T26).
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use tokio::{
@@ -10,32 +16,70 @@ use tokio::{
     time::sleep,
 };
 use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
-use tower_websocket::{Connections, Drain, WebSocketLayer, handler, serve};
+use tower_websocket::{
+    Config, Connections, Drain, Error, Groups, Handshake, WebSocket, WebSocketLayer, handler, serve,
+};
 
 use super::support::{Dialer, PREFACE, memory, raw_frame};
-use crate::support::{
-    Http, echo,
-    http::{Ask, Http2, Peer},
-    within,
+use crate::{
+    crowd::Kept,
+    support::{
+        Http, echo,
+        http::{Ask, Http2, Peer},
+        within,
+    },
 };
 
 const PERMITS: usize = 8;
+
+/// How many streams are reset.
+const STREAMS: usize = 10_000;
+
+/// Longer than any test waits before a reset.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A server whose places are counted.
 struct Counted {
     dialer: Dialer,
     connections: Connections,
+    groups: Groups,
+    /// Held by the route service and by each of its handlers.
+    kept: Kept,
+    handles: usize,
+    /// How many handshakes reached the hook of `/slow`.
+    asked: Arc<AtomicUsize>,
     tasks: usize,
 }
 
 impl Counted {
     async fn start() -> Self {
-        let connections = Connections::new();
-        let route = ServiceBuilder::new()
-            .layer(ConcurrencyLimitLayer::new(PERMITS))
-            .service(handler(echo));
+        let (connections, groups) = (Connections::new(), Groups::new());
+        let (value, kept) = Kept::new();
+        let route = {
+            let groups = groups.clone();
+            ServiceBuilder::new()
+                .layer(ConcurrencyLimitLayer::new(PERMITS))
+                .service(handler(move |socket| {
+                    member(socket, groups.clone(), value.clone())
+                }))
+        };
         let websocket = WebSocketLayer::new(route).connections(&connections);
-        let app = Router::new().route_service("/echo", websocket.endpoint());
+        let patient = Config::default().ready_timeout(HOUR);
+        let asked = Arc::<AtomicUsize>::default();
+        let slow = {
+            let asked = asked.clone();
+            websocket.clone().on_handshake(move |handshake: Handshake| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                async {
+                    sleep(HOUR).await;
+                    handshake.accept()
+                }
+            })
+        };
+        let app = Router::new()
+            .route_service("/echo", websocket.clone().endpoint())
+            .route_service("/wait", websocket.config(patient).endpoint())
+            .route_service("/slow", slow.endpoint());
         let (listener, dialer) = memory();
         tokio::spawn(serve(listener, app).into_future());
         settle().await;
@@ -43,15 +87,25 @@ impl Counted {
         Self {
             dialer,
             connections,
+            groups,
+            handles: kept.count(),
+            kept,
+            asked,
             tasks,
         }
     }
 
-    /// Nothing is left of what clients did: no task, no place, no permit.
+    fn accepted(&self) -> usize {
+        self.connections.counters().accepted as usize
+    }
+
+    /// Nothing is left of what clients did: no task, no place, no permit, no membership.
     async fn assert_nothing_leaked(self) {
         sleep(Duration::from_secs(120)).await;
         assert_eq!(Handle::current().metrics().num_alive_tasks(), self.tasks);
         assert!(self.connections.is_empty());
+        assert!(self.groups.is_empty());
+        assert_eq!(self.kept.count(), self.handles);
         // Places of a limit of open connections: as many as there were, and no more.
         let http2 = Http2::connect(self.dialer.dial()).await;
         let mut peers = Vec::new();
@@ -66,6 +120,12 @@ impl Counted {
         let drained = within(self.connections.drain(Drain::default())).await;
         assert_eq!((drained.ended, drained.aborted), (0, 0));
     }
+}
+
+/// An echo that is in a group.
+async fn member(socket: WebSocket, groups: Groups, _value: Arc<()>) -> Result<(), Error> {
+    let _membership = groups.join("all".to_owned(), &socket.sender());
+    echo(socket).await
 }
 
 async fn settle() {
@@ -114,20 +174,20 @@ fn field(name: &str, value: &str) -> Vec<u8> {
     field
 }
 
-fn handshake() -> Vec<u8> {
+fn handshake(path: &str) -> Vec<u8> {
     let fields = [
         (":method", "CONNECT"),
         (":protocol", "websocket"),
         (":scheme", "http"),
         (":authority", "localhost"),
-        (":path", "/echo"),
+        (":path", path),
         ("sec-websocket-version", "13"),
     ];
     fields.map(|(name, value)| field(name, value)).concat()
 }
 
-fn headers(stream: u32) -> Vec<u8> {
-    raw_frame(1, 4, stream, &handshake())
+fn headers(stream: u32, path: &str) -> Vec<u8> {
+    raw_frame(1, 4, stream, &handshake(path))
 }
 
 fn reset(stream: u32) -> Vec<u8> {
@@ -139,39 +199,77 @@ fn streams(from: u32, count: u32) -> impl Iterator<Item = u32> {
     (from..from + count).map(|number| 2 * number + 1)
 }
 
+/// The streams of each round of as many as there are permits.
+fn rounds() -> impl Iterator<Item = std::ops::Range<u32>> {
+    let starts = (0..STREAMS as u32).step_by(PERMITS);
+    starts.map(|start| start..start + PERMITS as u32)
+}
+
+/// The same frame for some streams.
+fn each(numbers: std::ops::Range<u32>, frame: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    streams(numbers.start, numbers.len() as u32)
+        .flat_map(frame)
+        .collect()
+}
+
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_streams_reset_at_once_leak_nothing() {
+async fn ten_thousand_handshakes_reset_in_the_same_write_leak_nothing() {
     let server = Counted::start().await;
-    let mut dialed = 0;
-    for _ in 0..100 {
-        let mut client = Raw::dial(&server.dialer).await;
-        dialed += 1;
-        let flood: Vec<_> = streams(0, 100)
-            .flat_map(|stream| [headers(stream), reset(stream)].concat())
-            .collect();
-        let _ended = client.send(&flood).await;
-        client.leave().await;
+    let mut client = Raw::dial(&server.dialer).await;
+    for numbers in rounds() {
+        // Fewer than h2 ends the connection for.
+        let both = each(numbers.clone(), |stream| {
+            [headers(stream, "/echo"), reset(stream)].concat()
+        });
+        assert!(client.send(&both).await, "cut off at {numbers:?}");
+        assert_eq!(server.connections.len(), 0, "{numbers:?}");
     }
-    assert_eq!(dialed, 100);
+    // Each was answered, though nobody was there any more.
+    assert_eq!(server.accepted(), STREAMS);
+    client.leave().await;
     server.assert_nothing_leaked().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn client_that_goes_on_resetting_is_cut_off() {
+async fn ten_thousand_handshakes_reset_while_the_hook_runs_leak_nothing() {
     let server = Counted::start().await;
     let mut client = Raw::dial(&server.dialer).await;
-    let mut sent = 0;
-    loop {
-        let flood: Vec<_> = streams(sent, 100)
-            .flat_map(|stream| [headers(stream), reset(stream)].concat())
-            .collect();
-        if !client.send(&flood).await {
-            break;
-        }
-        sent += 100;
-        assert!(sent < 10_000, "nobody minds");
+    for numbers in rounds() {
+        let opening = each(numbers.clone(), |stream| headers(stream, "/slow"));
+        assert!(client.send(&opening).await, "cut off at {numbers:?}");
+        assert_eq!(server.asked.load(Ordering::Relaxed), numbers.end as usize);
+        assert!(client.send(&each(numbers, reset)).await);
     }
+    assert_eq!(
+        (server.asked.load(Ordering::Relaxed), server.accepted()),
+        (STREAMS, 0)
+    );
     client.leave().await;
+    server.assert_nothing_leaked().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_handshakes_reset_while_they_wait_for_a_place_leak_nothing() {
+    let server = Counted::start().await;
+    let http2 = Http2::connect(server.dialer.dial()).await;
+    let mut peers = Vec::new();
+    for _ in 0..PERMITS {
+        let answer = within(http2.send(Ask::handshake(Http::Two, "/echo"))).await;
+        peers.push(answer.opened(Http::Two));
+    }
+    let handles = server.kept.count();
+    let mut client = Raw::dial(&server.dialer).await;
+    for numbers in rounds() {
+        let opening = each(numbers.clone(), |stream| headers(stream, "/wait"));
+        assert!(client.send(&opening).await, "cut off at {numbers:?}");
+        // Each waits with a route service of its own.
+        assert_eq!(server.kept.count(), handles + PERMITS, "{numbers:?}");
+        assert!(client.send(&each(numbers, reset)).await);
+        assert_eq!(server.kept.count(), handles);
+    }
+    assert_eq!(server.accepted(), PERMITS);
+    client.leave().await;
+    drop((peers, http2));
     server.assert_nothing_leaked().await;
 }
 
@@ -179,19 +277,31 @@ async fn client_that_goes_on_resetting_is_cut_off() {
 async fn ten_thousand_websockets_opened_and_reset_leak_nothing() {
     let server = Counted::start().await;
     let mut client = Raw::dial(&server.dialer).await;
-    for round in 0..1250 {
-        let numbers = || streams(round * PERMITS as u32, PERMITS as u32);
-        let opening: Vec<_> = numbers().flat_map(headers).collect();
-        if !client.send(&opening).await {
-            panic!("cut off in round {round}");
-        }
-        assert_eq!(server.connections.len(), PERMITS, "round {round}");
-        let resetting: Vec<_> = numbers().flat_map(reset).collect();
-        assert!(client.send(&resetting).await, "cut off in round {round}");
-        assert_eq!(server.connections.len(), 0, "round {round}");
+    for numbers in rounds() {
+        let opening = each(numbers.clone(), |stream| headers(stream, "/echo"));
+        assert!(client.send(&opening).await, "cut off at {numbers:?}");
+        assert_eq!(server.connections.len(), PERMITS, "{numbers:?}");
+        assert_eq!(server.groups.member_count("all"), PERMITS, "{numbers:?}");
+        assert!(client.send(&each(numbers.clone(), reset)).await);
+        assert_eq!(server.connections.len(), 0, "{numbers:?}");
+        assert_eq!(server.groups.member_count("all"), 0, "{numbers:?}");
     }
-    assert_eq!(server.connections.counters().accepted, 10_000);
+    assert_eq!(server.accepted(), STREAMS);
     client.leave().await;
+    server.assert_nothing_leaked().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_reset_a_hundred_streams_at_once_are_cut_off_and_leak_nothing() {
+    let server = Counted::start().await;
+    for _ in 0..STREAMS / 100 {
+        let mut client = Raw::dial(&server.dialer).await;
+        let flood = each(0..100, |stream| {
+            [headers(stream, "/echo"), reset(stream)].concat()
+        });
+        assert!(!client.send(&flood).await, "it is not cut off");
+        client.leave().await;
+    }
     server.assert_nothing_leaked().await;
 }
 
@@ -200,7 +310,7 @@ async fn endless_continuation_frames_are_cut_off() {
     for piece in [field("x-filler", &"x".repeat(100)), Vec::new()] {
         let server = Counted::start().await;
         let mut client = Raw::dial(&server.dialer).await;
-        assert!(client.send(&raw_frame(1, 0, 1, &handshake())).await);
+        assert!(client.send(&raw_frame(1, 0, 1, &handshake("/echo"))).await);
         let mut sent = 0;
         while client.send(&raw_frame(9, 0, 1, &piece)).await {
             sent += 1;
