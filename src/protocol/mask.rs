@@ -130,10 +130,45 @@ mod tests {
         assert_eq!((any, all), (u32::MAX, 0));
     }
 
+    fn draw_keys(count: usize) -> Vec<u32> {
+        let keys = (0..count).map(|_| u32::from_ne_bytes(random_masking_key()));
+        keys.collect()
+    }
+
+    /// How many keys were drawn before.
+    fn repeats(mut keys: Vec<u32>) -> usize {
+        keys.sort_unstable();
+        keys.windows(2).filter(|pair| pair[0] == pair[1]).count()
+    }
+
+    /// Among a million random keys of 32 bits 10^12 / 2^33 = 116.4 were drawn before, give or take
+    /// 10.8. Fewer than 40 or more than 200 come once in 10^11 runs. A counter repeats none.
+    const REPEATS: std::ops::RangeInclusive<usize> = 40..=200;
+
     #[test]
-    fn threads_draw_different_keys() {
-        let draw = || (0..8).map(|_| random_masking_key()).collect::<Vec<_>>();
-        let other = std::thread::spawn(draw).join().ok();
-        assert_ne!(Some(draw()), other);
+    fn a_million_random_keys_repeat_as_often_as_chance_has_it() {
+        let keys = draw_keys(1_000_000);
+        // So many ones in each bit of a key, and of what two in a row have in common: half of them,
+        // give or take 500.
+        let steps = keys.windows(2).map(|pair| pair[0] ^ pair[1]);
+        let steps: Vec<_> = steps.collect();
+        for words in [&keys, &steps] {
+            for bit in 0..32 {
+                let ones = words.iter().filter(|word| **word >> bit & 1 == 1).count();
+                assert!((496_000..=504_000).contains(&ones), "{ones} in bit {bit}");
+            }
+        }
+        let repeats = repeats(keys);
+        assert!(REPEATS.contains(&repeats), "{repeats}");
+    }
+
+    #[test]
+    fn keys_of_many_threads_repeat_as_often_as_those_of_one() {
+        let threads: Vec<_> = (0..8)
+            .map(|_| std::thread::spawn(|| draw_keys(125_000)))
+            .collect();
+        let keys = threads.into_iter().flat_map(|thread| thread.join().ok());
+        let repeats = repeats(keys.flatten().collect());
+        assert!(REPEATS.contains(&repeats), "{repeats}");
     }
 }
