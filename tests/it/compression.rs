@@ -7,16 +7,19 @@ use bytes::{Buf, Bytes};
 use http::{Response, header};
 use tokio::task::JoinSet;
 use tower_websocket::{
-    Answer, Compression, Config, Error, Handshake, Message, Outbound, Prepared, WebSocket,
+    Answer, Compression, Config, Error, Event, Handshake, Message, Outbound, Prepared, WebSocket,
     WebSocketLayer, handler,
     protocol::{Connection, DeflateParams, Role},
     testing,
 };
 
-use crate::support::{
-    Http, close, echo,
-    http::{Ask, Peer, Server},
-    on_both, within,
+use crate::{
+    session_support::{self, Frame, SHAPES, Shape, hold_compressed},
+    support::{
+        Http, Log, close, echo,
+        http::{Ask, Peer, Server},
+        on_both, within,
+    },
 };
 
 const EXTENSIONS: &str = "sec-websocket-extensions";
@@ -325,6 +328,10 @@ fn conversation() -> Vec<Message> {
     ]
 }
 
+fn is_noise(message: &Message) -> bool {
+    message.as_text().is_none() && message.as_bytes().iter().any(|byte| *byte != 0)
+}
+
 /// Has every message echoed, sent in several ways.
 async fn converse(client: &mut WebSocket) {
     for message in conversation() {
@@ -367,13 +374,23 @@ async fn two_ends_in_memory_converse_whatever_their_settings() {
     for server in server_settings {
         for (client, http) in modes().into_iter().zip([Http::One, Http::Two]) {
             let config = compressing(server.clone());
-            let service = WebSocketLayer::new(handler(echo)).config(config).endpoint();
+            let (pen, mut ends) = Log::new();
+            let service = WebSocketLayer::new(handler(echo))
+                .config(config)
+                .on_end(move |report| pen.write(report.bytes_received))
+                .endpoint();
             let request = http.request("/").config(compressing(client));
             let (response, mut client) = testing::connect(service, request).await.unwrap();
             let answer = extensions(&response).unwrap();
             assert!(answer.starts_with("permessage-deflate"), "{answer}");
             within(converse(&mut client)).await;
             close(client).await;
+            // Of each message one in three is left as it is; of the others only noise is as long.
+            let len = |message: &Message| message.len() as u64;
+            let plain: u64 = conversation().iter().map(len).sum();
+            let received = ends.next().await;
+            assert!(plain < received, "{received} bytes");
+            assert!(received < 2 * plain, "{received} bytes of {}", 3 * plain);
         }
     }
 }
@@ -382,7 +399,10 @@ async fn two_ends_in_memory_converse_whatever_their_settings() {
 async fn prepared_messages_among_others_leave_takeover_intact() {
     on_both(async |http| {
         let config = || compressing(Compression::dedicated().threshold(0));
-        let service = WebSocketLayer::new(handler(echo_prepared)).config(config());
+        let (pen, mut ends) = Log::new();
+        let service = WebSocketLayer::new(handler(echo_prepared))
+            .config(config())
+            .on_end(move |report| pen.write(report.bytes_received));
         let request = http.request("/").config(config());
         let connected = testing::connect(service.endpoint(), request).await;
         let (response, mut client) = connected.unwrap();
@@ -401,6 +421,9 @@ async fn prepared_messages_among_others_leave_takeover_intact() {
             }
         }
         close(client).await;
+        // The noise as it is, and hardly anything of some 460,000 bytes beside it.
+        let received = ends.next().await;
+        assert!((80_000..90_000).contains(&received), "{received} bytes");
     })
     .await;
 }
@@ -425,10 +448,23 @@ async fn ends_of_which_one_does_not_compress_converse() {
     }
 }
 
+/// Sends what compresses well, and looks at what waits to be written: the session has had no turn.
+async fn sends_compressed(from: &WebSocket, to: &mut WebSocket) {
+    let text = "again and ".repeat(10_000);
+    assert_eq!(from.sender().queued(), 0);
+    from.try_send(text.clone()).unwrap();
+    let queued = from.sender().queued();
+    assert!((1..2000).contains(&queued), "{queued} bytes");
+    let received = within(to.recv()).await.unwrap();
+    assert_eq!(received, Some(text.into()));
+}
+
 #[tokio::test]
 async fn pair_converses_with_compression() {
     for settings in modes() {
-        let (mut client, server) = testing::pair(compressing(settings));
+        let (mut client, mut server) = testing::pair(compressing(settings));
+        sends_compressed(&client, &mut server).await;
+        sends_compressed(&server, &mut client).await;
         let echo = tokio::spawn(echo(server));
         within(converse(&mut client)).await;
         close(client).await;
@@ -437,14 +473,82 @@ async fn pair_converses_with_compression() {
 }
 
 #[tokio::test]
-async fn messages_in_fragments_are_compressed_whole() {
+async fn pair_converses_with_compression_in_fragments() {
     for settings in modes() {
         let config = compressing(settings).fragment_size(100);
-        let (mut client, server) = testing::pair(config);
+        let (mut client, mut server) = testing::pair(config);
+        sends_compressed(&client, &mut server).await;
+        sends_compressed(&server, &mut client).await;
         let echo = tokio::spawn(echo(server));
         within(converse(&mut client)).await;
         close(client).await;
         echo.await.unwrap().unwrap();
+    }
+}
+
+/// The peer of [`hold_compressed`], which understands what is compressed.
+struct Reading {
+    peer: session_support::Peer,
+    client: Connection,
+}
+
+impl Reading {
+    fn new(peer: session_support::Peer, settings: &Compression) -> Self {
+        let alone = format!("{settings:?}").contains("context_takeover: false");
+        let params = DeflateParams {
+            server_no_context_takeover: alone,
+            client_no_context_takeover: alone,
+            ..DeflateParams::default()
+        };
+        let config = compressing(settings.clone());
+        let client = Connection::new(Role::Client, config, Instant::now()).deflate(params);
+        Self { peer, client }
+    }
+
+    /// Receives a message, and the frames it came in.
+    async fn message(&mut self) -> (Message, Vec<Frame>) {
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.peer.frame().await;
+            self.client.receive(&frame.bytes(), Instant::now());
+            frames.push(frame);
+            match self.client.poll_event() {
+                Some(Event::Message(message)) => return (message, frames),
+                None => assert_eq!(self.client.error(), None),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// RFC 7692 §6: a message is compressed and then cut; RSV1 is on its first fragment only.
+#[tokio::test]
+async fn messages_in_fragments_are_compressed_whole() {
+    const SIZE: usize = 100;
+    for (settings, shape) in modes().into_iter().zip(SHAPES) {
+        let config = compressing(settings.clone()).fragment_size(SIZE);
+        let (peer, socket) = hold_compressed(shape, config).await;
+        let mut peer = Reading::new(peer, &settings);
+        for message in conversation() {
+            for outbound in [
+                Outbound::from(message.clone()),
+                Prepared::new(message.clone()).into(),
+            ] {
+                socket.send(outbound).await.unwrap();
+                let (received, frames) = peer.message().await;
+                assert!(received == message, "{} bytes", message.len());
+                let (last, others) = frames.split_last().unwrap();
+                assert!(others.iter().all(|frame| frame.payload.len() == SIZE));
+                assert!(last.payload.len() <= SIZE);
+                let reserved = frames[1..].iter().map(|frame| frame.first & 0x70);
+                assert_eq!(reserved.max().unwrap_or(0), 0);
+                let len: usize = frames.iter().map(|frame| frame.payload.len()).sum();
+                // Noise gets no shorter, and short messages are left as they are.
+                let compressed = message.len() > 10_000 && !is_noise(&message);
+                assert_eq!(frames[0].is_compressed(), compressed, "{len} bytes");
+                assert!(!compressed || len < message.len() / 10, "{len} bytes");
+            }
+        }
     }
 }
 
@@ -461,10 +565,11 @@ async fn messages_of_many_tasks_arrive_whole_and_in_the_order_of_each() {
     const MESSAGES: usize = 100;
     for memory in [256 << 20, 100 << 10] {
         let settings = Compression::dedicated().threshold(100).max_memory(memory);
-        let (mut client, server) = testing::pair(compressing(settings));
+        let (peer, socket) = hold_compressed(Shape::H1, compressing(settings.clone())).await;
+        let mut peer = Reading::new(peer, &settings);
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
-            let sender = server.sender();
+            let sender = socket.sender();
             tasks.spawn(async move {
                 for number in 0..MESSAGES {
                     let message = tagged(task, number);
@@ -480,11 +585,14 @@ async fn messages_of_many_tasks_arrive_whole_and_in_the_order_of_each() {
         }
         let mut next = [0; TASKS];
         for _ in 0..TASKS * MESSAGES {
-            let message = within(client.recv()).await.unwrap().unwrap();
+            let (message, frames) = peer.message().await;
             let text = message.as_text().unwrap();
             let tag = text.strip_prefix("task ").unwrap().split_once(',').unwrap();
             let task: usize = tag.0.parse().unwrap();
-            assert_eq!(message, tagged(task, next[task]));
+            let number = next[task];
+            assert_eq!(message, tagged(task, number));
+            let compressed = number % 5 != 1 && (number % 5 == 2 || message.len() >= 100);
+            assert_eq!(frames[0].is_compressed(), compressed, "{message:?}");
             next[task] += 1;
         }
         assert_eq!(next, [MESSAGES; TASKS]);

@@ -350,7 +350,11 @@ async fn compression_is_agreed_on_where_it_is_set() {
             let (response, mut client) = testing::connect(app(set), request).await.unwrap();
             let extensions = response.headers().get(header::SEC_WEBSOCKET_EXTENSIONS);
             assert_eq!(extensions.is_some(), agreed);
-            echoes(&mut client, &"again and ".repeat(1000)).await;
+            let text = "again and ".repeat(1000);
+            client.try_send(text.clone()).unwrap();
+            // Before the session has had a turn.
+            assert_eq!(client.sender().queued() < 1000, agreed);
+            assert_eq!(client.recv().await.unwrap(), Some(text.into()));
             close(client).await;
         }
     })

@@ -24,7 +24,8 @@ use tower_websocket::{
 use crate::{
     crowd::{ask, registered},
     session_support::{
-        Frame, Peer, Reports, SHAPES, Shape, close, hold, hold_over, idle, lock, once, text, within,
+        Frame, Peer, Reports, SHAPES, Shape, close, hold, hold_compressed, hold_over, idle, lock,
+        once, text, within,
     },
     support,
 };
@@ -541,31 +542,41 @@ async fn member_broadcasts_from_its_own_handler() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_who_agreed_on_compression_share_one_compressed_form() {
-    let config = Config::default().compression(Compression::shared());
-    let groups: Groups<u8> = Groups::new();
-    let mut all = Vec::new();
-    for index in 0..300 {
-        // Some did not.
-        let config = if index % 10 == 0 {
-            Config::default()
-        } else {
-            config.clone()
-        };
-        let (client, server) = testing::pair(config);
-        let membership = groups.join(0, &server.sender()).unwrap();
-        all.push((client, server, membership));
-    }
-    let news = "all the same ".repeat(500);
-    let sent = groups.broadcast(&0, news.clone()).await;
-    assert_eq!(sent, delivery(300, 0, 0));
-    let plain = groups.broadcast(&0, Message::text(news.clone()).uncompressed());
-    assert_eq!(plain.await, delivery(300, 0, 0));
-    for (client, ..) in &mut all {
-        for _ in 0..2 {
-            let message = within(client.recv()).await.unwrap().unwrap();
-            assert_eq!(message.as_text(), Some(&*news));
+async fn members_who_agreed_on_compression_get_a_compressed_form_and_the_others_a_plain_one() {
+    for settings in [Compression::shared(), Compression::dedicated()] {
+        let compressing = Config::default().compression(settings);
+        let groups: Groups<u8> = Groups::new();
+        let mut all = Vec::new();
+        for index in 0..300 {
+            let shape = SHAPES[index % 2];
+            let (peer, socket) = if index % 10 < 2 {
+                let (peer, socket, _) = hold(shape, Config::default()).await;
+                (peer, socket)
+            } else {
+                hold_compressed(shape, compressing.clone()).await
+            };
+            let membership = groups.join(0, &socket.sender()).unwrap();
+            all.push((peer, socket, membership));
         }
+        let news = "all the same ".repeat(500);
+        let sent = groups.broadcast(&0, news.clone()).await;
+        assert_eq!(sent, delivery(300, 0, 0));
+        let plain = groups.broadcast(&0, Message::text(news.clone()).uncompressed());
+        assert_eq!(plain.await, delivery(300, 0, 0));
+        let mut compressed = Vec::new();
+        for (index, (peer, ..)) in all.iter_mut().enumerate() {
+            let frame = peer.frame().await;
+            if index % 10 < 2 {
+                assert_eq!(frame, Frame::text(&news));
+            } else {
+                assert!(frame.is_compressed(), "{frame:?}");
+                assert!(frame.payload.len() < 100, "{frame:?}");
+                compressed.push(frame);
+            }
+            assert_eq!(peer.frame().await, Frame::text(&news));
+        }
+        // They are the first message of each, so that nothing is referred to.
+        assert!(compressed.windows(2).all(|pair| pair[0] == pair[1]));
     }
 }
 

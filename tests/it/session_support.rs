@@ -73,6 +73,26 @@ pub(crate) async fn hold(shape: Shape, config: Config) -> (Peer, WebSocket, Repo
     (Peer::new(ours), socket, reports)
 }
 
+/// As [`hold`], on a connection that agreed on compression, which `config` allows.
+pub(crate) async fn hold_compressed(shape: Shape, config: Config) -> (Peer, WebSocket) {
+    let (ours, theirs) = duplex(PIPE);
+    let (sender, mut sockets) = mpsc::unbounded_channel();
+    let route = handler(move |socket| {
+        let _gone = sender.send(socket);
+        std::future::ready(())
+    });
+    let request = shape
+        .request()
+        .header("sec-websocket-extensions", "permessage-deflate")
+        .extension(OnUpgrade::new(theirs));
+    let service = WebSocketLayer::new(route).config(config).endpoint();
+    let response = service.oneshot(request.into_request()).await;
+    let response = response.expect("the layer makes no errors");
+    assert!(response.headers().contains_key("sec-websocket-extensions"));
+    let socket = within(sockets.recv()).await;
+    (Peer::new(ours), socket.expect("the handler was called"))
+}
+
 /// As [`hold`], over any stream.
 pub(crate) async fn hold_over(
     shape: Shape,
@@ -207,6 +227,29 @@ impl Frame {
     pub(crate) fn code(&self) -> Option<u16> {
         let code = self.payload.first_chunk().filter(|_| self.is_close());
         code.map(|code| u16::from_be_bytes(*code))
+    }
+
+    /// Whether a message begins here that is compressed (RFC 7692 §6).
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.first & 0x40 != 0
+    }
+
+    /// The frame as it came.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![self.first];
+        match self.payload.len() {
+            len @ 0..126 => bytes.push(len as u8),
+            len @ 126..65_536 => {
+                bytes.push(126);
+                bytes.extend((len as u16).to_be_bytes());
+            }
+            len => {
+                bytes.push(127);
+                bytes.extend((len as u64).to_be_bytes());
+            }
+        }
+        bytes.extend(&self.payload);
+        bytes
     }
 
     /// Takes one frame from the front of what was received.

@@ -16,12 +16,12 @@ use axum::{Router, routing::any};
 use http::{Request, StatusCode, Version};
 use tokio::net::TcpStream;
 use tower_websocket::{
-    Compression, Config, WebSocket, WebSocketLayer,
+    Compression, Config, Error, WebSocket, WebSocketLayer,
     client::{self, Client, ConnectError, HttpVersion},
     handler,
 };
 
-use crate::support::{Http, close, echo, echoes, http::Server, on_both, within};
+use crate::support::{Http, Log, close, echo, echoes, http::Server, on_both, within};
 
 /// An application with an echo, and a page beside it.
 fn app() -> Router {
@@ -92,7 +92,10 @@ async fn both_ways_of_compression_are_agreed_on() {
         for client in [Compression::shared(), Compression::dedicated()] {
             for server in [Compression::shared(), Compression::dedicated()] {
                 let config = Config::default().compression(server);
-                let layer = WebSocketLayer::new(handler(echo)).config(config);
+                let (pen, mut ends) = Log::new();
+                let layer = WebSocketLayer::new(handler(echo_compressed))
+                    .config(config)
+                    .on_end(move |report| pen.write(report.bytes_received));
                 let app = Router::new().route("/", any(async || "").layer(layer));
                 let server = Server::start(app).await;
                 let config = Config::default().compression(client.clone());
@@ -105,10 +108,24 @@ async fn both_ways_of_compression_are_agreed_on() {
                     echoes(&mut socket, &"compressed ".repeat(size / 11)).await;
                 }
                 close(socket).await;
+                let received = ends.next().await;
+                assert!(received < 10_000, "{received} of 106,000 bytes");
             }
         }
     })
     .await;
+}
+
+/// An echo that looks at what waits to be written.
+async fn echo_compressed(mut socket: WebSocket) -> Result<(), Error> {
+    while let Some(message) = socket.recv().await? {
+        let len = message.len();
+        socket.send(message).await?;
+        // Nothing is written while the handler runs.
+        let queued = socket.sender().queued();
+        assert!(len < 512 || queued < len / 10, "{queued} of {len} bytes");
+    }
+    Ok(())
 }
 
 #[tokio::test]

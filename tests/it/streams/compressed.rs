@@ -2,46 +2,17 @@
 
 use std::{io, pin::pin};
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    sync::mpsc,
-};
-use tower::ServiceExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tower_websocket::{
-    Compression, Config, Error, Message, MessageKind, OnUpgrade, Prepared, ProtocolError,
-    WebSocket, WebSocketLayer, handler, testing,
+    Compression, Config, Error, Message, MessageKind, Prepared, ProtocolError, testing,
 };
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
 use super::{begin, chunk, next, rest, streaming};
 use crate::session_support::{
-    Frame, PIPE, Peer, SHAPES, Shape, client_frame, close, hold_over, idle, once, ping, text,
-    within,
+    Frame, PIPE, Peer, SHAPES, client_frame, close, hold_compressed as hold, hold_over, idle, once,
+    ping, text, within,
 };
-
-/// Opens a connection with compression, whose socket is in the hands of the test.
-async fn hold(shape: Shape, config: Config) -> (Peer, WebSocket) {
-    let (ours, theirs) = duplex(PIPE);
-    let (sender, mut sockets) = mpsc::unbounded_channel();
-    let route = handler(move |socket| {
-        let _gone = sender.send(socket);
-        std::future::ready(())
-    });
-    let request = testing::request("/");
-    let request = match shape {
-        Shape::H1 => request,
-        Shape::H2 => request.http2(),
-    };
-    let request = request
-        .header("sec-websocket-extensions", "permessage-deflate")
-        .extension(OnUpgrade::new(theirs));
-    let service = WebSocketLayer::new(route).config(config).endpoint();
-    let response = service.oneshot(request.into_request()).await;
-    let response = response.expect("the layer makes no errors");
-    assert!(response.headers().contains_key("sec-websocket-extensions"));
-    let socket = within(sockets.recv()).await;
-    (Peer::new(ours), socket.expect("the handler was called"))
-}
 
 fn shared() -> Config {
     streaming().compression(Compression::shared())

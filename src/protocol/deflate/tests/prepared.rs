@@ -125,7 +125,7 @@ mod sessions {
 
     use super::*;
     use crate::{
-        WebSocket,
+        Groups, WebSocket,
         session::{Agreed, Hooks, Opened, Session, Transport},
         testing,
     };
@@ -156,6 +156,30 @@ mod sessions {
             let prepared = Prepared::new(long());
             broadcast(&servers, &mut clients, &prepared).await;
             assert_eq!(FINISHED.get() - before, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn broadcast_to_a_group_is_compressed_once_for_all_who_agreed_on_it() {
+        for settings in [Compression::shared(), Compression::dedicated()] {
+            let groups: Groups<u8> = Groups::new();
+            let compressing = Config::default().compression(settings);
+            let (servers, mut clients) = pairs(300, &compressing);
+            let (others, mut others_clients) = pairs(30, &Config::default());
+            let members: Vec<_> = servers
+                .iter()
+                .chain(&others)
+                .map(|socket| groups.join(0, &socket.sender()).expect("it is open"))
+                .collect();
+            let before = FINISHED.get();
+            let delivery = groups.broadcast(&0, long()).await;
+            assert_eq!(FINISHED.get() - before, 1);
+            assert_eq!(delivery.sent, 330);
+            for client in clients.iter_mut().chain(&mut others_clients) {
+                let received = client.recv().await.expect("it is open");
+                assert_eq!(received, Some(long().into()));
+            }
+            drop(members);
         }
     }
 
@@ -193,8 +217,11 @@ mod sessions {
             let config = Config::default().compression(settings);
             let (mut servers, clients) = pairs(5, &config);
             let prepared = Prepared::new(long());
+            let before = FINISHED.get();
             broadcast(&clients, &mut servers, &prepared).await;
             broadcast(&clients, &mut servers, &prepared).await;
+            // Masked, each is one of its own.
+            assert_eq!(FINISHED.get() - before, 2 * clients.len());
         }
     }
 
