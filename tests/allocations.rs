@@ -1,7 +1,9 @@
 //! How often a connection allocates.
 //!
 //! A binary of its own: its allocator counts, for each thread by itself. The sessions of a test run in
-//! the thread of that test, its peers are blocking sockets in another.
+//! the thread of that test, its peers in another: blocking sockets, or streams of HTTP/2.
+//!
+//! Over HTTP/2 hyper and h2 allocate in the same thread, and are counted with the session.
 
 #[expect(
     dead_code,
@@ -18,13 +20,14 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use allocation_counter::{AllocationInfo, measure};
-use axum::{Router, routing::any};
+use axum::{Router, routing::any, serve::ListenerExt};
 use bytes::Bytes;
 use session_support::{binary, text};
-use tokio::{net::TcpListener, runtime::Builder, sync::Notify};
+use tokio::{net::TcpListener, runtime::Builder, sync::Notify, task::yield_now, time::timeout};
 use tower_websocket::{Error, Groups, WebSocket, WebSocketLayer, handler};
 
 /// How many bursts come before those that are counted.
@@ -40,7 +43,7 @@ const SLACK: usize = 5;
 fn a_message_takes_one_allocation_to_receive_and_none_to_send() {
     for len in [0, 20, 125, 1 << 10, 16 << 10, 60 << 10] {
         for frame in [binary(vec![b'x'; len]), text(&"x".repeat(len))] {
-            let counted = echoes(&frame, 1);
+            let counted = echoes(Http::One, &frame, 1);
             // An empty payload takes no memory.
             let least = if len == 0 { 0 } else { COUNTED };
             assert_count(&counted, least, len);
@@ -52,14 +55,14 @@ fn a_message_takes_one_allocation_to_receive_and_none_to_send() {
 #[test]
 fn messages_of_a_burst_take_one_allocation_each() {
     for len in [20, 125, 1 << 10] {
-        let counted = echoes(&binary(vec![b'x'; len]), 20);
+        let counted = echoes(Http::One, &binary(vec![b'x'; len]), 20);
         assert_count(&counted, 20 * COUNTED, len);
     }
 }
 
 #[test]
 fn few_messages_of_a_burst_are_there_at_a_time() {
-    let counted = echoes(&binary([0; 1 << 10]), 60);
+    let counted = echoes(Http::One, &binary([0; 1 << 10]), 60);
     let most = counted.bytes_max;
     assert!(most < 16 << 10, "{most} of 61,440 bytes at once");
 }
@@ -67,63 +70,68 @@ fn few_messages_of_a_burst_are_there_at_a_time() {
 #[test]
 fn sending_takes_no_allocation_whether_payloads_are_copied_or_shared() {
     for len in [20, 1000, 20_000] {
-        let payload = Bytes::from(vec![0; len]);
-        let counted = counted(
-            &binary("go"),
-            1,
-            1,
-            3 * (len + header(len)),
-            move |mut socket, progress| {
-                let payload = payload.clone();
-                async move {
-                    while socket.recv().await?.is_some() {
-                        progress.one_more().await;
-                        for _ in 0..3 {
-                            socket.send(payload.clone()).await?;
-                        }
-                        progress.done();
-                    }
-                    Ok(())
-                }
-            },
-        );
-        assert_count(&counted, COUNTED, len);
+        assert_count(&sends(Http::One, len), COUNTED, len);
     }
 }
 
 #[test]
 fn a_broadcast_allocates_as_often_for_a_hundred_members_as_for_ten() {
-    let [ten, hundred] = [10, 100].map(|members| {
-        let groups = Groups::new();
-        let reply = 1000 + header(1000);
-        counted(
-            &binary([0; 1000]),
-            1,
-            members,
-            reply,
-            move |mut socket, progress| {
-                let groups = groups.clone();
-                async move {
-                    let _member = groups.join("all", &socket.sender());
-                    while let Some(message) = socket.recv().await? {
-                        progress.one_more().await;
-                        groups.broadcast("all", message).await;
-                        progress.done();
-                    }
-                    Ok(())
-                }
-            },
-        )
-    });
-    let (ten, hundred) = (ten.count_total, hundred.count_total);
+    let [ten, hundred] = [10, 100].map(|members| broadcasts(Http::One, members).count_total);
     assert!(hundred <= ten + SLACK as u64, "{ten} and {hundred}");
     assert!(ten <= 10 * COUNTED as u64, "{ten} for {COUNTED} broadcasts");
 }
 
+#[test]
+fn an_exchange_over_http2_takes_hypers_allocations_and_one_for_the_message() {
+    // hyper and h2 take two for each write, and now and then a buffer of 8 KiB to read into. A
+    // large message comes in pieces and leaves in writes of 16 KiB.
+    for (len, most) in [
+        (0, 2.1),
+        (20, 3.1),
+        (125, 3.1),
+        (1 << 10, 3.4),
+        (16 << 10, 13.0),
+        (60 << 10, 30.0),
+    ] {
+        let counted = echoes(Http::Two, &binary(vec![b'x'; len]), 1);
+        assert_at_most(&counted, COUNTED, most, len);
+        assert!(counted.count_current.abs() < 5, "{len} B are kept");
+    }
+}
+
+#[test]
+fn messages_of_a_burst_over_http2_take_one_allocation_each() {
+    // Beside the two for each write, and what is read into.
+    for (len, most) in [(0, 0.15), (20, 1.15), (125, 1.2), (1 << 10, 1.6)] {
+        let counted = echoes(Http::Two, &binary(vec![b'x'; len]), 20);
+        assert_at_most(&counted, 20 * COUNTED, most, len);
+    }
+}
+
+#[test]
+fn sending_over_http2_takes_hypers_allocations_alone() {
+    // One for the message received; three short ones leave in one write, 60,000 bytes in four.
+    for (len, most) in [(20, 3.1), (1000, 3.1), (20_000, 11.5)] {
+        assert_at_most(&sends(Http::Two, len), COUNTED, most, len);
+    }
+}
+
+#[test]
+fn a_broadcast_over_http2_takes_hypers_allocations_for_each_member() {
+    let [ten, hundred] = [10, 100].map(|members| {
+        let counted = broadcasts(Http::Two, members);
+        counted.count_total as f64 / COUNTED as f64
+    });
+    let each = (hundred - ten) / 90.0;
+    assert!(each <= 2.1, "{each} for each member");
+    assert!(ten <= 31.0, "{ten} for ten members");
+}
+
 /// What echoes take, of bursts of so many frames.
-fn echoes(frame: &[u8], messages: usize) -> AllocationInfo {
+fn echoes(http: Http, frame: &[u8], messages: usize) -> AllocationInfo {
     let reply = messages * (frame.len() - 4);
     counted(
+        http,
         &frame.repeat(messages),
         messages,
         1,
@@ -137,6 +145,63 @@ fn echoes(frame: &[u8], messages: usize) -> AllocationInfo {
             Ok(())
         },
     )
+}
+
+/// What it takes to receive a short message and to send three of this length.
+fn sends(http: Http, len: usize) -> AllocationInfo {
+    let payload = Bytes::from(vec![0; len]);
+    let reply = 3 * (len + header(len));
+    counted(
+        http,
+        &binary("go"),
+        1,
+        1,
+        reply,
+        move |mut socket, progress| {
+            let payload = payload.clone();
+            async move {
+                while socket.recv().await?.is_some() {
+                    progress.one_more().await;
+                    for _ in 0..3 {
+                        socket.send(payload.clone()).await?;
+                    }
+                    progress.done();
+                }
+                Ok(())
+            }
+        },
+    )
+}
+
+/// What it takes to receive 1,000 bytes and to broadcast them.
+fn broadcasts(http: Http, members: usize) -> AllocationInfo {
+    let groups = Groups::new();
+    let reply = 1000 + header(1000);
+    counted(
+        http,
+        &binary([0; 1000]),
+        1,
+        members,
+        reply,
+        move |mut socket, progress| {
+            let groups = groups.clone();
+            async move {
+                let _member = groups.join("all", &socket.sender());
+                while let Some(message) = socket.recv().await? {
+                    progress.one_more().await;
+                    groups.broadcast("all", message).await;
+                    progress.done();
+                }
+                Ok(())
+            }
+        },
+    )
+}
+
+/// No more than so many for each message.
+fn assert_at_most(counted: &AllocationInfo, messages: usize, most: f64, len: usize) {
+    let each = counted.count_total as f64 / messages as f64;
+    assert!(each <= most, "{len} B: {each}, not {most}");
 }
 
 fn assert_count(counted: &AllocationInfo, least: usize, len: usize) {
@@ -179,9 +244,19 @@ impl Progress {
     }
 }
 
+/// How the peers are connected.
+#[derive(Clone, Copy, Debug)]
+enum Http {
+    /// Each by HTTP/1.1.
+    One,
+    /// Each by a stream of one HTTP/2 connection.
+    Two,
+}
+
 /// Counts what the server's thread allocates while the first of `peers` sends `burst` over and over,
 /// of so many messages, and each of them receives `reply` bytes.
 fn counted<F, Fut>(
+    http: Http,
     burst: &[u8],
     messages: usize,
     peers: usize,
@@ -201,6 +276,8 @@ where
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
     let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
+    // Or an exchange over HTTP/2 takes 40 ms: windows and data are written by turns.
+    let listener = listener.tap_io(|stream| stream.set_nodelay(true).expect("it is TCP"));
     let websocket = {
         let progress = progress.clone();
         WebSocketLayer::new(handler(move |socket| route(socket, progress.clone())))
@@ -208,11 +285,15 @@ where
     let app = Router::new().route("/", any(async || "a page").layer(websocket));
     runtime.spawn(async { axum::serve(listener, app).await });
     let burst = burst.to_vec();
-    let peers = thread::spawn(move || drive(address, &burst, peers, reply));
-    runtime.block_on(progress.reached.notified());
+    let peers = thread::spawn(move || match http {
+        Http::One => drive(address, &burst, peers, reply),
+        Http::Two => drive_http2(address, burst.into(), peers, reply),
+    });
+    let reached = || runtime.block_on(async { timeout(GUARD, progress.reached.notified()).await });
+    reached().expect("the handlers warm up");
     let counted = measure(|| {
         progress.go.notify_one();
-        runtime.block_on(progress.reached.notified());
+        reached().expect("the handlers get their messages");
     });
     // The peers see the end of their connections.
     drop(runtime);
@@ -238,6 +319,9 @@ fn drive(address: SocketAddr, burst: &[u8], peers: usize, reply: usize) {
 /// A connection after its opening handshake.
 fn opened(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(GUARD)).expect("it is TCP");
+    stream.set_write_timeout(Some(GUARD)).expect("it is TCP");
+    stream.set_nodelay(true).expect("it is TCP");
     let request = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
                    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -251,3 +335,63 @@ fn opened(address: SocketAddr) -> TcpStream {
     assert!(head.starts_with(b"HTTP/1.1 101 "));
     stream
 }
+
+/// As [`drive`], over HTTP/2.
+fn drive_http2(address: SocketAddr, burst: Bytes, peers: usize, reply: usize) {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let exchanging = async {
+        let mut peers = opened_http2(address, peers).await;
+        for _ in 0..WARM_UP + COUNTED {
+            peers[0].0.send_data(burst.clone(), false)?;
+            for (_, recv) in &mut peers {
+                let mut left = reply;
+                while left > 0 {
+                    let data = recv.data().await.ok_or(h2::Reason::CANCEL)??;
+                    // Without its window the server stops after 64 KiB.
+                    recv.flow_control().release_capacity(data.len())?;
+                    left -= data.len();
+                }
+            }
+        }
+        Ok::<(), h2::Error>(())
+    };
+    let exchanged = runtime
+        .expect("a runtime")
+        .block_on(async { timeout(GUARD, exchanging).await });
+    // The server does not wait until the last reply has left.
+    let _ended = exchanged.expect("the server answers");
+}
+
+type Stream = (h2::SendStream<Bytes>, h2::RecvStream);
+
+/// Streams of one connection after their opening handshakes.
+async fn opened_http2(address: SocketAddr, peers: usize) -> Vec<Stream> {
+    let stream = tokio::net::TcpStream::connect(address).await;
+    let stream = stream.expect("it listens");
+    stream.set_nodelay(true).expect("it is TCP");
+    let (mut streams, connection) = h2::client::handshake(stream).await.expect("it is HTTP/2");
+    tokio::spawn(connection);
+    // RFC 8441 §3: not before the server's SETTINGS.
+    while !streams.is_extended_connect_protocol_enabled() {
+        streams = streams.ready().await.expect("it is open");
+        yield_now().await;
+    }
+    let mut opened = Vec::new();
+    for _ in 0..peers {
+        let mut request = http::Request::connect("http://localhost/")
+            .header("sec-websocket-version", "13")
+            .body(())
+            .expect("a request");
+        let protocol = h2::ext::Protocol::from_static("websocket");
+        request.extensions_mut().insert(protocol);
+        streams = streams.ready().await.expect("it is open");
+        let (response, send) = streams.send_request(request, false).expect("it is open");
+        let response = response.await.expect("it answers");
+        assert_eq!(response.status(), 200);
+        opened.push((send, response.into_body()));
+    }
+    opened
+}
+
+/// Longer than anything here takes.
+const GUARD: Duration = Duration::from_secs(60);
