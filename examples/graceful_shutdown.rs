@@ -4,7 +4,7 @@
 
 use std::{io, time::Duration};
 
-use axum::{Router, routing::any};
+use axum::{Router, routing::any, serve::ListenerExt};
 use tokio::{net::TcpListener, signal, sync::watch};
 use tower_websocket::{Connections, Drain, Error, WebSocket, WebSocketLayer, handler};
 
@@ -43,6 +43,7 @@ async fn main() -> io::Result<()> {
     });
     // Both at once: the server stops accepting and finishes plain requests, and the WebSockets, which
     // it would forget over HTTP/1.1 and wait for over HTTP/2, are closed and waited for.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let server = axum::serve(listener, app).with_graceful_shutdown(stop(stopping.clone()));
     let drain = async {
         stop(stopping).await;

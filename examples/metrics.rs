@@ -9,6 +9,7 @@ use axum::{
     Router,
     extract::State,
     routing::{any, get},
+    serve::ListenerExt,
 };
 use tokio::net::TcpListener;
 use tower_websocket::{Connections, Counters, Error, WebSocket, WebSocketLayer, handler};
@@ -81,5 +82,6 @@ async fn main() -> io::Result<()> {
         "ws://{0}/echo and http://{0}/metrics",
         listener.local_addr()?
     );
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, app).await
 }

@@ -15,6 +15,7 @@ use axum::{
     http::StatusCode,
     response::Html,
     routing::{get, post},
+    serve::ListenerExt,
 };
 use tokio::net::TcpListener;
 use tower_websocket::{Connections, Error, Prepared, WebSocket, WebSocketLayer, handler};
@@ -66,6 +67,7 @@ async fn main() -> io::Result<()> {
         .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(address).await?;
     println!("http://{}", listener.local_addr()?);
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     axum::serve(listener, app).await
 }
 

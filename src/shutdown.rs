@@ -96,6 +96,7 @@ impl Connections {
     /// has to stop accepting. [`serve`](fn@crate::serve) does all of it; with axum:
     ///
     /// ```no_run
+    /// use axum::serve::ListenerExt;
     /// use tokio::{net::TcpListener, signal, sync::watch};
     /// use tower_websocket::{Connections, Drain};
     ///
@@ -112,6 +113,7 @@ impl Connections {
     ///     stop.send_replace(());
     /// });
     /// let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    /// let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     /// let server = axum::serve(listener, app).with_graceful_shutdown(stopping());
     /// let drain = async {
     ///     stopping().await;

@@ -51,7 +51,8 @@
 //! Over HTTP/2 a WebSocket is asked for by CONNECT (RFC 8441), which axum's `get` answers with 405
 //! before any extractor is asked. `any` lets it through, and HTTP/1.1's GET too; another method is
 //! refused by the extractor. axum serves HTTP/2 with its feature `http2`, where `axum::serve`
-//! announces Extended CONNECT by itself.
+//! announces Extended CONNECT by itself. It does not set `TCP_NODELAY`, without which an exchange may
+//! take 40 ms longer: give it `listener.tap_io(|stream| drop(stream.set_nodelay(true)))`.
 //!
 //! # From axum's extractor
 //!
