@@ -6,6 +6,7 @@ mod connection;
 mod deadlines;
 mod http2_answers;
 mod keep_alive;
+mod large;
 mod requests;
 mod roles;
 mod streams;
