@@ -180,7 +180,7 @@ impl Timers {
         }
         self.heard = false;
         self.paused = false;
-        self.settle(self.unsettled.into(), now);
+        let _ticks = self.settle(self.unsettled.into(), now);
         self.behind_ping = 0;
         // The ping waits behind all that is below us.
         let below = self.below(now, most);
@@ -203,13 +203,12 @@ impl Timers {
             self.unsettled = bytes as u16;
             return false;
         }
-        let now = now();
-        self.settle(bytes, now);
-        self.below(now, MAX_BELOW) >= MUCH_BELOW
+        self.settle(bytes, now()) >= MUCH_BELOW
     }
 
-    /// Moves the time at which all that was written is at the peer's, by so many bytes.
-    fn settle(&mut self, bytes: u64, now: Instant) {
+    /// Moves the time at which all that was written is at the peer's, by so many bytes; gives how
+    /// far off it is, in ticks.
+    fn settle(&mut self, bytes: u64, now: Instant) -> u32 {
         let now = self.offset(now);
         let added = (bytes / DRAINED_PER_TICK).min(MAX_BELOW / DRAINED_PER_TICK);
         // Both are less than what `MAX_BELOW` takes, which is 58,515 ticks.
@@ -219,6 +218,7 @@ impl Timers {
         let drained = self.drained.max(now).saturating_add(added.into());
         self.drained = drained.min(now.saturating_add(most));
         self.behind_ping = self.behind_ping.saturating_add(added);
+        self.drained - now
     }
 
     /// The peer has answered all pings: what was written before the last one has reached it.
@@ -454,8 +454,10 @@ impl Timers {
 
     /// The tick that has begun.
     fn offset(&self, now: Instant) -> u32 {
-        let ticks = self.age(now).as_nanos() / TICK.as_nanos();
-        u32::try_from(ticks).unwrap_or(NEVER - 1)
+        let age = self.age(now);
+        let subsec = age.subsec_nanos() / TICK.subsec_nanos();
+        let ticks = age.as_secs().saturating_mul(TICKS_PER_SECOND);
+        u32::try_from(ticks.saturating_add(subsec.into())).unwrap_or(NEVER - 1)
     }
 
     /// How long the connection has been open.
@@ -471,6 +473,8 @@ fn ticks(duration: Duration) -> u32 {
 
 /// The unit of deadlines.
 const TICK: Duration = Duration::from_millis(10);
+
+const TICKS_PER_SECOND: u64 = 100;
 
 const NEVER: u32 = u32::MAX;
 
@@ -495,10 +499,11 @@ const RECEIVING_FLOOR: u64 = 16 << 10;
 pub(crate) const SENDING_FLOOR: u64 = 14 << 10;
 
 /// What leaves in a tick at half of that.
-const DRAINED_PER_TICK: u64 = SENDING_FLOOR / 2 / 100;
+const DRAINED_PER_TICK: u64 = SENDING_FLOOR / 2 / TICKS_PER_SECOND;
 
-/// From here on it is worth a system call to have the kernel keep less.
-const MUCH_BELOW: Duration = Duration::from_secs(4);
+/// From here on it is worth a system call to have the kernel keep less: 4 seconds, as ticks at half
+/// the speed.
+const MUCH_BELOW: u32 = 800;
 
 /// How much may be below us, on its way to the peer: as much as Linux lets a send buffer grow.
 pub(crate) const MAX_BELOW: u64 = 4 << 20;

@@ -197,7 +197,7 @@ impl Driver {
         batch: usize,
         budget: &mut Budget,
     ) -> bool {
-        let limits = Limits::new(self.config());
+        let mut limits = budget.limit(Limits::new(self.config()));
         let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(scratch::take_inbox);
         if view.closing {
@@ -213,9 +213,11 @@ impl Driver {
                 return true;
             }
             let mut inflated = 0;
-            let limits = budget.limit(limits);
             let event = self.decoder.decode(&limits, buffer, &mut inflated);
-            budget.spend_inflated(inflated);
+            if inflated > 0 {
+                budget.spend_inflated(inflated);
+                limits = budget.limit(limits);
+            }
             match event {
                 Ok(None) => return budget.decodes_no_more(),
                 Ok(Some(Decoded::Event(Event::Close(frame)))) => {
