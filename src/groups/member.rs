@@ -12,7 +12,7 @@ use super::{
     delivery::{Delivery, SlowMember},
     group::Group,
 };
-use crate::{Prepared, Sender, TrySendError};
+use crate::{Prepared, Sender, TrySendError, session::Ticket};
 
 /// A connection's place in a group: it leaves when this is dropped.
 ///
@@ -45,7 +45,7 @@ impl<K: Key> Membership<K> {
 
 impl<K: Key> Drop for Membership<K> {
     fn drop(&mut self) {
-        self.member.leave();
+        drop(self.member.leave());
     }
 }
 
@@ -70,8 +70,10 @@ pub(super) struct Member<K> {
 struct Waiting {
     /// Messages beside a full queue, where the group keeps some.
     messages: VecDeque<Prepared>,
-    /// The number under which the end is waited for.
-    closed: Option<u64>,
+    /// That with which the end is waited for.
+    closed: Option<Ticket>,
+    /// That with which room is waited for.
+    room: Option<Ticket>,
     /// Nothing waits any more.
     left: bool,
 }
@@ -88,25 +90,26 @@ impl<K: Key> Member<K> {
 
     fn watch(self: &Arc<Self>) -> bool {
         let waker = Waker::from(self.clone());
-        let mut number = None;
+        let mut ticket = None;
         let poll = self
             .sender
-            .poll_closed(&mut Context::from_waker(&waker), &mut number);
-        self.lock().closed = number;
+            .poll_closed(&mut Context::from_waker(&waker), &mut ticket);
+        self.lock().closed = ticket;
         poll.is_pending()
     }
 
     /// Sends a message, or does what the group does with those that are too slow.
     ///
-    /// Gives who has to be woken to write it.
+    /// Gives who has to be woken to write it. What is `done` is to be dropped outside all locks.
     pub(super) fn deliver(
         self: &Arc<Self>,
         message: &Prepared,
         delivery: &mut Delivery,
+        done: &mut Vec<Prepared>,
     ) -> Option<Waker> {
         let kept = self.group.slow.kept();
         if kept > 0 {
-            return self.deliver_or_keep(message, kept, delivery);
+            return self.deliver_or_keep(message, kept, delivery, done);
         }
         match (self.sender.try_queue(message), &self.group.slow) {
             (Ok(session), _) => {
@@ -117,7 +120,7 @@ impl<K: Key> Member<K> {
             (Err(TrySendError::Full(_)), SlowMember::Close(frame)) => {
                 delivery.closed += 1;
                 self.sender.close(frame.clone());
-                self.leave();
+                done.extend(self.leave());
             }
             (Err(TrySendError::Full(_)), _) => delivery.dropped += 1,
         }
@@ -130,6 +133,7 @@ impl<K: Key> Member<K> {
         message: &Prepared,
         kept: usize,
         delivery: &mut Delivery,
+        done: &mut Vec<Prepared>,
     ) -> Option<Waker> {
         let mut waiting = self.lock();
         if waiting.left {
@@ -146,16 +150,13 @@ impl<K: Key> Member<K> {
             }
         }
         waiting.messages.push_back(message.clone());
-        let mut done = Vec::new();
-        if self.send_waiting(&mut waiting, &mut done) {
+        if self.send_waiting(&mut waiting, done) {
             delivery.sent += 1;
             if waiting.messages.len() > kept {
                 delivery.dropped += 1;
                 done.extend(waiting.messages.pop_front());
             }
         }
-        drop(waiting);
-        drop(done);
         None
     }
 
@@ -164,14 +165,22 @@ impl<K: Key> Member<K> {
     fn send_waiting(self: &Arc<Self>, waiting: &mut Waiting, done: &mut Vec<Prepared>) -> bool {
         while let Some(message) = waiting.messages.front() {
             match self.sender.try_send(message) {
-                Ok(()) => done.extend(waiting.messages.pop_front()),
+                Ok(()) => {
+                    done.extend(waiting.messages.pop_front());
+                    // It had its turn: others are before it now.
+                    if let Some(ticket) = waiting.room.take() {
+                        self.sender.leave_room(ticket);
+                    }
+                }
                 Err(TrySendError::Closed(_)) => {
                     done.extend(waiting.messages.drain(..));
                     return false;
                 }
                 Err(TrySendError::Full(_)) => {
                     let waker = Waker::from(self.clone());
-                    let room = self.sender.poll_room(&mut Context::from_waker(&waker));
+                    let len = message.message().len();
+                    let mut cx = Context::from_waker(&waker);
+                    let room = self.sender.poll_room(&mut cx, &mut waiting.room, len);
                     if room.is_pending() {
                         return true;
                     }
@@ -181,21 +190,21 @@ impl<K: Key> Member<K> {
         true
     }
 
-    /// Leaves the group, unless it has.
-    fn leave(self: &Arc<Self>) {
+    /// Leaves the group, unless it has. Gives what waited for it, to be dropped outside all locks.
+    fn leave(self: &Arc<Self>) -> VecDeque<Prepared> {
         self.groups.leave(&self.group, self, self.sender.id());
         let mut waiting = self.lock();
         waiting.left = true;
-        let number = waiting.closed.take();
+        let (closed, room) = (waiting.closed.take(), waiting.room.take());
         let messages = std::mem::take(&mut waiting.messages);
         drop(waiting);
-        if let Some(number) = number {
-            self.sender.forget_closed(number);
+        if let Some(ticket) = closed {
+            self.sender.forget_closed(ticket);
         }
-        if !messages.is_empty() {
-            self.sender.forget_room(&Waker::from(self.clone()));
+        if let Some(ticket) = room {
+            self.sender.forget_room(ticket);
         }
-        drop(messages);
+        messages
     }
 }
 
@@ -217,13 +226,21 @@ impl<K> Member<K> {
 impl<K: Key> Wake for Member<K> {
     fn wake(self: Arc<Self>) {
         if self.sender.is_over() {
-            self.leave();
-        } else {
-            let mut done = Vec::new();
-            let mut waiting = self.lock();
-            self.send_waiting(&mut waiting, &mut done);
-            drop(waiting);
-            drop(done);
+            drop(self.leave());
+            return;
         }
+        let mut done = Vec::new();
+        let mut waiting = self.lock();
+        self.send_waiting(&mut waiting, &mut done);
+        // Without a message for it, the room is for others.
+        let unused = match waiting.messages.is_empty() {
+            true => waiting.room.take(),
+            false => None,
+        };
+        drop(waiting);
+        if let Some(ticket) = unused {
+            self.sender.forget_room(ticket);
+        }
+        drop(done);
     }
 }

@@ -225,16 +225,18 @@ impl<K: Key> Groups<K> {
         loop {
             let more = group.take(&mut numbers, &mut members);
             sessions.reserve(members.len());
-            let mut stretch = Delivery::default();
+            let (mut stretch, mut done) = (Delivery::default(), Vec::new());
             for member in members.drain(..) {
                 if Some(member.key()) != except {
-                    sessions.extend(member.deliver(&message, &mut stretch));
+                    sessions.extend(member.deliver(&message, &mut stretch, &mut done));
                 }
             }
             group.wake_later(&mut sessions);
             // At once, since the broadcast may be cancelled.
             self.inner.totals.add(stretch);
             delivery.add(stretch);
+            // Last, since it may panic.
+            drop(done);
             if !more {
                 break;
             }

@@ -317,6 +317,11 @@ impl Outgoing {
         self.queue.as_ref().map_or(0, |queue| queue.behind_len())
     }
 
+    /// The messages that wait to be written.
+    pub(crate) fn queued_messages(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.messages())
+    }
+
     /// Whether so much waits that no further message should.
     #[inline]
     pub(crate) fn is_full(&self, config: &Config) -> bool {

@@ -13,9 +13,10 @@ use bytes::Bytes;
 use super::{
     ConnectionId,
     reader::MessageReader,
-    sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
+    sending::{Closed, Flush, Sending, close, close_frame, ping, pong, state},
     shared::Shared,
-    writer::MessageWriter,
+    wait_list::Ticket,
+    writer::{Begin, MessageWriter},
 };
 use crate::{
     CloseFrame, Error, Event, Message, MessageKind, Outbound, Prepared, TrySendError,
@@ -62,7 +63,7 @@ impl Sender {
         &self,
         kind: MessageKind,
     ) -> impl Future<Output = Result<MessageWriter<'_>, Error>> + Send {
-        poll_fn(move |cx| MessageWriter::poll_begin(&self.shared, kind, cx))
+        Begin::new(&self.shared, kind)
     }
 
     /// Queues a message if there is room; as [`WebSocket::try_send`](crate::WebSocket::try_send).
@@ -80,7 +81,7 @@ impl Sender {
     ///
     /// [`Error::Closed`] when the connection ended before.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
-        flush(&self.shared)
+        Flush::new(&self.shared)
     }
 
     /// Sends a ping; as [`WebSocket::ping`](crate::WebSocket::ping).
@@ -172,23 +173,39 @@ impl Sender {
         Arc::as_ptr(&self.shared).addr()
     }
 
-    /// Waits for room to send.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared.poll_room(cx)
+    /// Waits for room to send `len` bytes; a ticket has to be [given back](Self::forget_room), unless
+    /// the room is used.
+    pub(crate) fn poll_room(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        len: usize,
+    ) -> Poll<Result<(), Error>> {
+        self.shared.poll_room(cx, ticket, len)
     }
 
-    /// Waits for the end; `number` has to be [forgotten](Self::forget_closed) once it is there.
-    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>, number: &mut Option<u64>) -> Poll<()> {
-        self.shared.poll_closed(cx, number)
+    /// Waits for room no more: it was used.
+    pub(crate) fn leave_room(&self, ticket: Ticket) {
+        self.shared.leave_room(ticket);
     }
 
-    pub(crate) fn forget_closed(&self, number: u64) {
-        self.shared.forget_closed(number);
+    /// Waits for room no more: others may use it.
+    pub(crate) fn forget_room(&self, ticket: Ticket) {
+        self.shared.forget_room(ticket);
     }
 
-    /// Somebody does not wait for room any more.
-    pub(crate) fn forget_room(&self, waker: &Waker) {
-        self.shared.forget_room(waker);
+    /// Waits for the end; a ticket has to be [given back](Self::forget_closed).
+    pub(crate) fn poll_closed(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+    ) -> Poll<()> {
+        self.shared.poll_closed(cx, ticket)
+    }
+
+    /// Waits for the end no more.
+    pub(crate) fn forget_closed(&self, ticket: Ticket) {
+        self.shared.forget_closed(ticket);
     }
 
     /// Whether the transport is gone.

@@ -1,10 +1,6 @@
 //! What an application holds of a connection, in one piece.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    sync::Arc,
-};
+use std::{fmt, future::Future, sync::Arc};
 
 use bytes::Bytes;
 
@@ -12,9 +8,9 @@ use super::{
     ConnectionId,
     halves::{Receiver, Sender},
     reader::MessageReader,
-    sending::{Closed, Sending, close, close_frame, flush, ping, pong, state},
+    sending::{Closed, Flush, Sending, close, close_frame, ping, pong, state},
     shared::Shared,
-    writer::MessageWriter,
+    writer::{Begin, MessageWriter},
 };
 use crate::{
     CloseFrame, Error, Event, Message, MessageKind, Outbound, TrySendError, protocol::State,
@@ -150,7 +146,7 @@ impl WebSocket {
         &self,
         kind: MessageKind,
     ) -> impl Future<Output = Result<MessageWriter<'_>, Error>> + Send {
-        poll_fn(move |cx| MessageWriter::poll_begin(&self.receiver.shared, kind, cx))
+        Begin::new(&self.receiver.shared, kind)
     }
 
     /// Sends a message: queues it, waiting while more than
@@ -186,7 +182,7 @@ impl WebSocket {
     ///
     /// [`Error::Closed`] when the connection ended before.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
-        flush(&self.receiver.shared)
+        Flush::new(&self.receiver.shared)
     }
 
     /// Sends a ping with at most 125 bytes of payload, of which more is cut off.

@@ -11,7 +11,7 @@ use super::{
     inbox::Inbox,
     report::{EndedBy, Hooks},
     scratch,
-    waiters::{Queued, Waiters, Wakers},
+    waiters::{Queued, Waiters, Wakers, Woken},
 };
 use crate::{
     CloseCode, CloseFrame, Error, Event, Message,
@@ -100,10 +100,7 @@ impl Inner {
         }
         // The caller has seen, under the same lock, that the connection is open.
         let copied = self.outgoing.message(&hooks.encoder(self.role), message);
-        Queued {
-            driver: self.take_driver(),
-            copied: copied.ok().flatten(),
-        }
+        Queued::new(self.take_driver(), copied.ok().flatten())
     }
 
     /// Queues a message whose compressed form is `payload`; as [`queue`](Self::queue).
@@ -119,10 +116,7 @@ impl Inner {
         }
         let encoder = self.encoder(hooks);
         let _open = self.outgoing.compressed(&encoder, is_text, len, payload);
-        Queued {
-            driver: self.take_driver(),
-            copied: None,
-        }
+        Queued::new(self.take_driver(), None)
     }
 
     /// Queues a message of `len` bytes that was encoded before; as [`queue`](Self::queue).
@@ -132,16 +126,24 @@ impl Inner {
             self.outgoing.adopt(scratch::take_queue());
         }
         let _open = self.outgoing.encoded(len, frames);
-        Queued {
-            driver: self.take_driver(),
-            copied: None,
-        }
+        Queued::new(self.take_driver(), None)
     }
 
     /// The message that was sent piece by piece has ended. Gives those who waited for that.
-    pub(super) fn end_stream(&mut self) -> Wakers {
+    pub(super) fn end_stream(&mut self, hooks: &Hooks) -> Wakers {
         self.outgoing.end_stream();
-        self.take_waiting(true, false)
+        let mut wakers = self.take_able(hooks, false);
+        wakers.extend(self.take_next_writer().map(Woken::into_waker));
+        wakers
+    }
+
+    /// Gives the next one to send a message piece by piece, where none is being sent.
+    pub(super) fn take_next_writer(&mut self) -> Option<Woken> {
+        if self.outgoing.is_streaming() {
+            return None;
+        }
+        let (waker, _) = self.waiters.as_mut()?.sending_mut()?.begin.pop()?;
+        Some(Woken(waker))
     }
 
     /// What this connection's messages are encoded with.
@@ -173,7 +175,7 @@ impl Inner {
         self.yielded = false;
         self.outgoing.written(&hooks.encoder(self.role), queue);
         let flushed = self.outgoing.queued() == 0;
-        self.take_waiting(true, flushed)
+        self.take_able(hooks, flushed)
     }
 
     /// Puts back what could not be written, after `left` bytes were. Gives those who waited for
@@ -185,8 +187,11 @@ impl Inner {
         self.outgoing
             .put_back(&hooks.encoder(self.role), rest, left);
         // Without progress there is no room that was not there before.
-        let room = progress && !self.outgoing.is_full(&hooks.config);
-        self.take_waiting(room, false)
+        if progress {
+            self.take_able(hooks, false)
+        } else {
+            Wakers::default()
+        }
     }
 
     /// The transport takes nothing more: what was queued is lost. Gives it, and who waited for it.
@@ -216,7 +221,7 @@ impl Inner {
     }
 
     /// Shows the peer's Close to those who asked for control frames.
-    pub(super) fn observe_close(&mut self, turn: &Waker) -> Option<Waker> {
+    pub(super) fn observe_close(&mut self, turn: &Waker) -> Option<Woken> {
         if !self.observed || !self.receiver_alive {
             return None;
         }
@@ -404,7 +409,7 @@ impl Inner {
         &mut self,
         mut decoded: Box<Inbox>,
         turn: &Waker,
-    ) -> (Option<Waker>, Option<Box<Inbox>>) {
+    ) -> (Option<Woken>, Option<Box<Inbox>>) {
         let spent = match &mut self.inbox {
             None => {
                 self.inbox = Some(decoded);
@@ -420,40 +425,109 @@ impl Inner {
     }
 
     /// Gives the receiver to wake, unless it is polled in this turn anyway.
-    pub(super) fn take_receiver(&mut self, turn: &Waker) -> Option<Waker> {
-        self.waiters
-            .as_mut()?
-            .receiver
-            .take_if(|waker| !waker.will_wake(turn))
+    pub(super) fn take_receiver(&mut self, turn: &Waker) -> Option<Woken> {
+        let receiver = &mut self.waiters.as_mut()?.receiver;
+        receiver.take_if(|waker| !waker.will_wake(turn)).map(Woken)
     }
 
-    /// Gives those who wait to send, and those who wait for everything to be written.
+    /// Gives all who wait to send, and those who wait for everything to be written.
     pub(super) fn take_waiting(&mut self, room: bool, flush: bool) -> Wakers {
-        let Some(waiters) = &mut self.waiters else {
-            return Wakers::default();
+        let mut wakers = Wakers::default();
+        let Some(sending) = self.waiters.as_mut().and_then(|all| all.sending_mut()) else {
+            return wakers;
         };
-        let mut wakers = if room {
-            mem::take(&mut waiters.room)
-        } else {
-            Vec::new()
-        };
-        if flush {
-            wakers.append(&mut waiters.flush);
+        if room {
+            wakers.drain(&mut sending.room);
+            wakers.drain(&mut sending.begin);
+            wakers.extend(sending.writer.take());
         }
-        Wakers(wakers)
+        if flush {
+            wakers.drain(&mut sending.flush);
+        }
+        if let Some(sinks) = &mut sending.sinks {
+            if room {
+                wakers.extend(sinks.room.take());
+            }
+            if flush {
+                wakers.extend(sinks.flush.take());
+            }
+        }
+        wakers
+    }
+
+    /// Gives as many of those who wait to send as there is room for, and those who wait for
+    /// everything to be written.
+    ///
+    /// Others are given when something has left again, or by one of these that does not send.
+    #[inline]
+    fn take_able(&mut self, hooks: &Hooks, flush: bool) -> Wakers {
+        match &self.waiters {
+            Some(_) => self.take_some(hooks, flush),
+            None => Wakers::default(),
+        }
+    }
+
+    fn take_some(&mut self, hooks: &Hooks, flush: bool) -> Wakers {
+        if self.outgoing.state() != State::Open {
+            // None of them will send.
+            return self.take_waiting(true, flush);
+        }
+        let mut wakers = self.take_waiting(false, flush);
+        let full = self.outgoing.is_full(&hooks.config);
+        let queued = self.outgoing.queued();
+        let Some(sending) = self.waiters.as_mut().and_then(|all| all.sending_mut()) else {
+            return wakers;
+        };
+        if queued <= hooks.config.max_send_queue {
+            wakers.extend(sending.writer.take());
+        }
+        if full {
+            return wakers;
+        }
+        if let Some(sinks) = &mut sending.sinks {
+            wakers.extend(sinks.room.take());
+        }
+        let mut bytes = queued + self.outgoing.queued_behind();
+        let mut messages = self.outgoing.queued_messages();
+        let most = hooks.config.max_send_messages.unwrap_or(usize::MAX);
+        while bytes <= hooks.config.max_send_queue
+            && messages < most
+            && let Some((waker, len)) = sending.room.pop()
+        {
+            bytes = bytes.saturating_add(len).saturating_add(FRAME);
+            messages += 1;
+            wakers.push(waker);
+        }
+        self.waiters().forget_sending();
+        wakers
+    }
+
+    /// Gives the next one that waits for room, where there is some: one that was woken for it does
+    /// not take it.
+    pub(super) fn pass_room_on(&mut self, hooks: &Hooks) -> Option<Woken> {
+        // Those of a connection that is closing are woken all at once, when the Close has left.
+        if self.outgoing.state() != State::Open || self.outgoing.is_full(&hooks.config) {
+            return None;
+        }
+        let (waker, _) = self.waiters.as_mut()?.sending_mut()?.room.pop()?;
+        Some(Woken(waker))
     }
 
     /// The transport is gone. Gives everybody who waits, the session's own task among them.
     pub(super) fn end_all(&mut self) -> Wakers {
         self.ending().over = true;
         self.outgoing.end();
-        let waiters = self
-            .waiters
-            .take()
-            .map(|waiters| *waiters)
-            .unwrap_or_default();
-        let closed = waiters.closed.into_iter().map(|(_, waker)| waker);
-        let writers = waiters.room.into_iter().chain(waiters.flush);
-        Wakers(writers.chain(closed).chain(waiters.receiver).collect())
+        let mut wakers = self.take_waiting(true, true);
+        if let Some(mut waiters) = self.waiters.take() {
+            wakers.drain(&mut waiters.closed);
+            if let Some(sinks) = waiters.sending_mut().and_then(|all| all.sinks.as_mut()) {
+                wakers.extend(sinks.closed.take());
+            }
+            wakers.extend(waiters.receiver.take());
+        }
+        wakers
     }
 }
+
+/// What a message takes in the queue beside its payload, at least.
+const FRAME: usize = 2;

@@ -6,7 +6,7 @@
 //!
 //! - `handle`, `halves`, `sending`: what applications hold: [`WebSocket`], [`Sender`], [`Receiver`];
 //! - `reader`, `writer`: one message in pieces: [`MessageReader`], [`MessageWriter`];
-//! - `shared`, with `inner`, `inbox` and `waiters`: what handles and driver share, behind one short lock;
+//! - `shared`, with `inner`, `inbox`, `waiters` and `wait_list`: what handles and driver share, behind one short lock;
 //! - `connections`, `counters`, `id`: all sessions of a layer, from outside;
 //! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
 //! - `driver`, with `round`, `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
@@ -41,6 +41,7 @@ mod sink;
 mod task;
 mod transmit;
 mod transport;
+mod wait_list;
 mod waiters;
 #[cfg(any(feature = "client", feature = "serve"))]
 mod watched;
@@ -68,5 +69,6 @@ pub(crate) use task::{Opened, Session};
 pub(crate) use transport::Transport;
 #[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use transport::set_notsent_lowat;
+pub(crate) use wait_list::Ticket;
 #[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use watched::{Watch, Watched};

@@ -2,65 +2,147 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 
-use super::{report::EndedBy, shared::Shared};
+use super::{report::EndedBy, shared::Shared, wait_list::Ticket};
 use crate::{CloseFrame, Error, Outbound, protocol::State};
 
 /// The future of [`WebSocket::send`](crate::WebSocket::send).
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending<'a> {
     shared: &'a Shared,
+    stage: Stage,
+}
+
+/// How far a message is. Few have to wait, so that the ticket is boxed.
+enum Stage {
+    New(Outbound),
+    Waiting(Box<Waiting>),
+    Done,
+}
+
+struct Waiting {
     /// Taken once it is queued.
     outbound: Option<Outbound>,
+    /// That with which it waits for room.
+    ticket: Option<Ticket>,
 }
 
 impl<'a> Sending<'a> {
     pub(super) fn new(shared: &'a Shared, outbound: Outbound) -> Self {
         Self {
             shared,
-            outbound: Some(outbound),
+            stage: Stage::New(outbound),
         }
+    }
+
+    fn poll_new(&mut self, cx: &mut Context<'_>, outbound: Outbound) -> Poll<Result<(), Error>> {
+        let (mut outbound, mut ticket) = (Some(outbound), None);
+        let poll = self.shared.poll_send(cx, &mut outbound, &mut ticket);
+        if poll.is_pending() {
+            self.stage = match (outbound, ticket) {
+                (Some(outbound), None) => Stage::New(outbound),
+                (outbound, ticket) => Stage::Waiting(Box::new(Waiting { outbound, ticket })),
+            };
+        }
+        poll
     }
 }
 
 impl Future for Sending<'_> {
     type Output = Result<(), Error>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.shared.poll_send(cx, &mut this.outbound)
+        match mem::replace(&mut this.stage, Stage::Done) {
+            Stage::New(outbound) => this.poll_new(cx, outbound),
+            Stage::Waiting(mut waiting) => {
+                let Waiting { outbound, ticket } = &mut *waiting;
+                let poll = this.shared.poll_send(cx, outbound, ticket);
+                if !matches!(poll, Poll::Ready(Ok(()))) {
+                    // Else it was woken for room, and has used it.
+                    this.stage = Stage::Waiting(waiting);
+                }
+                poll
+            }
+            Stage::Done => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Stage::Waiting(waiting) = &self.stage
+            && let Some(ticket) = waiting.ticket
+        {
+            self.shared.forget_room(ticket);
+        }
     }
 }
 
 impl fmt::Debug for Sending<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outbound = match &self.stage {
+            Stage::New(outbound) => Some(outbound),
+            Stage::Waiting(waiting) => waiting.outbound.as_ref(),
+            Stage::Done => None,
+        };
         f.debug_struct("Sending")
-            .field("outbound", &self.outbound)
+            .field("outbound", &outbound)
             .finish_non_exhaustive()
     }
 }
 
-pub(super) fn flush(shared: &Shared) -> impl Future<Output = Result<(), Error>> + Send {
-    poll_fn(|cx| shared.poll_flush(cx))
+/// Waits until all that was sent has been given to the transport.
+pub(super) struct Flush<'a> {
+    shared: &'a Shared,
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Flush<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            ticket: None,
+        }
+    }
+}
+
+impl Future for Flush<'_> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.shared.poll_flush(cx, &mut this.ticket)
+    }
+}
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.forget_flush(ticket);
+        }
+    }
 }
 
 /// Waits for the end, and leaves nothing behind when it is dropped before.
 pub(super) struct Closed<'a> {
     shared: &'a Shared,
-    number: Option<u64>,
+    ticket: Option<Ticket>,
 }
 
 impl<'a> Closed<'a> {
     pub(super) fn new(shared: &'a Shared) -> Self {
         Self {
             shared,
-            number: None,
+            ticket: None,
         }
     }
 }
@@ -70,14 +152,14 @@ impl Future for Closed<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.shared.poll_closed(cx, &mut this.number)
+        this.shared.poll_closed(cx, &mut this.ticket)
     }
 }
 
 impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.shared.forget_closed(number);
+        if let Some(ticket) = self.ticket {
+            self.shared.forget_closed(ticket);
         }
     }
 }

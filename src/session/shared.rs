@@ -18,7 +18,8 @@ use super::{
     inbox::Inbox,
     inner::{End, Inner},
     report::{EndedBy, Hooks},
-    waiters::{Queued, add, wake},
+    wait_list::Ticket,
+    waiters::{Queued, Waiters, wake},
 };
 use crate::{
     Error, Event, Message, Outbound, ProtocolError, TrySendError,
@@ -170,14 +171,15 @@ impl Shared {
         &self,
         cx: &mut Context<'_>,
         outbound: &mut Option<Outbound>,
+        ticket: &mut Option<Ticket>,
     ) -> Poll<Result<(), Error>> {
         let mut inner = self.lock();
         if inner.outgoing.state() != State::Open {
             return Poll::Ready(Err(Error::Closed));
         }
         if inner.outgoing.is_full(&self.hooks.config) {
-            add(&mut inner.waiters().room, cx);
-            return Poll::Pending;
+            let len = outbound.as_ref().map_or(0, Outbound::len);
+            return Self::wait_for_room(inner, cx, ticket, len);
         }
         if inner.outgoing.queued() >= CORK && !mem::replace(&mut inner.yielded, true) {
             // The session writes before it polls the handler again.
@@ -218,14 +220,43 @@ impl Shared {
         queued.map_err(|_closed| Error::Closed)
     }
 
-    /// Waits until no more is queued than `max_send_queue` allows.
-    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Waits until no more is queued than `max_send_queue` allows, to send `len` bytes.
+    pub(super) fn poll_room(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        len: usize,
+    ) -> Poll<Result<(), Error>> {
+        let inner = self.lock();
+        if inner.outgoing.state() != State::Open {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        if inner.outgoing.is_full(&self.hooks.config) {
+            return Self::wait_for_room(inner, cx, ticket, len);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn wait_for_room<T>(
+        mut inner: MutexGuard<'_, Inner>,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+        len: usize,
+    ) -> Poll<T> {
+        let replaced = inner.waiters().sending().room.wait(cx, ticket, len);
+        drop(inner);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Waits as [`poll_room`](Self::poll_room), for a sink.
+    pub(super) fn poll_sink_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut inner = self.lock();
         if inner.outgoing.state() != State::Open {
             return Poll::Ready(Err(Error::Closed));
         }
         if inner.outgoing.is_full(&self.hooks.config) {
-            add(&mut inner.waiters().room, cx);
+            inner.waiters().sinks().room.add(cx);
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -239,7 +270,10 @@ impl Shared {
         }
         let queued = inner.outgoing.queued();
         if queued > self.hooks.config.max_send_queue {
-            add(&mut inner.waiters().room, cx);
+            let waker = cx.waker().clone();
+            let replaced = inner.waiters().sending().writer.replace(waker);
+            drop(inner);
+            drop(replaced);
             return Poll::Pending;
         }
         if queued >= CORK && !mem::replace(&mut inner.yielded, true) {
@@ -252,23 +286,40 @@ impl Shared {
 
     /// Waits until everything that can leave before a message in progress was given to the
     /// transport.
-    pub(super) fn poll_stream_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_stream_flush(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+    ) -> Poll<Result<(), Error>> {
         let inner = self.lock();
-        self.poll_written(cx, inner, 0)
+        self.poll_written(cx, inner, 0, Some(ticket))
     }
 
     /// Waits until everything queued was given to the transport.
-    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_flush(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+    ) -> Poll<Result<(), Error>> {
         let inner = self.lock();
         let behind = inner.outgoing.queued_behind();
-        self.poll_written(cx, inner, behind)
+        self.poll_written(cx, inner, behind, Some(ticket))
     }
 
+    /// Waits as [`poll_flush`](Self::poll_flush), for a sink.
+    pub(super) fn poll_sink_flush(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let inner = self.lock();
+        let behind = inner.outgoing.queued_behind();
+        self.poll_written(cx, inner, behind, None)
+    }
+
+    /// Waits with the ticket of a future, or as a sink.
     fn poll_written(
         &self,
         cx: &mut Context<'_>,
         mut inner: MutexGuard<'_, Inner>,
         behind: usize,
+        ticket: Option<&mut Option<Ticket>>,
     ) -> Poll<Result<(), Error>> {
         if inner.outgoing.queued() + behind == 0 && !inner.writing {
             return Poll::Ready(Ok(()));
@@ -276,34 +327,11 @@ impl Shared {
         if inner.outgoing.state() == State::Closed {
             return Poll::Ready(Err(Error::Closed));
         }
-        add(&mut inner.waiters().flush, cx);
-        Poll::Pending
-    }
-
-    /// Waits until the connection is over; `number` is that of the waiting future, once it has one.
-    pub(super) fn poll_closed(&self, cx: &mut Context<'_>, number: &mut Option<u64>) -> Poll<()> {
-        let mut inner = self.lock();
-        if inner.is_over() {
-            return Poll::Ready(());
-        }
         let waiters = inner.waiters();
-        let is_new = number.is_none();
-        let known = *number.get_or_insert_with(|| {
-            waiters.last += 1;
-            waiters.last
-        });
-        // Groups may have it wait many times: one that is new is not looked for.
-        let found = if is_new {
-            None
-        } else {
-            let mut closed = waiters.closed.iter_mut();
-            closed.find(|(waiting, _)| *waiting == known)
-        };
-        let replaced = match found {
-            Some((_, waker)) if waker.will_wake(cx.waker()) => None,
-            Some((_, waker)) => Some(mem::replace(waker, cx.waker().clone())),
+        let replaced = match ticket {
+            Some(ticket) => waiters.sending().flush.wait(cx, ticket, 0),
             None => {
-                waiters.closed.push((known, cx.waker().clone()));
+                waiters.sinks().flush.add(cx);
                 None
             }
         };
@@ -312,42 +340,84 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Waits until the connection is over, for a sink, which has no future to be dropped.
+    /// Waits until the connection is over.
+    pub(super) fn poll_closed(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+    ) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.is_over() {
+            return Poll::Ready(());
+        }
+        let replaced = inner.waiters().closed.wait(cx, ticket, 0);
+        drop(inner);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Waits until the connection is over, for a sink.
     pub(super) fn poll_sink_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
         if inner.is_over() {
             return Poll::Ready(());
         }
-        let closed = &mut inner.waiters().closed;
-        if !closed.iter().any(|(_, waker)| waker.will_wake(cx.waker())) {
-            closed.push((SINK, cx.waker().clone()));
-        }
+        inner.waiters().sinks().closed.add(cx);
         Poll::Pending
     }
 
-    /// A future that waited for the end was dropped.
-    pub(super) fn forget_closed(&self, number: u64) {
+    /// Waits for the end no more.
+    pub(super) fn forget_closed(&self, ticket: Ticket) {
+        self.forget(|waiters| waiters.closed.leave(ticket));
+    }
+
+    /// Waits no more for everything to be written.
+    pub(super) fn forget_flush(&self, ticket: Ticket) {
+        self.forget(|waiters| waiters.sending_mut()?.flush.leave(ticket));
+    }
+
+    fn forget(&self, leave: impl FnOnce(&mut Waiters) -> Option<Waker>) {
         let mut inner = self.lock();
-        let forgotten = inner.waiters.as_mut().and_then(|waiters| {
-            let index = waiters
-                .closed
-                .iter()
-                .position(|(waiting, _)| *waiting == number)?;
-            Some(waiters.closed.swap_remove(index))
-        });
+        let forgotten = inner.waiters.as_mut().and_then(|waiters| leave(waiters));
         drop(inner);
         drop(forgotten);
     }
 
-    /// Somebody who waited for room does not any more.
-    pub(super) fn forget_room(&self, waker: &Waker) {
+    /// Waits for room no more, without having used it: where it was woken for that, another one is.
+    pub(super) fn forget_room(&self, ticket: Ticket) {
         let mut inner = self.lock();
-        let forgotten = inner.waiters.as_mut().and_then(|waiters| {
-            let mut room = waiters.room.iter();
-            let index = room.position(|waiting| waiting.will_wake(waker))?;
-            Some(waiters.room.swap_remove(index))
-        });
+        let waiters = inner.waiters.as_mut();
+        let forgotten = waiters.and_then(|all| all.sending_mut()?.room.leave(ticket));
+        let next = match forgotten {
+            Some(_) => None,
+            None => inner.pass_room_on(&self.hooks),
+        };
         drop(inner);
+        if let Some(next) = next {
+            next.wake();
+        }
+        drop(forgotten);
+    }
+
+    /// Waits for room no more: it was used.
+    pub(super) fn leave_room(&self, ticket: Ticket) {
+        self.forget(|waiters| waiters.sending_mut()?.room.leave(ticket));
+    }
+
+    /// Does not begin a message any more that is sent piece by piece: where it was woken for that,
+    /// another one is.
+    pub(super) fn forget_begin(&self, ticket: Ticket) {
+        let mut inner = self.lock();
+        let waiters = inner.waiters.as_mut();
+        let forgotten = waiters.and_then(|all| all.sending_mut()?.begin.leave(ticket));
+        let next = match forgotten {
+            Some(_) => None,
+            None => inner.take_next_writer(),
+        };
+        drop(inner);
+        if let Some(next) = next {
+            next.wake();
+        }
         drop(forgotten);
     }
 
@@ -377,6 +447,3 @@ impl fmt::Debug for Shared {
 
 /// From here on a sender lets the session write first.
 pub(super) const CORK: usize = 64 << 10;
-
-/// The number of those who wait through a sink.
-const SINK: u64 = 0;

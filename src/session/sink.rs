@@ -34,7 +34,7 @@ impl Sink<Message> for Sender {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared().poll_room(cx)
+        self.shared().poll_sink_room(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -42,7 +42,7 @@ impl Sink<Message> for Sender {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared().poll_flush(cx)
+        self.shared().poll_sink_flush(cx)
     }
 
     /// Closes with code 1000, and waits until the connection is over.
@@ -56,7 +56,7 @@ impl Sink<Message> for WebSocket {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared().poll_room(cx)
+        self.shared().poll_sink_room(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
@@ -64,7 +64,7 @@ impl Sink<Message> for WebSocket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared().poll_flush(cx)
+        self.shared().poll_sink_flush(cx)
     }
 
     /// Closes with code 1000, and waits until the connection is over.

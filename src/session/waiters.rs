@@ -1,56 +1,141 @@
 //! Those who wait for something of a connection.
 
-use std::task::{Context, Waker};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Waker},
+};
 
 use bytes::Bytes;
+
+use super::wait_list::{TaskSet, WaitList};
 
 #[derive(Default)]
 pub(super) struct Waiters {
     pub(super) receiver: Option<Waker>,
     /// Who receives does so in another task than the session's.
     pub(super) elsewhere: bool,
-    /// For the queue to be no longer than `max_send_queue`.
-    pub(super) room: Vec<Waker>,
-    /// For everything queued to be written.
-    pub(super) flush: Vec<Waker>,
-    /// For the end, each by the number of its future. They may be dropped at any time, and wait long.
-    pub(super) closed: Vec<(u64, Waker)>,
-    pub(super) last: u64,
+    /// For the end. They may be dropped at any time, and wait long.
+    pub(super) closed: WaitList,
+    /// For something to be written; not there while nobody does.
+    sending: Option<Box<Sending>>,
+    /// No ticket for it has had a higher number.
+    last_number: u32,
 }
 
-/// A message was queued: what is to be done outside the lock.
+/// Tasks that wait for something to be written.
+#[derive(Default)]
+pub(super) struct Sending {
+    /// For the queue to be no longer than `max_send_queue`.
+    pub(super) room: WaitList,
+    /// For the end of a message that is sent piece by piece, to begin another one.
+    pub(super) begin: WaitList,
+    /// The one that sends such a message waits for room.
+    pub(super) writer: Option<Waker>,
+    /// For everything queued to be written.
+    pub(super) flush: WaitList,
+    pub(super) sinks: Option<Box<Sinks>>,
+}
+
+/// Sinks, which have no futures to be dropped.
+#[derive(Default)]
+pub(super) struct Sinks {
+    pub(super) room: TaskSet,
+    pub(super) flush: TaskSet,
+    pub(super) closed: TaskSet,
+}
+
+impl Waiters {
+    pub(super) fn sending(&mut self) -> &mut Sending {
+        let last_number = self.last_number;
+        self.sending.get_or_insert_with(|| {
+            Box::new(Sending {
+                room: WaitList::after(last_number),
+                begin: WaitList::after(last_number),
+                flush: WaitList::after(last_number),
+                ..Sending::default()
+            })
+        })
+    }
+
+    /// Gives the memory back where nobody waits for something to be written.
+    pub(super) fn forget_sending(&mut self) {
+        if let Some(sending) = self.sending.take_if(|sending| sending.is_empty()) {
+            let lists = [&sending.room, &sending.begin, &sending.flush];
+            let numbers = lists.map(WaitList::last_number);
+            self.last_number = numbers.into_iter().fold(self.last_number, u32::max);
+        }
+    }
+
+    pub(super) fn sinks(&mut self) -> &mut Sinks {
+        self.sending().sinks.get_or_insert_default()
+    }
+
+    /// Those who wait for something to be written, where there are any.
+    pub(super) fn sending_mut(&mut self) -> Option<&mut Sending> {
+        self.sending.as_deref_mut()
+    }
+}
+
+impl Sending {
+    fn is_empty(&self) -> bool {
+        let lists = [&self.room, &self.begin, &self.flush];
+        let nobody = lists.into_iter().all(WaitList::is_empty);
+        nobody && self.writer.is_none() && self.sinks.is_none()
+    }
+}
+
+/// A message was queued. Dropped outside the lock, it wakes the driver.
 #[must_use]
 pub(super) struct Queued {
-    pub(super) driver: Option<Waker>,
+    driver: Option<Waker>,
     /// The payload, where it was copied; its drop may run somebody's code.
-    pub(super) copied: Option<Bytes>,
+    copied: Option<Bytes>,
 }
 
 impl Queued {
     #[inline]
-    pub(super) fn finish(self) {
-        wake(self.driver);
-        drop(self.copied);
+    pub(super) fn new(driver: Option<Waker>, copied: Option<Bytes>) -> Self {
+        Self { driver, copied }
     }
 
+    #[inline]
+    pub(super) fn finish(self) {}
+
     /// Leaves waking the driver to the caller.
-    pub(super) fn into_driver(self) -> Option<Waker> {
-        self.driver
+    pub(super) fn into_driver(mut self) -> Option<Waker> {
+        self.driver.take()
     }
 }
 
-/// Those to wake once the lock is released.
+impl Drop for Queued {
+    /// Wakes first: the drop of the payload may panic.
+    #[inline]
+    fn drop(&mut self) {
+        wake(self.driver.take());
+        drop(self.copied.take());
+    }
+}
+
+/// Those to wake once the lock is released: at the latest when this is dropped, so that a panic in
+/// between does not leave them asleep.
 #[derive(Default)]
 #[must_use]
-pub(super) struct Wakers(pub(super) Vec<Waker>);
+pub(super) struct Wakers(Vec<Waker>);
 
 impl Wakers {
-    pub(super) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
-    }
+    pub(super) fn wake(self) {}
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(super) fn push(&mut self, waker: Waker) {
+        self.0.push(waker);
+    }
+
+    /// Adds all that wait in a list.
+    pub(super) fn drain(&mut self, list: &mut WaitList) {
+        self.extend(std::iter::from_fn(|| list.pop()).map(|(waker, _)| waker));
     }
 
     /// Wakes all but the task whose turn it is; tells whether that waits too.
@@ -59,30 +144,46 @@ impl Wakers {
         !self.is_empty() && self.wake_some_others(cx)
     }
 
-    fn wake_some_others(self, cx: &Context<'_>) -> bool {
-        let mut own = false;
-        for waker in self.0 {
-            if waker.will_wake(cx.waker()) {
-                own = true;
-            } else {
-                waker.wake();
-            }
-        }
-        own
+    fn wake_some_others(mut self, cx: &Context<'_>) -> bool {
+        let all = self.0.len();
+        self.0.retain(|waker| !waker.will_wake(cx.waker()));
+        self.0.len() < all
     }
 }
 
-/// Adds a task to those who wait, unless it is there.
-pub(super) fn add(wakers: &mut Vec<Waker>, cx: &Context<'_>) {
-    if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-        wakers.push(cx.waker().clone());
+impl Extend<Waker> for Wakers {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        self.0.extend(wakers);
     }
 }
 
-/// Wakes somebody, outside the lock.
+impl Drop for Wakers {
+    fn drop(&mut self) {
+        self.0.drain(..).map(Woken).for_each(Woken::wake);
+    }
+}
+
+/// Wakes a session, outside the lock.
 #[inline]
 pub(super) fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
+    }
+}
+
+/// A task of the application, to be woken outside the lock.
+#[must_use]
+pub(super) struct Woken(pub(super) Waker);
+
+impl Woken {
+    /// Wakes it. A waker that panics harms its own task alone, not the one that does this.
+    pub(super) fn wake(self) {
+        if catch_unwind(AssertUnwindSafe(|| self.0.wake())).is_err() {
+            tracing::error!("a waker of a task that waits for a websocket panicked");
+        }
+    }
+
+    pub(super) fn into_waker(self) -> Waker {
+        self.0
     }
 }

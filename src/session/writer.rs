@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::{agreed::Compressing, inner::Inner, report::EndedBy, shared::Shared, waiters::add};
+use super::{agreed::Compressing, report::EndedBy, shared::Shared, wait_list::Ticket};
 use crate::{
     CloseCode, Error, MessageKind,
     protocol::{self, Deflater, First, Opcode, State, Utf8Validator},
@@ -54,21 +54,70 @@ pub struct MessageWriter<'a> {
     context: Option<protocol::Context>,
     compress: bool,
     done: bool,
+    /// That with which it waits for what was written to leave.
+    flushing: Option<Ticket>,
+}
+
+/// Waits for the message before a message, where that is sent piece by piece too.
+pub(super) struct Begin<'a> {
+    shared: &'a Shared,
+    kind: MessageKind,
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Begin<'a> {
+    pub(super) fn new(shared: &'a Shared, kind: MessageKind) -> Self {
+        Self {
+            shared,
+            kind,
+            ticket: None,
+        }
+    }
+}
+
+impl<'a> Future for Begin<'a> {
+    type Output = Result<MessageWriter<'a>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let writer = ready!(MessageWriter::poll_begin(
+            this.shared,
+            this.kind,
+            cx,
+            &mut this.ticket
+        ));
+        if writer.is_ok() {
+            // It was woken to begin, and has.
+            this.ticket = None;
+        }
+        Poll::Ready(writer)
+    }
+}
+
+impl Drop for Begin<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.forget_begin(ticket);
+        }
+    }
 }
 
 impl<'a> MessageWriter<'a> {
-    /// Waits for the message before it, where that is sent piece by piece too.
-    pub(super) fn poll_begin(
+    fn poll_begin(
         shared: &'a Shared,
         kind: MessageKind,
         cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
     ) -> Poll<Result<Self, Error>> {
         let compressing = shared.compressing();
         // Locked before the connection, as by all who compress.
         let mut guard = compressing.and_then(Compressing::lock);
         let mut inner = shared.lock();
         if inner.outgoing.is_streaming() && inner.outgoing.state() == State::Open {
-            add(&mut inner.waiters().room, cx);
+            let replaced = inner.waiters().sending().begin.wait(cx, ticket, 0);
+            drop(inner);
+            drop(guard);
+            drop(replaced);
             return Poll::Pending;
         }
         if inner.outgoing.begin_stream().is_err() {
@@ -90,6 +139,7 @@ impl<'a> MessageWriter<'a> {
             context: guard.as_mut().and_then(|context| context.take()),
             compress: compressing.is_some(),
             done: false,
+            flushing: None,
         }))
     }
 
@@ -259,7 +309,8 @@ impl<'a> MessageWriter<'a> {
     fn end(&mut self) {
         self.done = true;
         self.give_context_back();
-        self.shared.update(Inner::end_stream).wake();
+        let hooks = &self.shared.hooks;
+        self.shared.update(|inner| inner.end_stream(hooks)).wake();
     }
 
     fn give_context_back(&mut self) {
@@ -311,7 +362,8 @@ impl AsyncWrite for MessageWriter<'_> {
             deflater.flush(&mut this.buffer);
         }
         ready!(this.poll_fragment(cx, 1))?;
-        this.shared.poll_stream_flush(cx).map_err(io::Error::from)
+        let flushed = this.shared.poll_stream_flush(cx, &mut this.flushing);
+        flushed.map_err(io::Error::from)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -321,6 +373,9 @@ impl AsyncWrite for MessageWriter<'_> {
 
 impl Drop for MessageWriter<'_> {
     fn drop(&mut self) {
+        if let Some(ticket) = self.flushing {
+            self.shared.forget_flush(ticket);
+        }
         if self.done {
             return;
         }

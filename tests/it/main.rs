@@ -13,6 +13,7 @@ mod extract;
 mod extract_stack;
 mod groups;
 mod hooks;
+mod many_waiters;
 mod mounts;
 #[cfg(feature = "client")]
 mod raw_http2;

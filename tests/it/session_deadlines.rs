@@ -504,9 +504,10 @@ async fn a_close_behind_a_stuck_write_has_a_deadline_whenever_it_comes() {
         let route = handler(move |socket: WebSocket| async move {
             let big = socket.try_send(vec![0; 12 << 10]);
             big.expect("there is room");
+            // It waits as long as it is there.
+            let mut waiting = pin!(socket.send("waits for room"));
             if in_the_turn {
                 let waker = Waker::from(Arc::new(Closer(socket.sender())));
-                let mut waiting = pin!(socket.send("waits for room"));
                 let mut cx = Context::from_waker(&waker);
                 assert!(waiting.as_mut().poll(&mut cx).is_pending());
             } else {
