@@ -2,15 +2,16 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    mem,
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Waker,
 };
 
-use tokio::{runtime::Handle, task::yield_now};
+use tokio::{
+    runtime::{self, Handle, RuntimeFlavor},
+    task::yield_now,
+};
 
-use super::{STRETCH, delivery::SlowMember, member::Member};
+use super::{STRETCH, delivery::SlowMember, member::Member, unwoken::Unwoken};
 use crate::Sender;
 
 /// A group, as long as it has members.
@@ -20,26 +21,22 @@ pub(super) struct Group<K> {
     members: Mutex<Members<K>>,
     /// Whose broadcast it is: those who wait get it in the order they came.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Sessions for which something was queued. For those of each runtime there is a promise.
     unwoken: Mutex<Unwoken>,
 }
 
-/// Sessions for which something was queued, and which were not woken to write it.
-#[derive(Default)]
-struct Unwoken {
-    sessions: Vec<Waker>,
-    /// Somebody will wake them.
-    promised: bool,
+/// Wakes the sessions of a group that run in one runtime, when it is dropped.
+struct Promise<K> {
+    group: Arc<Group<K>>,
+    runtime: runtime::Id,
 }
-
-/// Wakes the sessions of a group when it is dropped.
-struct Promise<K>(Arc<Group<K>>);
 
 impl<K> Promise<K> {
     /// Waits while broadcasts follow upon each other, but not for long.
     async fn keep(self) {
         for _ in 0..MAX_TURNS {
             yield_now().await;
-            if self.0.turn.try_lock().is_ok() {
+            if self.group.turn.try_lock().is_ok() {
                 break;
             }
         }
@@ -48,7 +45,9 @@ impl<K> Promise<K> {
 
 impl<K> Drop for Promise<K> {
     fn drop(&mut self) {
-        self.0.wake_now();
+        let sessions = self.group.lock_unwoken().take(self.runtime);
+        // Outside the lock.
+        drop(sessions);
     }
 }
 
@@ -79,36 +78,25 @@ impl<K> Group<K> {
 
     /// Sees to it that sessions are woken: once the broadcasts that follow at once are queued, too,
     /// so that they leave in one write.
-    pub(super) fn wake_later(self: &Arc<Self>, sessions: &mut Vec<Waker>)
+    ///
+    /// A task of their own runtime does that, never one of the caller's: where it does not run, they
+    /// do not run either.
+    pub(super) fn wake_later(self: &Arc<Self>, sessions: &mut Unwoken)
     where
         K: Send + Sync + 'static,
     {
-        if sessions.is_empty() {
-            return;
+        for batch in sessions.batches() {
+            if batch.sessions.is_empty() || !self.lock_unwoken().append(batch) {
+                continue;
+            }
+            // Dropped with its runtime, it wakes them.
+            let promise = Promise {
+                group: self.clone(),
+                runtime: batch.runtime.id(),
+            };
+            batch.runtime.spawn(promise.keep());
+            push_out(&batch.runtime);
         }
-        let mut unwoken = self.lock_unwoken();
-        if unwoken.sessions.is_empty() {
-            unwoken.sessions = mem::take(sessions);
-        } else {
-            unwoken.sessions.append(sessions);
-        }
-        if mem::replace(&mut unwoken.promised, true) {
-            return;
-        }
-        drop(unwoken);
-        // Dropped with its runtime, it wakes them: they may be others' sessions.
-        let promise = Promise(self.clone());
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(promise.keep());
-        }
-    }
-
-    fn wake_now(&self) {
-        let mut unwoken = self.lock_unwoken();
-        unwoken.promised = false;
-        let sessions = mem::take(&mut unwoken.sessions);
-        drop(unwoken);
-        sessions.into_iter().for_each(Waker::wake);
     }
 
     fn lock_unwoken(&self) -> MutexGuard<'_, Unwoken> {
@@ -183,6 +171,15 @@ impl<K> Group<K> {
     /// Held for a few hundred members at most.
     fn lock(&self) -> MutexGuard<'_, Members<K>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes a task that was spawned last one that every thread of its runtime can run.
+///
+/// A thread keeps the last task for itself, and may be in for some blocking work now.
+fn push_out(runtime: &Handle) {
+    if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
+        runtime.spawn(async {});
     }
 }
 

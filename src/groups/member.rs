@@ -12,7 +12,10 @@ use super::{
     delivery::{Delivery, SlowMember},
     group::Group,
 };
-use crate::{Prepared, Sender, TrySendError, session::Ticket};
+use crate::{
+    Prepared, Sender, TrySendError,
+    session::{Asleep, Ticket},
+};
 
 /// A connection's place in a group: it leaves when this is dropped.
 ///
@@ -106,7 +109,7 @@ impl<K: Key> Member<K> {
         message: &Prepared,
         delivery: &mut Delivery,
         done: &mut Vec<Prepared>,
-    ) -> Option<Waker> {
+    ) -> Option<Asleep> {
         let kept = self.group.slow.kept();
         if kept > 0 {
             return self.deliver_or_keep(message, kept, delivery, done);
@@ -134,7 +137,7 @@ impl<K: Key> Member<K> {
         kept: usize,
         delivery: &mut Delivery,
         done: &mut Vec<Prepared>,
-    ) -> Option<Waker> {
+    ) -> Option<Asleep> {
         let mut waiting = self.lock();
         if waiting.left {
             return None;

@@ -4,6 +4,7 @@ mod delivery;
 mod events;
 mod group;
 mod member;
+mod unwoken;
 
 use std::{
     borrow::Borrow,
@@ -15,7 +16,7 @@ use std::{
 
 use tokio::task::yield_now;
 
-use self::{delivery::Totals, events::Subscribers, group::Group, member::Member};
+use self::{delivery::Totals, events::Subscribers, group::Group, member::Member, unwoken::Unwoken};
 pub use self::{
     delivery::{Delivery, SlowMember},
     events::{GroupEvent, GroupEvents},
@@ -178,6 +179,8 @@ impl<K: Key> Groups<K> {
     /// # Cancel safety
     ///
     /// Dropping the future stops the broadcast: some members have got the message, others will not.
+    /// A future that was polled, and is neither polled on nor dropped, holds up later broadcasts to
+    /// the group.
     pub fn broadcast<Q, M>(
         &self,
         key: &Q,
@@ -221,14 +224,16 @@ impl<K: Key> Groups<K> {
         let message = Prepared::from(message);
         let _turn = group.turn.lock().await;
         let mut numbers = group.numbers();
-        let (mut members, mut sessions) = (Vec::new(), Vec::new());
+        let (mut members, mut sessions) = (Vec::new(), Unwoken::default());
         loop {
             let more = group.take(&mut numbers, &mut members);
-            sessions.reserve(members.len());
+            let count = members.len();
             let (mut stretch, mut done) = (Delivery::default(), Vec::new());
             for member in members.drain(..) {
-                if Some(member.key()) != except {
-                    sessions.extend(member.deliver(&message, &mut stretch, &mut done));
+                if Some(member.key()) != except
+                    && let Some(session) = member.deliver(&message, &mut stretch, &mut done)
+                {
+                    sessions.add(member.sender(), session, count);
                 }
             }
             group.wake_later(&mut sessions);

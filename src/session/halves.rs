@@ -4,11 +4,12 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     thread,
 };
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use super::{
     ConnectionId,
@@ -16,6 +17,7 @@ use super::{
     sending::{Closed, Flush, Sending, close, close_frame, ping, pong, state},
     shared::Shared,
     wait_list::Ticket,
+    waiters::Asleep,
     writer::{Begin, MessageWriter},
 };
 use crate::{
@@ -163,9 +165,13 @@ impl Sender {
 
     /// Queues a message if there is room, and leaves it to the caller to wake the session, which
     /// nobody else will do before.
-    pub(crate) fn try_queue(&self, message: &Prepared) -> Result<Option<Waker>, TrySendError> {
-        let queued = self.shared.try_queue_prepared(message)?;
-        Ok(queued.into_driver())
+    pub(crate) fn try_queue(&self, message: &Prepared) -> Result<Option<Asleep>, TrySendError> {
+        self.shared.try_queue_prepared(message)
+    }
+
+    /// Where the session runs, as far as that is known.
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        self.shared.lock().runtime().cloned()
     }
 
     /// What tells the connection from all others that are alive.

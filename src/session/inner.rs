@@ -6,12 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use super::{
     inbox::Inbox,
     report::{EndedBy, Hooks},
     scratch,
-    waiters::{Queued, Waiters, Wakers, Woken},
+    waiters::{Asleep, Queued, Waiters, Wakers, Woken},
 };
 use crate::{
     CloseCode, CloseFrame, Error, Event, Message,
@@ -325,6 +326,18 @@ impl Inner {
         }
     }
 
+    /// The session whose `waker` was taken, and where it runs.
+    pub(super) fn asleep(&self, waker: Waker) -> Asleep {
+        let runtime = self.runtime().map(Handle::id);
+        Asleep { waker, runtime }
+    }
+
+    /// Where the session runs, as far as that is known: it is, from the first turn on
+    /// in which the connection is waited for.
+    pub(super) fn runtime(&self) -> Option<&Handle> {
+        self.waiters.as_ref()?.runtime.as_ref()
+    }
+
     /// The driver's turn, or another round of it, begins: nobody needs to wake it. Tells whether
     /// somebody has, and gives a waker to drop.
     #[inline]
@@ -343,6 +356,11 @@ impl Inner {
     /// The driver's turn ends with nothing left to do.
     #[inline]
     pub(super) fn end_turn(&mut self, paused: bool) {
+        if let Some(waiters) = &mut self.waiters
+            && waiters.runtime.is_none()
+        {
+            waiters.runtime = Handle::try_current().ok();
+        }
         self.idle = true;
         self.paused = paused;
     }

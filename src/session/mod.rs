@@ -70,5 +70,6 @@ pub(crate) use transport::Transport;
 #[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use transport::set_notsent_lowat;
 pub(crate) use wait_list::Ticket;
+pub(crate) use waiters::{Asleep, Wakers};
 #[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use watched::{Watch, Watched};

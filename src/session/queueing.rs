@@ -4,7 +4,11 @@ use std::sync::MutexGuard;
 
 use bytes::Bytes;
 
-use super::{inner::Inner, shared::Shared, waiters::Queued};
+use super::{
+    inner::Inner,
+    shared::Shared,
+    waiters::{Asleep, Queued},
+};
 use crate::{
     Outbound, Prepared, TrySendError,
     protocol::{Encoder, Kind, Role, State, deflate, put_back},
@@ -33,10 +37,13 @@ impl Shared {
     }
 
     /// Queues a message for many connections if there is room, under one lock where it leaves as it
-    /// is. What it gives has to be finished.
-    pub(super) fn try_queue_prepared(&self, prepared: &Prepared) -> Result<Queued, TrySendError> {
+    /// is. Gives the session, which the caller has to wake, if it has to be.
+    pub(super) fn try_queue_prepared(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Option<Asleep>, TrySendError> {
         if self.compressing().is_some() {
-            return self.try_queue(prepared.into());
+            return self.try_queue_anyhow(prepared);
         }
         let frames = prepared.plain(&self.hooks.encoder(Role::Server));
         let mut inner = self.lock();
@@ -45,10 +52,17 @@ impl Shared {
             && !inner.outgoing.is_full(&self.hooks.config)
             && !inner.encoder(&self.hooks).masks()
         {
-            return Ok(inner.queue_frames(prepared.message().len(), frames));
+            let queued = inner.queue_frames(prepared.message().len(), frames);
+            return Ok(queued.into_driver().map(|waker| inner.asleep(waker)));
         }
         drop(inner);
-        self.try_queue(prepared.into())
+        self.try_queue_anyhow(prepared)
+    }
+
+    fn try_queue_anyhow(&self, prepared: &Prepared) -> Result<Option<Asleep>, TrySendError> {
+        let queued = self.try_queue(prepared.into())?;
+        let waker = queued.into_driver();
+        Ok(waker.map(|waker| self.lock().asleep(waker)))
     }
 
     /// Queues what may have to be compressed, or was encoded before.

@@ -1,11 +1,13 @@
 //! Those who wait for something of a connection.
 
 use std::{
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Waker},
 };
 
 use bytes::Bytes;
+use tokio::runtime::{Handle, Id};
 
 use super::wait_list::{TaskSet, WaitList};
 
@@ -20,6 +22,8 @@ pub(super) struct Waiters {
     sending: Option<Box<Sending>>,
     /// No ticket for it has had a higher number.
     last_number: u32,
+    /// Where the session runs.
+    pub(super) runtime: Option<Handle>,
 }
 
 /// Tasks that wait for something to be written.
@@ -116,21 +120,42 @@ impl Drop for Queued {
     }
 }
 
+/// A session that has something to write, and was not woken: its waker was taken.
+#[must_use]
+pub(crate) struct Asleep {
+    pub(crate) waker: Waker,
+    /// Where it runs, if that is known.
+    pub(crate) runtime: Option<Id>,
+}
+
 /// Those to wake once the lock is released: at the latest when this is dropped, so that a panic in
 /// between does not leave them asleep.
 #[derive(Default)]
 #[must_use]
-pub(super) struct Wakers(Vec<Waker>);
+pub(crate) struct Wakers(Vec<Waker>);
 
 impl Wakers {
-    pub(super) fn wake(self) {}
+    pub(crate) fn wake(self) {}
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn push(&mut self, waker: Waker) {
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.0.reserve(more);
+    }
+
+    pub(crate) fn push(&mut self, waker: Waker) {
         self.0.push(waker);
+    }
+
+    /// Adds those of another one.
+    pub(crate) fn append(&mut self, others: &mut Self) {
+        if self.is_empty() {
+            mem::swap(&mut self.0, &mut others.0);
+        } else {
+            self.0.append(&mut others.0);
+        }
     }
 
     /// Adds all that wait in a list.

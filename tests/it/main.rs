@@ -36,6 +36,7 @@ mod settings;
 mod smuggling;
 mod spans;
 mod stack;
+mod standing_still;
 mod streams;
 mod support;
 mod upgrade;
