@@ -12,7 +12,8 @@ use std::{
 
 use futures_core::Stream;
 
-use crate::ConnectionId;
+use super::{Key, group::Group};
+use crate::{ConnectionId, session::Wakers};
 
 /// Something that happened to a group.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,47 +39,79 @@ pub struct GroupEvents<K = String> {
     queue: Arc<Mutex<Queue<K>>>,
 }
 
-struct Queue<K> {
-    events: VecDeque<GroupEvent<K>>,
+pub(super) struct Queue<K> {
+    events: VecDeque<Happened<K>>,
     missed: u64,
     waker: Option<Waker>,
 }
 
-impl<K> GroupEvents<K> {
+/// An event as it waits: the key is cloned when it is taken, so that no code of the key runs when it
+/// happens.
+enum Happened<K> {
+    In(Change, Arc<Group<K>>),
+    Missed(u64),
+}
+
+/// What happened to a group.
+#[derive(Clone, Copy)]
+pub(super) enum Change {
+    Created,
+    Joined(Option<ConnectionId>),
+    Left(Option<ConnectionId>),
+    Destroyed,
+}
+
+impl<K: Key> GroupEvents<K> {
     /// Waits for the next event.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
-    pub fn recv(&mut self) -> impl Future<Output = GroupEvent<K>> + Send
-    where
-        K: Send,
-    {
+    pub fn recv(&mut self) -> impl Future<Output = GroupEvent<K>> + Send {
         poll_fn(|cx| self.poll_event(cx))
     }
 
-    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<GroupEvent<K>> {
+    /// Only one task takes events: what is first stays first while it is looked at.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<GroupEvent<K>> {
         let mut queue = lock(&self.queue);
         if queue.missed > 0 && queue.events.len() < MAX_EVENTS {
             // What was missed came after all that is kept.
             let missed = mem::take(&mut queue.missed);
-            queue.events.push_back(GroupEvent::Missed(missed));
+            queue.events.push_back(Happened::Missed(missed));
         }
-        if let Some(event) = queue.events.pop_front() {
-            return Poll::Ready(event);
-        }
-        let before = queue.waker.replace(cx.waker().clone());
+        let (change, group) = match queue.events.front() {
+            Some(Happened::In(change, group)) => (*change, group.clone()),
+            Some(&Happened::Missed(missed)) => {
+                queue.events.pop_front();
+                return Poll::Ready(GroupEvent::Missed(missed));
+            }
+            None => {
+                let before = queue.waker.replace(cx.waker().clone());
+                drop(queue);
+                drop(before);
+                return Poll::Pending;
+            }
+        };
         drop(queue);
-        drop(before);
-        Poll::Pending
+        // A clone that panics takes nothing.
+        let key = group.key.clone();
+        let taken = lock(&self.queue).events.pop_front();
+        // The key may be dropped with it.
+        drop(taken);
+        Poll::Ready(match change {
+            Change::Created => GroupEvent::Created(key),
+            Change::Joined(id) => GroupEvent::Joined(key, id),
+            Change::Left(id) => GroupEvent::Left(key, id),
+            Change::Destroyed => GroupEvent::Destroyed(key),
+        })
     }
 }
 
-impl<K> Stream for GroupEvents<K> {
+impl<K: Key> Stream for GroupEvents<K> {
     type Item = GroupEvent<K>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<GroupEvent<K>>> {
-        self.poll_event(cx).map(Some)
+        self.get_mut().poll_event(cx).map(Some)
     }
 }
 
@@ -91,19 +124,43 @@ impl<K> fmt::Debug for GroupEvents<K> {
 /// Those who are told.
 pub(super) struct Subscribers<K> {
     queues: Vec<Weak<Mutex<Queue<K>>>>,
-    wakers: Vec<Waker>,
+    told: Told<K>,
+}
+
+/// What is left to do outside all locks, once events are in their queues.
+#[must_use]
+pub(super) struct Told<K> {
+    wakers: Wakers,
+    /// Who listens may stop meanwhile, and leave its events to be dropped here.
+    queues: Vec<Arc<Mutex<Queue<K>>>>,
+}
+
+impl<K> Default for Told<K> {
+    fn default() -> Self {
+        Self {
+            wakers: Wakers::default(),
+            queues: Vec::new(),
+        }
+    }
+}
+
+impl<K> Told<K> {
+    /// Wakes those who listen.
+    pub(super) fn wake(self) {
+        self.wakers.wake();
+    }
 }
 
 impl<K> Default for Subscribers<K> {
     fn default() -> Self {
         Self {
             queues: Vec::new(),
-            wakers: Vec::new(),
+            told: Told::default(),
         }
     }
 }
 
-impl<K: Clone> Subscribers<K> {
+impl<K> Subscribers<K> {
     pub(super) fn subscribe(&mut self) -> GroupEvents<K> {
         let queue = Arc::new(Mutex::new(Queue {
             events: VecDeque::new(),
@@ -114,35 +171,30 @@ impl<K: Clone> Subscribers<K> {
         GroupEvents { queue }
     }
 
-    /// Adds an event to every queue; the wakers are to be [taken](Self::take_wakers).
-    pub(super) fn push(&mut self, event: GroupEvent<K>) {
+    /// Adds an event to every queue, without running anybody's code; what has to be done then is to
+    /// be [taken](Self::take_told).
+    pub(super) fn push(&mut self, change: Change, group: &Arc<Group<K>>) {
+        let told = &mut self.told;
         self.queues.retain(|queue| {
             let Some(queue) = queue.upgrade() else {
                 return false;
             };
-            let mut queue = lock(&queue);
-            if queue.missed > 0 || queue.events.len() >= MAX_EVENTS {
-                queue.missed += 1;
+            let mut events = lock(&queue);
+            if events.missed > 0 || events.events.len() >= MAX_EVENTS {
+                events.missed += 1;
             } else {
-                queue.events.push_back(event.clone());
+                let event = Happened::In(change, group.clone());
+                events.events.push_back(event);
             }
-            self.wakers.extend(queue.waker.take());
+            told.wakers.extend(events.waker.take());
+            drop(events);
+            told.queues.push(queue);
             true
         });
     }
 
-    pub(super) fn take_wakers(&mut self) -> Wakers {
-        Wakers(mem::take(&mut self.wakers))
-    }
-}
-
-/// Those to wake outside all locks.
-#[must_use]
-pub(super) struct Wakers(Vec<Waker>);
-
-impl Wakers {
-    pub(super) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
+    pub(super) fn take_told(&mut self) -> Told<K> {
+        mem::take(&mut self.told)
     }
 }
 

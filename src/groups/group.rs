@@ -17,6 +17,8 @@ use crate::Sender;
 /// A group, as long as it has members.
 pub(super) struct Group<K> {
     pub(super) key: K,
+    /// That of the key.
+    pub(super) hash: u64,
     pub(super) slow: SlowMember,
     members: Mutex<Members<K>>,
     /// Whose broadcast it is: those who wait get it in the order they came.
@@ -62,9 +64,10 @@ struct Members<K> {
 }
 
 impl<K> Group<K> {
-    pub(super) fn new(key: K, slow: SlowMember) -> Self {
+    pub(super) fn new(key: K, hash: u64, slow: SlowMember) -> Self {
         Self {
             key,
+            hash,
             slow,
             members: Mutex::new(Members {
                 by_number: BTreeMap::new(),

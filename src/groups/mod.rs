@@ -4,19 +4,27 @@ mod delivery;
 mod events;
 mod group;
 mod member;
+mod table;
 mod unwoken;
 
 use std::{
     borrow::Borrow,
     collections::HashMap,
     error, fmt,
-    hash::Hash,
+    hash::{BuildHasher, Hash, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::task::yield_now;
 
-use self::{delivery::Totals, events::Subscribers, group::Group, member::Member, unwoken::Unwoken};
+use self::{
+    delivery::Totals,
+    events::{Change, Subscribers},
+    group::Group,
+    member::Member,
+    table::Table,
+    unwoken::Unwoken,
+};
 pub use self::{
     delivery::{Delivery, SlowMember},
     events::{GroupEvent, GroupEvents},
@@ -64,13 +72,14 @@ pub struct Groups<K = String> {
 
 struct Inner<K> {
     state: Mutex<State<K>>,
+    hasher: RandomState,
     slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
     max_groups: Option<usize>,
     totals: Totals,
 }
 
 struct State<K> {
-    groups: HashMap<K, Arc<Group<K>>>,
+    groups: Table<K>,
     /// How many groups each connection is in.
     memberships: HashMap<usize, usize>,
     subscribers: Subscribers<K>,
@@ -88,13 +97,14 @@ impl<K: Key> Groups<K> {
         slow: impl Fn(&K) -> SlowMember + Send + Sync + 'static,
     ) -> Self {
         let state = State {
-            groups: HashMap::new(),
+            groups: Table::default(),
             memberships: HashMap::new(),
             subscribers: Subscribers::default(),
         };
         Self {
             inner: Arc::new(Inner {
                 state: Mutex::new(state),
+                hasher: RandomState::new(),
                 slow: Box::new(slow),
                 max_groups,
                 totals: Totals::default(),
@@ -133,8 +143,10 @@ impl<K: Key> Groups<K> {
     ///
     /// The connection has ended, is in the group already, or in as many as it may be.
     pub fn join(&self, key: K, sender: &Sender) -> Result<Membership<K>, JoinError> {
+        let hash = self.inner.hasher.hash_one(&key);
         let mut state = self.inner.lock();
-        let known = state.groups.get(&key).cloned();
+        // Whatever may panic of the key and the policy comes before anything is changed.
+        let known = state.groups.get(hash, &key);
         if known.as_ref().is_some_and(|group| group.contains(sender)) {
             return Err(JoinError::AlreadyMember);
         }
@@ -142,28 +154,29 @@ impl<K: Key> Groups<K> {
         if let Some(limit) = self.inner.max_groups.filter(|&limit| joined >= limit) {
             return Err(JoinError::TooManyGroups { limit });
         }
-        // Whatever of the key may panic comes before anything is changed.
-        let created = known.is_none().then(|| GroupEvent::Created(key.clone()));
+        let created = known.is_none();
         let group = match known {
+            // The key is dropped at the end, outside the lock.
             Some(group) => group,
             None => {
-                let group = Arc::new(Group::new(key.clone(), (self.inner.slow)(&key)));
-                state.groups.insert(key.clone(), group.clone());
-                group
+                let slow = (self.inner.slow)(&key);
+                Arc::new(Group::new(key, hash, slow))
             }
         };
+        // From here on no code runs that is not ours, until the lock is released.
+        if created {
+            state.groups.insert(&group);
+            state.subscribers.push(Change::Created, &group);
+        }
         let member = Member::new(&self.inner, &group, sender.clone());
         group.add(&member);
         *state.memberships.entry(sender.key()).or_default() += 1;
-        if let Some(created) = created {
-            state.subscribers.push(created);
-        }
-        state.subscribers.push(GroupEvent::Joined(key, sender.id()));
-        let wakers = state.subscribers.take_wakers();
+        state.subscribers.push(Change::Joined(sender.id()), &group);
+        let told = state.subscribers.take_told();
         drop(state);
-        wakers.wake();
         // Leaves at once where the connection has ended meanwhile.
         let membership = Membership::new(member);
+        told.wake();
         if membership.watch() {
             Ok(membership)
         } else {
@@ -286,7 +299,8 @@ impl<K: Key> Groups<K> {
     /// The keys of all groups, in no order.
     #[must_use]
     pub fn keys(&self) -> Vec<K> {
-        self.inner.lock().groups.keys().cloned().collect()
+        let groups = self.inner.lock().groups.all();
+        groups.iter().map(|group| group.key.clone()).collect()
     }
 
     /// Tells of groups and their members from now on.
@@ -306,7 +320,8 @@ impl<K: Key> Groups<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
-        self.inner.lock().groups.get(key).cloned()
+        let hash = self.inner.hasher.hash_one(key);
+        self.inner.lock().groups.get(hash, key)
     }
 }
 
@@ -318,8 +333,9 @@ impl<K> Inner<K> {
 }
 
 impl<K: Key> Inner<K> {
-    /// Takes a member out of its group, and the group away with its last one.
-    fn leave(&self, group: &Group<K>, member: &Member<K>, id: Option<ConnectionId>) {
+    /// Takes a member out of its group, and the group away with its last one. No code of the key
+    /// runs meanwhile.
+    fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>, id: Option<ConnectionId>) {
         let mut state = self.lock();
         let (removed, empty) = group.remove(member);
         if removed.is_none() {
@@ -332,21 +348,15 @@ impl<K: Key> Inner<K> {
                 state.memberships.remove(&key);
             }
         }
-        state
-            .subscribers
-            .push(GroupEvent::Left(group.key.clone(), id));
-        let gone = if empty {
-            state
-                .subscribers
-                .push(GroupEvent::Destroyed(group.key.clone()));
-            state.groups.remove(&group.key)
-        } else {
-            None
-        };
-        let wakers = state.subscribers.take_wakers();
+        state.subscribers.push(Change::Left(id), group);
+        if empty {
+            state.groups.remove(group);
+            state.subscribers.push(Change::Destroyed, group);
+        }
+        let told = state.subscribers.take_told();
         drop(state);
-        wakers.wake();
-        drop((removed, gone));
+        told.wake();
+        drop(removed);
     }
 }
 
@@ -388,8 +398,9 @@ impl<K: Key> GroupsBuilder<K> {
 
     /// Decides for each group, when it is made, what happens to members that cannot keep up.
     ///
-    /// The function runs under a lock, and must not use the same [`Groups`]. Default:
-    /// [`SlowMember::default`], they are closed with code 1013.
+    /// The function runs under a lock, and must not use the same [`Groups`]. If it panics, so does
+    /// [`Groups::join`], and nothing is changed. Default: [`SlowMember::default`], they are closed
+    /// with code 1013.
     #[must_use]
     pub fn slow_members(
         mut self,
@@ -416,8 +427,8 @@ impl<K> fmt::Debug for GroupsBuilder<K> {
 
 /// What a group is known by: anything that can be hashed, cloned and sent.
 ///
-/// Its own code (`Hash`, `Eq`, `Clone`, `Drop`) runs under a lock, and must not use the same
-/// [`Groups`].
+/// `Eq` runs under a lock, and must not use the same [`Groups`]. A key that panics, in whatever it
+/// does, leaves nothing half-done.
 pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {}
 
 impl<K: Clone + Eq + Hash + Send + Sync + 'static> Key for K {}

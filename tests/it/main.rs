@@ -15,6 +15,7 @@ mod groups;
 mod hooks;
 mod many_waiters;
 mod mounts;
+mod panics;
 #[cfg(feature = "client")]
 mod raw_http2;
 mod readiness;
