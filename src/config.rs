@@ -33,10 +33,10 @@ use crate::{Compression, handshake::OriginPolicy};
 /// ping has arrived. A connection that sends little has the deadlines as they are set; and
 /// before any of them ends a connection, writing is tried once more.
 ///
-/// How much may be on its way is bounded. Over plain TCP on Linux a connection that sends more
-/// than a little sets `TCP_NOTSENT_LOWAT` to 128 KiB, and the deadlines grow by 73 seconds at
-/// most, `write_timeout` by 36. Elsewhere, over TLS, HTTP/2 and other streams, it is 292 seconds,
-/// and 109 for `write_timeout` outside HTTP/2.
+/// How much may be on its way is bounded, by 6 MiB: a peer's buffers hold about as much. So the
+/// deadlines grow by 438 seconds at most, and `write_timeout`, outside HTTP/2, by 109. Over plain TCP
+/// on Linux a connection that sends more than a little sets `TCP_NOTSENT_LOWAT` to 128 KiB, which
+/// leaves 36 seconds of these.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) max_message_size: Option<usize>,

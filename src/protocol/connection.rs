@@ -172,11 +172,10 @@ impl Connection {
             self.outgoing.adopt(Some(queue));
         }
         if mem::take(&mut self.ping_queued) && self.state() == State::Open {
-            self.timers.ping_written(now, MAX_BELOW, &self.config);
+            self.timers.ping_written(now, &self.config);
         }
         if self.state() == State::Closing && !self.timers.is_closing() {
-            self.timers
-                .closing(now, self.config.close_timeout, MAX_BELOW);
+            self.timers.closing(now, self.config.close_timeout);
         }
     }
 

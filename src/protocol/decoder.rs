@@ -57,7 +57,8 @@ impl Decoder {
     /// The peer broke a rule or a limit. The connection has failed: from then on all input is
     /// discarded.
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Event>, ProtocolError> {
-        match self.state.decode(&self.limits, src, &mut 0)? {
+        let mut unlimited = usize::MAX;
+        match self.state.decode(&self.limits, src, &mut unlimited)? {
             None => Ok(None),
             Some(Decoded::Event(event)) => Ok(Some(event)),
             Some(Decoded::Piece(_)) => unreachable!("the limits are those of whole messages"),
@@ -95,8 +96,6 @@ pub(crate) struct Limits {
     max_fragments: u64,
     /// Messages are given away in pieces, as they arrive.
     pub(super) streaming: bool,
-    /// How much may come out of the decompressor before decoding stops for a while, in bytes, about.
-    pub(super) inflating: usize,
 }
 
 /// What a decoder makes of its input.
@@ -115,7 +114,6 @@ impl Limits {
         max_frame_size: u64::MAX,
         max_fragments: u64::MAX,
         streaming: false,
-        inflating: usize::MAX,
     };
 
     /// The limits of a decoder that may give messages away in pieces.
@@ -130,16 +128,6 @@ impl Limits {
             max_frame_size: limit(config.max_frame_size),
             max_fragments: limit(config.max_fragments),
             streaming: true,
-            inflating: usize::MAX,
-        }
-    }
-
-    /// Has decoding stop for a while after so much has come out of the decompressor.
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
-    pub(crate) fn inflating(self, bytes: usize) -> Self {
-        Self {
-            inflating: bytes,
-            ..self
         }
     }
 
@@ -150,7 +138,6 @@ impl Limits {
             max_frame_size: limit(config.max_frame_size),
             max_fragments: config.fragment_limit(),
             streaming: false,
-            inflating: usize::MAX,
         }
     }
 
@@ -250,23 +237,22 @@ impl DecoderState {
         self.role
     }
 
-    /// As [`Decoder::decode`]; adds what came out of the decompressor to `inflated`, in bytes.
+    /// As [`Decoder::decode`]. Stops for a while after `room` bytes, about, have come out of the
+    /// decompressor, and takes them off it.
     pub(crate) fn decode(
         &mut self,
         limits: &Limits,
         src: &mut BytesMut,
-        inflated: &mut usize,
+        room: &mut usize,
     ) -> Result<Option<Decoded>, ProtocolError> {
-        let result = match self.mode {
-            Mode::Decoding => match self.whole_message(limits, src) {
-                Some((header, used)) => take_message(&header, used, src),
-                None => self.next_event(limits, src, inflated),
-            },
-            Mode::Discarding => self.next_control(src),
-            Mode::Failed => {
-                src.clear();
-                return Ok(None);
-            }
+        if self.mode == Mode::Failed {
+            src.clear();
+            return Ok(None);
+        }
+        let result = match self.whole_message(limits, src) {
+            Some((header, used)) => take_message(&header, used, src),
+            None if self.mode == Mode::Discarding => self.next_control(src),
+            None => self.next_event(limits, src, room),
         };
         if result.is_err() {
             self.mode = Mode::Failed;
@@ -283,7 +269,8 @@ impl DecoderState {
         let (header, used) = Header::decode(src).ok()??;
         let plain = header.fin && !header.rsv1 && !header.opcode.is_control();
         let whole = header.payload_len <= (src.len() - used) as u64;
-        if !plain || !whole || self.open().is_some() || self.check(limits, &header).is_err() {
+        let wanted = self.mode == Mode::Decoding && self.open().is_none();
+        if !plain || !whole || !wanted || self.check(limits, &header).is_err() {
             return None;
         }
         self.frames = self.frames.wrapping_add(1);
@@ -291,15 +278,16 @@ impl DecoderState {
     }
 
     /// What comes next where it is not a [`whole_message`](Self::whole_message).
+    #[inline(never)]
     fn next_event(
         &mut self,
         limits: &Limits,
         src: &mut BytesMut,
-        inflated: &mut usize,
+        room: &mut usize,
     ) -> Result<Option<Decoded>, ProtocolError> {
         loop {
             if let Some(open) = self.open_mut().filter(|open| open.frame.is_some()) {
-                match open.receive(src, limits, inflated)? {
+                match open.receive(src, limits, room)? {
                     Progress::Starved if !limits.streaming => return Ok(None),
                     Progress::Starved | Progress::Full => {
                         return Ok(open.take_piece().map(Decoded::Piece));
@@ -328,7 +316,7 @@ impl DecoderState {
             let single = whole && header.fin && self.open().is_none();
             src.advance(used);
             if single && !limits.streaming {
-                return self.inflate_message(limits, &header, src, inflated);
+                return self.inflate_message(limits, &header, src, room);
             }
             self.open_frame(limits, &header);
         }
@@ -367,6 +355,7 @@ impl DecoderState {
     }
 
     /// Passes over messages to the next control frame.
+    #[inline(never)]
     fn next_control(&mut self, src: &mut BytesMut) -> Result<Option<Decoded>, ProtocolError> {
         loop {
             if let Some(open) = self.open_mut().filter(|open| open.frame.is_some()) {
@@ -399,12 +388,12 @@ impl DecoderState {
         limits: &Limits,
         header: &Header,
         src: &mut BytesMut,
-        inflated: &mut usize,
+        room: &mut usize,
     ) -> Result<Option<Decoded>, ProtocolError> {
         let inflater = self.inflater(header, limits);
         let mut message = OpenMessage::new(header.opcode, inflater);
         message.open_frame(header);
-        if message.receive(src, limits, inflated)? != Progress::MessageEnded {
+        if message.receive(src, limits, room)? != Progress::MessageEnded {
             // It goes on later.
             self.held.get_or_insert_default().open = Some(message);
             return Ok(None);

@@ -132,16 +132,16 @@ impl OpenMessage {
         }
     }
 
-    /// Takes payload from `src`, and whatever was read directly; adds what came out of the
-    /// decompressor to `inflated`.
+    /// Takes payload from `src`, and whatever was read directly; stops for a while when nothing is
+    /// left of the `room` for what comes out of the decompressor.
     pub(super) fn receive(
         &mut self,
         src: &mut BytesMut,
         limits: &Limits,
-        inflated: &mut usize,
+        room: &mut usize,
     ) -> Result<Progress, ProtocolError> {
         if self.inflater.is_some() {
-            return self.receive_compressed(src, limits, inflated);
+            return self.receive_compressed(src, limits, room);
         }
         self.process()?;
         let remaining = self.remaining();
@@ -161,19 +161,20 @@ impl OpenMessage {
         &mut self,
         src: &mut BytesMut,
         limits: &Limits,
-        inflated: &mut usize,
+        room: &mut usize,
     ) -> Result<Progress, ProtocolError> {
         loop {
             let len = self.remaining().min(src.len().min(STEP) as u64) as usize;
             if len == 0 && !self.pending {
                 break;
             }
-            if *inflated >= limits.inflating {
+            if *room == 0 {
                 return Ok(Progress::Interrupted);
             }
             let before = self.before + self.payload.len() as u64;
             let full = self.inflate(src, len, limits)?;
-            *inflated += (self.before + self.payload.len() as u64 - before) as usize;
+            let inflated = self.before + self.payload.len() as u64 - before;
+            *room = room.saturating_sub(inflated as usize);
             if full {
                 return Ok(Progress::Full);
             }

@@ -172,8 +172,8 @@ impl Timers {
         self.paused = true;
     }
 
-    /// A ping was written, behind at most `most` bytes that are below us.
-    pub(crate) fn ping_written(&mut self, now: Instant, most: u64, config: &Config) {
+    /// A ping was written.
+    pub(crate) fn ping_written(&mut self, now: Instant, config: &Config) {
         if self.is_set(Timer::Pong) && !self.heard {
             // The time of the ping before it runs on.
             return;
@@ -183,7 +183,7 @@ impl Timers {
         let _ticks = self.settle(self.unsettled.into(), now);
         self.behind_ping = 0;
         // The ping waits behind all that is below us.
-        let below = self.below(now, most);
+        let below = self.below(now, MAX_BELOW);
         let timeout = config.ping_timeout;
         self.set(
             Timer::Pong,
@@ -210,21 +210,23 @@ impl Timers {
     /// far off it is, in ticks.
     fn settle(&mut self, bytes: u64, now: Instant) -> u32 {
         let now = self.offset(now);
-        let added = (bytes / DRAINED_PER_TICK).min(MAX_BELOW / DRAINED_PER_TICK);
-        // Both are less than what `MAX_BELOW` takes, which is 58,515 ticks.
-        let (added, most) = (added as u16, (MAX_BELOW / DRAINED_PER_TICK) as u32);
+        let added = (bytes / DRAINED_PER_TICK).min(MAX_BELOW / DRAINED_PER_TICK) as u32;
         // Less than what takes a tick is left for the next time.
         self.unsettled = (bytes % DRAINED_PER_TICK) as u16;
-        let drained = self.drained.max(now).saturating_add(added.into());
-        self.drained = drained.min(now.saturating_add(most));
+        let most = now.saturating_add((MAX_BELOW / DRAINED_PER_TICK) as u32);
+        self.drained = self.drained.max(now).saturating_add(added).min(most);
+        let added = u16::try_from(added).unwrap_or(u16::MAX);
         self.behind_ping = self.behind_ping.saturating_add(added);
         self.drained - now
     }
 
     /// The peer has answered all pings: what was written before the last one has reached it.
     pub(crate) fn pings_answered(&mut self, now: Instant) {
-        let most = self.offset(now).saturating_add(self.behind_ping.into());
-        self.drained = self.drained.min(most);
+        // At its most it says nothing.
+        if self.behind_ping < u16::MAX {
+            let most = self.offset(now).saturating_add(self.behind_ping.into());
+            self.drained = self.drained.min(most);
+        }
     }
 
     /// How long what was written, of which at most `most` bytes are still below us, may be on its way
@@ -282,10 +284,10 @@ impl Timers {
     }
 
     /// Only the end is waited for now, for no longer than `timeout` from when what was written has
-    /// reached the peer, of which at most `most` bytes are below us.
-    pub(crate) fn closing(&mut self, now: Instant, timeout: Duration, most: u64) {
+    /// reached the peer.
+    pub(crate) fn closing(&mut self, now: Instant, timeout: Duration) {
         self.deadlines = [NEVER; TIMERS];
-        let below = self.below(now, most);
+        let below = self.below(now, MAX_BELOW);
         self.set(Timer::Close, now, Some(timeout.saturating_add(below)));
     }
 
@@ -324,8 +326,8 @@ impl Timers {
 
     /// The end is awaited as by [`closing`](Self::closing); the deadlines of the open state stay.
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
-    pub(crate) fn bound_end(&mut self, now: Instant, timeout: Duration, most: u64) {
-        let below = self.below(now, most);
+    pub(crate) fn bound_end(&mut self, now: Instant, timeout: Duration) {
+        let below = self.below(now, MAX_BELOW);
         self.set(Timer::Close, now, Some(timeout.saturating_add(below)));
     }
 
@@ -505,8 +507,9 @@ const DRAINED_PER_TICK: u64 = SENDING_FLOOR / 2 / TICKS_PER_SECOND;
 /// the speed.
 const MUCH_BELOW: u32 = 800;
 
-/// How much may be below us, on its way to the peer: as much as Linux lets a send buffer grow.
-pub(crate) const MAX_BELOW: u64 = 4 << 20;
+/// How much may be below us, on its way to the peer: as much as Linux lets the buffer of a receiver
+/// grow, which is more than that of a sender.
+pub(crate) const MAX_BELOW: u64 = 6 << 20;
 
 #[cfg(test)]
 mod tests;

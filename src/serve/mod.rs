@@ -45,7 +45,7 @@
 //!
 //! An HTTP/2 connection is pinged after 20 seconds, and ended if nothing comes within 20 more. Any byte
 //! is a sign of life. The answer to a ping waits behind what was sent before, so that has its own
-//! time: 14 KiB per second, at most 292 seconds. A client that reads nothing of what waits for it is
+//! time: 14 KiB per second, at most 438 seconds. A client that reads nothing of what waits for it is
 //! given up after 40 seconds and the same allowance. HTTP/1.1 has no pings:
 //! [`Serve::keep_alive_timeout`] limits the time there.
 //!
@@ -257,7 +257,7 @@ impl<L, S, F> Serve<L, S, F> {
     /// It begins when the response has been written, and ends with the first byte of the next
     /// request, whose head then has [`header_timeout`](Self::header_timeout). It is also the time
     /// in which a client has to take some more of a response that waits for it, beside what the
-    /// part before needs at 14 KiB per second, at most 292 seconds: a slow client is not cut off, and
+    /// part before needs at 14 KiB per second, at most 438 seconds: a slow client is not cut off, and
     /// one that reads nothing is.
     ///
     /// Default: 75 seconds, longer than load balancers keep an idle connection, which is 60 as a rule:

@@ -73,7 +73,7 @@ impl Driver {
         if !self.timers.is_closing() {
             let queued = self.shared.lock().outgoing.queued();
             let timeout = self.drain_timeout(queued);
-            self.timers.bound_end(Self::now(), timeout, self.holds());
+            self.timers.bound_end(Self::now(), timeout);
             self.watch_end(queued);
         }
     }
@@ -89,7 +89,7 @@ impl Driver {
 
     /// Waits for nothing but the end from now on.
     pub(super) fn await_end(&mut self, timeout: Duration) {
-        self.timers.closing(Self::now(), timeout, self.holds());
+        self.timers.closing(Self::now(), timeout);
         self.cold().end = None;
         let queued = self.shared.lock().outgoing.queued();
         self.watch_end(queued);
@@ -133,7 +133,7 @@ impl Driver {
         } else {
             return false;
         };
-        self.timers.bound_end(now, timeout, self.holds());
+        self.timers.bound_end(now, timeout);
         self.watch_end(queued);
         true
     }

@@ -197,7 +197,7 @@ impl Driver {
         batch: usize,
         budget: &mut Budget,
     ) -> bool {
-        let mut limits = budget.limit(Limits::new(self.config()));
+        let limits = Limits::new(self.config());
         let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(scratch::take_inbox);
         if view.closing {
@@ -212,13 +212,7 @@ impl Driver {
             if decoded.size >= batch {
                 return true;
             }
-            let mut inflated = 0;
-            let event = self.decoder.decode(&limits, buffer, &mut inflated);
-            if inflated > 0 {
-                budget.spend_inflated(inflated);
-                limits = budget.limit(limits);
-            }
-            match event {
+            match self.decoder.decode(&limits, buffer, &mut budget.inflated) {
                 Ok(None) => return budget.decodes_no_more(),
                 Ok(Some(Decoded::Event(Event::Close(frame)))) => {
                     self.cold().deferred = Some(Deferred::Close(frame))

@@ -13,7 +13,6 @@ use super::{
     shared::CORK,
     transmit::Written,
 };
-use crate::protocol::Limits;
 
 /// What lasts as long as one turn of a session.
 #[derive(Debug, Default)]
@@ -42,7 +41,8 @@ impl Turn {
 pub(super) struct Budget {
     messages: usize,
     bytes: usize,
-    inflated: usize,
+    /// What may come out of the decompressor, in bytes.
+    pub(super) inflated: usize,
     /// How often the handler may be given more of what was read.
     helpings: usize,
 }
@@ -76,16 +76,6 @@ impl Budget {
     pub(super) fn spend(&mut self, messages: usize, bytes: usize) {
         self.messages = self.messages.saturating_sub(messages);
         self.bytes = self.bytes.saturating_sub(bytes);
-    }
-
-    /// Limits what one call of the decoder decompresses.
-    pub(super) fn limit(&self, limits: Limits) -> Limits {
-        limits.inflating(self.inflated)
-    }
-
-    /// Charges what came out of the decompressor.
-    pub(super) fn spend_inflated(&mut self, bytes: usize) {
-        self.inflated = self.inflated.saturating_sub(bytes);
     }
 
     fn spend_helping(&mut self) {

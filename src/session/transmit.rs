@@ -126,11 +126,6 @@ impl Driver {
         }
     }
 
-    /// How much of what was written may be on its way to the peer, in bytes.
-    pub(super) fn holds(&self) -> u64 {
-        self.transport.as_ref().map_or(0, Transport::holds)
-    }
-
     /// Writes once more what the transport did not take, before it is given up; reports whether
     /// something has left.
     pub(super) fn write_anyway(&mut self, cx: &mut Context<'_>) -> bool {
@@ -168,6 +163,7 @@ impl Driver {
     ///
     /// Where that was the last thing to do the turn ends under the same lock, though deadlines are
     /// still to be kept: one that passes begins another round.
+    #[inline(always)]
     fn written(
         &mut self,
         cx: &mut Context<'_>,
@@ -175,11 +171,10 @@ impl Driver {
         handler_finished: bool,
     ) -> Written {
         self.timers.write_done();
-        let holds = self.holds();
         let shared = &*self.shared;
         let config = &shared.hooks.config;
         if mem::take(&mut self.ping_queued) {
-            self.timers.ping_written(Self::now(), holds, config);
+            self.timers.ping_written(Self::now(), config);
         }
         let mut inner = shared.lock();
         // What was queued meanwhile has not left, and the Close frame may be among it.

@@ -133,6 +133,7 @@ impl Transport {
     }
 
     /// Writes once from the front of `queue`.
+    #[inline(always)]
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -196,27 +197,18 @@ impl Transport {
         }
     }
 
-    /// How much of what was written may be on its way to the peer, in bytes.
-    pub(super) fn holds(&self) -> u64 {
-        if self.unsent == Unsent::Bounded {
-            // What was not sent, what is on the line, and what a slow receiver has not read.
-            MAX_BELOW / 4
-        } else {
-            MAX_BELOW
-        }
-    }
-
-    /// How much of that may have to reach the peer before the stream takes more, in bytes.
+    /// How much of what was written may have to reach the peer before the stream takes more, in
+    /// bytes.
     pub(super) fn stalls_for(&self) -> u64 {
         if self.multiplexed {
             // A window is opened again when half of it was taken, and may be of any size.
             MAX_BELOW
         } else if self.unsent == Unsent::Bounded {
             // What was not sent, and what a receiver gathers before it opens its window again.
-            MAX_BELOW / 8
+            512 << 10
         } else {
-            // A third of the kernel's buffer.
-            MAX_BELOW * 3 / 8
+            // A third of a send buffer of 4 MiB.
+            3 << 19
         }
     }
 

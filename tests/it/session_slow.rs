@@ -302,7 +302,7 @@ async fn heartbeats_of_a_slow_reader_do_not_end_the_wait_for_its_close() {
 /// What is below has its time, and not more.
 #[tokio::test(start_paused = true)]
 async fn peer_that_reads_nothing_behind_large_buffers_is_ended_in_time() {
-    for (shape, most) in [(Shape::H1, 10 + 110), (Shape::H2, 10 + 293)] {
+    for (shape, most) in [(Shape::H1, 10 + 110), (Shape::H2, 10 + 439)] {
         for then in [Then::Return, Then::Wait] {
             for len in [5 * MIB / 2, 20 * MIB] {
                 let (ours, mut reports) = serve_over(shape, Config::default(), 0, len, then).await;

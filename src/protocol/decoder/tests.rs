@@ -769,7 +769,7 @@ fn stream(
     for part in parts {
         input.extend_from_slice(part);
         loop {
-            match state.decode(&limits, &mut input, &mut 0) {
+            match state.decode(&limits, &mut input, &mut { usize::MAX }) {
                 Ok(None) => break,
                 Ok(Some(Decoded::Event(event))) => events.push(event),
                 Ok(Some(Decoded::Piece(piece))) => {
@@ -862,7 +862,7 @@ fn room_for_what_is_streamed_is_earned_by_what_came() {
     let mut input = BytesMut::from(&frame[..14]);
     assert!(
         state
-            .decode(&limits, &mut input, &mut 0)
+            .decode(&limits, &mut input, &mut { usize::MAX })
             .expect("valid")
             .is_none()
     );
@@ -872,7 +872,10 @@ fn room_for_what_is_streamed_is_earned_by_what_came() {
         buffer.put_slice(&frame[taken..taken + room]);
         rooms.push(room);
         taken += room;
-        while let Some(decoded) = state.decode(&limits, &mut input, &mut 0).expect("valid") {
+        while let Some(decoded) = state
+            .decode(&limits, &mut input, &mut { usize::MAX })
+            .expect("valid")
+        {
             drop(decoded);
         }
     }
@@ -903,7 +906,7 @@ fn controls(
         }
         input.extend_from_slice(piece);
         loop {
-            match state.decode(&limits, &mut input, &mut 0) {
+            match state.decode(&limits, &mut input, &mut { usize::MAX }) {
                 Ok(None) => break,
                 Ok(Some(Decoded::Event(event))) if event.is_control() => events.push(event),
                 Ok(Some(_)) => assert!(index < from, "messages are of no interest"),
@@ -994,7 +997,7 @@ fn discarding_keeps_its_place_in_a_payload_that_was_read_directly() {
         let frame = from_client(0x82, &[7; 20_000]);
         let (mut begun, rest) = (BytesMut::from(&frame[..8]), &frame[8..]);
         assert!(matches!(
-            state.decode(&limits, &mut begun, &mut 0),
+            state.decode(&limits, &mut begun, &mut { usize::MAX }),
             Ok(None)
         ));
         let mut direct = state.payload_buffer(&limits).expect("it is large");
@@ -1004,7 +1007,7 @@ fn discarding_keeps_its_place_in_a_payload_that_was_read_directly() {
         let mut input = BytesMut::from(&rest[len..]);
         input.extend_from_slice(&from_client(0x8a, b"found"));
         assert!(state.payload_buffer(&limits).is_none());
-        let event = state.decode(&limits, &mut input, &mut 0);
+        let event = state.decode(&limits, &mut input, &mut { usize::MAX });
         let found = matches!(event, Ok(Some(Decoded::Event(Event::Pong(pong)))) if pong == "found");
         assert!(found, "{taken}");
         assert_eq!(state.message_in_progress(), 0);

@@ -56,8 +56,7 @@ impl Clock {
     }
 
     fn ping_written(&mut self, at: Duration) {
-        self.timers
-            .ping_written(self.start + at, MAX_BELOW, &self.config);
+        self.timers.ping_written(self.start + at, &self.config);
     }
 
     fn watch(&mut self, at: Duration, frame: Option<FrameInProgress>) {
@@ -393,9 +392,7 @@ fn closing_leaves_the_close_deadline_only() {
         .max_lifetime(seconds(1));
     let mut clock = Clock::new(config);
     clock.ping_written(seconds(0));
-    clock
-        .timers
-        .closing(clock.start + seconds(10), seconds(5), MAX_BELOW);
+    clock.timers.closing(clock.start + seconds(10), seconds(5));
     assert!(clock.timers.is_closing());
     assert_eq!(clock.next(), Some(seconds(15)));
     assert_eq!(clock.expired(seconds(99), QUIET), [Expiry::Close]);
@@ -408,7 +405,7 @@ fn stopping_the_open_state_keeps_write_and_close() {
         .idle_timeout(seconds(1))
         .max_lifetime(seconds(1));
     let mut clock = Clock::new(config.first_message_timeout(seconds(1)));
-    clock.timers.closing(clock.start, seconds(15), MAX_BELOW);
+    clock.timers.closing(clock.start, seconds(15));
     clock
         .timers
         .write_waits(clock.start, MAX_BELOW, &clock.config);
@@ -424,7 +421,7 @@ fn stopping_the_open_state_keeps_write_and_close() {
 #[test]
 fn end_keeps_the_write_deadline_only() {
     let mut clock = Clock::new(Config::default());
-    clock.timers.closing(clock.start, seconds(15), MAX_BELOW);
+    clock.timers.closing(clock.start, seconds(15));
     clock
         .timers
         .write_waits(clock.start, MAX_BELOW, &clock.config);
@@ -496,9 +493,9 @@ fn what_is_below_takes_a_second_for_14_kib() {
         (MIB, 0, 73),
         (MIB, 147, 0),
         // No more than fits below us.
-        (100 * MIB, 0, 292),
-        (100 * MIB, 100, 245),
-        (usize::MAX, 0, 292),
+        (100 * MIB, 0, 438),
+        (100 * MIB, 100, 393),
+        (usize::MAX, 0, 438),
     ];
     for (bytes, passed, expected) in cases {
         let clock = after_writing(none(), bytes);
@@ -557,47 +554,52 @@ fn traffic_below_half_of_the_floor_leaves_nothing_below() {
 #[test]
 fn sending_deadlines_allow_for_what_is_below() {
     let config = none().ping_timeout(seconds(20)).write_timeout(seconds(10));
-    // 140 KiB have 10 seconds, and no more counts than the transport holds.
-    for (most, extra) in [(MAX_BELOW, 10), (56 << 10, 4), (0, 0)] {
-        let clock = || after_writing(config.clone(), 140 * KIB);
+    for (bytes, extra) in [(0, 0), (140 * KIB, 10), (MIB, 73)] {
+        let clock = || after_writing(config.clone(), bytes);
 
         let mut pinged = clock();
         let start = pinged.start;
-        pinged.timers.ping_written(start, most, &config);
+        pinged.timers.ping_written(start, &config);
         assert_eq!(pinged.next(), Some(seconds(20 + extra)));
         let expired = pinged.expired(seconds(20 + extra), QUIET);
         assert_eq!(expired, [Expiry::PeerSilent]);
         // It has had its time, and gets it once.
         let now = start + seconds(20 + extra);
-        pinged.timers.closing(now, seconds(5), most);
+        pinged.timers.closing(now, seconds(5));
         assert_eq!(pinged.next(), Some(seconds(25 + extra)));
 
         let mut waiting = clock();
         let start = waiting.start;
-        waiting.timers.write_waits(start, most, &config);
-        assert_eq!(waiting.next(), Some(seconds(10 + extra)));
+        // No more counts than what the transport may have to bring away.
+        for (most, extra) in [(MAX_BELOW, extra), (56 << 10, extra.min(4)), (0, 0)] {
+            waiting.timers.write_waits(start, most, &config);
+            assert_eq!(waiting.next(), Some(seconds(10 + extra)));
+        }
 
         let mut closing = clock();
         let start = closing.start;
-        closing.timers.closing(start, seconds(5), most);
+        closing.timers.closing(start, seconds(5));
         assert_eq!(closing.next(), Some(seconds(5 + extra)));
 
         let mut ending = clock();
         let start = ending.start;
-        ending.timers.bound_end(start, seconds(15), most);
+        ending.timers.bound_end(start, seconds(15));
         assert_eq!(ending.next(), Some(seconds(15 + extra)));
     }
 }
 
 #[test]
 fn answered_pings_show_what_has_reached_the_peer() {
-    let mut clock = after_writing(none().ping_timeout(seconds(20)), 4 * MIB);
-    let start = clock.start;
-    clock.timers.ping_written(start, MAX_BELOW, &none());
-    let _much = clock.timers.written(140 * KIB, || start);
-    assert_eq!(clock.timers.below(start, MAX_BELOW), seconds(292));
-    clock.timers.pings_answered(start + seconds(1));
-    // Only what was written behind the ping is left.
-    let below = clock.timers.below(start + seconds(1), MAX_BELOW);
-    assert_eq!(below, seconds(10));
+    // Only what was written behind the ping is left; of very much that is not known.
+    for (behind, left) in [(0, 0), (140 * KIB, 10), (4 * MIB, 295), (6 * MIB, 438)] {
+        let mut clock = after_writing(none().ping_timeout(seconds(20)), 6 * MIB);
+        let start = clock.start;
+        clock.timers.ping_written(start, &none());
+        let _much = clock.timers.written(behind, || start);
+        assert_eq!(clock.timers.below(start, MAX_BELOW), seconds(438));
+        let now = start + seconds(1);
+        clock.timers.pings_answered(now);
+        let below = clock.timers.below(now, MAX_BELOW);
+        assert_eq!(below, seconds(left), "{behind}");
+    }
 }
