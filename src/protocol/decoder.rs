@@ -245,14 +245,9 @@ impl DecoderState {
         src: &mut BytesMut,
         room: &mut usize,
     ) -> Result<Option<Decoded>, ProtocolError> {
-        if self.mode == Mode::Failed {
-            src.clear();
-            return Ok(None);
-        }
         let result = match self.whole_message(limits, src) {
             Some((header, used)) => take_message(&header, used, src),
-            None if self.mode == Mode::Discarding => self.next_control(src),
-            None => self.next_event(limits, src, room),
+            None => self.next(limits, src, room),
         };
         if result.is_err() {
             self.mode = Mode::Failed;
@@ -279,6 +274,22 @@ impl DecoderState {
 
     /// What comes next where it is not a [`whole_message`](Self::whole_message).
     #[inline(never)]
+    fn next(
+        &mut self,
+        limits: &Limits,
+        src: &mut BytesMut,
+        room: &mut usize,
+    ) -> Result<Option<Decoded>, ProtocolError> {
+        match self.mode {
+            Mode::Decoding => self.next_event(limits, src, room),
+            Mode::Discarding => self.next_control(src),
+            Mode::Failed => {
+                src.clear();
+                Ok(None)
+            }
+        }
+    }
+
     fn next_event(
         &mut self,
         limits: &Limits,
@@ -355,7 +366,6 @@ impl DecoderState {
     }
 
     /// Passes over messages to the next control frame.
-    #[inline(never)]
     fn next_control(&mut self, src: &mut BytesMut) -> Result<Option<Decoded>, ProtocolError> {
         loop {
             if let Some(open) = self.open_mut().filter(|open| open.frame.is_some()) {

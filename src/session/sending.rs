@@ -42,6 +42,7 @@ impl<'a> Sending<'a> {
         }
     }
 
+    #[inline(always)]
     fn poll_new(&mut self, cx: &mut Context<'_>, outbound: Outbound) -> Poll<Result<(), Error>> {
         let (mut outbound, mut ticket) = (Some(outbound), None);
         let poll = self.shared.poll_send(cx, &mut outbound, &mut ticket);
@@ -55,6 +56,23 @@ impl<'a> Sending<'a> {
     }
 }
 
+impl Sending<'_> {
+    #[inline(never)]
+    fn poll_waiting(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut waiting: Box<Waiting>,
+    ) -> Poll<Result<(), Error>> {
+        let Waiting { outbound, ticket } = &mut *waiting;
+        let poll = self.shared.poll_send(cx, outbound, ticket);
+        if !matches!(poll, Poll::Ready(Ok(()))) {
+            // Else it was woken for room, and has used it.
+            self.stage = Stage::Waiting(waiting);
+        }
+        poll
+    }
+}
+
 impl Future for Sending<'_> {
     type Output = Result<(), Error>;
 
@@ -63,15 +81,7 @@ impl Future for Sending<'_> {
         let this = &mut *self;
         match mem::replace(&mut this.stage, Stage::Done) {
             Stage::New(outbound) => this.poll_new(cx, outbound),
-            Stage::Waiting(mut waiting) => {
-                let Waiting { outbound, ticket } = &mut *waiting;
-                let poll = this.shared.poll_send(cx, outbound, ticket);
-                if !matches!(poll, Poll::Ready(Ok(()))) {
-                    // Else it was woken for room, and has used it.
-                    this.stage = Stage::Waiting(waiting);
-                }
-                poll
-            }
+            Stage::Waiting(waiting) => this.poll_waiting(cx, waiting),
             Stage::Done => Poll::Ready(Ok(())),
         }
     }

@@ -167,6 +167,7 @@ impl Shared {
     }
 
     /// Queues a message unless too much waits; see `Sender::send`.
+    #[inline(always)]
     pub(super) fn poll_send(
         &self,
         cx: &mut Context<'_>,
