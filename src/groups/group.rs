@@ -100,6 +100,11 @@ impl<K> Group<K> {
             batch.runtime.spawn(promise.keep());
             push_out(&batch.runtime);
         }
+        if sessions.take_woken()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            push_out(&runtime);
+        }
     }
 
     fn lock_unwoken(&self) -> MutexGuard<'_, Unwoken> {

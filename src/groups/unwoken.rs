@@ -13,6 +13,8 @@ pub(super) struct Unwoken {
     /// Mostly there is one runtime.
     first: Option<Batch>,
     others: Vec<Batch>,
+    /// Some were woken here, for it is not known where they run.
+    woken: bool,
 }
 
 /// Sessions of one runtime.
@@ -28,6 +30,7 @@ impl Unwoken {
         let batch = known.and_then(|id| self.batch(id, || sender.runtime()));
         let Some(Batch { sessions, .. }) = batch else {
             // No task would wake it better.
+            self.woken = true;
             return session.waker.wake();
         };
         if sessions.is_empty() {
@@ -45,6 +48,11 @@ impl Unwoken {
         let none = batch.sessions.is_empty();
         batch.sessions.append(&mut more.sessions);
         none
+    }
+
+    /// Whether sessions were woken here since this was asked.
+    pub(super) fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
     }
 
     /// Takes the sessions of a runtime out.

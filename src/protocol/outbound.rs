@@ -56,6 +56,7 @@ impl Outbound {
 
     /// The message, without its say in compression.
     #[must_use]
+    #[inline(always)]
     pub fn into_message(self) -> Message {
         match self.kind {
             Kind::Text(text, _) => Message::Text(text),

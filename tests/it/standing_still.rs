@@ -4,7 +4,7 @@ use std::{
     future::Future,
     mem,
     pin::{Pin, pin},
-    sync::{Arc, mpsc},
+    sync::mpsc,
     task::{Context, Poll, Waker},
     thread,
 };
@@ -19,7 +19,7 @@ use tower_websocket::{CloseCode, Config, Groups, Membership, Sender, WebSocket};
 
 use crate::{
     session_support::{
-        Frame, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, hold, hold_over, idle, lock,
+        Frame, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, hold, hold_over, idle, lock, once,
     },
     support::within,
 };
@@ -106,7 +106,7 @@ struct Member {
     peer: Peer,
     socket: WebSocket,
     _reports: Reports,
-    _membership: Membership<u8>,
+    membership: Option<Membership<u8>>,
 }
 
 /// Opens connections that are members of group 0, and lets them come to rest.
@@ -121,7 +121,7 @@ fn members(runtime: &Runtime, groups: &Groups<u8>, shape: Shape, count: usize) -
                 peer,
                 socket,
                 _reports: reports,
-                _membership: membership,
+                membership: Some(membership),
             });
         }
         idle().await;
@@ -238,20 +238,48 @@ fn whatever_a_handle_does_arrives() {
 #[test]
 fn broadcast_arrives_though_the_thread_that_made_it_blocks_at_once() {
     for shape in SHAPES {
-        let [_, sessions] = runtimes();
-        let groups = Groups::<u8>::new();
-        let mut all = members(&sessions, &groups, shape, 30);
-        let (blocker, blocked) = mpsc::channel::<()>();
-        let news = groups.clone();
-        // One of two threads that there are.
-        sessions.spawn(async move {
-            news.broadcast(&0, "news").await;
-            let _over = blocked.recv();
-        });
-        for member in &mut all {
-            member.gets(&sessions, "news");
+        // Members of which it is known in which runtime they run, and others.
+        for had_a_turn in [true, false] {
+            let [_, sessions] = runtimes();
+            let groups = Groups::<u8>::new();
+            let mut all = members(&sessions, &groups, shape, 30);
+            for member in &mut all {
+                if had_a_turn {
+                    member.socket.ping("").unwrap();
+                    let ping = sessions.block_on(within(member.peer.frame()));
+                    assert_eq!(ping, Frame::ping(""));
+                } else {
+                    member.membership = None;
+                    let membership = groups.join(0, &member.socket.sender()).unwrap();
+                    member.membership = Some(membership);
+                }
+            }
+            let (blocker, blocked) = mpsc::channel::<()>();
+            let (done, is_done) = mpsc::channel();
+            let news = groups.clone();
+            // One of two threads that there are.
+            sessions.spawn(async move {
+                news.broadcast(&0, "news").await;
+                done.send(()).unwrap();
+                let _over = blocked.recv();
+            });
+            is_done.recv().unwrap();
+            for member in &mut all {
+                // The other one may be about to sleep: it looks for work when there is a task more.
+                let frame = sessions.block_on(within(async {
+                    let mut frame = pin!(member.peer.frame());
+                    loop {
+                        if let Poll::Ready(frame) = once(frame.as_mut()).await {
+                            break frame;
+                        }
+                        tokio::spawn(async {});
+                        yield_now().await;
+                    }
+                }));
+                assert_eq!(frame, Frame::text("news"));
+            }
+            drop(blocker);
         }
-        drop(blocker);
     }
 }
 
@@ -373,15 +401,9 @@ fn end_of_a_handle_is_noticed_wherever_it_is_dropped() {
             let Member {
                 mut peer, socket, ..
             } = all.remove(0);
-            let waits = sessions.block_on(async {
-                let sender = Arc::new(socket.sender());
-                let waits = tokio::spawn({
-                    let sender = sender.clone();
-                    async move { sender.closed().await }
-                });
-                yield_now().await;
-                waits
-            });
+            let sender = socket.sender();
+            let waits = sessions.spawn(async move { sender.closed().await });
+            sessions.block_on(yield_now());
             thread::spawn(move || drop(socket)).join().unwrap();
             let frame = sessions.block_on(within(peer.frame()));
             assert_eq!(frame.code(), Some(1000));
