@@ -14,11 +14,38 @@ use crate::{CloseCode, CloseFrame, Error, Event, Message, Sender, Utf8Bytes, Web
 
 /// A connection's life as callbacks, each with a default.
 ///
-/// The defaults do nothing, but those of [`on_text`](Self::on_text) and
+/// The defaults do nothing, except those of [`on_text`](Self::on_text) and
 /// [`on_binary`](Self::on_binary): a kind of data without a callback closes the connection with code
-/// 1003. Callbacks of one connection
-/// run one after the other, in the order of what happened. Implementations may write them as
-/// `async fn`.
+/// 1003. Implementations may write callbacks as `async fn`.
+///
+/// # Order
+///
+/// Callbacks of one connection run one after the other, in the order of what happened:
+/// [`on_open`](Self::on_open) first, and each when the one before it has returned. What came before
+/// the end is reported before the end. After a [`close`](Sender::close) of this endpoint that is not so:
+/// what has come and was not reported is discarded, and of what comes later only control frames are
+/// reported.
+///
+/// # The end
+///
+/// The last callback is `on_close` or `on_error`, never both:
+///
+/// | the connection ends by | last callback |
+/// |---|---|
+/// | a Close of the peer | `on_close` with its frame, once its Close was answered |
+/// | a Close of this endpoint, also of [`Connections::drain`](crate::Connections::drain) or one for [`idle_timeout`](crate::Config::idle_timeout), [`first_message_timeout`](crate::Config::first_message_timeout) or [`max_lifetime`](crate::Config::max_lifetime) | `on_close` with the frame that the peer answers; with `None` where it disconnects instead |
+/// | the same, and the peer does neither within [`close_timeout`](crate::Config::close_timeout) | `on_error` with [`Error::Timeout`] |
+/// | data without a callback | as a Close of this endpoint |
+/// | a violation of the protocol or of a limit | `on_error` with [`Error::Protocol`] |
+/// | any other deadline | `on_error` with [`Error::Timeout`] |
+/// | the peer's disconnect, without a Close | `on_error` with [`Error::Io`] |
+/// | [`Sender::abort`], also at the deadline of a drain | none: a callback that runs is dropped where it waits |
+/// | a panic of a callback | none: the peer gets code 1011 |
+/// | the end of the runtime | none |
+///
+/// To release something however a connection ends, drop it with the implementation: each connection
+/// has its own clone, which is dropped at the end in every case. To be told of every end, use
+/// [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end).
 ///
 /// ```
 /// use tower_websocket::{Events, Sender, Utf8Bytes, WebSocketLayer, events};
@@ -69,8 +96,10 @@ pub trait Events: Send {
         async {}
     }
 
-    /// The connection was closed, by the peer with `frame` or by this endpoint: last callback of such
-    /// an end.
+    /// The connection was closed by either side: the last callback of such an [end](Self#the-end).
+    ///
+    /// `frame` is the peer's: its Close, or its answer to that of this endpoint. It is `None` where it
+    /// had no code, or where the peer disconnected instead of answering. Nothing can be sent any more.
     fn on_close(
         &mut self,
         socket: &Sender,
@@ -80,7 +109,9 @@ pub trait Events: Send {
         async {}
     }
 
-    /// The connection ended in another way: last callback then.
+    /// The connection failed: the last callback of such an [end](Self#the-end).
+    ///
+    /// Nothing can be sent any more.
     fn on_error(&mut self, socket: &Sender, error: Error) -> impl Future<Output = ()> + Send {
         let _ = (socket, error);
         async {}
