@@ -154,6 +154,15 @@ async fn data(peer: &mut Peer) -> Frame {
     }
 }
 
+/// Receives the Close of the server, and answers it.
+async fn closes_cleanly(mut peer: Peer, reports: Reports) {
+    assert_eq!(data(&mut peer).await.code(), Some(1000));
+    peer.send(close(1000, "")).await;
+    peer.finish().await;
+    let report = reports.only().await;
+    assert_eq!((report.ended_by, report.clean), (EndedBy::Local, true));
+}
+
 async fn serve_over(
     shape: Shape,
     config: Config,
@@ -193,10 +202,7 @@ async fn steady_slow_reader_of_a_flood_is_not_cut() {
             let (mut peer, reports) =
                 serve_over(shape, Config::default(), rate, len, Then::Return).await;
             receive(&mut peer, len).await;
-            assert_eq!(data(&mut peer).await.code(), Some(1000));
-            peer.send(close(1000, "")).await;
-            peer.finish().await;
-            assert!(reports.only().await.clean);
+            closes_cleanly(peer, reports).await;
         }
     }
 }
@@ -232,11 +238,7 @@ async fn everything_before_the_close_arrives_at_a_slow_reader() {
             let (mut peer, reports) =
                 serve_over(shape, Config::default(), rate, len, Then::Return).await;
             receive(&mut peer, len).await;
-            assert_eq!(data(&mut peer).await.code(), Some(1000));
-            peer.send(close(1000, "")).await;
-            peer.finish().await;
-            let report = reports.only().await;
-            assert_eq!((report.ended_by, report.clean), (EndedBy::Local, true));
+            closes_cleanly(peer, reports).await;
         }
     }
 }
@@ -252,10 +254,7 @@ async fn one_large_message_before_the_close_arrives_at_a_slow_reader() {
             let reports = serve(shape, Config::default(), route, socket).await;
             let mut peer = Peer::new(ours);
             assert!(data(&mut peer).await == Frame::binary(vec![7; 6 * MIB]));
-            assert_eq!(data(&mut peer).await.code(), Some(1000));
-            peer.send(close(1000, "")).await;
-            peer.finish().await;
-            assert!(reports.only().await.clean);
+            closes_cleanly(peer, reports).await;
         }
     }
 }
@@ -292,10 +291,7 @@ async fn heartbeats_of_a_slow_reader_do_not_end_the_wait_for_its_close() {
             );
             assert!(reports.none_yet(), "given up after {number}");
         }
-        assert_eq!(data(&mut peer).await.code(), Some(1000));
-        peer.send(close(1000, "")).await;
-        peer.finish().await;
-        assert!(reports.only().await.clean);
+        closes_cleanly(peer, reports).await;
     }
 }
 
@@ -335,7 +331,7 @@ async fn peer_that_dribbles_what_is_queued_at_the_end_is_ended_in_time() {
             }
         });
         let report = reports.first().await;
-        assert_eq!(report.clean, false);
+        assert!(!report.clean);
         // 5 s and 10 s, 74 s for the megabyte, and once what waits below.
         let took = start.elapsed().as_secs();
         assert!(took <= 15 + 74 + 1, "{took} s");
