@@ -118,7 +118,10 @@ impl Limits {
 
     /// The limits of a decoder that may give messages away in pieces.
     #[inline]
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    #[cfg_attr(
+        not(any(test, feature = "layer")),
+        expect(dead_code, reason = "sessions do")
+    )]
     pub(crate) fn new(config: &Config) -> Self {
         if !config.streaming {
             return Self::whole_messages(config);
@@ -214,7 +217,7 @@ impl DecoderState {
 
     /// Takes compressed messages, as agreed on.
     #[cfg_attr(
-        not(any(feature = "layer", feature = "deflate")),
+        not(any(test, feature = "layer", feature = "deflate")),
         expect(dead_code, reason = "nothing is agreed on without it")
     )]
     pub(crate) fn set_deflate(&mut self, params: DeflateParams) {
@@ -352,7 +355,10 @@ impl DecoderState {
     ///
     /// Their payloads are not kept, unmasked, decompressed or validated. What was received of a
     /// message in progress is dropped.
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    #[cfg_attr(
+        not(any(test, feature = "layer")),
+        expect(dead_code, reason = "sessions do")
+    )]
     pub(crate) fn discard_messages(&mut self) {
         if self.mode == Mode::Decoding {
             self.mode = Mode::Discarding;

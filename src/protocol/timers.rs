@@ -325,7 +325,10 @@ impl Timers {
     }
 
     /// The end is awaited as by [`closing`](Self::closing); the deadlines of the open state stay.
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    #[cfg_attr(
+        not(any(test, feature = "layer")),
+        expect(dead_code, reason = "sessions do")
+    )]
     pub(crate) fn bound_end(&mut self, now: Instant, timeout: Duration) {
         let below = self.below(now, MAX_BELOW);
         self.set(Timer::Close, now, Some(timeout.saturating_add(below)));
