@@ -17,7 +17,7 @@ use crate::{
 const LIMIT: usize = 64 << 20;
 
 /// In one frame; in as many as there are MiB, and one more; in thousands, of which none is even.
-const FRAGMENTS: [Option<usize>; 3] = [None, Some(1 << 20), Some(9_999)];
+const FRAGMENTS: [Option<usize>; 3] = [None, Some(1 << 20), Some(99_999)];
 
 /// The front of what is larger than the limit, and nowhere repeats itself.
 fn payload(len: usize) -> Bytes {
