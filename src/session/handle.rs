@@ -152,6 +152,9 @@ impl WebSocket {
     /// Sends a message: queues it, waiting while more than
     /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued.
     ///
+    /// Those who wait are served in the order they came. One whose turn has come, and which is neither
+    /// polled nor dropped, holds up those behind it until something else has left.
+    ///
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.

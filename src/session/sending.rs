@@ -66,8 +66,10 @@ impl Sending<'_> {
         let Waiting { outbound, ticket } = &mut *waiting;
         let poll = self.shared.poll_send(cx, outbound, ticket);
         if !matches!(poll, Poll::Ready(Ok(()))) {
-            // Else it was woken for room, and has used it.
             self.stage = Stage::Waiting(waiting);
+        } else if let Some(ticket) = *ticket {
+            // Whether it was its turn or not: nobody is to be woken in its place any more.
+            self.shared.leave_room(ticket);
         }
         poll
     }

@@ -405,6 +405,11 @@ impl Shared {
         self.forget(|waiters| waiters.sending_mut()?.room.leave(ticket));
     }
 
+    /// Waits no more to begin a message that is sent piece by piece: it has begun.
+    pub(super) fn leave_begin(&self, ticket: Ticket) {
+        self.forget(|waiters| waiters.sending_mut()?.begin.leave(ticket));
+    }
+
     /// Does not begin a message any more that is sent piece by piece: where it was woken for that,
     /// another one is.
     pub(super) fn forget_begin(&self, ticket: Ticket) {

@@ -86,9 +86,11 @@ impl<'a> Future for Begin<'a> {
             cx,
             &mut this.ticket
         ));
-        if writer.is_ok() {
-            // It was woken to begin, and has.
-            this.ticket = None;
+        if writer.is_ok()
+            && let Some(ticket) = this.ticket.take()
+        {
+            // Whether it was its turn or not: nobody is to be woken in its place any more.
+            this.shared.leave_begin(ticket);
         }
         Poll::Ready(writer)
     }

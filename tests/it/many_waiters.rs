@@ -447,3 +447,88 @@ async fn waiting_for_anything_ends_with_the_connection() {
         }
     }
 }
+
+/// A future that is polled before its turn, as `select!` does, and finds room leaves nothing behind
+/// that would be woken in the place of another one.
+#[tokio::test(start_paused = true)]
+async fn a_send_that_finds_room_before_its_turn_takes_no_later_turn() {
+    for shape in SHAPES {
+        let (mut peer, socket, _reports) = full(shape, narrow()).await;
+        let sender = socket.sender();
+        let mut waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let sender = sender.clone();
+                let future = Box::pin(async move { sender.send(vec![1; 200]).await });
+                (future, Counter::new())
+            })
+            .collect();
+        for (future, (_, waker)) in &mut waiting {
+            let poll = future.as_mut().poll(&mut Context::from_waker(waker));
+            assert!(poll.is_pending());
+        }
+        // The first is woken, and the second is polled before it.
+        while waiting[0].1.0.woken() == 0 {
+            peer.frame().await;
+            idle().await;
+        }
+        let mut sent = 0;
+        let mut order = vec![1, 0];
+        while sent < 3 {
+            for index in std::mem::take(&mut order) {
+                let (future, (_, waker)) = &mut waiting[index];
+                let poll = future.as_mut().poll(&mut Context::from_waker(waker));
+                sent += usize::from(matches!(poll, Poll::Ready(Ok(()))));
+            }
+            let woken = |all: &[(_, (Arc<Counter>, Waker))]| -> Vec<usize> {
+                all.iter()
+                    .map(|(_, (counter, _))| counter.woken())
+                    .collect()
+            };
+            let before = woken(&waiting);
+            if sent == 3 {
+                break;
+            }
+            peer.frame().await;
+            idle().await;
+            let after = woken(&waiting);
+            order = (0..3).filter(|&i| after[i] > before[i]).collect();
+            assert!(!order.is_empty(), "{sent} sent, and nobody is woken");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_begins_before_its_turn_takes_no_later_turn() {
+    for shape in SHAPES {
+        let (_peer, socket, _reports) = hold(shape, Config::default()).await;
+        let sender = socket.sender();
+        let first = sender.send_stream(MessageKind::Text).await.unwrap();
+        let mut waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let future = Box::pin(sender.send_stream(MessageKind::Text));
+                (future, Counter::new())
+            })
+            .collect();
+        for (future, (_, waker)) in &mut waiting {
+            let poll = future.as_mut().poll(&mut Context::from_waker(waker));
+            assert!(poll.is_pending());
+        }
+        drop(first);
+        assert_eq!(waiting[0].1.0.woken(), 1);
+        // The second is polled before the first, which was woken.
+        let mut poll = |index: usize| {
+            let (future, (_, waker)) = &mut waiting[index];
+            future.as_mut().poll(&mut Context::from_waker(waker))
+        };
+        let Poll::Ready(Ok(second)) = poll(1) else {
+            panic!("nothing is in its way");
+        };
+        assert!(poll(0).is_pending());
+        drop(second);
+        let Poll::Ready(Ok(first)) = poll(0) else {
+            panic!("it is its turn");
+        };
+        drop(first);
+        assert_eq!(waiting[2].1.0.woken(), 1, "the third has its turn");
+    }
+}
