@@ -126,7 +126,11 @@ impl Driver {
         let floor = (now - watch.since).as_secs().saturating_mul(SENDING_FLOOR);
         let left = watch.queued.saturating_sub(queued) as u64;
         let came = discarded - watch.discarded;
-        let timeout = if queued > 0 && left > 0 && left >= floor / 2 {
+        if left > 0 && queued == 0 && self.timers.is_closing() {
+            // The Close has left just now, and its answer has a time of its own.
+            return true;
+        }
+        let timeout = if left > 0 && (queued == 0 || left >= floor / 2) {
             self.drain_timeout(queued)
         } else if came > 0 && came >= floor && now - watch.first < limit {
             self.end_timeout()
@@ -238,9 +242,11 @@ impl Driver {
             entry.count(traffic);
             entry.close(&report);
         }
-        drop((transport, queue));
+        drop(transport);
         waiting.wake();
         self.publish(&report);
+        // Last: it is code of others, which may panic.
+        drop(queue);
     }
 
     fn report(&self, inner: &Inner, timed_out: bool) -> Report {

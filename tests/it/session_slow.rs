@@ -275,6 +275,67 @@ async fn what_is_queued_at_the_end_has_as_long_as_it_leaves() {
     }
 }
 
+/// Takes nothing before its time, nor when it is asked for the first time then, and does not say when
+/// that has come.
+struct Late {
+    stream: DuplexStream,
+    from: Instant,
+    asked: bool,
+}
+
+impl AsyncRead for Late {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Late {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if Instant::now() < self.from || !std::mem::replace(&mut self.asked, true) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// What is written as the last thing before a deadline is not thrown away by it.
+#[tokio::test(start_paused = true)]
+async fn close_that_leaves_at_its_deadline_is_waited_for_as_any_other() {
+    for shape in SHAPES {
+        let (ours, stream) = duplex(64 << 10);
+        let from = Instant::now() + Duration::from_secs(5);
+        let config = Config::default().write_timeout(None).ping_interval(None);
+        let route = handler(async |socket: WebSocket| socket.send("last").await);
+        let asked = false;
+        let wire = Late {
+            stream,
+            from,
+            asked,
+        };
+        let reports = serve(shape, config, route, wire).await;
+        let mut peer = Peer::new(ours);
+        assert_eq!(data(&mut peer).await, Frame::text("last"));
+        sleep(Duration::from_secs(3)).await;
+        closes_cleanly(peer, reports).await;
+    }
+}
+
 /// A heartbeat that is answered by a reset would throw away what is still on its way.
 #[tokio::test(start_paused = true)]
 async fn heartbeats_of_a_slow_reader_do_not_end_the_wait_for_its_close() {
