@@ -38,7 +38,8 @@ impl Heads {
             // Several requests came at once. What ends without a body, or by chunks, ends with an
             // empty line, and a head that has only begun does not.
             (Some(0) | None, _) => !self.ends_with_empty_line(),
-            (Some(_), None) => true,
+            // Where its body ended is not known. What has begun is seen with its next byte.
+            (Some(_), None) => false,
         };
         self.waiting = true;
         self.behind = None;

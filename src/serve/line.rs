@@ -213,6 +213,12 @@ impl State {
             (Some(_), _) if !self.request => (self.start, header, Expired::Head),
             (None, _) if !self.request => (self.start, header, Expired::NoRequest),
             (Some(_), Some(head)) => (head, header, Expired::Head),
+            // hyper may wait already while the end of the response before has not left.
+            (Some(since), None) if self.blocked => (
+                since.max(self.sent).max(self.arrived),
+                keep_alive,
+                Expired::Silent,
+            ),
             (Some(since), None) => (since, keep_alive, Expired::Idle),
             (None, _) if self.blocked && !self.http2 => {
                 (self.sent.max(self.arrived), keep_alive, Expired::Silent)
@@ -302,3 +308,43 @@ const MAX_ALLOWANCE: Duration = Duration::from_secs(MAX_BELOW / FLOOR);
 /// How often a connection is pinged (RFC 9113 §6.7), and how long the answer may take.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What ends a connection that has had a request, and after how many seconds.
+    async fn end(line: &Line) -> (Expired, u64) {
+        let start = Instant::now();
+        let expired = line.expired().await;
+        (expired, start.elapsed().as_secs())
+    }
+
+    /// A connection on which hyper waits for the next head.
+    fn waiting() -> (Arc<Line>, Pin<Box<dyn Sleep>>) {
+        let line = Line::new(Limits {
+            header: Some(10 * SECOND),
+            keep_alive: Some(75 * SECOND),
+        });
+        let first = HeadTimer(line.clone()).sleep(SECOND);
+        line.received(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        drop(first);
+        line.request(&String::new());
+        let waiting = HeadTimer(line.clone()).sleep(SECOND);
+        (line, waiting)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_begins_when_the_response_has_left() {
+        let (line, _waiting) = waiting();
+        assert_eq!(end(&line).await, (Expired::Idle, 75));
+
+        // hyper waits already, and a megabyte of the response is on its way.
+        let (line, _waiting) = waiting();
+        line.sent(1 << 20);
+        line.blocked(true);
+        assert_eq!(end(&line).await, (Expired::Silent, 75 + 73));
+    }
+}

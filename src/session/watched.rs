@@ -113,6 +113,74 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.watch.check()?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut_down = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.watch.blocked(shut_down.is_pending());
+        shut_down
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use std::{sync::Mutex, task::Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Log(Mutex<Vec<bool>>);
+
+    impl Watch for Log {
+        fn received(&self, _: &[u8]) {}
+
+        fn sent(&self, _: usize) {}
+
+        fn blocked(&self, blocked: bool) {
+            self.0.lock().unwrap().push(blocked);
+        }
+    }
+
+    /// Ends its side only when it is asked for the second time, as TLS with a full socket.
+    struct Slow(bool);
+
+    impl AsyncRead for Slow {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if std::mem::replace(&mut self.0, true) {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
+        }
+    }
+
+    #[test]
+    fn an_end_that_waits_is_blocked() {
+        let log = Arc::<Log>::default();
+        let mut stream = Watched::new(Slow(false), log.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut stream).poll_shutdown(&mut cx).is_pending());
+        assert!(Pin::new(&mut stream).poll_shutdown(&mut cx).is_ready());
+        assert_eq!(*log.0.lock().unwrap(), [true, false]);
     }
 }
