@@ -5,7 +5,7 @@ use std::{
     io,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     Config,
-    protocol::SENDING_FLOOR,
+    protocol::{MAX_BELOW, SENDING_FLOOR},
     session::{Watch, Watched},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct KeepAlive {
 impl KeepAlive {
     /// Watches a stream from now on.
     pub(super) fn of<T>(stream: T, config: &Config) -> (Self, Watched<T>) {
-        let life = Arc::<Life>::default();
+        let life = Arc::new(Life::new());
         let watched = Watched::new(stream, life.clone());
         let (interval, timeout) = (config.ping_interval, config.ping_timeout);
         let keep_alive = Self {
@@ -86,7 +86,10 @@ impl KeepAlive {
                 continue;
             }
             // The answer to an earlier one, where that was not what was heard.
-            poll_fn(|cx| Poll::Ready(pings.poll_pong(cx).is_ready())).await;
+            if poll_fn(|cx| Poll::Ready(pings.poll_pong(cx).is_ready())).await {
+                self.life.answered();
+            }
+            self.life.pinged();
             // One at a time: where the server still owes an answer it is waited for.
             let _owed = pings.send_ping(Ping::opaque());
             if !self.is_alive(heard).await {
@@ -98,10 +101,9 @@ impl KeepAlive {
     /// Waits until more than that is heard; gives `false` when the time for it is over.
     async fn is_alive(&self, heard: u64) -> bool {
         let start = Instant::now();
-        let until = || {
-            let allowed = self.timeout?.checked_add(self.life.on_its_way())?;
-            start.checked_add(allowed)
-        };
+        // What is written behind the ping does not hold its answer up.
+        let asked = self.life.arrived().max(start);
+        let until = || asked.checked_add(self.timeout?);
         let mut expiry = pin!(sleep(self.timeout.unwrap_or(Duration::MAX)));
         // Polled with the connection, and so whenever something has come.
         poll_fn(|cx| {
@@ -122,24 +124,57 @@ impl KeepAlive {
 }
 
 /// What is known of the server's life.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Life {
     /// Bytes that were received.
     heard: AtomicU64,
-    /// Bytes that were written since something was received.
-    unanswered: AtomicU64,
+    way: Mutex<Way>,
     ended: AtomicBool,
 }
 
+/// What was written, on its way to the server.
+#[derive(Debug)]
+struct Way {
+    /// When all of it has arrived, at [`SENDING_FLOOR`].
+    arrived: Instant,
+    /// How much of that time is for what was written behind the last ping.
+    behind_ping: Duration,
+}
+
 impl Life {
+    fn new() -> Self {
+        Self {
+            heard: AtomicU64::new(0),
+            way: Mutex::new(Way {
+                arrived: Instant::now(),
+                behind_ping: Duration::ZERO,
+            }),
+            ended: AtomicBool::new(false),
+        }
+    }
+
     fn heard(&self) -> u64 {
         self.heard.load(Relaxed)
     }
 
-    /// How long what was written may take to the server, with a ping behind it.
-    fn on_its_way(&self) -> Duration {
-        let bytes = self.unanswered.load(Relaxed);
-        Duration::from_millis(bytes.saturating_mul(1000) / SENDING_FLOOR)
+    /// When all that was written has arrived.
+    fn arrived(&self) -> Instant {
+        self.way().arrived
+    }
+
+    /// A ping is written.
+    fn pinged(&self) {
+        self.way().behind_ping = Duration::ZERO;
+    }
+
+    /// The last ping was answered: what was written before it has arrived.
+    fn answered(&self) {
+        let way = &mut *self.way();
+        way.arrived = way.arrived.min(Instant::now() + way.behind_ping);
+    }
+
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self) {
@@ -158,10 +193,16 @@ impl Watch for Life {
 
     fn received(&self, bytes: &[u8]) {
         self.heard.fetch_add(bytes.len() as u64, Relaxed);
-        self.unanswered.store(0, Relaxed);
     }
 
     fn sent(&self, bytes: usize) {
-        self.unanswered.fetch_add(bytes as u64, Relaxed);
+        let now = Instant::now();
+        let time = Duration::from_micros(bytes as u64 * 1_000_000 / SENDING_FLOOR);
+        let way = &mut *self.way();
+        way.arrived = (way.arrived.max(now) + time).min(now + MAX_ON_ITS_WAY);
+        way.behind_ping = way.behind_ping.saturating_add(time).min(MAX_ON_ITS_WAY);
     }
 }
+
+/// As much as is below us at most.
+const MAX_ON_ITS_WAY: Duration = Duration::from_secs(MAX_BELOW / SENDING_FLOOR);

@@ -155,10 +155,23 @@ impl Http2Stream {
             match ready!(self.send.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Poll::Ready(Err(into_io(error))),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                None => return Poll::Ready(Err(self.why_closed(cx))),
             }
         }
         Poll::Ready(Ok(self.send.capacity().min(wanted)))
+    }
+
+    /// Returns why nothing can be sent: that is told to those who receive.
+    fn why_closed(&mut self, cx: &mut Context<'_>) -> io::Error {
+        if self.chunk.is_empty()
+            && let Poll::Ready(Some(received)) = self.recv.poll_data(cx)
+        {
+            match received {
+                Ok(chunk) => self.chunk = chunk,
+                Err(error) => return into_io(error),
+            }
+        }
+        io::ErrorKind::BrokenPipe.into()
     }
 
     /// Sends END_STREAM.

@@ -85,10 +85,9 @@ async fn sockets_of_a_silent_server_end() {
     let start = Instant::now();
     let error = within(reading.recv()).await.unwrap_err();
     assert!(error.is_disconnect(), "{error:?}");
-    // Soon: a ping of the socket's own would find the connection gone in other words.
     while !connection.is_closed() {
         assert!(start.elapsed() <= 61 * SECOND);
-        sleep(Duration::from_millis(1)).await;
+        sleep(SECOND).await;
     }
     assert_eq!(within(unread.recv()).await.unwrap(), Some("hi".into()));
     let error = loop {
@@ -152,7 +151,7 @@ async fn part_of_a_frame_is_life() {
     assert!(!connection.is_closed());
 }
 
-/// What was written has to get there, at 16 KiB a second, before anybody can answer.
+/// What was written has to get there, at 14 KiB a second, before anybody can answer.
 #[tokio::test(start_paused = true)]
 async fn data_on_its_way_to_a_slow_server_is_allowed_for() {
     const DATA_SIZE: usize = 512 << 10;
@@ -175,14 +174,16 @@ async fn data_on_its_way_to_a_slow_server_is_allowed_for() {
     let (socket, _) = socket(&connection, &mut server).await;
     let start = Instant::now();
     socket.send(vec![0; DATA_SIZE]).await.unwrap();
-    // Nothing is read, as where it waits in the buffers of a slow line: 32 s of it.
-    sleep(70 * SECOND).await;
+    // A byte that comes meanwhile says nothing of what is on its way.
+    server.write(&Frame::new(0x77, 0, 0, b"")).await;
+    // Nothing is read, as where it waits in the buffers of a slow line: 36 s of it, and 20 s for the
+    // answer behind it.
+    sleep(56 * SECOND).await;
     assert!(!connection.is_closed());
     while !connection.is_closed() {
-        assert!(start.elapsed() < 120 * SECOND, "it is given up at last");
+        assert!(start.elapsed() < 80 * SECOND, "it is given up at last");
         sleep(SECOND).await;
     }
-    assert!(start.elapsed() > 72 * SECOND, "{:?}", start.elapsed());
     drop(server);
 }
 
