@@ -35,8 +35,8 @@ use crate::{Compression, handshake::OriginPolicy};
 ///
 /// How much may be on its way is bounded, by 6 MiB: a peer's buffers hold about as much. So the
 /// deadlines grow by 438 seconds at most, and `write_timeout`, outside HTTP/2, by 109. Over plain TCP
-/// on Linux a connection that sends more than a little sets `TCP_NOTSENT_LOWAT` to 128 KiB, which
-/// leaves 36 seconds of these.
+/// on Linux a connection that sends more than a little sets `TCP_NOTSENT_LOWAT` to 1 MiB, which leaves
+/// 73 seconds of these.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) max_message_size: Option<usize>,

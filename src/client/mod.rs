@@ -75,7 +75,7 @@ use crate::{
     WebSocket,
     handshake::client::{self as handshake, Offer},
     protocol::Role,
-    session::{Agreed, Hooks, Opened, Session, Transport, set_notsent_lowat},
+    session::{Agreed, Hooks, Opened, Session, Transport, UNSENT_SHARED, set_notsent_lowat},
 };
 
 /// Connects with the default settings.
@@ -300,7 +300,7 @@ impl Client {
             let stream = connector.oneshot(uri).await.map_err(unreached)?;
             let stream = stream.into_inner();
             // Over plain HTTP/1.1 the session would, and nobody can below TLS and HTTP/2.
-            let _elsewhere = set_notsent_lowat(&stream);
+            let _elsewhere = set_notsent_lowat(&stream, UNSENT_SHARED);
             Ok(stream)
         };
         let deadline = Deadline::of(Phase::Connect, self.connect_timeout);

@@ -15,7 +15,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{PeerAddr, session::set_notsent_lowat};
+use crate::{
+    PeerAddr,
+    session::{UNSENT_SHARED, set_notsent_lowat},
+};
 
 /// Where [`serve`](fn@super::serve) takes connections from: TCP, Unix sockets, and whatever else
 /// implements it.
@@ -55,7 +58,8 @@ pub trait Listener: Send + 'static {
     }
 }
 
-/// Sets `TCP_NODELAY` on every connection and, on Linux and Android, `TCP_NOTSENT_LOWAT` to 128 KiB.
+/// Sets `TCP_NODELAY` on every connection and, on Linux and Android, `TCP_NOTSENT_LOWAT` to 128 KiB. A
+/// WebSocket that has a TCP connection to itself and sends much makes 1 MiB of it, which is quicker.
 ///
 /// With the latter no more than that waits in the kernel unsent. Without it up to 4 MiB do, which a
 /// slow line takes minutes to carry: until then pings, Close frames and the small messages of other
@@ -77,7 +81,7 @@ impl Listener for TcpListener {
         let (stream, address) = Self::accept(self).await?;
         // A client that has gone is noticed later.
         let _gone = stream.set_nodelay(true);
-        let _elsewhere = set_notsent_lowat(&stream);
+        let _elsewhere = set_notsent_lowat(&stream, UNSENT_SHARED);
         Ok((stream, address))
     }
 

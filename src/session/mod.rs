@@ -68,7 +68,7 @@ pub(crate) use report::Hooks;
 pub(crate) use task::{Opened, Session};
 pub(crate) use transport::Transport;
 #[cfg(any(feature = "client", feature = "serve"))]
-pub(crate) use transport::set_notsent_lowat;
+pub(crate) use transport::{UNSENT_SHARED, set_notsent_lowat};
 pub(crate) use wait_list::Ticket;
 pub(crate) use waiters::{Asleep, Wakers};
 #[cfg(any(feature = "client", feature = "serve"))]

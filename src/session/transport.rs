@@ -41,7 +41,7 @@ pub(crate) struct Transport {
 enum Unsent {
     /// As much as the kernel likes.
     Unbounded,
-    /// About [`NOTSENT_LOWAT`].
+    /// About [`UNSENT`].
     Bounded,
     /// That cannot be said.
     Unknown,
@@ -191,7 +191,7 @@ impl Transport {
     pub(super) fn bound_unsent(&mut self) {
         if self.unsent == Unsent::Unbounded {
             self.unsent = match &self.stream {
-                Kind::Tcp(stream) if set_notsent_lowat(stream) => Unsent::Bounded,
+                Kind::Tcp(stream) if set_notsent_lowat(stream, UNSENT) => Unsent::Bounded,
                 _ => Unsent::Unknown,
             };
         }
@@ -204,8 +204,8 @@ impl Transport {
             // A window is opened again when half of it was taken, and may be of any size.
             MAX_BELOW
         } else if self.unsent == Unsent::Bounded {
-            // What was not sent, and what a receiver gathers before it opens its window again.
-            512 << 10
+            // Half of what was not sent, and what a receiver gathers before it opens its window again.
+            1 << 20
         } else {
             // A third of a send buffer of 4 MiB.
             3 << 19
@@ -251,18 +251,16 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// Has the kernel call a socket writable only while it holds less than [`NOTSENT_LOWAT`] that it has
-/// not sent; reports whether it does.
+/// Has the kernel call a socket writable only while it holds less than half of so many bytes that it
+/// has not sent, and take no more than these; reports whether it does.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-pub(crate) fn set_notsent_lowat(stream: &TcpStream) -> bool {
-    SockRef::from(stream)
-        .set_tcp_notsent_lowat(NOTSENT_LOWAT)
-        .is_ok()
+pub(crate) fn set_notsent_lowat(stream: &TcpStream, bytes: u32) -> bool {
+    SockRef::from(stream).set_tcp_notsent_lowat(bytes).is_ok()
 }
 
 /// There is no such option here, or no safe way to it.
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
-pub(crate) fn set_notsent_lowat(_: &TcpStream) -> bool {
+pub(crate) fn set_notsent_lowat(_: &TcpStream, _: u32) -> bool {
     false
 }
 
@@ -313,10 +311,13 @@ fn poll_write_flat(
     result
 }
 
-/// How much of what was written may wait in the kernel to be sent, in bytes: some 8 seconds of the
-/// slowest line, and more than a fast one sends until the session runs again.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-const NOTSENT_LOWAT: u32 = 128 << 10;
+/// How much of what a session writes may wait in the kernel to be sent, in bytes: less costs an echo of
+/// 1 MiB a sixth.
+const UNSENT: u32 = 1 << 20;
+
+/// The same for what many streams, or pings of HTTP/2, wait behind: 9 seconds of the slowest line.
+#[cfg(any(feature = "client", feature = "serve"))]
+pub(crate) const UNSENT_SHARED: u32 = 128 << 10;
 
 /// The default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2).
 const FLAT: usize = 16 << 10;

@@ -560,7 +560,7 @@ async fn the_kernel_is_asked_to_keep_little_unsent_where_much_is_sent() {
                 assert_eq!(peer.frame().await.payload.len(), len);
             }
             let after = SockRef::from(&other).tcp_notsent_lowat().unwrap();
-            assert_eq!(after == 128 << 10, bounded, "{count} of {len}: {after}");
+            assert_eq!(after == 1 << 20, bounded, "{count} of {len}: {after}");
             assert_eq!(after == before, !bounded);
         }
     })
