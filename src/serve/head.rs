@@ -183,6 +183,26 @@ mod tests {
     }
 
     #[test]
+    fn nothing_has_begun_behind_a_body_whose_head_came_with_the_request_before() {
+        let head = POST.0.find("\r\n\r\n").expect("a head") + 4;
+        let (head, body) = POST.0.split_at(head);
+        let mut heads = Heads::default();
+        heads.wait();
+        heads.read([GET.0, head].concat().as_bytes());
+        heads.came();
+        heads.body(GET.1);
+        heads.wait();
+        assert!(heads.has_begun());
+        heads.came();
+        heads.body(POST.1);
+        heads.read(body.as_bytes());
+        heads.wait();
+        assert!(!heads.has_begun());
+        heads.read(b"G");
+        assert!(heads.has_begun());
+    }
+
+    #[test]
     fn an_empty_line_while_a_head_is_waited_for_begins_none() {
         let mut heads = Heads::default();
         heads.wait();

@@ -289,6 +289,37 @@ async fn payloads_that_panic_when_dropped_harm_no_other_connection() {
     }
 }
 
+/// A payload whose drop panics.
+struct Explodes(Vec<u8>);
+
+impl AsRef<[u8]> for Explodes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Explodes {
+    fn drop(&mut self) {
+        resume_unwind(Box::new("as ordered"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_that_panics_at_the_end_leaves_the_report() {
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(64);
+        let (socket, reports) = hold_over(shape, Config::default(), theirs).await;
+        let payload = Bytes::from_owner(Explodes(vec![0; 5000]));
+        socket.send(Message::binary(payload)).await.unwrap();
+        // The peer has read nothing, so that it is in the queue.
+        idle().await;
+        socket.sender().abort();
+        drop(socket);
+        assert_eq!(reports.only().await.close_code, 1006);
+        drop(ours);
+    }
+}
+
 /// A waker that panics.
 struct Panics;
 

@@ -112,6 +112,18 @@ async fn stream_is_read_and_written_as_any_other() {
     assert!(recv.data().await.is_none(), "it is reset");
 }
 
+/// Who only writes is told as much as who reads.
+#[tokio::test(start_paused = true)]
+async fn stream_that_was_reset_says_so_to_who_writes() {
+    let (mut stream, mut send, _recv) = stream(1000).await;
+    send.send_reset(Reason::INTERNAL_ERROR);
+    idle().await;
+    let error = within(stream.write(b"hello")).await.unwrap_err();
+    let reason = error.get_ref().and_then(|error| error.downcast_ref());
+    let reason = reason.and_then(h2::Error::reason);
+    assert_eq!(reason, Some(Reason::INTERNAL_ERROR), "{error:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn stream_that_is_dropped_is_reset() {
     let (mut stream, _send, mut recv) = stream(1000).await;
