@@ -12,7 +12,9 @@ use axum::{
     serve::ListenerExt,
 };
 use tokio::net::TcpListener;
-use tower_websocket::{Connections, Counters, Error, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{
+    Connections, Counters, Error, MemoryBudget, WebSocket, WebSocketLayer, handler,
+};
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
     while let Some(message) = socket.recv().await? {
@@ -34,6 +36,11 @@ fn exposition(counters: &Counters) -> String {
         "failed_upgrades_total",
         String::new(),
         counters.failed_upgrades,
+    );
+    line(
+        "memory_bytes",
+        String::new(),
+        MemoryBudget::default().used() as u64,
     );
     for (reason, count) in &counters.refused {
         line("refused_total", format!("{{reason=\"{reason}\"}}"), *count);

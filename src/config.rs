@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Compression, handshake::OriginPolicy};
+use crate::{Compression, MemoryBudget, handshake::OriginPolicy};
 
 /// Settings of a WebSocket endpoint.
 ///
@@ -45,6 +45,7 @@ pub struct Config {
     pub(crate) streaming: bool,
     pub(crate) max_stream_size: Option<u64>,
     pub(crate) max_read_ahead: usize,
+    pub(crate) memory_budget: MemoryBudget,
     pub(crate) max_send_queue: usize,
     pub(crate) max_send_messages: Option<usize>,
     pub(crate) fragment_size: Option<usize>,
@@ -76,6 +77,7 @@ impl Default for Config {
             streaming: false,
             max_stream_size: None,
             max_read_ahead: 64 << 10,
+            memory_budget: MemoryBudget::default(),
             max_send_queue: 1 << 20,
             max_send_messages: None,
             fragment_size: None,
@@ -108,7 +110,8 @@ impl Config {
     /// decompressor, shows it. Memory grows with the bytes received, never with the length a header
     /// declares, and stays below twice this limit. Beside it a thread that sends messages of 64 KiB
     /// and more keeps the buffer of one of them, of at most 1 MiB, for the next that it receives.
-    /// Default: 1 MiB. Zero leaves empty messages.
+    /// All connections together are bounded by [`memory_budget`](Self::memory_budget), which has to be
+    /// twice as large as a message that is to be received. Default: 1 MiB. Zero leaves empty messages.
     #[must_use]
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_message_size = bytes.into();
@@ -169,6 +172,18 @@ impl Config {
     #[must_use]
     pub fn max_read_ahead(mut self, bytes: usize) -> Self {
         self.max_read_ahead = bytes;
+        self
+    }
+
+    /// Limits what all connections with this budget hold in memory together.
+    ///
+    /// Near the limit the largest are not read and handshakes are refused with 503; beyond it the
+    /// largest are closed with code 1013: see [`MemoryBudget`]. Sessions count, the sans-I/O
+    /// [`Connection`](crate::protocol::Connection) does not. Costs nothing where connections keep up.
+    /// Default: [`MemoryBudget::default`], 256 MiB for the process.
+    #[must_use]
+    pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
+        self.memory_budget = budget.clone();
         self
     }
 

@@ -21,6 +21,9 @@ pub enum Error {
     Io(io::Error),
     /// A deadline passed.
     Timeout(Expiry),
+    /// The connection held most of what the [`MemoryBudget`](crate::MemoryBudget) has, and was closed
+    /// for it, with code 1013 where that could be said.
+    OverBudget,
 }
 
 impl Error {
@@ -47,7 +50,7 @@ impl Error {
     pub fn is_disconnect(&self) -> bool {
         match self {
             Self::Closed | Self::Timeout(_) => true,
-            Self::Protocol(_) => false,
+            Self::Protocol(_) | Self::OverBudget => false,
             // hyper says `Other` of an HTTP/2 stream that was reset.
             Self::Io(error) => !matches!(
                 error.kind(),
@@ -70,6 +73,7 @@ impl fmt::Display for Error {
                     expiry.close_frame().reason()
                 )
             }
+            Self::OverBudget => f.write_str("the connection held too much of the memory budget"),
         }
     }
 }
@@ -79,7 +83,7 @@ impl std::error::Error for Error {
         match self {
             Self::Protocol(error) => Some(error),
             Self::Io(error) => Some(error),
-            Self::Closed | Self::Timeout(_) => None,
+            Self::Closed | Self::Timeout(_) | Self::OverBudget => None,
         }
     }
 }
@@ -103,13 +107,14 @@ impl From<io::Error> for Error {
 impl From<Error> for io::Error {
     /// The error of the transport itself, or one that holds this one: `BrokenPipe` for
     /// [`Closed`](Error::Closed), `InvalidData` for [`Protocol`](Error::Protocol), `TimedOut` for
-    /// [`Timeout`](Error::Timeout).
+    /// [`Timeout`](Error::Timeout), `OutOfMemory` for [`OverBudget`](Error::OverBudget).
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Io(_) => io::ErrorKind::Other,
             Error::Closed => io::ErrorKind::BrokenPipe,
             Error::Protocol(_) => io::ErrorKind::InvalidData,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
+            Error::OverBudget => io::ErrorKind::OutOfMemory,
         };
         match error {
             Error::Io(error) => error,

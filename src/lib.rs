@@ -103,6 +103,7 @@ pub mod extract;
 #[cfg(feature = "layer")]
 mod groups;
 pub mod handshake;
+mod memory;
 pub mod protocol;
 #[cfg(feature = "serve")]
 pub mod serve;
@@ -136,6 +137,7 @@ pub use groups::{
     SlowMember,
 };
 pub use handshake::OriginPolicy;
+pub use memory::MemoryBudget;
 pub use protocol::{
     CloseCode, CloseFrame, Event, Message, MessageKind, Outbound, Prepared, ProtocolError, State,
     Utf8Bytes,

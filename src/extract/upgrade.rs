@@ -213,6 +213,9 @@ fn settle(handshake: &mut Handshake) -> Result<(), Rejection> {
     // Counts the refusal, should the server stop.
     connections.clone_from(&hooks.connections);
     *connections = registry(head, hooks.connections.as_ref())?;
+    if hooks.config.memory_budget.is_nearly_used_up() {
+        return Err(Rejection::OverBudget);
+    }
     server::check_origin(head, &hooks.config)?;
     opening.settle(&head.headers, &hooks.config)
 }

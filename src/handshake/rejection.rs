@@ -5,7 +5,7 @@ use std::{error, fmt};
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode, Version,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 
 use super::extensions::Malformed;
@@ -57,6 +57,9 @@ pub enum Rejection {
     NotReady,
     /// The server is shutting down: 503.
     Draining,
+    /// The [`MemoryBudget`](crate::MemoryBudget) of the connections is nearly used up: 503 with
+    /// `Retry-After: 5`.
+    OverBudget,
     /// The HTTP server left no means to take over the connection: 500.
     NotUpgradable,
 }
@@ -83,6 +86,7 @@ impl Rejection {
             Self::MalformedExtensions => "MalformedExtensions",
             Self::NotReady => "NotReady",
             Self::Draining => "Draining",
+            Self::OverBudget => "OverBudget",
             Self::NotUpgradable => "NotUpgradable",
         }
     }
@@ -109,7 +113,7 @@ impl Rejection {
             Self::OriginRefused => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedProtocol => StatusCode::NOT_IMPLEMENTED,
-            Self::NotReady | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::Draining | Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
             Self::NotUpgradable => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -142,6 +146,9 @@ impl Rejection {
         );
         if *self == Self::UnsupportedVersion {
             header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        if *self == Self::OverBudget {
+            header(RETRY_AFTER, HeaderValue::from_static("5"));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             header(ALLOW, HeaderValue::from_static("GET"));
@@ -182,6 +189,7 @@ impl Rejection {
             Self::MalformedExtensions => "Sec-WebSocket-Extensions is malformed",
             Self::NotReady => "no more connections are taken at the moment",
             Self::Draining => "the server is shutting down",
+            Self::OverBudget => "the server is short of memory: try again in a few seconds",
             Self::NotUpgradable => {
                 "the request carries no OnUpgrade: another layer took it, or the request was made \
                  by hand, as in a test: see testing::connect and testing::upgradable(request)"

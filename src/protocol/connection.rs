@@ -316,7 +316,7 @@ impl Connection {
     fn send_prepared(&mut self, prepared: &Prepared, compress: bool) {
         let deflate = self.deflate.as_mut().filter(|_| compress);
         let shape = deflate.as_ref().map(|(shape, _)| *shape);
-        let encoded = prepared.encode(&self.encoder, shape);
+        let encoded = prepared.encode(&self.encoder, shape, &self.config.memory_budget);
         let payload = prepared.message().as_bytes();
         if let Some((_, Some(context))) = deflate
             && encoded.compressed

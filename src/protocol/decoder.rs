@@ -231,6 +231,13 @@ impl DecoderState {
         self.held.as_ref()?.open.as_ref()
     }
 
+    /// How much memory is held for the message that has begun and not ended, in bytes.
+    #[inline]
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
+    pub(crate) fn memory(&self) -> usize {
+        self.open().map_or(0, OpenMessage::memory)
+    }
+
     fn open_mut(&mut self) -> Option<&mut OpenMessage> {
         self.held.as_mut()?.open.as_mut()
     }

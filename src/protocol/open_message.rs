@@ -265,6 +265,11 @@ impl OpenMessage {
         allowed.saturating_add(1).min(CHUNK as u64) as usize
     }
 
+    /// How much memory it holds, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.payload.capacity() + self.chunks.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// How much of it was received, in bytes on the wire.
     pub(super) fn received(&self) -> u64 {
         self.declared - self.remaining()

@@ -11,7 +11,9 @@ use super::{
     Encoder, Message, SendQueue, Utf8Bytes,
     deflate::{self, Shape},
     encoder::FragmentSize,
+    send_queue::SHARE_FROM,
 };
+use crate::MemoryBudget;
 
 /// What `send` takes: a [`Message`], or anything that becomes one, or a [`Prepared`].
 ///
@@ -208,22 +210,30 @@ impl Prepared {
 
     /// The wire form for an encoder that neither masks nor compresses; `None` where it has been
     /// made for another size of fragments.
+    ///
+    /// The first who asks has it counted in its `budget`.
     #[inline]
-    pub(crate) fn plain(&self, encoder: &Encoder) -> Option<&Bytes> {
+    pub(crate) fn plain(&self, encoder: &Encoder, budget: &MemoryBudget) -> Option<&Bytes> {
         let fragment_size = encoder.fragment_size();
-        let (size, frames) = self
-            .0
-            .plain
-            .get_or_init(|| (fragment_size, encode(&self.0.message, encoder, None).frames));
+        let (size, frames) = self.0.plain.get_or_init(|| {
+            let encoded = encode(&self.0.message, encoder, None, budget);
+            (fragment_size, encoded.frames)
+        });
         (*size == fragment_size).then_some(frames)
     }
 
     /// The wire form for an encoder that does not mask, compressed where there is a `shape`.
     ///
-    /// Others wait while it is made, so that it is made once.
-    pub(crate) fn encode(&self, encoder: &Encoder, shape: Option<Shape>) -> Encoded {
+    /// Others wait while it is made, so that it is made once. The first who asks has it counted in
+    /// its `budget`.
+    pub(crate) fn encode(
+        &self,
+        encoder: &Encoder,
+        shape: Option<Shape>,
+        budget: &MemoryBudget,
+    ) -> Encoded {
         if shape.is_none()
-            && let Some(frames) = self.plain(encoder)
+            && let Some(frames) = self.plain(encoder, budget)
         {
             return Encoded {
                 frames: frames.clone(),
@@ -242,7 +252,7 @@ impl Prepared {
         if let Some((_, encoded)) = forms.iter().find(|(known, _)| *known == form) {
             return encoded.clone();
         }
-        let encoded = encode(&self.0.message, encoder, shape);
+        let encoded = encode(&self.0.message, encoder, shape, budget);
         forms.push((form, encoded.clone()));
         encoded
     }
@@ -263,7 +273,12 @@ impl fmt::Debug for Prepared {
     }
 }
 
-fn encode(message: &Message, encoder: &Encoder, shape: Option<Shape>) -> Encoded {
+fn encode(
+    message: &Message,
+    encoder: &Encoder,
+    shape: Option<Shape>,
+    budget: &MemoryBudget,
+) -> Encoded {
     let mut queue = SendQueue::new();
     let output = shape.and_then(|shape| deflate::deflate(shape, message.as_bytes()));
     let compressed = output.is_some();
@@ -274,8 +289,14 @@ fn encode(message: &Message, encoder: &Encoder, shape: Option<Shape>) -> Encoded
         drop(encoder.message(message.clone(), &mut queue));
     }
     let len = queue.len();
+    let frames = queue.copy_to_bytes(len);
     Encoded {
-        frames: queue.copy_to_bytes(len),
+        frames: if len < SHARE_FROM {
+            // Each queue copies it.
+            frames
+        } else {
+            budget.lend(frames)
+        },
         compressed,
     }
 }

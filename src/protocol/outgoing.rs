@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{CloseFrame, Encoder, Event, Message, SendQueue, State, encoder::First};
-use crate::Config;
+use crate::{Config, memory::Held};
 
 /// Everything that decides what leaves, and in which order.
 ///
@@ -56,6 +56,16 @@ impl Queue {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.behind.is_none()
+    }
+
+    fn held(&self) -> Held {
+        let frames = self.frames.held();
+        let behind = self.behind.as_ref();
+        let behind = behind.map_or_else(Held::default, |behind| behind.frames.held());
+        Held {
+            own: frames.own + behind.own,
+            weight: frames.weight + behind.weight,
+        }
     }
 
     fn behind_len(&self) -> usize {
@@ -310,6 +320,14 @@ impl Outgoing {
     #[inline]
     pub(crate) fn queued(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.frames.len())
+    }
+
+    /// What waits to be written, and how much of it would be free if the queue were dropped.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
+    pub(crate) fn held(&self) -> Held {
+        self.queue
+            .as_ref()
+            .map_or_else(Held::default, |queue| queue.held())
     }
 
     /// The bytes that are queued behind a message in progress.

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, io::IoSlice};
 use bytes::{Buf, BufMut, Bytes};
 
 use super::{EncodedHeader, spare};
+use crate::memory::Held;
 
 /// Encoded frames in the order they leave.
 ///
@@ -18,11 +19,22 @@ pub struct SendQueue {
     gathered: Vec<u8>,
     /// How much of `gathered` has left.
     position: usize,
-    /// Large payloads, each with the end of what goes before it in `gathered`: never decreasing,
-    /// never below `position`.
-    shared: VecDeque<(usize, Bytes)>,
+    /// Large payloads.
+    shared: VecDeque<Shared>,
     /// The bytes that have not left, of both kinds.
     remaining: usize,
+    /// Those in `shared` that other queues have, too.
+    lent: usize,
+}
+
+/// A payload that is not copied.
+#[derive(Debug)]
+struct Shared {
+    /// The end of what goes before it in `gathered`: never decreasing, never below `position`.
+    end: usize,
+    bytes: Bytes,
+    /// Other queues have it, too.
+    lent: bool,
 }
 
 impl SendQueue {
@@ -76,7 +88,7 @@ impl SendQueue {
             self.gather(&bytes);
             return Some(bytes);
         }
-        self.push_shared(bytes);
+        self.push_shared(bytes, false);
         None
     }
 
@@ -86,13 +98,25 @@ impl SendQueue {
         if bytes.len() < SHARE_FROM {
             self.gather(bytes);
         } else {
-            self.push_shared(bytes.clone());
+            self.push_shared(bytes.clone(), true);
         }
     }
 
-    fn push_shared(&mut self, bytes: Bytes) {
+    fn push_shared(&mut self, bytes: Bytes, lent: bool) {
         self.remaining += bytes.len();
-        self.shared.push_back((self.gathered.len(), bytes));
+        if lent {
+            self.lent += bytes.len();
+        }
+        let end = self.gathered.len();
+        self.shared.push_back(Shared { end, bytes, lent });
+    }
+
+    /// What waits, and how much of it would be free if this queue were dropped.
+    pub(super) fn held(&self) -> Held {
+        Held {
+            own: self.remaining - self.lent,
+            weight: self.remaining,
+        }
     }
 
     /// Adds all that `other` holds behind what is here.
@@ -103,10 +127,10 @@ impl SendQueue {
         }
         while other.has_remaining() {
             match other.shared.front() {
-                Some((end, _)) if *end == other.position => {
-                    if let Some((_, bytes)) = other.shared.pop_front() {
-                        other.remaining -= bytes.len();
-                        self.push_shared(bytes);
+                Some(shared) if shared.end == other.position => {
+                    if let Some(shared) = other.shared.pop_front() {
+                        other.remaining -= shared.bytes.len();
+                        self.push_shared(shared.bytes, shared.lent);
                     }
                 }
                 _ => {
@@ -133,7 +157,7 @@ impl SendQueue {
     )]
     pub(crate) fn next_piece(&self, gather: usize) -> usize {
         match self.shared.front() {
-            Some((end, bytes)) if *end == self.position => bytes.len(),
+            Some(shared) if shared.end == self.position => shared.bytes.len(),
             _ => self.remaining.min(gather),
         }
     }
@@ -143,7 +167,7 @@ impl SendQueue {
     fn gathered_end(&self) -> usize {
         self.shared
             .front()
-            .map_or(self.gathered.len(), |(end, _)| *end)
+            .map_or(self.gathered.len(), |shared| shared.end)
     }
 
     /// Forgets what has left, so that a queue that is never empty does not grow for ever.
@@ -152,8 +176,8 @@ impl SendQueue {
             self.gathered.clear();
         } else if self.position >= COMPACT_FROM && self.position >= self.gathered.len() / 2 {
             self.gathered.drain(..self.position);
-            for (end, _) in &mut self.shared {
-                *end -= self.position;
+            for shared in &mut self.shared {
+                shared.end -= self.position;
             }
         } else {
             return;
@@ -169,7 +193,7 @@ impl Buf for SendQueue {
 
     fn chunk(&self) -> &[u8] {
         match self.shared.front() {
-            Some((end, bytes)) if *end == self.position => bytes,
+            Some(shared) if shared.end == self.position => &shared.bytes,
             _ => &self.gathered[self.position..self.gathered_end()],
         }
     }
@@ -180,17 +204,17 @@ impl Buf for SendQueue {
         let mut shared = self.shared.iter();
         while used < dst.len() {
             let next = shared.next();
-            let end = next.map_or(self.gathered.len(), |(end, _)| *end);
+            let end = next.map_or(self.gathered.len(), |shared| shared.end);
             if position < end {
                 dst[used] = IoSlice::new(&self.gathered[position..end]);
                 position = end;
                 used += 1;
             }
-            let Some((_, bytes)) = next else {
+            let Some(shared) = next else {
                 break;
             };
             if used < dst.len() {
-                dst[used] = IoSlice::new(bytes);
+                dst[used] = IoSlice::new(&shared.bytes);
                 used += 1;
             }
         }
@@ -201,8 +225,8 @@ impl Buf for SendQueue {
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
         assert!(len <= self.remaining, "more than the queue holds");
         let whole = match self.shared.front() {
-            Some((end, bytes)) if *end == self.position && len <= bytes.len() => {
-                Some(bytes.slice(..len))
+            Some(shared) if shared.end == self.position && len <= shared.bytes.len() => {
+                Some(shared.bytes.slice(..len))
             }
             _ => None,
         };
@@ -228,13 +252,16 @@ impl Buf for SendQueue {
         }
         while count > 0 {
             let len = match self.shared.front_mut() {
-                Some((end, bytes)) if *end == self.position => {
-                    let len = count.min(bytes.len());
-                    bytes.advance(len);
-                    if bytes.is_empty()
-                        && let Some((_, bytes)) = self.shared.pop_front()
+                Some(shared) if shared.end == self.position => {
+                    let len = count.min(shared.bytes.len());
+                    shared.bytes.advance(len);
+                    if shared.lent {
+                        self.lent -= len;
+                    }
+                    if shared.bytes.is_empty()
+                        && let Some(shared) = self.shared.pop_front()
                     {
-                        spare::put_back(bytes);
+                        spare::put_back(shared.bytes);
                     }
                     len
                 }

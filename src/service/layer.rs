@@ -295,6 +295,9 @@ impl<H: Clone> WebSocketLayer<H> {
         if let Err(rejection) = &registry {
             return Err(refuse(rejection.clone()));
         }
+        if self.hooks.config.memory_budget.is_nearly_used_up() {
+            return Err(refuse(Rejection::OverBudget));
+        }
         let protocol = extended_connect::protocol(&head);
         let opening = server::negotiate(&head, protocol, &self.hooks.config).map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;

@@ -122,6 +122,11 @@ impl Driver {
             let inner = shared.lock();
             (inner.outgoing.messages, inner.outgoing.bytes)
         };
+        // The time of the first message is used to look again.
+        let is_stopped = self
+            .cold
+            .as_ref()
+            .is_some_and(|cold| cold.stopped.is_some());
         let facts = Facts {
             traffic: Facts::traffic([
                 self.messages_received,
@@ -131,7 +136,7 @@ impl Driver {
             ]),
             // A message that is streamed has come when it begins, and one that is waited with, too.
             received: self.messages_received
-                + u64::from(self.is_streaming_in() || self.is_patient()),
+                + u64::from(self.is_streaming_in() || self.is_patient() || is_stopped),
             frame: self.decoder.frame_in_progress(self.rest_len()),
         };
         self.timers

@@ -9,12 +9,14 @@ use super::{
     connections::Entry,
     ending::EndWatch,
     report::{EndedBy, Hooks},
+    scratch,
     shared::Shared,
     task::Opened,
     transport::Transport,
 };
 use crate::{
     CloseFrame, Config, Error, ProtocolError,
+    memory::Account,
     protocol::{ControlRate, DecoderState, Timers, random_masking_key},
 };
 
@@ -66,6 +68,10 @@ pub(super) struct Cold {
     pub(super) end: Option<EndWatch>,
     /// A deadline ended the connection.
     pub(super) timed_out: bool,
+    /// What is held of the memory budget, where that is anything.
+    pub(super) account: Option<Account>,
+    /// Since when nothing is read, because others need the memory.
+    pub(super) stopped: Option<std::time::Instant>,
 }
 
 /// How far the application is with what came before the end.
@@ -166,7 +172,7 @@ impl Driver {
 
     /// What an idle connection does not have, to be put in.
     pub(super) fn cold(&mut self) -> &mut Cold {
-        self.cold.get_or_insert_default()
+        self.cold.get_or_insert_with(scratch::take_cold)
     }
 
     /// How much was received and not decoded, in bytes.
@@ -206,10 +212,19 @@ impl Driver {
             self.cold().rest = rest;
         } else if let Some(cold) = &mut self.cold {
             cold.rest = BytesMut::new();
-            let used = cold.deferred.is_some() || cold.error.is_some() || cold.end.is_some();
-            if !used && cold.discarded == 0 {
-                self.cold = None;
-            }
+            self.forget_cold();
+        }
+    }
+
+    /// Keeps no memory for what is not there.
+    pub(super) fn forget_cold(&mut self) {
+        let forgotten = self.cold.take_if(|cold| {
+            let ending = cold.deferred.is_some() || cold.error.is_some() || cold.end.is_some();
+            let memory = cold.account.is_some() || cold.stopped.is_some();
+            !ending && !memory && cold.rest.is_empty() && cold.discarded == 0
+        });
+        if let Some(cold) = forgotten {
+            scratch::put_back_cold(cold);
         }
     }
 

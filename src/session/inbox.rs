@@ -50,6 +50,12 @@ impl Inbox {
         }
     }
 
+    /// How much memory it holds, in bytes, with an allowance for each event.
+    pub(super) fn memory(&self) -> usize {
+        let partial = self.partial.as_ref();
+        self.size + partial.map_or(0, BytesMut::capacity)
+    }
+
     /// Whether an event belongs to a message that nobody wants.
     fn skip(&mut self, event: &Decoded) -> bool {
         match event {

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     CloseCode, CloseFrame, Error, Event, Message,
+    memory::Held,
     protocol::{Decoded, Encoder, NotOpen, Outgoing, Queue, Role, State},
 };
 
@@ -33,8 +34,8 @@ pub(super) struct Inner {
     role: Role,
     /// The driver has seen, under this lock, that there is nothing to do.
     idle: bool,
-    /// The driver waits for room in `inbox`.
-    pub(super) paused: bool,
+    /// What the driver waits for the application to take.
+    awaited: Awaited,
     /// The driver has taken the queue to write it, or has lost it.
     pub(super) writing: bool,
     /// A sender has let the session write first, and nothing has left since.
@@ -47,6 +48,16 @@ pub(super) struct Inner {
 
     /// The application asked for control frames.
     pub(super) observed: bool,
+}
+
+/// What the driver waits for the application to take.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Awaited {
+    Nothing,
+    /// So much that there is room in the inbox.
+    Room,
+    /// All of the inbox, which counts in a budget.
+    All,
 }
 
 /// How a connection ends.
@@ -83,7 +94,7 @@ impl Inner {
             waiters: None,
             role,
             idle: false,
-            paused: false,
+            awaited: Awaited::Nothing,
             writing: false,
             yielded: false,
             receiver_alive: true,
@@ -300,6 +311,22 @@ impl Inner {
         self.inbox.as_ref().map_or(0, |inbox| inbox.size)
     }
 
+    /// What waits for the application and for the transport.
+    pub(super) fn held(&self) -> Held {
+        let inbox = self.inbox.as_ref().map_or(0, |inbox| inbox.memory());
+        self.outgoing.held().and(inbox)
+    }
+
+    /// Whether the application has taken what the driver waits for.
+    #[inline]
+    pub(super) fn is_taken(&self, has_room: impl FnOnce(&Self) -> bool) -> bool {
+        match self.awaited {
+            Awaited::Nothing => false,
+            Awaited::Room => has_room(self),
+            Awaited::All => self.inbox_len() == 0,
+        }
+    }
+
     #[inline]
     pub(super) fn inbox_mut(&mut self) -> Option<&mut Inbox> {
         self.inbox.as_deref_mut()
@@ -355,14 +382,14 @@ impl Inner {
 
     /// The driver's turn ends with nothing left to do.
     #[inline]
-    pub(super) fn end_turn(&mut self, paused: bool) {
+    pub(super) fn end_turn(&mut self, awaited: Awaited) {
         if let Some(waiters) = &mut self.waiters
             && waiters.runtime.is_none()
         {
             waiters.runtime = Handle::try_current().ok();
         }
         self.idle = true;
-        self.paused = paused;
+        self.awaited = awaited;
     }
 
     /// Gives the memory of an inbox that was emptied while the driver is idle.

@@ -10,6 +10,7 @@
 //! - `connections`, `counters`, `id`: all sessions of a layer, from outside;
 //! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
 //! - `driver`, with `round`, `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
+//! - `memory`: what a session holds, and how it gives way to others;
 //! - `transport`, `http2`, `watched`: the byte stream under it all;
 //! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread.
 
@@ -29,6 +30,7 @@ mod http2;
 mod id;
 mod inbox;
 mod inner;
+mod memory;
 mod queueing;
 mod reader;
 mod receive;

@@ -45,7 +45,8 @@ impl Shared {
         if self.compressing().is_some() {
             return self.try_queue_anyhow(prepared);
         }
-        let frames = prepared.plain(&self.hooks.encoder(Role::Server));
+        let budget = &self.hooks.config.memory_budget;
+        let frames = prepared.plain(&self.hooks.encoder(Role::Server), budget);
         let mut inner = self.lock();
         if let Some(frames) = frames
             && inner.outgoing.state() == State::Open
@@ -80,7 +81,8 @@ impl Shared {
 
         let queued = match (&outbound.kind, shape) {
             (Kind::Prepared(prepared), shape) if !encoder.masks() => {
-                let encoded = prepared.encode(encoder, shape);
+                let budget = &self.hooks.config.memory_budget;
+                let encoded = prepared.encode(encoder, shape, budget);
                 let queued = self.queue_frames(prepared, &encoded.frames);
                 if let Some(context) = context.filter(|_| encoded.compressed) {
                     context.sent_alone(prepared.message().as_bytes());

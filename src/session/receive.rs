@@ -11,6 +11,7 @@ use bytes::{BufMut, BytesMut};
 use super::{
     driver::{Deferred, Driver, Input, Phase},
     inbox::Inbox,
+    memory::LEAST_SHARE,
     round::{Budget, Turn, View},
     scratch,
 };
@@ -91,9 +92,10 @@ impl Driver {
             budget,
             buffer,
             undecoded,
+            ..
         } = turn;
         let mut came = *undecoded;
-        while *undecoded || self.poll_read(cx, buffer, budget) {
+        while *undecoded || self.poll_read(cx, buffer, view.held(decoded.as_deref()), budget) {
             came = true;
             *undecoded = self.decode(buffer, decoded, view, view.batch(), budget);
             if *undecoded {
@@ -143,26 +145,38 @@ impl Driver {
         true
     }
 
-    /// Reads once; tells whether bytes came.
+    /// Reads once; tells whether bytes came. `held` is what waits beside what is in the buffer;
+    /// `None` where messages are thrown away.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
+        held: Option<usize>,
         budget: &mut Budget,
     ) -> bool {
+        let held = held.map(|held| held + buffer.len() + self.decoder.memory());
+        let share = held.and_then(|held| self.share(held));
+        if share.is_some() && !self.may_read(cx, held, share) {
+            return false;
+        }
+        self.go_on_reading();
         let limits = Limits::new(self.config());
         let Some(transport) = &mut self.transport else {
             return false;
         };
         // A large payload goes straight to where it will stay.
-        let direct = if buffer.is_empty() {
+        let direct = if share.is_none() && buffer.is_empty() {
             self.decoder.payload_buffer(&limits)
         } else {
             None
         };
-        let result = match direct {
-            Some(mut payload) => transport.poll_read(cx, &mut payload),
-            None => transport.poll_read(cx, buffer),
+        let result = match (direct, share) {
+            (Some(mut payload), _) => transport.poll_read(cx, &mut payload),
+            (None, None) => transport.poll_read(cx, buffer),
+            (None, Some(share)) => {
+                let room = share.max(LEAST_SHARE);
+                transport.poll_read(cx, &mut buffer.limit(room))
+            }
         };
         match result {
             Poll::Pending => self.input = Input::Waiting,
@@ -181,6 +195,24 @@ impl Driver {
                 self.input = Input::Ended;
                 self.cold().deferred = Some(Deferred::Failure(error));
             }
+        }
+        false
+    }
+
+    /// Decides whether a connection that holds much of what is left may read.
+    #[cold]
+    fn may_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        held: Option<usize>,
+        share: Option<usize>,
+    ) -> bool {
+        if share > Some(0) || held < Some(LEAST_SHARE) {
+            return true;
+        }
+        // Who has nothing to read does not wait for memory.
+        if self.poll_readable(cx) {
+            self.stop_reading(cx);
         }
         false
     }
@@ -304,7 +336,12 @@ impl Driver {
         self.input = Input::Paused;
         let limit = self.config().max_read_ahead;
         while self.is_multiplexed() && self.rest_len() < limit && !budget.is_spent() {
-            let room = (limit - self.rest_len()).min(RAW_READ);
+            let held = self.decoder.memory() + self.rest_len();
+            let share = self.share(held).unwrap_or(usize::MAX);
+            if share == 0 {
+                return;
+            }
+            let room = (limit - self.rest_len()).min(RAW_READ).min(share);
             // Both are there: a paused connection is open.
             let (Some(transport), rest) = self.transport_and_rest() else {
                 return;

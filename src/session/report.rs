@@ -49,6 +49,8 @@ pub enum EndedBy {
     Timeout,
     /// The transport ended or failed without a Close frame.
     Disconnect,
+    /// The connection held most of what the [`MemoryBudget`](crate::MemoryBudget) has.
+    OverBudget,
 }
 
 type EndHook = Arc<dyn Fn(&Report) + Send + Sync>;

@@ -8,11 +8,13 @@ use tokio::time::Sleep;
 use super::{
     counters::Traffic,
     driver::{Driver, Input, Phase},
-    inner::Inner,
+    inbox::Inbox,
+    inner::{Awaited, Inner},
     scratch,
     shared::CORK,
     transmit::Written,
 };
+use crate::memory::{Held, LITTLE};
 
 /// What lasts as long as one turn of a session.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(super) struct Turn {
     pub(super) buffer: BytesMut,
     /// There may be messages in it that the handler was not given.
     pub(super) undecoded: bool,
+    /// What waited for the application and for the transport when the turn ended.
+    pub(super) left: Held,
 }
 
 impl Turn {
@@ -86,6 +90,8 @@ impl Budget {
 /// What one round has to know of the shared state.
 pub(super) struct View {
     pub(super) inbox: usize,
+    /// How much waits to be written, in bytes.
+    pub(super) queued: usize,
     pub(super) observed: bool,
     /// Our Close was sent: messages are thrown away.
     pub(super) closing: bool,
@@ -96,6 +102,13 @@ pub(super) struct View {
 }
 
 impl View {
+    /// What waits for the application and for the transport, with what was decoded since; `None`
+    /// where messages are thrown away.
+    pub(super) fn held(&self, decoded: Option<&Inbox>) -> Option<usize> {
+        let decoded = decoded.map_or(0, |inbox| inbox.size);
+        (!self.closing).then_some(self.inbox + self.queued + decoded)
+    }
+
     /// The size of what is decoded before the handler is polled: little for one that takes messages
     /// as they come, so that the memory of one is there, and in the cache, for the next.
     pub(super) fn batch(&self) -> usize {
@@ -130,6 +143,9 @@ impl Driver {
             self.abort();
             return false;
         };
+        if self.is_condemned() {
+            self.give_way(cx);
+        }
         self.receive(cx, &view, turn);
         self.take_news();
         true
@@ -161,7 +177,7 @@ impl Driver {
             self.abort();
             return Next::Over;
         };
-        let written = self.transmit(cx, queue, &mut turn.budget, handler_finished);
+        let written = self.transmit(cx, queue, turn, handler_finished);
         self.poll_end(cx);
         let passed = self.poll_deadlines(cx, sleep);
         if handler_finished && self.is_ended() {
@@ -169,7 +185,7 @@ impl Driver {
         }
         turn.budget.spend_round();
         if turn.budget.is_spent() {
-            self.count();
+            self.count(&mut turn.left);
             cx.waker().wake_by_ref();
             return Next::Wait;
         }
@@ -177,7 +193,9 @@ impl Driver {
             return Next::Round;
         }
         // What ended the turn early holds: senders wake the session since then.
-        if written == Written::Last || self.end_turn(self.shared.lock(), handler_finished) {
+        if written == Written::Last
+            || self.end_turn(self.shared.lock(), handler_finished, &mut turn.left)
+        {
             Next::Wait
         } else {
             Next::Round
@@ -192,6 +210,7 @@ impl Driver {
         let view = View {
             quiet,
             inbox: inner.inbox_size(),
+            queued: inner.outgoing.queued(),
             observed: inner.observed,
             closing: inner.outgoing.close_sent(),
             handler_finished,
@@ -221,6 +240,7 @@ impl Driver {
         &self,
         mut inner: MutexGuard<'_, Inner>,
         handler_finished: bool,
+        left: &mut Held,
     ) -> bool {
         let writable = !self.write_blocked && !self.write_failed && self.phase != Phase::Ended;
         let queued = inner.outgoing.queued() > 0;
@@ -231,7 +251,15 @@ impl Driver {
         {
             return false;
         }
-        inner.end_turn(self.input == Input::Paused || self.is_patient());
+        *left = inner.held();
+        let awaited = if self.input == Input::Paused || self.is_patient() {
+            Awaited::Room
+        } else if inner.inbox_size() >= LITTLE {
+            Awaited::All
+        } else {
+            Awaited::Nothing
+        };
+        inner.end_turn(awaited);
         let inbox = inner.take_spent_inbox();
         let counted = self
             .shared
@@ -248,9 +276,12 @@ impl Driver {
     }
 
     /// Lets it be known what has gone over the connection so far, though the turn is not at its end.
-    fn count(&self) {
+    fn count(&self, left: &mut Held) {
+        let inner = self.shared.lock();
+        *left = inner.held();
+        let traffic = self.traffic(&inner);
+        drop(inner);
         if let Some(entry) = self.shared.entry() {
-            let traffic = self.traffic(&self.shared.lock());
             entry.count(traffic);
         }
     }
@@ -278,6 +309,7 @@ impl Driver {
         self.input == Input::Paused
             && self.phase == Phase::Open
             && !self.has_deferred()
+            && !self.is_stopped()
             && (self.shared.has_room(inner) || inner.outgoing.close_sent())
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::inbox::Inbox;
+use super::{driver::Cold, inbox::Inbox};
 use crate::protocol::Queue;
 
 /// Takes the thread's buffer to read to: empty, with room for one read.
@@ -52,6 +52,17 @@ pub(super) fn put_back_inbox(mut inbox: Box<Inbox>) {
     if inbox.events.capacity() <= MAX_EVENTS {
         put_back(&INBOX, Some(inbox));
     }
+}
+
+/// Takes the thread's spare place for what a connection rarely has, or makes one.
+pub(super) fn take_cold() -> Box<Cold> {
+    take(&COLD).unwrap_or_default()
+}
+
+/// Gives the place back to the thread.
+pub(super) fn put_back_cold(mut cold: Box<Cold>) {
+    *cold = Cold::default();
+    put_back(&COLD, Some(cold));
 }
 
 /// Takes one of the thread's spare queues for frames, where it has one.
@@ -112,6 +123,7 @@ fn put_back<T>(slot: &'static LocalKey<Cell<T>>, value: T) {
 
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
+    static COLD: Cell<Option<Box<Cold>>> = const { Cell::new(None) };
     static INBOX: Cell<Option<Box<Inbox>>> = const { Cell::new(None) };
     static QUEUES: RefCell<Queues> = const {
         RefCell::new(Queues { large: None, small: Vec::new() })

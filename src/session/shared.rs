@@ -126,7 +126,7 @@ impl Shared {
         let mut inner = self.lock();
         match inner.inbox_mut().and_then(take) {
             Some(Ok(taken)) => {
-                let resume = inner.paused && self.has_room(&inner);
+                let resume = inner.is_taken(|inner| self.has_room(inner));
                 let driver = if resume { inner.take_driver() } else { None };
                 let spent = inner.take_spent_inbox();
                 drop(inner);
@@ -144,7 +144,7 @@ impl Shared {
             }
             None => {}
         }
-        let resume = inner.paused && self.has_room(&inner);
+        let resume = inner.is_taken(|inner| self.has_room(inner));
         let driver = if resume { inner.take_driver() } else { None };
         let before = inner.wait_to_receive(cx);
         drop(inner);

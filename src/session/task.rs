@@ -205,6 +205,9 @@ where
         if turn.undecoded {
             driver.keep_undecoded(&mut turn);
         }
+        if poll.is_pending() {
+            driver.settle(cx, turn.left);
+        }
         poll
     }
 }

@@ -10,13 +10,16 @@ use bytes::Buf;
 use super::{
     driver::{Driver, Phase},
     report::EndedBy,
-    round::Budget,
+    round::{Budget, Turn},
     scratch,
     shared::CORK,
     transport::Transport,
     waiters::Wakers,
 };
-use crate::protocol::{Queue, SendQueue};
+use crate::{
+    memory::Held,
+    protocol::{Queue, SendQueue},
+};
 
 /// The session was ended from outside.
 pub(super) struct Aborted;
@@ -60,7 +63,7 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         queue: Option<Box<Queue>>,
-        budget: &mut Budget,
+        turn: &mut Turn,
         handler_finished: bool,
     ) -> Written {
         let mut written = Written::Some;
@@ -68,8 +71,10 @@ impl Driver {
         // Once a round: senders in other threads may fill the queue as fast as it is written.
         if let Some(mut queue) = queue {
             let queued = queue.frames.len();
-            match self.write(cx, &mut queue.frames, budget) {
-                Poll::Ready(Ok(())) => written = self.written(cx, queue, handler_finished),
+            match self.write(cx, &mut queue.frames, &mut turn.budget) {
+                Poll::Ready(Ok(())) => {
+                    written = self.written(cx, queue, handler_finished, &mut turn.left);
+                }
                 Poll::Ready(Err(error)) => self.write_failure(error),
                 Poll::Pending => written = self.put_back(cx, queue, queued),
             }
@@ -151,7 +156,7 @@ impl Driver {
         let _much = self.timers.written(left, Self::now);
         if queue.frames.is_empty() {
             self.flush_pending = transport.needs_flush();
-            self.written(cx, queue, false);
+            self.written(cx, queue, false, &mut Held::default());
         } else {
             self.put_back(cx, queue, queued);
             self.wait_for_write(left > 0);
@@ -169,6 +174,7 @@ impl Driver {
         cx: &mut Context<'_>,
         mut queue: Box<Queue>,
         handler_finished: bool,
+        left: &mut Held,
     ) -> Written {
         self.timers.write_done();
         let shared = &*self.shared;
@@ -184,7 +190,7 @@ impl Driver {
         let close_timeout = config.close_timeout;
         let open = self.phase == Phase::Open;
         let last = if open && waiting.is_empty() {
-            self.end_turn(inner, handler_finished)
+            self.end_turn(inner, handler_finished, left)
         } else {
             // Before anybody is woken.
             drop(inner);

@@ -11,8 +11,8 @@ use axum::{
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use tokio::net::TcpListener;
 use tower_websocket::{
-    CloseCode, CloseFrame, Compression, Config, Connections, Drain, Message, OriginPolicy,
-    WebSocket, WebSocketLayer,
+    CloseCode, CloseFrame, Compression, Config, Connections, Drain, MemoryBudget, Message,
+    OriginPolicy, WebSocket, WebSocketLayer,
     extract::{WebSocketUpgrade, WebSocketUpgradeRejection},
     handler,
     handshake::Rejection,
@@ -492,6 +492,18 @@ async fn connections_are_registered_counted_and_drained() {
     assert_eq!(counters.accepted, 3);
     let refused: Vec<_> = counters.refused.into_iter().collect();
     assert_eq!(refused, [("Draining", 4), ("OriginRefused", 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn handshakes_are_refused_while_the_memory_budget_is_used_up() {
+    let app = app(|upgrade| upgrade.config(Config::default().memory_budget(&MemoryBudget::new(0))));
+    on_both(async |http| {
+        let response = refused(app.clone(), http.request("/")).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert_eq!(response.extensions().get(), Some(&Rejection::OverBudget));
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

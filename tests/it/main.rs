@@ -15,6 +15,7 @@ mod extract_stack;
 mod groups;
 mod hooks;
 mod many_waiters;
+mod memory_budget;
 mod mounts;
 mod panics;
 #[cfg(feature = "client")]

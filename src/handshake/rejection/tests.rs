@@ -5,6 +5,7 @@ const PLAIN: &str = "content-type: text/plain; charset=utf-8";
 const CLOSE: &str = "connection: close";
 const CLOSE_UPGRADE: &str = "connection: close, upgrade";
 const WEBSOCKET: &str = "upgrade: websocket";
+const RETRY: &str = "retry-after: 5";
 const THIRTEEN: &str = "sec-websocket-version: 13";
 const GET: &str = "allow: GET";
 
@@ -17,7 +18,7 @@ type Row = (
     &'static [&'static str],
 );
 
-const TABLE: [Row; 18] = [
+const TABLE: [Row; 19] = [
     (UpgradeRequired, 426, &[CLOSE_UPGRADE, WEBSOCKET], 400, &[]),
     (UnsupportedProtocol, 501, &[CLOSE], 501, &[]),
     (MethodNotAllowed, 405, &[GET, CLOSE], 405, &[GET]),
@@ -41,6 +42,7 @@ const TABLE: [Row; 18] = [
     (MalformedExtensions, 400, &[CLOSE], 400, &[]),
     (NotReady, 503, &[CLOSE], 503, &[]),
     (Draining, 503, &[CLOSE], 503, &[]),
+    (OverBudget, 503, &[CLOSE, RETRY], 503, &[RETRY]),
     (NotUpgradable, 500, &[CLOSE], 500, &[]),
 ];
 

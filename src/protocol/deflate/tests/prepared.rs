@@ -2,7 +2,7 @@
 
 use super::{blocks::walk, deflater::FINISHED, *};
 use crate::{
-    Compression, Prepared,
+    Compression, MemoryBudget, Prepared,
     protocol::{Encoder, deflate::Shape},
 };
 
@@ -36,12 +36,18 @@ fn each_form_is_made_once() {
     let runs = compressed_by(|| {
         for _ in 0..1000 {
             for bits in 8..=15 {
-                let encoded = prepared
-                    .clone()
-                    .encode(&server, Some(shape(bits, &settings)));
+                let encoded = prepared.clone().encode(
+                    &server,
+                    Some(shape(bits, &settings)),
+                    &MemoryBudget::unlimited(),
+                );
                 assert!(encoded.compressed);
             }
-            assert!(!prepared.encode(&server, None).compressed);
+            assert!(
+                !prepared
+                    .encode(&server, None, &MemoryBudget::unlimited())
+                    .compressed
+            );
         }
     });
     assert_eq!(runs, 8);
@@ -54,7 +60,11 @@ fn each_form_fits_its_window() {
     let content = Random(31).bytes(3000).repeat(2);
     let prepared = Prepared::new(content.clone());
     for bits in [8, 9, 11, 12, 15] {
-        let encoded = prepared.encode(&server, Some(shape(bits, &settings)));
+        let encoded = prepared.encode(
+            &server,
+            Some(shape(bits, &settings)),
+            &MemoryBudget::unlimited(),
+        );
         assert_eq!(encoded.compressed, bits >= 12);
         let params = DeflateParams {
             server_max_window_bits: bits,
@@ -74,8 +84,16 @@ fn forms_in_fragments_are_others() {
     let settings = Compression::shared();
     let prepared = Prepared::new(long());
     let shape = Some(shape(15, &settings));
-    let whole = prepared.encode(&server(Config::default()), shape);
-    let fragments = prepared.encode(&server(Config::default().fragment_size(10)), shape);
+    let whole = prepared.encode(
+        &server(Config::default()),
+        shape,
+        &MemoryBudget::unlimited(),
+    );
+    let fragments = prepared.encode(
+        &server(Config::default().fragment_size(10)),
+        shape,
+        &MemoryBudget::unlimited(),
+    );
     assert_ne!(whole.frames, fragments.frames);
     for encoded in [whole, fragments] {
         let mut decoder = decoder(Role::Client, no_takeover());
@@ -91,7 +109,11 @@ fn message_that_does_not_shrink_is_tried_once() {
     let prepared = Prepared::new(content.clone());
     let runs = compressed_by(|| {
         for _ in 0..10 {
-            let encoded = prepared.encode(&server, Some(shape(15, &settings)));
+            let encoded = prepared.encode(
+                &server,
+                Some(shape(15, &settings)),
+                &MemoryBudget::unlimited(),
+            );
             assert!(!encoded.compressed);
             assert_eq!(encoded.frames, from_server(0x82, &content));
         }
@@ -110,7 +132,7 @@ fn prepared_messages_are_equal_where_content_and_choice_are() {
     assert_ne!(prepared, Prepared::new(message().compressed()));
     assert_ne!(prepared, Prepared::new(message().uncompressed()));
     // What was made of it does not matter.
-    prepared.encode(&server(Config::default()), None);
+    prepared.encode(&server(Config::default()), None, &MemoryBudget::unlimited());
     assert_eq!(prepared, Prepared::new("news"));
     // Prepared twice, it is the same.
     assert_eq!(prepared, Prepared::new(prepared.clone()));

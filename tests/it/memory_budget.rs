@@ -1,0 +1,346 @@
+//! One budget of memory for many connections: who stops, who is refused, who is closed.
+
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use tokio::{
+    io::{AsyncWriteExt, DuplexStream},
+    time::{Instant, sleep},
+};
+use tower::ServiceExt;
+use tower_websocket::{
+    Config, EndedBy, Error, Groups, MemoryBudget, Message, OnUpgrade, WebSocket, WebSocketLayer,
+    handler, handshake::Rejection, testing,
+};
+
+use crate::session_support::{
+    Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, echo,
+    hold, hold_over, idle, open, within,
+};
+
+const KIB: usize = 1 << 10;
+
+/// A budget, and connections without pings that share it.
+fn limited(bytes: usize) -> (MemoryBudget, Config) {
+    let budget = MemoryBudget::new(bytes);
+    let config = Config::default()
+        .memory_budget(&budget)
+        .ping_interval(None)
+        .max_send_queue(16 << 20);
+    (budget, config)
+}
+
+/// Sends as much of these bytes as the server reads, within a moment; gives how much that was.
+async fn push(peer: &mut Peer, mut bytes: &[u8]) -> usize {
+    let all = bytes.len();
+    while !bytes.is_empty() {
+        let written = tokio::select! {
+            biased;
+            written = peer.stream.write(bytes) => written.expect("the server is there"),
+            () = idle() => break,
+        };
+        bytes = &bytes[written..];
+    }
+    all - bytes.len()
+}
+
+/// A connection whose peer takes nothing.
+async fn deaf(shape: Shape, config: &Config) -> (WebSocket, Reports, DuplexStream) {
+    let (ours, theirs) = tokio::io::duplex(64);
+    let plan = Plan {
+        unwritable: true,
+        ..Plan::default()
+    };
+    let (socket, reports) = hold_over(shape, config.clone(), Wire::new(theirs, plan)).await;
+    (socket, reports, ours)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_more_than_is_left_is_not_read_and_the_others_are() {
+    for shape in SHAPES {
+        let (budget, config) = limited(1 << 20);
+        let (mut large, mut socket, mut reports) = hold(shape, config.clone()).await;
+        let (mut small, _) = open(shape, config, echo).await;
+
+        let message = binary(vec![1; 1 << 20]);
+        let taken = push(&mut large, &message[..message.len() - 1]).await;
+        let held = budget.used();
+        assert!((400 * KIB..=512 * KIB).contains(&held), "{shape:?}: {held}");
+        // Beside that there is what waits in the pipe.
+        assert!(taken <= 512 * KIB + 64 * KIB, "{shape:?}: {taken}");
+
+        for _ in 0..100 {
+            small.send(binary([2; 8 * KIB])).await;
+            assert_eq!(small.frame().await, Frame::binary([2; 8 * KIB]));
+        }
+        assert!(reports.none_yet(), "{shape:?}");
+
+        // It stays as it is for ten seconds, and has to go then.
+        let start = Instant::now();
+        let error = within(socket.recv()).await.expect_err("it is no message");
+        assert!(matches!(error, Error::OverBudget), "{shape:?}: {error}");
+        let waited = start.elapsed();
+        assert!((9..12).contains(&waited.as_secs()), "{shape:?}: {waited:?}");
+        assert_eq!(large.frame().await.code(), Some(1013), "{shape:?}");
+        assert_eq!((budget.used(), budget.closed()), (0, 1));
+        let report = reports.first().await;
+        assert_eq!(report.ended_by, EndedBy::OverBudget);
+        assert_eq!((report.close_code, report.clean), (1013, false));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_stopped_goes_on_when_there_is_room_and_loses_nothing() {
+    for shape in SHAPES {
+        let (budget, config) = limited(4 << 20);
+        let (other, _reports, _end) = deaf(shape, &config).await;
+        within(other.send(vec![0; 3500 * KIB]))
+            .await
+            .expect("it is open");
+        idle().await;
+
+        let (mut peer, mut socket, _) = hold(shape, config).await;
+        let payload: Vec<u8> = (0..1 << 20).map(|index| (index % 251) as u8).collect();
+        let frame = binary(&payload);
+        let begun = push(&mut peer, &frame).await;
+        assert!(begun < 400 * KIB, "{shape:?}: {begun}");
+        sleep(Duration::from_secs(1)).await;
+        other.sender().abort();
+        let start = Instant::now();
+        peer.send(&frame[begun..]).await;
+        let message = within(socket.recv()).await.expect("a message");
+        assert_eq!(message, Some(Message::binary(payload)));
+        let waited = start.elapsed();
+        assert!(
+            waited <= Duration::from_millis(260),
+            "{shape:?}: {waited:?}"
+        );
+        idle().await;
+        assert_eq!((budget.used(), budget.closed()), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_that_waits_counts_and_comes_back() {
+    for shape in SHAPES {
+        let (budget, config) = limited(64 << 20);
+        let config = config.max_read_ahead(1 << 20);
+        let counted = async |least: usize, what: &str| {
+            idle().await;
+            let used = budget.used();
+            let range = least..=least + least / 2;
+            assert!(range.contains(&used), "{shape:?}, {what}: {used}");
+        };
+
+        let (mut peer, mut socket, _) = hold(shape, config.clone()).await;
+        peer.send(&binary([1; 100 * KIB])[..90 * KIB]).await;
+        counted(90 * KIB, "half a message").await;
+        peer.send(&binary([1; 100 * KIB])[90 * KIB..]).await;
+        peer.send(&binary([1; 100 * KIB])).await;
+        counted(200 * KIB, "messages that are not taken").await;
+        assert!(within(socket.recv()).await.is_ok());
+        assert!(within(socket.recv()).await.is_ok());
+        counted(0, "messages that were taken in another task").await;
+        drop((peer, socket));
+
+        let (peer, socket, _) = hold(shape, config.clone()).await;
+        within(socket.send(vec![1; 400 * KIB]))
+            .await
+            .expect("it is open");
+        // The pipe takes 64 KiB.
+        counted(300 * KIB, "a message that is not written").await;
+        drop((peer, socket));
+        counted(0, "a connection that has gone").await;
+
+        let config = config.streaming(true);
+        let (mut peer, mut socket, _) = hold(shape, config).await;
+        for part in binary([1; 100 * KIB])[..99 * KIB].chunks(KIB) {
+            peer.send(part).await;
+        }
+        assert!(tokio::select! {
+            biased;
+            _ = socket.recv() => false,
+            () = idle() => true,
+        });
+        counted(99 * KIB, "a message that is put together").await;
+        drop((peer, socket));
+        idle().await;
+        assert_eq!(budget.used(), 0, "{shape:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limit_those_go_who_hold_most() {
+    for shape in SHAPES {
+        let (budget, config) = limited(1 << 20);
+        let (mut sockets, mut reports, mut ends) = (vec![], vec![], vec![]);
+        for _ in 0..4 {
+            let (socket, report, end) = deaf(shape, &config).await;
+            sockets.push(socket);
+            reports.push(report);
+            ends.push(end);
+        }
+        // Together 1,000 KiB: within the limit.
+        for (socket, kib) in sockets.iter_mut().zip([100, 400, 200, 300]) {
+            let message = vec![0; kib * KIB];
+            within(socket.send(message)).await.expect("it is open");
+        }
+        idle().await;
+        assert!(budget.is_nearly_used_up(), "{shape:?}: {}", budget.used());
+        assert!(reports.iter_mut().all(Reports::none_yet), "{shape:?}");
+
+        // And 60 more: the largest has to go, which is enough.
+        within(sockets[0].send(vec![0; 60 * KIB]))
+            .await
+            .expect("it is open");
+        let report = reports[1].first().await;
+        idle().await;
+        // What is in the way of the Close frame would not leave in time.
+        assert_eq!(report.ended_by, EndedBy::OverBudget, "{shape:?}");
+        assert_eq!(
+            (report.close_code, report.clean),
+            (1013, false),
+            "{shape:?}"
+        );
+        for index in [0, 2, 3] {
+            assert!(reports[index].none_yet(), "{shape:?}: {index}");
+        }
+        assert_eq!(budget.closed(), 1);
+        assert!(!budget.is_nearly_used_up());
+        let error = within(sockets[1].send("more"))
+            .await
+            .expect_err("it is closed");
+        assert!(error.is_closed(), "{shape:?}: {error}");
+        drop(sockets);
+        idle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_counts_once_for_all_members() {
+    for shape in SHAPES {
+        let (budget, config) = limited(4 << 20);
+        let groups = Groups::new();
+        let (mut held, mut memberships) = (vec![], vec![]);
+        for _ in 0..100 {
+            let (socket, reports, end) = deaf(shape, &config).await;
+            memberships.push(groups.join("all", &socket.sender()).expect("it is open"));
+            held.push((socket, reports, end));
+        }
+        for _ in 0..10 {
+            groups.broadcast("all", vec![0; 64 * KIB]).await;
+        }
+        idle().await;
+        let used = budget.used();
+        // 64 MB for all, if each had its own.
+        assert!((640 * KIB..700 * KIB).contains(&used), "{shape:?}: {used}");
+        assert_eq!(budget.closed(), 0);
+        drop((held, memberships));
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(budget.used(), 0, "{shape:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn handshakes_are_refused_near_the_limit_and_told_when_to_come_back() {
+    for shape in SHAPES {
+        let (budget, config) = limited(1 << 20);
+        let request = || {
+            let (_, theirs) = tokio::io::duplex(64);
+            let request = match shape {
+                Shape::H1 => testing::request("/"),
+                Shape::H2 => testing::request("/").http2(),
+            };
+            request.extension(OnUpgrade::new(theirs)).into_request()
+        };
+        let layer = WebSocketLayer::new(handler(echo)).config(config.clone());
+        let (socket, _reports, _end) = deaf(shape, &config).await;
+
+        // An eighth is left, to the byte.
+        let payload = (1 << 20) / 8 * 7 - 10;
+        within(socket.send(vec![0; payload]))
+            .await
+            .expect("it is open");
+        idle().await;
+        assert_eq!(budget.used(), (1 << 20) / 8 * 7);
+        let response = layer.clone().endpoint().oneshot(request()).await;
+        assert!(
+            response.expect("no error").status().as_u16() < 300,
+            "{shape:?}"
+        );
+
+        socket.try_send("").expect("there is room");
+        idle().await;
+        let response = layer.clone().endpoint().oneshot(request()).await;
+        let response = response.expect("no error");
+        assert_eq!(
+            response.status(),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{shape:?}"
+        );
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        assert_eq!(
+            response.extensions().get(),
+            Some(&Rejection::OverBudget),
+            "{shape:?}"
+        );
+        let closes = response.headers().get(header::CONNECTION);
+        assert_eq!(closes.is_some(), shape == Shape::H1);
+
+        drop(socket);
+        sleep(Duration::from_secs(60)).await;
+        let response = layer.endpoint().oneshot(request()).await;
+        assert!(
+            response.expect("no error").status().as_u16() < 300,
+            "{shape:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_decompressed_counts() {
+    // 1 MiB of zeroes, made by a compressor of others; its end is not sent.
+    let (budget, config) = limited(64 << 20);
+    let config = config.compression(tower_websocket::Compression::shared());
+    let (mut peer, _socket) = crate::session_support::hold_compressed(Shape::H1, config).await;
+    // An empty final block is cut off (RFC 7692 §7.2.1); stored blocks of zeroes do as well.
+    let block = |len: u16| {
+        let head = [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes()].concat();
+        [head, vec![0; len.into()]].concat()
+    };
+    let payload = [block(60_000), block(60_000), block(60_000)].concat();
+    peer.send(client_frame(0x42, payload)).await;
+    idle().await;
+    let used = budget.used();
+    assert!((180_000..300_000).contains(&used), "{used}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_without_anything_to_read_is_nobodys_fault() {
+    for shape in SHAPES {
+        let (budget, config) = limited(1 << 20);
+        let (mut waiting, _socket, mut reports) = hold(shape, config.clone()).await;
+        waiting.send(client_header(0x82, 600 * 1024)).await;
+        waiting.send(vec![0; 100 * KIB]).await;
+        idle().await;
+        // Almost all is taken by another.
+        let (socket, _reports, _end) = deaf(shape, &config).await;
+        within(socket.send(vec![0; 800 * KIB]))
+            .await
+            .expect("it is open");
+        sleep(Duration::from_secs(8)).await;
+        assert!(budget.is_nearly_used_up(), "{shape:?}: {budget:?}");
+        assert!(reports.none_yet(), "{shape:?}");
+        assert_eq!(budget.closed(), 0, "{shape:?}");
+    }
+}
+
+#[test]
+fn default_is_one_budget_of_256_mib_for_the_process() {
+    let (first, second) = (MemoryBudget::default(), MemoryBudget::default());
+    assert_eq!(first.limit(), Some(256 << 20));
+    assert_eq!(format!("{first:?}"), format!("{second:?}"));
+    assert_eq!(MemoryBudget::unlimited().limit(), None);
+    assert!(!MemoryBudget::unlimited().is_nearly_used_up());
+    assert!(MemoryBudget::new(0).is_nearly_used_up());
+}
