@@ -51,7 +51,10 @@ struct Step {
 enum Payload {
     Bytes(Vec<u8>),
     Repeated(Vec<u8>, u8),
-    Noise(u32, u16),
+    Noise(
+        u32,
+        #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(0..=3_000))] u16,
+    ),
     /// Part of an earlier message, for a later one to refer to.
     Earlier(u8, u16, u16),
 }
@@ -87,7 +90,7 @@ fuzz_target!(|input: Input| {
         &input.cuts[..]
     };
     let mut cuts = cuts.iter().copied().cycle();
-    for step in input.steps.iter().take(64) {
+    for step in input.steps.iter().take(12) {
         talk.send(step);
         if !step.keep {
             talk.pump(&mut cuts);
@@ -205,7 +208,11 @@ impl Payload {
     fn bytes(&self, sent: &[Vec<u8>]) -> Vec<u8> {
         match self {
             Self::Bytes(bytes) => bytes.clone(),
-            Self::Repeated(bytes, times) => bytes.repeat((*times).into()),
+            Self::Repeated(bytes, times) => bytes
+                .repeat((*times).into())
+                .into_iter()
+                .take(40_000)
+                .collect(),
             Self::Noise(seed, len) => noise(*seed, (*len).into()),
             Self::Earlier(n, from, len) => {
                 let Some(earlier) = sent.get(usize::from(*n) % sent.len().max(1)) else {
