@@ -248,6 +248,7 @@ impl Driver {
             || inner.abandoned(handler_finished).is_some()
             || self.can_resume(&inner)
             || inner.is_aborted()
+            || (self.is_patient() && !inner.receiver_is_away(handler_finished))
         {
             return false;
         }
