@@ -1,9 +1,8 @@
 //! The settings of compression.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::sync::Arc;
+
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// How messages are compressed, where the peer takes part: permessage-deflate (RFC 7692).
 ///

@@ -96,6 +96,8 @@
 #[cfg(feature = "client")]
 pub mod client;
 mod compression;
+#[cfg(all(test, shuttle))]
+mod concurrency;
 mod config;
 mod error;
 #[cfg(feature = "axum")]
@@ -113,6 +115,7 @@ mod service;
 mod session;
 #[cfg(feature = "layer")]
 mod shutdown;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(all(

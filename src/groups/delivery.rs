@@ -1,11 +1,11 @@
 //! What becomes of a broadcast.
 
-use std::{
-    num::NonZeroUsize,
+use std::num::NonZeroUsize;
+
+use crate::{
+    CloseCode, CloseFrame,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
-
-use crate::{CloseCode, CloseFrame};
 
 /// What happens to a member of a group whose send queue is full
 /// ([`Config::max_send_queue`](crate::Config::max_send_queue), and

@@ -6,14 +6,18 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, PoisonError, Weak},
     task::{Context, Poll, Waker},
 };
 
 use futures_core::Stream;
 
 use super::{Key, group::Group};
-use crate::{ConnectionId, session::Wakers};
+use crate::{
+    ConnectionId,
+    session::Wakers,
+    sync::{Mutex, MutexGuard},
+};
 
 /// Something that happened to a group.
 #[derive(Clone, Debug, Eq, PartialEq)]

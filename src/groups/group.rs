@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use tokio::{
@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::{STRETCH, delivery::SlowMember, member::Member, unwoken::Unwoken};
-use crate::Sender;
+use crate::{
+    Sender,
+    sync::{FairMutex, Mutex, MutexGuard, spawn_on},
+};
 
 /// A group, as long as it has members.
 pub(super) struct Group<K> {
@@ -22,7 +25,7 @@ pub(super) struct Group<K> {
     pub(super) slow: SlowMember,
     members: Mutex<Members<K>>,
     /// Whose broadcast it is: those who wait get it in the order they came.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) turn: FairMutex<()>,
     /// Sessions for which something was queued. For those of each runtime there is a promise.
     unwoken: Mutex<Unwoken>,
 }
@@ -74,7 +77,7 @@ impl<K> Group<K> {
                 next: 0,
                 by_connection: HashMap::new(),
             }),
-            turn: tokio::sync::Mutex::new(()),
+            turn: FairMutex::new(()),
             unwoken: Mutex::default(),
         }
     }
@@ -97,7 +100,7 @@ impl<K> Group<K> {
                 group: self.clone(),
                 runtime: batch.runtime.id(),
             };
-            batch.runtime.spawn(promise.keep());
+            spawn_on(&batch.runtime, promise.keep());
             push_out(&batch.runtime);
         }
         if sessions.take_woken()

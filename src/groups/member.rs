@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Wake, Waker},
 };
 
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Prepared, Sender, TrySendError,
     session::{Asleep, Ticket},
+    sync::{Mutex, MutexGuard},
 };
 
 /// A connection's place in a group: it leaves when this is dropped.

@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     error, fmt,
     hash::{BuildHasher, Hash, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use tokio::task::yield_now;
@@ -30,7 +30,10 @@ pub use self::{
     events::{GroupEvent, GroupEvents},
     member::Membership,
 };
-use crate::{ConnectionId, Outbound, Prepared, Sender};
+use crate::{
+    ConnectionId, Outbound, Prepared, Sender,
+    sync::{Mutex, MutexGuard},
+};
 
 /// Groups of connections, by a key: rooms, topics, users.
 ///

@@ -1,5 +1,6 @@
 //! Masking (RFC 6455 §5.3).
 
+#[cfg(not(shuttle))]
 use std::cell::RefCell;
 
 /// Masks or unmasks `payload` in place; the two are the same.
@@ -46,6 +47,10 @@ pub(crate) fn advance_key(mut key: [u8; 4], len: usize) -> [u8; 4] {
 /// Panics when the operating system has no random numbers to give.
 #[must_use]
 pub fn random_masking_key() -> [u8; 4] {
+    // What is tried has to come again: it draws the same each time.
+    #[cfg(shuttle)]
+    return shuttle::rand::Rng::r#gen(&mut shuttle::rand::thread_rng());
+    #[cfg(not(shuttle))]
     BATCH.with_borrow_mut(|batch| {
         if let Some(key) = batch.pop() {
             return key;
@@ -59,10 +64,12 @@ pub fn random_masking_key() -> [u8; 4] {
     })
 }
 
+#[cfg(not(shuttle))]
 thread_local! {
     static BATCH: RefCell<Vec<[u8; 4]>> = const { RefCell::new(Vec::new()) };
 }
 
+#[cfg(any(test, not(shuttle)))]
 const BATCH_KEYS: usize = 64;
 
 #[cfg(test)]

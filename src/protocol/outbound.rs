@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use bytes::{Buf, Bytes};
@@ -13,7 +13,10 @@ use super::{
     encoder::FragmentSize,
     send_queue::SHARE_FROM,
 };
-use crate::MemoryBudget;
+use crate::{
+    MemoryBudget,
+    sync::{Mutex, OnceLock},
+};
 
 /// What `send` takes: a [`Message`], or anything that becomes one, or a [`Prepared`].
 ///

@@ -2,12 +2,12 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use http::request::Parts;
 
-use crate::{Connections, handshake::Rejection};
+use crate::{Connections, handshake::Rejection, sync::Mutex};
 
 /// The registries whose connections a server closes before it stops.
 ///

@@ -1,9 +1,6 @@
 //! What the opening handshake has settled for one connection.
 
-use std::{
-    fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::PoisonError};
 
 use tracing::Span;
 
@@ -13,6 +10,7 @@ use crate::{
     compression::Reservation,
     handshake::deflate::Agreement,
     protocol::{Context, DeflateParams, Role, Shape},
+    sync::{Mutex, MutexGuard},
 };
 
 /// The subprotocol and the compression agreed on, and who wants to know of the connection.

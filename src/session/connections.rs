@@ -3,20 +3,23 @@
 use std::{
     collections::HashMap,
     fmt, mem,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
-    },
+    sync::{Arc, PoisonError},
 };
-
-use tokio::sync::Notify;
 
 use super::{
     ConnectionId, Report, Sender,
     counters::{Counters, Counting, Traffic},
     shared::Shared,
 };
-use crate::{CloseFrame, handshake::Rejection, protocol::random_masking_key};
+use crate::{
+    CloseFrame,
+    handshake::Rejection,
+    protocol::random_masking_key,
+    sync::{
+        Mutex, MutexGuard, Notify, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+    },
+};
 
 /// The open connections of one layer or of several.
 ///

@@ -1,14 +1,12 @@
 //! What has happened, in numbers.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
+use std::{collections::BTreeMap, sync::PoisonError};
 
 use super::Report;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// What the connections of some layers have done since they were made: a snapshot, made by
 /// [`Connections::counters`](crate::Connections::counters).

@@ -1,7 +1,5 @@
 //! From what is sent to what is queued: as it is, compressed, or encoded before.
 
-use std::sync::MutexGuard;
-
 use bytes::Bytes;
 
 use super::{
@@ -12,6 +10,7 @@ use super::{
 use crate::{
     Outbound, Prepared, TrySendError,
     protocol::{Encoder, Kind, Role, State, deflate, put_back},
+    sync::MutexGuard,
 };
 
 impl Shared {

@@ -1,6 +1,6 @@
 //! One round of a session's turn: what the driver does before the handler is polled, and after.
 
-use std::{mem, pin::Pin, sync::MutexGuard, task::Context};
+use std::{mem, pin::Pin, task::Context};
 
 use bytes::BytesMut;
 use tokio::time::Sleep;
@@ -14,7 +14,10 @@ use super::{
     shared::CORK,
     transmit::Written,
 };
-use crate::memory::{Held, LITTLE};
+use crate::{
+    memory::{Held, LITTLE},
+    sync::MutexGuard,
+};
 
 /// What lasts as long as one turn of a session.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@
 
 use std::{
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Error, Event, Message, Outbound, ProtocolError, TrySendError,
     protocol::{Piece, Role, State},
+    sync::{Mutex, MutexGuard},
 };
 
 /// One connection, as its handles and its driver see it.

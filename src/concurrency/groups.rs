@@ -1,0 +1,225 @@
+//! Groups, beside those who join, leave and end.
+
+use std::num::NonZeroUsize;
+
+use super::{
+    Line, Seen, end, explore,
+    line::{close_frame, peer},
+    start,
+};
+use crate::{CloseCode, Config, GroupEvent, Groups, JoinError, SlowMember, WebSocket};
+
+/// Receives until the connection ends.
+async fn receive(mut socket: WebSocket) {
+    while let Ok(Some(_)) = socket.recv().await {}
+}
+
+/// Which of the broadcasts a peer has seen, each at most once and in order.
+fn in_order(seen: &Seen) -> usize {
+    let mut sorted = seen.messages.clone();
+    sorted.sort();
+    sorted.dedup();
+    assert_eq!(sorted, seen.messages, "in order, and each once");
+    seen.messages.len()
+}
+
+/// Who stays gets all, in order; who leaves, ends or joins gets what is counted for it. Nothing is left
+/// of a group without members.
+#[test]
+fn broadcast_beside_a_leave_a_join_and_an_end_counts_what_arrives() {
+    explore(async || {
+        let groups: Groups = Groups::new();
+        let lines = [0; 3].map(|_| Line::open(Config::default(), 8));
+        let [stays, leaves, ends] = lines;
+        let senders = [&stays, &leaves, &ends].map(|line| line.socket.sender());
+        let mut members = senders
+            .iter()
+            .map(|sender| groups.join("room".to_owned(), sender));
+        let membership = members.next().unwrap().unwrap();
+        let leaving = members.next().unwrap().unwrap();
+        let ending = members.next().unwrap().unwrap();
+        drop(members);
+        let broadcasting = {
+            let groups = groups.clone();
+            start(async move {
+                let mut sent = 0;
+                for text in ["0", "1"] {
+                    sent += groups.broadcast("room", text).await.sent;
+                }
+                sent
+            })
+        };
+        let rejoining = {
+            let (groups, sender) = (groups.clone(), senders[1].clone());
+            start(async move {
+                leaving.leave();
+                // It may be closing by then.
+                drop(groups.join("room".to_owned(), &sender).unwrap());
+            })
+        };
+        let sockets = [stays.socket, leaves.socket, ends.socket];
+        let receiving = sockets.map(|socket| start(receive(socket)));
+        let peers = [
+            start(peer(stays.peer, Vec::new())),
+            start(peer(leaves.peer, Vec::new())),
+            start(peer(ends.peer, close_frame())),
+        ];
+        let sent = end(broadcasting).await;
+        end(rejoining).await;
+        for sender in &senders {
+            sender.close(CloseCode::NORMAL);
+        }
+        let mut arrived = Vec::new();
+        for peer in peers {
+            arrived.push(in_order(&end(peer).await));
+        }
+        for task in receiving {
+            end(task).await;
+        }
+        assert_eq!(arrived[0], 2, "who stays gets all");
+        assert_eq!(arrived.iter().sum::<usize>() as u64, sent);
+        assert_eq!(groups.totals().sent, sent);
+        for line in [stays.session, leaves.session, ends.session] {
+            line.report().await;
+        }
+        // The end of the connection has ended the membership.
+        assert!(groups.is_empty() && groups.member_count("room") == 0);
+        drop((membership, ending));
+        assert!(groups.is_empty());
+        assert!(matches!(
+            groups.join("room".to_owned(), &senders[0]),
+            Err(JoinError::Closed)
+        ));
+        assert!(groups.is_empty());
+    });
+}
+
+/// Nobody waits for the wake-up that another broadcast has promised.
+#[test]
+fn broadcasts_of_two_tasks_arrive_in_the_same_order() {
+    explore(async || {
+        let groups: Groups = Groups::new();
+        let lines = [0; 2].map(|_| Line::open(Config::default(), 8));
+        let senders = lines.each_ref().map(|line| line.socket.sender());
+        let members = senders
+            .each_ref()
+            .map(|sender| groups.join("room".to_owned(), sender));
+        let broadcasting = ["0", "1"].map(|text| {
+            let groups = groups.clone();
+            start(async move { groups.broadcast("room", text).await.sent })
+        });
+        let mut peers = Vec::new();
+        let mut rest = Vec::new();
+        for line in lines {
+            peers.push(start(peer(line.peer, Vec::new())));
+            rest.push((start(receive(line.socket)), line.session));
+        }
+        for task in broadcasting {
+            assert_eq!(end(task).await, 2);
+        }
+        for sender in &senders {
+            // Without it the messages leave as well: nothing else may be needed.
+            sender.flush().await.unwrap();
+            sender.close(CloseCode::NORMAL);
+        }
+        let first = end(peers.remove(0)).await.messages;
+        let second = end(peers.remove(0)).await.messages;
+        assert_eq!((first.len(), first), (2, second));
+        for (receiving, session) in rest {
+            end(receiving).await;
+            session.report().await;
+        }
+        assert!(groups.is_empty());
+        drop(members);
+    });
+}
+
+/// What waits beside a full queue goes on when there is room, and no task polls for it.
+#[test]
+fn messages_kept_for_a_slow_member_arrive() {
+    explore(async || {
+        let groups: Groups = Groups::builder()
+            .slow_members(|_| SlowMember::DropOldest(NonZeroUsize::new(4).unwrap()))
+            .build();
+        let line = Line::open(Config::default().max_send_messages(1), 2);
+        let sender = line.socket.sender();
+        let _membership = groups.join("room".to_owned(), &sender).unwrap();
+        let broadcasting = {
+            let groups = groups.clone();
+            start(async move {
+                for text in ["0", "1", "2"] {
+                    let delivery = groups.broadcast("room", text).await;
+                    assert_eq!((delivery.sent, delivery.dropped), (1, 0));
+                }
+            })
+        };
+        // Others wait for the same room.
+        let sends = sender.clone();
+        let sending = start(async move { sends.send("x").await.unwrap() });
+        let receiving = start(receive(line.socket));
+        let came = line.peer.has_come();
+        let closing = start(async move {
+            end(broadcasting).await;
+            end(sending).await;
+            // All of it takes twelve bytes; it comes without anything else happening.
+            while came.written() < 12 {
+                sender.flush().await.unwrap();
+                shuttle::future::yield_now().await;
+            }
+            sender.close(CloseCode::NORMAL);
+        });
+        let mut seen = peer(line.peer, Vec::new()).await;
+        end(closing).await;
+        end(receiving).await;
+        seen.messages.retain(|text| text != "x");
+        assert_eq!(seen.messages, ["0", "1", "2"]);
+        line.session.report().await;
+        assert!(groups.is_empty());
+    });
+}
+
+/// Who listens is woken for each change, in order, and whoever makes it.
+#[test]
+fn events_of_groups_tell_of_every_change() {
+    explore(async || {
+        let groups: Groups = Groups::new();
+        let mut events = groups.events();
+        let line = Line::open(Config::default(), 64);
+        let sender = line.socket.sender();
+        let joining = ["a", "b"].map(|room| {
+            let (groups, sender) = (groups.clone(), sender.clone());
+            start(async move {
+                drop(groups.join(room.to_owned(), &sender));
+            })
+        });
+        let receiving = start(receive(line.socket));
+        let peer = start(peer(line.peer, close_frame()));
+        let mut told = Vec::new();
+        for _ in 0..8 {
+            told.push(events.recv().await);
+        }
+        for room in ["a", "b"] {
+            let of_it = |event: &&GroupEvent| match event {
+                GroupEvent::Created(key) | GroupEvent::Destroyed(key) => key == room,
+                GroupEvent::Joined(key, _) | GroupEvent::Left(key, _) => key == room,
+                GroupEvent::Missed(_) => panic!("nothing is missed"),
+            };
+            let told: Vec<_> = told.iter().filter(of_it).cloned().collect();
+            let room = || room.to_owned();
+            let expected = [
+                GroupEvent::Created(room()),
+                GroupEvent::Joined(room(), None),
+                GroupEvent::Left(room(), None),
+                GroupEvent::Destroyed(room()),
+            ];
+            assert_eq!(told, expected);
+        }
+        for task in joining {
+            end(task).await;
+        }
+        end(receiving).await;
+        end(peer).await;
+        line.session.report().await;
+        assert!(groups.is_empty());
+    });
+}

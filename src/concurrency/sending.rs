@@ -1,0 +1,433 @@
+//! One connection: who sends, receives, waits and closes, each in a thread of its own.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+};
+
+use super::{
+    Line, Seen, end, explore,
+    line::{PING, TEXT, close_frame, frame, peer},
+    start,
+};
+use crate::{CloseCode, Config, EndedBy, Error, Event, Receiver, Sender};
+
+/// Receives until the end; gives the texts.
+async fn receive_all(mut receiver: Receiver) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let Ok(Some(message)) = receiver.recv().await {
+        texts.push(message.as_text().unwrap().to_string());
+    }
+    texts
+}
+
+/// Sends texts one after the other, until one is refused; gives those that were not.
+async fn send_all(sender: Sender, name: &'static str, count: usize) -> Vec<String> {
+    let mut accepted = Vec::new();
+    for number in 0..count {
+        let text = format!("{name}{number}");
+        match sender.send(text.clone()).await {
+            Ok(()) => accepted.push(text),
+            Err(error) => {
+                assert!(matches!(error, Error::Closed));
+                break;
+            }
+        }
+    }
+    accepted
+}
+
+/// Polls a future a few times, then drops it; `None` where that came too early.
+async fn give_up<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+fn of(seen: &Seen, name: &str) -> Vec<String> {
+    let messages = seen.messages.iter();
+    messages
+        .filter(|text| text.starts_with(name))
+        .cloned()
+        .collect()
+}
+
+/// What is queued goes before the Close, and a message that is refused does not go at all.
+#[test]
+fn message_that_is_accepted_beside_a_close_arrives() {
+    explore(async || {
+        let line = Line::open(Config::default(), 5);
+        let (sender, receiver) = line.socket.split();
+        let tasks = ["a", "b"].map(|name| start(send_all(sender.clone(), name, 2)));
+        let receiving = start(receive_all(receiver));
+        let closing = start(async move { sender.close(CloseCode::NORMAL) });
+        let seen = peer(line.peer, Vec::new()).await;
+        end(closing).await;
+        for (name, task) in ["a", "b"].into_iter().zip(tasks) {
+            assert_eq!(of(&seen, name), end(task).await);
+        }
+        assert_eq!(end(receiving).await.len(), 0);
+        assert_eq!(seen.close, Some(1000));
+        let report = line.session.report().await;
+        assert_eq!(report.messages_sent, seen.messages.len() as u64);
+        assert!(report.clean && report.ended_by == EndedBy::Local);
+    });
+}
+
+/// `try_send` beside the peer's Close: what it takes is counted, and may come too late to arrive; but
+/// everything ends, and what arrives is in order.
+#[test]
+fn connection_ends_when_the_peer_closes_while_many_send() {
+    explore(async || {
+        let line = Line::open(Config::default().max_send_queue(4), 5);
+        let (sender, receiver) = line.socket.split();
+        let tasks = ["a", "b"].map(|name| start(send_all(sender.clone(), name, 2)));
+        let receiving = start(receive_all(receiver));
+        let says = [frame(TEXT, b"hello"), close_frame()].concat();
+        let seen = peer(line.peer, says).await;
+        let mut accepted = 0;
+        for (name, task) in ["a", "b"].into_iter().zip(tasks) {
+            let sent = end(task).await;
+            assert_eq!(
+                of(&seen, name),
+                sent,
+                "the Close is behind what was accepted"
+            );
+            accepted += sent.len();
+        }
+        assert_eq!(end(receiving).await, ["hello"]);
+        sender.closed().await;
+        let report = line.session.report().await;
+        assert_eq!(report.messages_sent, accepted as u64);
+        assert_eq!(
+            (report.messages_received, report.ended_by),
+            (1, EndedBy::Peer)
+        );
+    });
+}
+
+/// One that gives up lets the next one have what it was woken for.
+#[test]
+fn room_that_is_given_to_one_that_gives_up_is_given_to_the_next() {
+    explore(async || {
+        let line = Line::open(Config::default().max_send_messages(1), 3);
+        let (sender, receiver) = line.socket.split();
+        let tasks = ["a", "b"].map(|name| start(send_all(sender.clone(), name, 2)));
+        let impatient = sender.clone();
+        let giving_up = start(async move {
+            let first = give_up(impatient.send("c0"), 1).await;
+            let second = give_up(impatient.send("c1"), 2).await;
+            let sent = [first, second].map(|sent| sent.is_some_and(|result| result.is_ok()));
+            ["c0", "c1"]
+                .into_iter()
+                .zip(sent)
+                .filter(|(_, sent)| *sent)
+                .count()
+        });
+        let receiving = start(receive_all(receiver));
+        let peer = start(peer(line.peer, Vec::new()));
+        let mut accepted = Vec::new();
+        for task in tasks {
+            accepted.push(end(task).await);
+        }
+        let given_up = end(giving_up).await;
+        sender.close(CloseCode::NORMAL);
+        let seen = end(peer).await;
+        assert_eq!(accepted, [of(&seen, "a"), of(&seen, "b")]);
+        assert_eq!((accepted[0].len(), accepted[1].len()), (2, 2));
+        assert_eq!(of(&seen, "c").len(), given_up);
+        assert_eq!(end(receiving).await.len(), 0);
+        line.session.report().await;
+    });
+}
+
+/// The same with a message that is sent piece by piece, of which there is one at a time.
+#[test]
+fn turn_of_a_writer_that_gives_up_is_given_to_the_next() {
+    explore(async || {
+        let line = Line::open(Config::default(), 3);
+        let (sender, receiver) = line.socket.split();
+        let write = async |sender: Sender, text: &'static str| {
+            let kind = crate::MessageKind::Text;
+            let mut writer = sender.send_stream(kind).await?;
+            writer.send(text).await?;
+            writer.finish().await
+        };
+        let tasks = ["a", "b"].map(|text| start(write(sender.clone(), text)));
+        let impatient = sender.clone();
+        let giving_up = start(async move {
+            // A writer that was given without anything written leaves nothing behind.
+            drop(give_up(impatient.send_stream(crate::MessageKind::Text), 1).await);
+        });
+        let receiving = start(receive_all(receiver));
+        let closes = sender.clone();
+        let closing = start(async move {
+            for task in tasks {
+                end(task).await.unwrap();
+            }
+            end(giving_up).await;
+            closes.close(CloseCode::NORMAL);
+        });
+        let mut stream = line.peer;
+        let mut bytes = Vec::new();
+        let close = [0x88, 0x02, 0x03, 0xE8];
+        while !bytes.ends_with(&close) {
+            let mut byte = [0];
+            tokio::io::AsyncReadExt::read_exact(&mut stream, &mut byte)
+                .await
+                .unwrap();
+            bytes.extend(byte);
+        }
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &close_frame())
+            .await
+            .unwrap();
+        let payloads: Vec<u8> = bytes
+            .into_iter()
+            .filter(|byte| b"ab".contains(byte))
+            .collect();
+        assert!(payloads == b"ab" || payloads == b"ba", "{payloads:?}");
+        end(closing).await;
+        assert_eq!(end(receiving).await.len(), 0);
+        drop(stream);
+        assert_eq!(line.session.report().await.messages_sent, 2);
+    });
+}
+
+/// Ready means on its way: the stream has it.
+#[test]
+fn flush_is_ready_once_what_was_sent_before_is_written() {
+    explore(async || {
+        let line = Line::open(Config::default(), 4);
+        let (sender, receiver) = line.socket.split();
+        let came = line.peer.has_come();
+        let flushing = ["a", "b"].map(|text| {
+            let (sender, came) = (sender.clone(), came.clone());
+            start(async move {
+                sender.send(text).await.unwrap();
+                // One that gives up does not take the others' wake-up along.
+                let early = give_up(sender.flush(), 1).await;
+                let flushed = match early {
+                    Some(result) => result,
+                    None => sender.flush().await,
+                };
+                flushed.unwrap();
+                came.written()
+            })
+        });
+        let receiving = start(receive_all(receiver));
+        let closes = sender.clone();
+        let closing = start(async move {
+            let mut written = Vec::new();
+            for task in flushing {
+                written.push(end(task).await);
+            }
+            closes.close(CloseCode::NORMAL);
+            written
+        });
+        let seen = peer(line.peer, Vec::new()).await;
+        // Each message takes three bytes, and comes behind those before it.
+        for (text, written) in ["a", "b"].into_iter().zip(end(closing).await) {
+            let place = seen.messages.iter().position(|seen| seen == text).unwrap();
+            assert!(written >= 3 * (place + 1), "{text} at {place}: {written}");
+        }
+        assert_eq!(end(receiving).await.len(), 0);
+        line.session.report().await;
+    });
+}
+
+/// A handle that is the last of all ends the connection, whatever the session does meanwhile.
+#[test]
+fn last_handle_dropped_beside_a_message_closes_the_connection() {
+    explore(async || {
+        let line = Line::open(Config::default(), 64);
+        let socket = line.socket;
+        let dropping = start(async move { drop(socket) });
+        let seen = peer(line.peer, frame(TEXT, b"hello")).await;
+        end(dropping).await;
+        assert_eq!(seen.close, Some(1000));
+        let report = line.session.report().await;
+        assert!(
+            report.clean && report.ended_by == EndedBy::Local,
+            "{report:?}"
+        );
+    });
+}
+
+/// The halves go in any order: the receiver's end closes the connection, the senders' does nothing.
+#[test]
+fn receiver_dropped_beside_its_senders_closes_the_connection() {
+    explore(async || {
+        let line = Line::open(Config::default(), 6);
+        let (sender, receiver) = line.socket.split();
+        let sending = start(send_all(sender.clone(), "a", 2));
+        let dropping = start(async move { drop(receiver) });
+        let waiting = start(async move { sender.closed().await });
+        let seen = peer(line.peer, frame(TEXT, b"hello")).await;
+        end(dropping).await;
+        assert_eq!(seen.messages, end(sending).await);
+        assert_eq!(seen.close, Some(1000));
+        end(waiting).await;
+        line.session.report().await;
+    });
+}
+
+/// Whoever receives last is woken, and the one before it no more needs to be.
+#[test]
+fn message_wakes_the_task_that_the_receiver_was_moved_to() {
+    explore(async || {
+        let line = Line::open(Config::default(), 64);
+        let mut receiver = line.socket.split().1;
+        let first = start(async move {
+            let early = give_up(receiver.recv(), 1).await;
+            (early, receiver)
+        });
+        let receiving = start(async move {
+            let (early, receiver) = end(first).await;
+            let mut texts = Vec::new();
+            if let Some(Ok(Some(message))) = early {
+                texts.push(message.as_text().unwrap().to_string());
+            }
+            texts.extend(receive_all(receiver).await);
+            texts
+        });
+        let says = [frame(TEXT, b"1"), frame(TEXT, b"2"), close_frame()].concat();
+        let seen = peer(line.peer, says).await;
+        assert_eq!(end(receiving).await, ["1", "2"]);
+        assert_eq!(seen.close, Some(1000));
+        assert_eq!(line.session.report().await.messages_received, 2);
+    });
+}
+
+/// A full inbox stops the reading, and who takes from it starts it again.
+#[test]
+fn reading_goes_on_when_the_inbox_has_room_again() {
+    explore(async || {
+        let line = Line::open(Config::default().max_read_ahead(1), 64);
+        let receiver = line.socket.split().1;
+        let receiving = start(receive_all(receiver));
+        let texts = ["1", "2", "3", "4"];
+        let mut says = texts.map(|text| frame(TEXT, text.as_bytes())).concat();
+        says.extend(close_frame());
+        let seen = peer(line.peer, says).await;
+        assert_eq!(end(receiving).await, texts);
+        assert_eq!(seen.close, Some(1000));
+        line.session.report().await;
+    });
+}
+
+/// Pings are answered by the session, and those of a handle leave, beside all else.
+#[test]
+fn pings_of_both_sides_are_answered_beside_messages() {
+    explore(async || {
+        let line = Line::open(Config::default(), 5);
+        let (sender, mut receiver) = line.socket.split();
+        let pinging = sender.clone();
+        let pings = start(async move { pinging.ping("p").unwrap() });
+        let sending = start(send_all(sender.clone(), "a", 2));
+        let receiving = start(async move {
+            let mut events = Vec::new();
+            while let Ok(Some(event)) = receiver.recv_event().await {
+                events.push(event);
+            }
+            events
+        });
+        let closing = start(async move {
+            end(pings).await;
+            let sent = end(sending).await;
+            sender.flush().await.unwrap();
+            sender.close(CloseCode::NORMAL);
+            sent
+        });
+        let seen = peer(line.peer, frame(PING, b"q")).await;
+        assert_eq!(seen.messages, end(closing).await);
+        assert_eq!((seen.messages.len(), seen.pings), (2, vec!["p".to_owned()]));
+        // Behind our Close, too, since it came before the peer's (RFC 6455 §5.5.2).
+        assert_eq!(seen.pongs, ["q"]);
+        let pinged = |event: &&Event| matches!(event, Event::Ping(_));
+        assert!(end(receiving).await.iter().filter(pinged).count() <= 1);
+        assert_eq!(seen.close, Some(1000));
+        line.session.report().await;
+    });
+}
+
+/// However it ends, everybody who waits learns it, and it is reported once.
+#[test]
+fn abort_beside_a_close_ends_all_who_wait() {
+    explore(async || {
+        let line = Line::open(Config::default().max_send_messages(1), 2);
+        let (sender, receiver) = line.socket.split();
+        let receiving = start(receive_all(receiver));
+        let sending = ["a", "b"].map(|name| start(send_all(sender.clone(), name, 2)));
+        let waits = sender.clone();
+        let waiting = start(async move { waits.closed().await });
+        let flushes = sender.clone();
+        let flushing = start(async move { flushes.flush().await.is_ok() });
+        let aborts = sender.clone();
+        let aborting = start(async move { aborts.abort() });
+        let closing = start(async move { sender.close(CloseCode::NORMAL) });
+        let peer = start(peer(line.peer, frame(TEXT, b"hello")));
+        end(waiting).await;
+        end(receiving).await;
+        end(flushing).await;
+        let mut accepted = 0;
+        for task in sending {
+            accepted += end(task).await.len();
+        }
+        for task in [aborting, closing] {
+            end(task).await;
+        }
+        let seen = end(peer).await;
+        let report = line.session.report().await;
+        assert_eq!(report.messages_sent, accepted as u64);
+        assert!(seen.messages.len() <= accepted);
+    });
+}
+
+/// A sink has no future that could keep a ticket, and is woken all the same.
+#[test]
+fn sink_that_waits_for_room_and_for_the_end_is_woken() {
+    explore(async || {
+        let line = Line::open(Config::default().max_send_messages(1), 2);
+        let mut socket = line.socket;
+        let sender = socket.sender();
+        let other = start(send_all(sender.clone(), "b", 1));
+        let sink = start(async move {
+            use futures_sink::Sink;
+            let mut sent = 0;
+            for text in ["a0", "a1"] {
+                if poll_fn(|cx| Pin::new(&mut socket).poll_ready(cx))
+                    .await
+                    .is_err()
+                {
+                    break;
+                }
+                Pin::new(&mut socket).start_send(text.into()).unwrap();
+                sent += 1;
+            }
+            poll_fn(|cx| Pin::new(&mut socket).poll_flush(cx))
+                .await
+                .unwrap();
+            poll_fn(|cx| Pin::new(&mut socket).poll_close(cx))
+                .await
+                .unwrap();
+            sent
+        });
+        let seen = peer(line.peer, Vec::new()).await;
+        assert_eq!(of(&seen, "a").len(), end(sink).await);
+        assert_eq!(of(&seen, "a").len(), 2);
+        assert_eq!(of(&seen, "b"), end(other).await);
+        line.session.report().await;
+    });
+}
