@@ -9,6 +9,7 @@ use std::{
 use super::{
     ConnectionId, Report, Sender,
     counters::{Counters, Counting, Traffic},
+    doors::Doors,
     shared::Shared,
 };
 use crate::{
@@ -16,8 +17,8 @@ use crate::{
     handshake::Rejection,
     protocol::random_masking_key,
     sync::{
-        Mutex, MutexGuard, Notify, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+        Mutex, MutexGuard, Notify,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -66,13 +67,12 @@ struct Registry {
     /// Each connection in the shard of its number, so that cores seldom meet.
     shards: [Mutex<HashMap<ConnectionId, Arc<Shared>>>; SHARDS],
     open: AtomicUsize,
-    /// Connections from the answer to the handshake until their handler is gone, too.
-    alive: AtomicUsize,
+    /// For connections from the answer to the handshake until their handler is gone, too; closed,
+    /// with what connections are closed, once they are drained.
+    doors: Doors<CloseFrame>,
     /// The next number, where they are not drawn at random.
     next: Option<AtomicU64>,
-    /// With what connections are closed, once they are drained.
-    draining: OnceLock<CloseFrame>,
-    /// `alive` has come down to zero.
+    /// The last one inside has left.
     empty: Notify,
     counting: Counting,
 }
@@ -96,9 +96,8 @@ impl Connections {
             registry: Arc::new(Registry {
                 shards: Default::default(),
                 open: AtomicUsize::new(0),
-                alive: AtomicUsize::new(0),
+                doors: Doors::new(),
                 next,
-                draining: OnceLock::new(),
                 empty: Notify::new(),
                 counting: Counting::default(),
             }),
@@ -150,20 +149,18 @@ impl Connections {
     /// Whether handshakes are refused, since [`drain`](Self::drain) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.registry.draining.get().is_some()
+        self.registry.doors.closed().is_some()
     }
 
     /// Refuses handshakes from now on, and closes what opens nevertheless.
     pub(crate) fn start_draining(&self, frame: &CloseFrame) {
         // The first drain decides.
-        let _draining = self.registry.draining.set(frame.clone());
-        // With that in `accept`: a handshake is seen in `alive`, or is refused.
-        fence(Ordering::SeqCst);
+        self.registry.doors.close(frame.clone());
     }
 
     /// How many connections there are whose handler may still run.
     pub(crate) fn alive(&self) -> usize {
-        self.registry.alive.load(Ordering::Acquire)
+        self.registry.doors.inside()
     }
 
     /// Waits until there is none.
@@ -191,9 +188,7 @@ impl Connections {
 
     /// Takes note that a handshake is accepted; `None` while connections are drained.
     pub(crate) fn accept(&self) -> Option<Place> {
-        self.registry.alive.fetch_add(1, Ordering::AcqRel);
-        fence(Ordering::SeqCst);
-        if self.is_draining() {
+        if !self.registry.doors.enter() {
             self.registry.leave();
             return None;
         }
@@ -241,7 +236,7 @@ impl Registry {
 
     /// There is one less that is alive.
     fn leave(&self) {
-        if self.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.doors.leave() {
             self.empty.notify_waiters();
         }
     }
@@ -302,7 +297,7 @@ impl Entry {
         registry.open.fetch_add(1, Ordering::Relaxed);
         registry.shard(self.id).insert(self.id, shared.clone());
         // Looked at after it could be found: whoever drains has seen it, or is seen here.
-        registry.draining.get()
+        registry.doors.closed()
     }
 
     /// The transport is gone.

@@ -7,7 +7,7 @@
 //! - `handle`, `halves`, `sending`: what applications hold: [`WebSocket`], [`Sender`], [`Receiver`];
 //! - `reader`, `writer`: one message in pieces: [`MessageReader`], [`MessageWriter`];
 //! - `shared`, with `inner`, `inbox`, `waiters` and `wait_list`: what handles and driver share, behind one short lock;
-//! - `connections`, `counters`, `id`: all sessions of a layer, from outside;
+//! - `connections`, `doors`, `counters`, `id`: all sessions of a layer, from outside;
 //! - `agreed`, `queueing`: what the handshake has settled, and compression by it;
 //! - `driver`, with `round`, `receive`, `transmit`, `deadlines` and `ending`: the transport's side;
 //! - `memory`: what a session holds, and how it gives way to others;
@@ -18,6 +18,7 @@ mod agreed;
 mod connections;
 mod counters;
 mod deadlines;
+mod doors;
 mod driver;
 mod ending;
 mod halves;
