@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::{
     Line, end, explore,
-    line::{TEXT, close_frame, frame, peer},
+    line::{self, TEXT, close_frame, frame, peer},
     start,
 };
 use crate::{Config, Connections, Drain};
@@ -108,5 +108,45 @@ fn connections_are_counted_and_found_while_they_end() {
         );
         assert_eq!((counters.open, connections.alive()), (0, 0));
         assert!(connections.get(id).is_none() && connections.iter().next().is_none());
+    });
+}
+
+/// A drain that is over has given back what handlers held, also of those that it has aborted.
+#[test]
+fn permits_of_handlers_are_back_when_a_drain_is_over() {
+    explore(async || {
+        let connections = Connections::sequential();
+        let permits = Arc::new(());
+        let opening = [false, true].map(|aborts| {
+            let (connections, permit) = (connections.clone(), permits.clone());
+            start(async move {
+                let place = connections.accept()?;
+                let (stream, session) =
+                    line::serve(Config::default(), 16, Some(place), |socket| async move {
+                        let _permit = permit;
+                        let mut socket = socket;
+                        while let Some(message) = socket.recv().await? {
+                            socket.send(message).await?;
+                        }
+                        Ok(())
+                    });
+                let session = session.start();
+                let peer = start(peer(stream, frame(TEXT, b"hello")));
+                if aborts {
+                    connections.sessions().for_each(|sender| sender.abort());
+                }
+                end(peer).await;
+                Some(session.report().await)
+            })
+        });
+        let drained = connections.drain(Drain::default()).await;
+        assert_eq!((drained.aborted, connections.alive()), (0, 0));
+        // Those that were refused have theirs until they learn it.
+        let mut refused = 0;
+        for task in opening {
+            refused += usize::from(end(task).await.is_none());
+        }
+        assert_eq!(Arc::strong_count(&permits), 1, "{refused} refused");
+        assert_eq!(connections.counters().open, 0);
     });
 }

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use shuttle::{future::JoinHandle, sync::Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::{end, start};
+use super::{end, give_up, start};
 use crate::{
-    Config, Report, WebSocket,
+    Config, Error, Report, WebSocket,
     protocol::Role,
     session::{Agreed, Hooks, Opened, Place, Session, Transport},
 };
@@ -52,37 +52,71 @@ impl Line {
 
     /// Opens a session that has its place in a registry.
     pub(super) fn open_at(config: Config, room: usize, place: Option<Place>) -> Self {
-        let (stream, peer) = pair(room);
-        let reports = Arc::<std::sync::Mutex<Vec<_>>>::default();
-        let reported = reports.clone();
-        let hooks = Hooks {
-            config,
-            on_end: Some(Arc::new(move |report: &Report| {
-                reported.lock().unwrap().push(report.clone());
-            })),
-            ..Hooks::default()
-        };
         let mut socket = None;
-        let opened = Opened {
-            transport: Transport::other(stream),
-            read: Bytes::new(),
-            role: Role::Server,
-            hooks: Arc::new(hooks),
-            agreed: Agreed::default().place(place),
-        };
-        let session = Session::open(opened, |opened| {
+        let (peer, session) = serve(config, room, place, |opened| {
             socket = Some(opened);
-            std::future::ready(Ok::<_, crate::Error>(()))
+            std::future::ready(Ok(()))
         });
         Self {
             socket: socket.unwrap(),
             peer,
-            session: Ended {
-                task: start(session),
-                reports,
-            },
+            session: session.start(),
         }
     }
+}
+
+/// A session with a handler, that nobody runs yet.
+pub(super) struct Serving<F> {
+    pub(super) session: Session<F>,
+    reports: Arc<std::sync::Mutex<Vec<Report>>>,
+}
+
+impl<F: Future<Output = Result<(), Error>> + Send + 'static> Serving<F> {
+    pub(super) fn start(self) -> Ended {
+        Ended {
+            task: start(self.session),
+            reports: self.reports,
+        }
+    }
+
+    /// Runs it for a few turns only, as in a runtime that ends.
+    pub(super) fn start_and_drop(self, turns: usize) -> Ended {
+        let session = self.session;
+        Ended {
+            task: start(async move {
+                let _over = give_up(session, turns).await;
+            }),
+            reports: self.reports,
+        }
+    }
+}
+
+/// Makes a session with a handler.
+pub(super) fn serve<F>(
+    config: Config,
+    room: usize,
+    place: Option<Place>,
+    handler: impl FnOnce(WebSocket) -> F,
+) -> (End, Serving<F>) {
+    let (stream, peer) = pair(room);
+    let reports = Arc::<std::sync::Mutex<Vec<_>>>::default();
+    let reported = reports.clone();
+    let hooks = Hooks {
+        config,
+        on_end: Some(Arc::new(move |report: &Report| {
+            reported.lock().unwrap().push(report.clone());
+        })),
+        ..Hooks::default()
+    };
+    let opened = Opened {
+        transport: Transport::other(stream),
+        read: Bytes::new(),
+        role: Role::Server,
+        hooks: Arc::new(hooks),
+        agreed: Agreed::default().place(place),
+    };
+    let session = Session::open(opened, handler);
+    (peer, Serving { session, reports })
 }
 
 /// What the peer has seen.

@@ -17,10 +17,13 @@ mod sending;
 
 use std::{
     env,
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -95,6 +98,24 @@ fn start<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> J
 /// Waits for a task that was started.
 async fn end<T>(task: JoinHandle<T>) -> T {
     task.await.expect("a task that ends")
+}
+
+/// Polls a future a few times, then drops it; `None` where that came too early.
+async fn give_up<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
 }
 
 /// How often PCT changes priorities in one run.

@@ -1,14 +1,10 @@
 //! One connection: who sends, receives, waits and closes, each in a thread of its own.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    task::Poll,
-};
+use std::{future::poll_fn, pin::Pin};
 
 use super::{
-    Line, Seen, end, explore,
-    line::{PING, TEXT, close_frame, frame, peer},
+    Line, Seen, end, explore, give_up,
+    line::{PING, TEXT, close_frame, frame, peer, serve},
     start,
 };
 use crate::{CloseCode, Config, EndedBy, Error, Event, Receiver, Sender};
@@ -36,24 +32,6 @@ async fn send_all(sender: Sender, name: &'static str, count: usize) -> Vec<Strin
         }
     }
     accepted
-}
-
-/// Polls a future a few times, then drops it; `None` where that came too early.
-async fn give_up<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
-    let mut future = pin!(future);
-    let mut left = polls;
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        if left == 0 {
-            return Poll::Ready(None);
-        }
-        left -= 1;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await
 }
 
 fn of(seen: &Seen, name: &str) -> Vec<String> {
@@ -429,5 +407,68 @@ fn sink_that_waits_for_room_and_for_the_end_is_woken() {
         assert_eq!(of(&seen, "a").len(), 2);
         assert_eq!(of(&seen, "b"), end(other).await);
         line.session.report().await;
+    });
+}
+
+/// A handler inside the session is polled for whatever others do to its connection.
+#[test]
+fn handler_that_echoes_beside_other_senders_answers_all() {
+    explore(async || {
+        let mut sender = None;
+        let (stream, session) = serve(Config::default(), 64, None, |socket| {
+            sender = Some(socket.sender());
+            async move {
+                let mut socket = socket;
+                while let Some(message) = socket.recv().await? {
+                    socket.send(message).await?;
+                }
+                Ok(())
+            }
+        });
+        let session = session.start();
+        let others = start(send_all(sender.unwrap(), "a", 2));
+        let texts = ["1", "2", "3"];
+        let mut says = texts.map(|text| frame(TEXT, text.as_bytes())).concat();
+        says.extend(close_frame());
+        let seen = peer(stream, says).await;
+        assert_eq!(of(&seen, "a"), end(others).await);
+        let echoes: Vec<_> = seen
+            .messages
+            .iter()
+            .filter(|text| !text.starts_with('a'))
+            .collect();
+        assert_eq!(echoes, texts, "replies leave before the Close is answered");
+        let report = session.report().await;
+        assert_eq!(report.messages_sent, seen.messages.len() as u64);
+    });
+}
+
+/// Where the runtime ends, so does everything that waits in another one.
+#[test]
+fn session_that_is_dropped_ends_all_who_wait() {
+    explore(async || {
+        let mut socket = None;
+        let config = Config::default().max_send_messages(1);
+        let (stream, session) = serve(config, 2, None, |opened| {
+            socket = Some(opened);
+            std::future::ready(Ok(()))
+        });
+        let session = session.start_and_drop(3);
+        let (sender, receiver) = socket.unwrap().split();
+        let sending = ["a", "b"].map(|name| start(send_all(sender.clone(), name, 2)));
+        let receiving = start(receive_all(receiver));
+        let flushes = sender.clone();
+        let flushing = start(async move { flushes.flush().await.is_ok() });
+        let peer = start(peer(stream, frame(TEXT, b"hello")));
+        sender.closed().await;
+        let mut accepted = 0;
+        for task in sending {
+            accepted += end(task).await.len();
+        }
+        end(receiving).await;
+        end(flushing).await;
+        let seen = end(peer).await;
+        assert!(seen.messages.len() <= accepted);
+        assert_eq!(session.report().await.messages_sent, accepted as u64);
     });
 }
