@@ -223,3 +223,38 @@ fn events_of_groups_tell_of_every_change() {
         assert!(groups.is_empty());
     });
 }
+
+/// A group that its last member leaves is there for who joins it, once.
+#[test]
+fn join_beside_the_last_leave_and_another_join_is_one_membership() {
+    explore(async || {
+        let groups: Groups = Groups::new();
+        let [leaves, joins] = [0; 2].map(|_| Line::open(Config::default(), 64));
+        let membership = groups
+            .join("room".to_owned(), &leaves.socket.sender())
+            .unwrap();
+        let leaving = start(async move { membership.leave() });
+        let joining = [0; 2].map(|_| {
+            let (groups, sender) = (groups.clone(), joins.socket.sender());
+            start(async move { groups.join("room".to_owned(), &sender) })
+        });
+        let mut memberships = Vec::new();
+        for task in joining {
+            match end(task).await {
+                Ok(membership) => memberships.push(membership),
+                Err(error) => assert_eq!(error, JoinError::AlreadyMember),
+            }
+        }
+        end(leaving).await;
+        assert_eq!(memberships.len(), 1);
+        assert_eq!((groups.len(), groups.member_count("room")), (1, 1));
+        assert_eq!(groups.broadcast("room", "0").await.sent, 1);
+        drop(memberships);
+        assert!(groups.is_empty());
+        for (line, expected) in [(leaves, 0), (joins, 1)] {
+            drop(line.socket);
+            assert_eq!(peer(line.peer, Vec::new()).await.messages.len(), expected);
+            line.session.report().await;
+        }
+    });
+}

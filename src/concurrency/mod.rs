@@ -6,7 +6,7 @@
 //! which `shuttle` reports with the schedule that led to it.
 //!
 //! - `CONCURRENCY_ITERATIONS`: how many orders each model tries, half of them drawn step by step and
-//!   half by priorities (PCT); 1000 by default;
+//!   half by priorities (PCT); 2000 by default;
 //! - `SHUTTLE_RANDOM_SEED`: where to begin, in place of a seed that is new each time;
 //! - `CONCURRENCY_SCHEDULE`: a schedule that failed, as it was printed, to be run once more.
 
@@ -39,7 +39,7 @@ use self::line::{Line, Seen};
 
 /// Tries many orders of a model.
 fn explore<F: Future<Output = ()> + 'static>(model: impl Fn() -> F + Send + Sync + 'static) {
-    let iterations = env::var("CONCURRENCY_ITERATIONS").map_or(1000, |text| {
+    let iterations = env::var("CONCURRENCY_ITERATIONS").map_or(2000, |text| {
         text.parse().expect("CONCURRENCY_ITERATIONS is a number")
     });
     let model = Arc::new(model);

@@ -102,7 +102,7 @@ fn room_that_is_given_to_one_that_gives_up_is_given_to_the_next() {
     explore(async || {
         let line = Line::open(Config::default().max_send_messages(1), 3);
         let (sender, receiver) = line.socket.split();
-        let tasks = ["a", "b"].map(|name| start(send_all(sender.clone(), name, 2)));
+        let tasks = ["a", "b"].map(|name| start(send_all(sender.clone(), name, 1)));
         let impatient = sender.clone();
         let giving_up = start(async move {
             let first = give_up(impatient.send("c0"), 1).await;
@@ -124,7 +124,7 @@ fn room_that_is_given_to_one_that_gives_up_is_given_to_the_next() {
         sender.close(CloseCode::NORMAL);
         let seen = end(peer).await;
         assert_eq!(accepted, [of(&seen, "a"), of(&seen, "b")]);
-        assert_eq!((accepted[0].len(), accepted[1].len()), (2, 2));
+        assert_eq!((accepted[0].len(), accepted[1].len()), (1, 1));
         assert_eq!(of(&seen, "c").len(), given_up);
         assert_eq!(end(receiving).await.len(), 0);
         line.session.report().await;
@@ -370,6 +370,22 @@ fn abort_beside_a_close_ends_all_who_wait() {
         let report = line.session.report().await;
         assert_eq!(report.messages_sent, accepted as u64);
         assert!(seen.messages.len() <= accepted);
+    });
+}
+
+/// A session that has nothing to do notices it, too.
+#[test]
+fn abort_beside_a_message_ends_the_connection() {
+    explore(async || {
+        let line = Line::open(Config::default(), 64);
+        let (sender, receiver) = line.socket.split();
+        let receiving = start(receive_all(receiver));
+        let aborting = start(async move { sender.abort() });
+        let seen = peer(line.peer, frame(TEXT, b"hello")).await;
+        end(aborting).await;
+        assert_eq!(seen.close, None);
+        assert!(end(receiving).await.len() <= 1);
+        assert_eq!(line.session.report().await.ended_by, EndedBy::Disconnect);
     });
 }
 
