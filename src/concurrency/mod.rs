@@ -105,11 +105,12 @@ async fn give_up<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> 
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
-        }
+        // Not polled once more: it may have been woken meanwhile, and does not learn it.
         if left == 0 {
             return Poll::Ready(None);
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
         }
         left -= 1;
         cx.waker().wake_by_ref();
