@@ -4,17 +4,19 @@ use std::{
     array,
     collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
-            Ordering::{AcqRel, Acquire, Relaxed},
-        },
-    },
+    sync::{Arc, PoisonError},
     task::Waker,
 };
 
 use bytes::Bytes;
+
+use crate::sync::{
+    Mutex, MutexGuard,
+    atomic::{
+        AtomicBool, AtomicU64, AtomicUsize,
+        Ordering::{AcqRel, Acquire, Relaxed},
+    },
+};
 
 /// A limit on what all connections that share it hold in memory together.
 ///
@@ -222,11 +224,23 @@ impl MemoryBudget {
     }
 }
 
+#[cfg(not(shuttle))]
+fn process() -> MemoryBudget {
+    static PROCESS: std::sync::LazyLock<MemoryBudget> =
+        std::sync::LazyLock::new(|| MemoryBudget::new(256 << 20));
+    PROCESS.clone()
+}
+
+/// No lock outlives the order in which threads are tried.
+#[cfg(shuttle)]
+fn process() -> MemoryBudget {
+    MemoryBudget::new(256 << 20)
+}
+
 impl Default for MemoryBudget {
     /// The budget of the process: 256 MiB, shared by all that set none of their own.
     fn default() -> Self {
-        static PROCESS: OnceLock<MemoryBudget> = OnceLock::new();
-        PROCESS.get_or_init(|| Self::new(256 << 20)).clone()
+        process()
     }
 }
 

@@ -5,10 +5,8 @@
 
 #[cfg(not(shuttle))]
 mod real {
-    pub(crate) use std::sync::{Mutex, OnceLock, atomic};
+    pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock, atomic};
 
-    #[cfg(feature = "layer")]
-    pub(crate) use std::sync::MutexGuard;
     #[cfg(feature = "layer")]
     pub(crate) use tokio::sync::{Mutex as FairMutex, Notify};
 

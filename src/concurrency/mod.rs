@@ -10,9 +10,12 @@
 //! - `SHUTTLE_RANDOM_SEED`: where to begin, in place of a seed that is new each time;
 //! - `CONCURRENCY_SCHEDULE`: a schedule that failed, as it was printed, to be run once more.
 
+#![expect(clippy::unwrap_used, reason = "a failed test panics")]
+
 mod connections;
 mod groups;
 mod line;
+mod memory;
 mod sending;
 
 use std::{
