@@ -232,10 +232,12 @@ impl Driver {
         let waiting = inner.end_all();
         let queue = inner.outgoing.clear();
         // A flush must not call it written.
-        inner.writing |= queue.as_ref().is_some_and(|queue| !queue.is_empty());
+        let lost = queue.as_ref().is_some_and(|queue| !queue.is_empty());
+        inner.writing |= lost;
         let clean = inner.outgoing.close_received();
         inner.end(cold.error, clean);
-        let report = self.report(&inner, cold.timed_out);
+        let all_left = !lost && !self.flush_pending && !self.write_failed;
+        let report = self.report(&inner, cold.timed_out, all_left);
         let traffic = self.traffic(&inner);
         drop(inner);
         if let Some(entry) = self.shared.entry() {
@@ -249,7 +251,9 @@ impl Driver {
         drop(queue);
     }
 
-    fn report(&self, inner: &Inner, timed_out: bool) -> Report {
+    /// Makes the report; `all_left` where nothing that was queued is lost, which the last thing of
+    /// all, our Close, may be.
+    fn report(&self, inner: &Inner, timed_out: bool, all_left: bool) -> Report {
         let (outgoing, first) = (&inner.outgoing, inner.first_close());
         let close_frame = first.and_then(|(_, frame)| frame.clone());
         let without_frame = if first.is_some() { NO_CODE } else { NO_CLOSE };
@@ -265,7 +269,7 @@ impl Driver {
                 .as_ref()
                 .map_or(without_frame, |frame| frame.code().as_u16()),
             close_frame,
-            clean: outgoing.close_sent() && outgoing.close_received(),
+            clean: all_left && outgoing.close_sent() && outgoing.close_received(),
             duration: self.timers.age(Self::now()),
             messages_received: self.messages_received,
             bytes_received: self.bytes_received,

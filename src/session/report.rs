@@ -21,7 +21,7 @@ pub struct Report {
     /// The code of the first Close frame of the two: 1005 where that had none, 1006 where there was
     /// no Close frame at all.
     pub close_code: u16,
-    /// The closing handshake was completed.
+    /// The closing handshake was completed: a Close frame has come, and ours was written.
     pub clean: bool,
     /// From the end of the opening handshake to the end of the transport.
     pub duration: Duration,
