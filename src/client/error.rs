@@ -70,6 +70,22 @@ impl ConnectError {
         self.response().map(Response::status)
     }
 
+    /// Says what HTTP/1.1 failed with. No `From`, which would be public: hyper's versions are not ours.
+    pub(super) fn http1(error: hyper::Error) -> Self {
+        Self::Io(io::Error::other(error))
+    }
+
+    /// Says what HTTP/2 failed with.
+    pub(super) fn http2(error: h2::Error) -> Self {
+        Self::Io(match error.get_io().map(io::Error::kind) {
+            Some(kind) => io::Error::new(kind, error),
+            None if error.is_go_away() && error.is_remote() => {
+                io::Error::new(io::ErrorKind::NotConnected, GoAway(error))
+            }
+            None => io::Error::other(error),
+        })
+    }
+
     /// Whether the server has HTTP/2, but wants HTTP/1.1 for this (RFC 9113 §7).
     pub(super) fn requires_http1(&self) -> bool {
         let mut below: Option<&(dyn error::Error + 'static)> = Some(self);
@@ -141,24 +157,6 @@ impl From<InvalidAnswer> for ConnectError {
 impl From<http::Error> for ConnectError {
     fn from(error: http::Error) -> Self {
         Self::Uri(error)
-    }
-}
-
-impl From<hyper::Error> for ConnectError {
-    fn from(error: hyper::Error) -> Self {
-        Self::Io(io::Error::other(error))
-    }
-}
-
-impl From<h2::Error> for ConnectError {
-    fn from(error: h2::Error) -> Self {
-        Self::Io(match error.get_io().map(io::Error::kind) {
-            Some(kind) => io::Error::new(kind, error),
-            None if error.is_go_away() && error.is_remote() => {
-                io::Error::new(io::ErrorKind::NotConnected, GoAway(error))
-            }
-            None => io::Error::other(error),
-        })
     }
 }
 

@@ -31,10 +31,16 @@ where
         .max_buf_size(MAX_HEAD)
         .title_case_headers(true)
         .handshake(TokioIo::new(stream))
-        .await?;
+        .await
+        .map_err(ConnectError::http1)?;
     let request = Request::from_parts(head, String::new());
     let exchange = async {
-        let answering = async { Ok(sender.send_request(request).await?) };
+        let answering = async {
+            sender
+                .send_request(request)
+                .await
+                .map_err(ConnectError::http1)
+        };
         let response = deadline.limit(answering).await?;
         accepted(response, offer, deadline).await
     };
@@ -53,7 +59,9 @@ async fn accepted(
         return Err(ConnectError::Refused(Box::new(response)));
     }
     let upgrading = hyper::upgrade::on(&mut response);
-    let upgraded = deadline.limit(async { Ok(upgrading.await?) }).await?;
+    let upgraded = deadline
+        .limit(async { upgrading.await.map_err(ConnectError::http1) })
+        .await?;
     Ok(response.map(|_| upgraded))
 }
 

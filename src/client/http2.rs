@@ -104,7 +104,8 @@ impl Connection {
             .max_header_list_size(MAX_HEAD)
             .enable_push(false)
             .handshake(stream)
-            .await?;
+            .await
+            .map_err(ConnectError::http2)?;
         // Nobody else takes it.
         let mut ping = connection.ping_pong().ok_or(ConnectError::NoHttp2)?;
         let (hand_over, pings) = oneshot::channel();
@@ -120,7 +121,7 @@ impl Connection {
         // The settings are the first frame of a server (RFC 9113 §3.4): they are there with the
         // answer to anything.
         if let Err(error) = ping.ping(Ping::opaque()).await {
-            return Err(failure(&requests).unwrap_or(error).into());
+            return Err(ConnectError::http2(failure(&requests).unwrap_or(error)));
         }
         // The connection's task may be gone; it says so itself.
         let _gone = hand_over.send(ping);
@@ -181,7 +182,7 @@ impl Connection {
         let request = Request::from_parts(head, ());
         let answering = async {
             let (response, asked) = self.ask(request).await?;
-            Ok((response.await?, asked))
+            Ok((response.await.map_err(ConnectError::http2)?, asked))
         };
         let (response, asked) = deadline.limit(answering).await?;
         if !offer.is_accepted(response.status()) {
@@ -200,12 +201,16 @@ impl Connection {
     /// more, and only reset behind that.
     async fn ask(&self, request: Request<()>) -> Result<(ResponseFuture, Asked), ConnectError> {
         let mut requests = self.queue.lock().await;
-        poll_fn(|cx| requests.poll_ready(cx)).await?;
+        poll_fn(|cx| requests.poll_ready(cx))
+            .await
+            .map_err(ConnectError::http2)?;
         // A server must not take it back (RFC 8441 §3).
         if !requests.is_extended_connect_protocol_enabled() {
             return Err(ConnectError::NoExtendedConnect);
         }
-        let (response, send) = requests.send_request(request, false)?;
+        let (response, send) = requests
+            .send_request(request, false)
+            .map_err(ConnectError::http2)?;
         let asked = Asked(Some(send));
         // It fails where the connection does, which may have brought the answer before.
         let _opened = poll_fn(|cx| requests.poll_ready(cx)).await;
@@ -216,7 +221,7 @@ impl Connection {
     fn cause(&self, error: ConnectError) -> ConnectError {
         match failure(&self.requests) {
             Some(failure) if is_http1_required(&failure) && error.response().is_none() => {
-                failure.into()
+                ConnectError::http2(failure)
             }
             _ => error,
         }
