@@ -328,6 +328,14 @@ impl Driver {
         }
     }
 
+    /// Reads on where a turn ends with a full inbox: else what comes waits for whatever wakes the
+    /// session next.
+    pub(super) fn read_on(&mut self, cx: &mut Context<'_>, turn: &mut Turn) {
+        if self.input == Input::Paused && self.phase == Phase::Open && !turn.undecoded {
+            self.pause(cx, &mut turn.budget);
+        }
+    }
+
     /// The inbox is full: reading stops.
     ///
     /// On HTTP/2 bytes are taken in for a while, lest small DATA frames pile up in the connection.

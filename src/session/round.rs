@@ -199,6 +199,7 @@ impl Driver {
         if written == Written::Last
             || self.end_turn(self.shared.lock(), handler_finished, &mut turn.left)
         {
+            self.read_on(cx, turn);
             Next::Wait
         } else {
             Next::Round

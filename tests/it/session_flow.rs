@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::duplex, sync::mpsc, time::interval};
+use tokio::{io::duplex, sync::mpsc, task::coop::consume_budget, time::interval};
 use tower_websocket::{CloseCode, Config, EndedBy, Error, TrySendError, WebSocket, handler};
 
 use super::session_support::{
@@ -135,6 +135,25 @@ async fn reading_stops_at_max_read_ahead_and_goes_on_when_messages_are_received(
         }
         within(writer).await.expect("everything was read");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn http2_is_read_on_while_the_application_receives_nothing() {
+    let (mut held, mut read) = (vec![], vec![]);
+    for shape in SHAPES {
+        let (ours, theirs) = duplex(1024);
+        let wire = Wire::new(theirs, Plan::default());
+        let log = wire.log();
+        let config = Config::default().max_read_ahead(8 << 10);
+        held.push(hold_over(shape, config, wire).await);
+        let mut peer = Peer::new(ours);
+        tokio::spawn(async move { peer.send(binary([1; 4]).repeat(10_000)).await });
+        idle().await;
+        read.push(lock(&log).read);
+    }
+    // As many raw bytes again, and no timer is needed for it: small DATA frames would pile up.
+    let more = read[1] - read[0];
+    assert!((7 << 10..=9 << 10).contains(&more), "{read:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -436,6 +455,31 @@ async fn a_handler_that_never_waits_answers_pings_and_notices_the_close() {
         peer.finish().await;
         assert_eq!(reports.first().await.ended_by, EndedBy::Peer);
         reports.no_more().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_uses_up_the_budget_of_its_task_answers_pings() {
+    for shape in SHAPES {
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let busy = {
+            let rounds = rounds.clone();
+            move |socket: WebSocket| {
+                let rounds = rounds.clone();
+                async move {
+                    for _ in 0..100_000 {
+                        rounds.fetch_add(1, Ordering::Relaxed);
+                        consume_budget().await;
+                    }
+                    drop(socket);
+                }
+            }
+        };
+        let (mut peer, _reports) = open(shape, Config::default(), busy).await;
+        peer.send(ping("there?")).await;
+        assert_eq!(peer.frame().await, Frame::pong("there?"));
+        let rounds = rounds.load(Ordering::Relaxed);
+        assert!(rounds < 10_000, "the pong came after {rounds}");
     }
 }
 
