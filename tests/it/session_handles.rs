@@ -530,6 +530,23 @@ async fn a_send_cancelled_while_it_waits_for_room_queues_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_send_cancelled_while_the_session_is_to_write_queues_nothing() {
+    for shape in SHAPES {
+        let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
+        socket.try_send(vec![1; 64 << 10]).expect("it is empty");
+        {
+            let mut yielding = pin!(socket.send("cancelled"));
+            assert!(once(yielding.as_mut()).await.is_pending());
+        }
+        within(socket.send("last")).await.expect("it is open");
+        socket.close(CloseCode::NORMAL);
+        assert_eq!(peer.frame().await, Frame::binary(vec![1; 64 << 10]));
+        assert_eq!(peer.frame().await, Frame::text("last"));
+        assert_eq!(peer.frame().await.code(), Some(1000));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_whole_request_reaches_a_service_fn() {
     for shape in SHAPES {
         let (ours, theirs) = duplex(PIPE);
