@@ -39,6 +39,7 @@
 //! - [`Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a server, for who has none (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
+//! - `security`: what is defended, by which setting, and what is left for you (a page of these docs).
 //! - `tuning`: what each setting costs, HTTP/2, many cores (a page of these docs).
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
 //!
@@ -115,6 +116,17 @@ mod service;
 mod session;
 #[cfg(feature = "layer")]
 mod shutdown;
+#[cfg(all(
+    doc,
+    feature = "axum",
+    feature = "deflate",
+    feature = "http2",
+    feature = "serve"
+))]
+#[doc = include_str!("security.md")]
+pub mod security {
+    use crate::*;
+}
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
