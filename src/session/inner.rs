@@ -254,6 +254,11 @@ impl Inner {
         self.ending().end.get_or_insert(end);
     }
 
+    /// Says that what came last was not delivered, whatever was said of the end before.
+    pub(super) fn fail_end(&mut self, error: Error) {
+        self.ending().end = Some(End::Failed(Some(error)));
+    }
+
     pub(super) fn first_close(&self) -> Option<&(EndedBy, Option<CloseFrame>)> {
         self.ending.as_ref()?.first_close.as_ref()
     }

@@ -72,6 +72,10 @@ impl Driver {
         self.decoder.discard_messages();
         let mut inner = shared.lock();
         let inbox = inner.discard_inbox();
+        if inbox.as_ref().is_some_and(|inbox| !inbox.events.is_empty()) {
+            // Even where the peer has closed: a clean end would hide that something is lost.
+            inner.fail_end(Error::OverBudget);
+        }
         let blocked = self.write_blocked && inner.outgoing.queued() > 0;
         drop(inner);
         if self.phase == Phase::Open {

@@ -14,8 +14,8 @@ use tower_websocket::{
 };
 
 use crate::session_support::{
-    Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, echo,
-    hold, hold_over, idle, open, within,
+    Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,
+    echo, hold, hold_over, idle, open, within,
 };
 
 const KIB: usize = 1 << 10;
@@ -214,6 +214,32 @@ async fn beyond_the_limit_those_go_who_hold_most() {
         drop(sockets);
         idle().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_closed_and_holds_most_is_not_told_of_a_clean_end() {
+    // Over HTTP/2 the end of the stream is waited for.
+    let shape = Shape::H2;
+    let (budget, config) = limited(1 << 20);
+    let config = config.max_read_ahead(1 << 20);
+    let (mut peer, mut socket, mut reports) = hold(shape, config.clone()).await;
+    peer.send(&binary([1; 400 * KIB])).await;
+    peer.send(close(1000, "")).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(reports.none_yet());
+    assert!(budget.used() >= 400 * KIB, "{}", budget.used());
+
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let other = deaf(shape, &config).await;
+        let sent = within(other.0.send(vec![0; 350 * KIB])).await;
+        sent.expect("it is open");
+        others.push(other);
+    }
+    idle().await;
+    assert_eq!(budget.closed(), 1);
+    let end = within(socket.recv()).await.map(|message| message.is_some());
+    assert!(matches!(end, Err(Error::OverBudget)), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]
