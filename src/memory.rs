@@ -310,6 +310,9 @@ impl Account {
     /// session. This one's is `session`.
     pub(crate) fn settle(&mut self, held: Held, session: &Waker) {
         self.charge(held.own);
+        if self.is_condemned() {
+            return self.is_on_its_way(held.own);
+        }
         // What those hold that are not known is no more than half of the budget.
         let scarce = self.budget.left() < self.budget.ledger.limit / 2;
         if held.weight >= if scarce { SOME } else { MUCH } {
@@ -321,6 +324,16 @@ impl Account {
         let limit = self.budget.ledger.limit;
         if self.budget.stays() > limit {
             self.budget.free(limit / 8);
+        }
+    }
+
+    /// Takes note of how much is still to be given up.
+    fn is_on_its_way(&self, own: usize) {
+        if let Some(holder) = &self.holder {
+            let before = holder.condemned.load(Relaxed);
+            let less = before.saturating_sub(own);
+            holder.condemned.store(before - less, Relaxed);
+            self.budget.ledger.condemned.fetch_sub(less, Relaxed);
         }
     }
 

@@ -68,9 +68,9 @@ impl Driver {
                 "websocket connections are closed: the memory budget is used up"
             );
         }
-        self.cold().account = None;
         self.decoder.discard_messages();
         let mut inner = shared.lock();
+        // Who holds something after that has a deadline for its end, and is told no more.
         let inbox = inner.discard_inbox();
         if inbox.as_ref().is_some_and(|inbox| !inbox.events.is_empty()) {
             // Even where the peer has closed: a clean end would hide that something is lost.

@@ -1,16 +1,17 @@
 //! One budget of memory for many connections: who stops, who is refused, who is closed.
 
-use std::time::Duration;
+use std::{sync::mpsc, thread, time::Duration};
 
 use http::{StatusCode, header};
 use tokio::{
     io::{AsyncWriteExt, DuplexStream},
+    runtime::Builder,
     time::{Instant, sleep},
 };
 use tower::ServiceExt;
 use tower_websocket::{
-    Config, EndedBy, Error, Groups, MemoryBudget, Message, OnUpgrade, WebSocket, WebSocketLayer,
-    handler, handshake::Rejection, testing,
+    Config, EndedBy, Error, Groups, MemoryBudget, Message, MessageKind, OnUpgrade, WebSocket,
+    WebSocketLayer, handler, handshake::Rejection, testing,
 };
 
 use crate::session_support::{
@@ -240,6 +241,46 @@ async fn who_has_closed_and_holds_most_is_not_told_of_a_clean_end() {
     assert_eq!(budget.closed(), 1);
     let end = within(socket.recv()).await.map(|message| message.is_some());
     assert!(matches!(end, Err(Error::OverBudget)), "{end:?}");
+}
+
+/// What a message in pieces holds back is not written once the connection closes, nor given up.
+#[test]
+fn who_cannot_give_up_what_it_holds_is_told_once() {
+    let (done, over) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        for shape in SHAPES {
+            runtime.block_on(holds_messages_behind_another(shape));
+        }
+        done.send(()).unwrap();
+    });
+    over.recv_timeout(Duration::from_secs(30))
+        .expect("the sessions wait for something");
+}
+
+async fn holds_messages_behind_another(shape: Shape) {
+    let (budget, config) = limited(1 << 20);
+    let (mut peer, socket, mut reports) = hold(shape, config.clone()).await;
+    let mut writer = within(socket.send_stream(MessageKind::Text)).await.unwrap();
+    writer.write_all(b"begun").await.unwrap();
+    writer.flush().await.unwrap();
+    within(socket.send(vec![0; 700 * KIB])).await.unwrap();
+    let (other, _reports, _end) = deaf(shape, &config).await;
+    within(other.send(vec![0; 500 * KIB])).await.unwrap();
+    idle().await;
+    assert_eq!(budget.closed(), 1, "{shape:?}");
+    assert_eq!(peer.frame().await.payload, b"begun");
+    assert_eq!(peer.frame().await.code(), Some(1013), "{shape:?}");
+    let report = reports.first().await;
+    assert_eq!(report.ended_by, EndedBy::OverBudget, "{shape:?}");
+    assert_eq!(budget.closed(), 1, "{shape:?}");
+    assert!(writer.finish().await.is_err());
+    drop((socket, other));
+    idle().await;
 }
 
 #[tokio::test(start_paused = true)]
