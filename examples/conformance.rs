@@ -5,7 +5,8 @@
 //! Both ports speak HTTP/1.1 and HTTP/2; the second one has TLS with a certificate of its own
 //! making. `/echo` echoes, and on the text `@close 4001 see you` closes with that code and reason;
 //! messages are compressed one by one where the client offers it. `/takeover` does the same with
-//! context takeover, and a window of the size that the client asks for.
+//! context takeover, and a window of the size that the client asks for. Each handshake is a line of
+//! output: its version of HTTP and its path.
 
 mod support;
 
@@ -15,8 +16,8 @@ use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tower::{BoxError, ServiceBuilder, service_fn};
 use tower_websocket::{
-    CloseCode, CloseFrame, Compression, Config, Error, Message, WebSocket, WebSocketLayer, handler,
-    handshake::OriginPolicy,
+    Answer, CloseCode, CloseFrame, Compression, Config, Error, Handshake, Message, WebSocket,
+    WebSocketLayer, handler, handshake::OriginPolicy,
 };
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
@@ -28,6 +29,12 @@ async fn echo(mut socket: WebSocket) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Tells which HTTP a WebSocket came over: a test through a proxy has to know.
+async fn announce(handshake: Handshake) -> Answer {
+    println!("{:?} {}", handshake.version(), handshake.uri().path());
+    handshake.accept()
 }
 
 /// Reads `@close CODE REASON`.
@@ -64,6 +71,7 @@ async fn main() -> Result<(), BoxError> {
         WebSocketLayer::new(handler(echo))
             .config(config.clone().compression(compression))
             .path(path)
+            .on_handshake(announce)
     };
     let app = ServiceBuilder::new()
         .layer(mount("/echo", Compression::shared()))

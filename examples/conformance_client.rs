@@ -3,32 +3,60 @@
 //! Run `wstest -m fuzzingserver -s spec.json`, then:
 //! `cargo run --release --example conformance_client --features client -- ws://127.0.0.1:9001`
 //!
-//! With `--takeover` behind the URI it compresses with context takeover, with `--plain` not at all.
+//! Options behind the URI: with `--takeover` it compresses with context takeover, with `--plain` not at
+//! all; with `--http2` all cases share one connection of HTTP/2.
 
+use http::Uri;
 use tower_websocket::{
     CloseCode, Compression, Config, Message, WebSocket,
-    client::{Client, ConnectError},
+    client::{Client, ConnectError, Connection},
 };
+
+/// What leads to the server.
+enum Way {
+    /// A connection for each socket.
+    Http1(Client),
+    /// One for all.
+    Http2(Connection),
+}
+
+impl Way {
+    async fn connect(&self, uri: String) -> Result<WebSocket, ConnectError> {
+        match self {
+            Self::Http1(client) => client.connect(uri).await,
+            Self::Http2(connection) => connection.connect(uri).await,
+        }
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let server = args
         .next()
-        .ok_or("usage: conformance_client URI [--takeover | --plain]")?;
-    let (agent, compression) = match args.next().as_deref() {
-        None => ("shared", Some(Compression::shared())),
-        Some("--takeover") => ("takeover", Some(Compression::dedicated())),
-        Some("--plain") => ("plain", None),
-        Some(other) => return Err(format!("unknown option {other}").into()),
-    };
+        .ok_or("usage: conformance_client URI [--takeover | --plain] [--http2]")?;
+    let (mut agent, mut compression) = ("shared", Some(Compression::shared()));
+    let mut http2 = false;
+    for option in args {
+        match &*option {
+            "--takeover" => (agent, compression) = ("takeover", Some(Compression::dedicated())),
+            "--plain" => (agent, compression) = ("plain", None),
+            "--http2" => http2 = true,
+            other => return Err(format!("unknown option {other}").into()),
+        }
+    }
     let config = Config::default()
         .max_message_size(256 << 20)
         .compression(compression);
     let client = Client::new().config(config);
     let agent = format!("tower-websocket-{agent}");
+    let way = if http2 {
+        Way::Http2(client.http2(server.parse::<Uri>()?).await?)
+    } else {
+        Way::Http1(client)
+    };
 
-    let mut socket = client.connect(format!("{server}/getCaseCount")).await?;
+    let mut socket = way.connect(format!("{server}/getCaseCount")).await?;
     let count = socket.recv().await?;
     let count: u32 = count
         .as_ref()
@@ -37,13 +65,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .parse()?;
     println!("{count} cases for {agent}");
     for case in 1..=count {
-        run(
-            &client,
-            format!("{server}/runCase?case={case}&agent={agent}"),
-        )
-        .await?;
+        run(&way, format!("{server}/runCase?case={case}&agent={agent}")).await?;
     }
-    let socket = client
+    let socket = way
         .connect(format!("{server}/updateReports?agent={agent}"))
         .await?;
     finish(socket).await;
@@ -51,8 +75,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Echoes until the case is over, however it ends.
-async fn run(client: &Client, uri: String) -> Result<(), ConnectError> {
-    let mut socket = client.connect(uri).await?;
+async fn run(way: &Way, uri: String) -> Result<(), ConnectError> {
+    let mut socket = way.connect(uri).await?;
     while let Ok(Some(message)) = socket.recv().await {
         if socket.send(message).await.is_err() {
             break;
