@@ -1,17 +1,20 @@
-//! The decoder of a server without extensions, and tungstenite's.
+//! The decoder without extensions, in both roles, and tungstenite's.
 //!
 //! What one accepts and how it reads it, the other must too. They may differ where a standard or
 //! the moment says so, and nowhere else:
 //!
 //! - Lengths. RFC 6455 §5.2: "in all cases, the minimal number of bytes MUST be used to encode the
 //!   length". tungstenite accepts longer ones.
-//! - Close codes. §7.4.1 and §7.4.2 say which must not be sent; tungstenite delivers a Close with
-//!   its own code 1002 and reason in place of an error.
+//! - Close codes that must not be sent. §7.4.1, of 1005, 1006 and 1015: "MUST NOT be set as a status
+//!   code in a Close control frame by an endpoint"; §7.4.2: "Status codes in the range 0-999 are not
+//!   used". tungstenite delivers a Close with its own code 1002 and reason in place of an error.
 //! - Close code 1014. §7.4.2: "Status codes in the range 1000-2999 are reserved for definition by
 //!   this protocol, its future revisions, and extensions"; IANA's registry has since had 1014 ("Bad
 //!   Gateway"), which tungstenite takes for one that must not be sent.
 //! - Time. Both fail the connection, but tungstenite looks at a frame once it is whole, and this
-//!   crate at its first bytes, so inside a frame only one of them may have failed already.
+//!   crate at its first bytes, so inside a frame only one of them may have failed already. §5.1: "A
+//!   server MUST NOT mask any frames that it sends to the client. A client MUST close a connection
+//!   if it detects a masked frame." When is not said, there or in §7.1.7.
 #![no_main]
 
 use std::io::{self, Read, Write};
@@ -29,11 +32,18 @@ use tungstenite::{
 };
 
 #[derive(Arbitrary, Debug)]
+struct Input {
+    is_server: bool,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Arbitrary, Debug)]
 enum Piece {
     Bytes(Vec<u8>),
     Frame {
         fin: bool,
-        is_masked: bool,
+        /// As the role of the sender wants it: clients mask, servers do not.
+        is_masked_right: bool,
         #[arbitrary(with = |u: &mut Unstructured| u.choose(&OPCODES).copied())]
         opcode: Opcode,
         payload: Vec<u8>,
@@ -55,10 +65,15 @@ enum End {
     Failed,
 }
 
-fuzz_target!(|pieces: Vec<Piece>| {
-    let wire = wire(&pieces);
-    let (our_events, our_end) = ours(&wire);
-    let (their_events, their_end) = theirs(&wire);
+fuzz_target!(|input: Input| {
+    let (ours_is, theirs_is) = if input.is_server {
+        (Role::Server, theirs::Role::Server)
+    } else {
+        (Role::Client, theirs::Role::Client)
+    };
+    let wire = input.wire();
+    let (our_events, our_end) = ours(ours_is, &wire);
+    let (their_events, their_end) = theirs(theirs_is, &wire);
     match our_end {
         Ok(end) => {
             assert_eq!(our_events, their_events);
@@ -90,11 +105,11 @@ fuzz_target!(|pieces: Vec<Piece>| {
     }
 });
 
-fn ours(wire: &[u8]) -> (Vec<Event>, Result<End, ProtocolError>) {
+fn ours(role: Role, wire: &[u8]) -> (Vec<Event>, Result<End, ProtocolError>) {
     let config = Config::default()
         .max_message_size(LIMIT)
         .max_frame_size(LIMIT);
-    let mut decoder = Decoder::new(Role::Server, &config);
+    let mut decoder = Decoder::new(role, &config);
     let (mut events, mut wire) = (Vec::new(), BytesMut::from(wire));
     loop {
         match decoder.decode(&mut wire) {
@@ -114,11 +129,11 @@ fn ours(wire: &[u8]) -> (Vec<Event>, Result<End, ProtocolError>) {
     }
 }
 
-fn theirs(wire: &[u8]) -> (Vec<Event>, End) {
+fn theirs(role: theirs::Role, wire: &[u8]) -> (Vec<Event>, End) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(LIMIT))
         .max_frame_size(Some(LIMIT));
-    let mut socket = WebSocket::from_raw_socket(Stream(wire), theirs::Role::Server, Some(config));
+    let mut socket = WebSocket::from_raw_socket(Stream(wire), role, Some(config));
     let mut events = Vec::new();
     loop {
         events.push(match socket.read() {
@@ -173,27 +188,38 @@ fn ends_inside_a_frame(mut wire: &[u8]) -> bool {
     false
 }
 
-fn wire(pieces: &[Piece]) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for piece in pieces {
-        match piece {
-            Piece::Bytes(bytes) => wire.extend_from_slice(bytes),
-            Piece::Frame {
-                fin,
-                is_masked,
-                opcode,
-                payload,
-            } => {
-                frame(*fin, *is_masked, *opcode, payload, &mut wire);
-            }
-            Piece::Text(text) => frame(true, true, Opcode::Text, text.as_bytes(), &mut wire),
-            Piece::Close(code, reason) => {
-                let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
-                frame(true, true, Opcode::Close, &payload, &mut wire);
+impl Input {
+    fn wire(&self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Bytes(bytes) => wire.extend_from_slice(bytes),
+                Piece::Frame {
+                    fin,
+                    is_masked_right,
+                    opcode,
+                    payload,
+                } => {
+                    let is_masked = *is_masked_right == self.is_server;
+                    frame(*fin, is_masked, *opcode, payload, &mut wire);
+                }
+                Piece::Text(text) => {
+                    frame(
+                        true,
+                        self.is_server,
+                        Opcode::Text,
+                        text.as_bytes(),
+                        &mut wire,
+                    );
+                }
+                Piece::Close(code, reason) => {
+                    let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
+                    frame(true, self.is_server, Opcode::Close, &payload, &mut wire);
+                }
             }
         }
+        wire
     }
-    wire
 }
 
 fn frame(fin: bool, is_masked: bool, opcode: Opcode, payload: &[u8], to: &mut Vec<u8>) {

@@ -45,12 +45,12 @@ class Inflate:
 
     def __init__(self, bits, takeover):
         self.bits, self.takeover = bits, takeover
-        self.history = b""
-        self.zlib = zlib.decompressobj(-bits)
-        self.left, self.fed, self.late = 0, False, b""
+        self.history, self.zlib = b"", zlib.decompressobj(-bits)
+        self.left, self.late = 0, b""
+        self.begin()
 
     def begin(self):
-        self.fed = False
+        self.fed, self.taken, self.restarts = False, 0, 0
         if not self.takeover:
             self.history = b""
             self.zlib = zlib.decompressobj(-self.bits)
@@ -70,8 +70,14 @@ class Inflate:
             # Differs: RFC 7692 §7.2.3.4 allows "a DEFLATE Block with "BFINAL" Set to 1", and §7.2.3.5
             # "Two DEFLATE Blocks in One Message"; to a zlib object all is over with the final block.
             if self.zlib.eof:
+                # Differs: each costs a copy of the window, so there is a limit of this crate to them,
+                # as RFC 6455 §10.4 asks for: 64, and one more for every 32 bytes.
+                self.restarts += 1
+                if self.restarts > 64 + self.taken // 32:
+                    raise zlib.error("too many final blocks")
                 self.zlib = zlib.decompressobj(-self.bits, zdict=self.history)
             part = self.zlib.decompress(body)
+            self.taken += len(body) - len(self.zlib.unused_data)
             self.history = (self.history + part)[-32768:]
             out += part
             body = self.zlib.unused_data
