@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fmt, mem,
+    fmt,
+    hash::{BuildHasherDefault, Hasher},
+    mem,
     sync::{Arc, PoisonError},
 };
 
@@ -63,9 +65,35 @@ pub struct Connections {
     registry: Arc<Registry>,
 }
 
+/// The connections with some of the numbers.
+///
+/// Nobody but the server chooses those, so that a simple hash does, which is the same each time.
+type Shard = HashMap<ConnectionId, Arc<Shared>, BuildHasherDefault<Hash>>;
+
+/// Hashes a number.
+#[derive(Default)]
+struct Hash(u64);
+
+impl Hasher for Hash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // An odd number near 2^64 divided by the golden ratio: neighbours end far from each other.
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 struct Registry {
     /// Each connection in the shard of its number, so that cores seldom meet.
-    shards: [Mutex<HashMap<ConnectionId, Arc<Shared>>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     open: AtomicUsize,
     /// For connections from the answer to the handshake until their handler is gone, too; closed,
     /// with what connections are closed, once they are drained.
@@ -217,11 +245,11 @@ impl fmt::Debug for Connections {
 }
 
 impl Registry {
-    fn shard(&self, id: ConnectionId) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Shared>>> {
+    fn shard(&self, id: ConnectionId) -> MutexGuard<'_, Shard> {
         self.lock(id.as_u64() as usize % SHARDS)
     }
 
-    fn lock(&self, index: usize) -> MutexGuard<'_, HashMap<ConnectionId, Arc<Shared>>> {
+    fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
         // Nothing under the lock can panic half-way.
         self.shards[index]
             .lock()

@@ -1,0 +1,794 @@
+//! One run: a server, its clients, and what they do to each other, all of it from one seed.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    fmt::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    time::{Instant, sleep, timeout},
+};
+use tower::{service_fn, util::BoxCloneSyncService};
+use tower_websocket::{
+    CloseCode, Compression, Config, ConnectionId, Connections, Delivery, Drain, EndedBy, Error,
+    Groups, Http2Stream, MemoryBudget, Message, Prepared, Report, ResponseBody, WebSocketLayer,
+    client::Client, events,
+};
+
+use crate::{
+    client,
+    line::{Line, View},
+    message::{Ledger, Sender},
+    rng::{Rng, lock},
+    server::{self, Callbacks},
+};
+
+/// What is drawn before anything begins.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) clients: usize,
+    pub(crate) steps: usize,
+    faulty: bool,
+    /// All is as by default, but that clients take nothing one day, and go on sending.
+    pub(crate) deaf: bool,
+    compression: bool,
+    callbacks: bool,
+    max_send_queue: usize,
+    config: Config,
+    client: Config,
+    budget: MemoryBudget,
+    /// When the server is drained.
+    drained: Duration,
+    /// Something is done from a runtime that stands still.
+    elsewhere: bool,
+}
+
+impl Plan {
+    fn draw(rng: &mut Rng, most: usize) -> Self {
+        let clients = match rng.below(1000) {
+            0 => 100,
+            1..20 => rng.within(8..=20),
+            _ => rng.within(1..=6),
+        }
+        .min(most);
+        let compression = rng.percent(25);
+        let streaming = rng.percent(20);
+        let max_send_queue = rng.pick(&[0, 100, 5_000, 1 << 20, 1 << 20]);
+        let budget = if rng.percent(10) {
+            MemoryBudget::new(rng.within(20_000..=300_000))
+        } else {
+            MemoryBudget::new(256 << 20)
+        };
+        let mut config = Config::default()
+            .ping_interval(None)
+            .max_send_queue(max_send_queue)
+            .max_read_ahead(rng.pick(&[0, 100, 5_000, 64 << 10]))
+            .streaming(streaming)
+            .memory_budget(&budget);
+        if rng.percent(30) {
+            config = config.fragment_size(rng.pick(&[200, 1000, 5000]));
+        }
+        if rng.percent(10) {
+            config = config.max_send_messages(rng.within(1..=4));
+        }
+        if rng.percent(40) {
+            config = config.ping_interval(Duration::from_millis(rng.pick(&[100, 1_000, 20_000])));
+        }
+        if rng.percent(10) {
+            config = config.idle_timeout(Duration::from_secs(2));
+        }
+        if compression {
+            let dedicated = rng.percent(40);
+            let compression = if dedicated {
+                Compression::dedicated()
+            } else {
+                Compression::shared()
+            };
+            config = config.compression(compression.threshold(rng.pick(&[0, 100, 512])));
+        }
+        let deaf = rng.percent(3);
+        if deaf {
+            config = Config::default().ping_interval(None).memory_budget(&budget);
+        }
+        Self {
+            clients,
+            deaf,
+            steps: rng.pick(&[1, 4, 12, 30]),
+            faulty: rng.percent(50),
+            compression: compression && !deaf,
+            callbacks: rng.percent(12) && !deaf,
+            max_send_queue: if deaf { 1 << 20 } else { max_send_queue },
+            // A client finds a server that is gone by its pings alone.
+            client: config
+                .clone()
+                .ping_interval(Duration::from_secs(20))
+                .idle_timeout(None),
+            config,
+            budget,
+            drained: match rng.below(4) {
+                0 => rng.millis(200),
+                1 => rng.millis(2_000),
+                _ => Duration::from_secs(60),
+            },
+            elsewhere: rng.percent(50),
+        }
+    }
+
+    /// More than this is never queued: the limit, and one message with its fragments' headers for each
+    /// of those who send.
+    pub(crate) fn most_queued(&self) -> usize {
+        self.max_send_queue + 4 * 700_000
+    }
+}
+
+/// Everything of one run.
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) groups: Groups<u8>,
+    connections: Connections,
+    rng: Mutex<Rng>,
+    conns: Mutex<Vec<Arc<Conn>>>,
+    reports: Mutex<Vec<Report>>,
+    /// What was broadcast to each group.
+    many: Arc<Ledger>,
+    failures: Mutex<Vec<String>>,
+    trace: Option<Mutex<Vec<(Duration, String)>>>,
+    begin: Instant,
+}
+
+impl World {
+    /// Says what is wrong; the first is told.
+    pub(crate) fn fail(&self, what: &str) {
+        self.trace(|| format!("FAILED: {what}"));
+        lock(&self.failures).push(what.to_owned());
+    }
+
+    pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            lock(trace).push((self.begin.elapsed(), what()));
+        }
+    }
+
+    /// The connection that a request is for.
+    pub(crate) fn conn_of(&self, head: &Parts) -> Arc<Conn> {
+        let number = head.uri.path().trim_start_matches('/').parse::<usize>();
+        let number = number.expect("a path that a client of ours made");
+        lock(&self.conns)[number].clone()
+    }
+
+    fn new_conn(self: &Arc<Self>, line: &Line) -> Arc<Conn> {
+        let rng = lock(&self.rng).fork();
+        let mut conns = lock(&self.conns);
+        let number = conns.len();
+        let conn = Arc::new(Conn {
+            number,
+            world: self.clone(),
+            up: Ledger::new(self, format!("{number} up")),
+            down: Ledger::new(self, format!("{number} down")),
+            rng: Mutex::new(rng),
+            line: line.view(),
+            facts: Mutex::default(),
+        });
+        conns.push(conn.clone());
+        conn
+    }
+}
+
+/// A connection as both its ends know it.
+pub(crate) struct Conn {
+    pub(crate) number: usize,
+    pub(crate) world: Arc<World>,
+    /// From the client to the server.
+    pub(crate) up: Arc<Ledger>,
+    pub(crate) down: Arc<Ledger>,
+    rng: Mutex<Rng>,
+    pub(crate) line: View,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// The connection's number at the server, once its handler was called.
+    id: Option<ConnectionId>,
+    /// The handler has received until it was told of an end.
+    read_all: bool,
+    /// How many wait for something that they do to the connection.
+    busy: usize,
+    /// The handler waits for messages.
+    attentive: bool,
+    /// It was told that something was lost, because others needed the memory.
+    gave_way: bool,
+    /// How often it was told of one.
+    ends: usize,
+    /// A message that was sent in pieces was not finished.
+    torn: bool,
+    /// The client has begun to close, or has stopped receiving.
+    client_closes: bool,
+    /// The client has got the server's Close frame.
+    closed: bool,
+}
+
+/// What is outstanding on a connection, and with whom.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Outstanding {
+    queued: usize,
+    busy: usize,
+    /// How many messages a handler that waits for them has not got.
+    unread: u64,
+    up: (u64, u64),
+    down: (u64, u64),
+}
+
+/// As long as it lives, somebody waits.
+pub(crate) struct Waits<'a> {
+    conn: &'a Conn,
+    end: fn(&mut Facts),
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        (self.end)(&mut lock(&self.conn.facts));
+    }
+}
+
+impl Conn {
+    /// Somebody waits for what he does to the connection.
+    pub(crate) fn busy(&self) -> Waits<'_> {
+        lock(&self.facts).busy += 1;
+        Waits {
+            conn: self,
+            end: |facts| facts.busy -= 1,
+        }
+    }
+
+    /// The handler waits for a message.
+    pub(crate) fn attentive(&self) -> Waits<'_> {
+        lock(&self.facts).attentive = true;
+        Waits {
+            conn: self,
+            end: |facts| facts.attentive = false,
+        }
+    }
+
+    /// What is outstanding; `None` where the connection is not one that has to go on.
+    fn outstanding(&self) -> Option<Outstanding> {
+        let facts = lock(&self.facts);
+        let socket = self
+            .world
+            .connections
+            .get(facts.id?)
+            .filter(|_| self.line.is_good())?;
+        let (up, down) = (self.up.counts(), self.down.counts());
+        let unread = if facts.attentive {
+            up.0.saturating_sub(up.1)
+        } else {
+            0
+        };
+        socket.is_open().then(|| Outstanding {
+            queued: socket.queued(),
+            busy: facts.busy,
+            unread,
+            up,
+            down,
+        })
+    }
+
+    pub(crate) fn rng(&self) -> Rng {
+        lock(&self.rng).fork()
+    }
+
+    pub(crate) fn path(&self) -> String {
+        format!("/{}", self.number)
+    }
+
+    /// The handler was called.
+    pub(crate) fn is_open(&self, id: Option<ConnectionId>) {
+        if lock(&self.facts)
+            .id
+            .replace(id.expect("each is registered"))
+            .is_some()
+        {
+            self.world.fail("a handler is called twice");
+        }
+    }
+
+    /// Takes note that the handler receives no more; always `false`.
+    pub(crate) fn receiving_ended(&self, end: Result<(), Error>) -> bool {
+        self.world
+            .trace(|| format!("handler {} at its end: {end:?}", self.number));
+        let mut facts = lock(&self.facts);
+        facts.ends += 1;
+        facts.gave_way |= matches!(end, Err(Error::OverBudget));
+        false
+    }
+
+    pub(crate) fn has_read_all(&self) {
+        let mut facts = lock(&self.facts);
+        facts.read_all = facts.ends > 0;
+    }
+
+    pub(crate) fn down_is_torn(&self) {
+        lock(&self.facts).torn = true;
+    }
+
+    pub(crate) fn client_closes(&self) {
+        lock(&self.facts).client_closes = true;
+    }
+
+    /// The client has got the server's Close frame.
+    pub(crate) fn closed(&self, code: Option<u16>) {
+        self.world
+            .trace(|| format!("client {} is closed: {code:?}", self.number));
+        lock(&self.facts).closed = true;
+    }
+
+    /// A message has come to a client that reads by hand.
+    pub(crate) fn arrived(&self, opcode: u8, payload: Vec<u8>) {
+        let message = match opcode {
+            1 => match String::from_utf8(payload) {
+                Ok(text) => Message::text(text),
+                Err(_) => return self.world.fail("a text is no text"),
+            },
+            _ => Message::binary(payload),
+        };
+        self.received(&message);
+    }
+
+    pub(crate) fn received(&self, message: &Message) {
+        if lock(&self.facts).closed {
+            self.world.fail("a message behind the Close frame");
+        }
+        self.down.received(message, Some(&self.world.many));
+    }
+
+    /// Checks what both ends know when all is over.
+    fn check(&self, report: &Report) {
+        let facts = lock(&self.facts);
+        let (accepted, arrived) = self.down.counts();
+        self.world.trace(|| {
+            format!(
+                "{}: {report:?} {facts:?}, {accepted} accepted, {arrived} arrived",
+                self.number
+            )
+        });
+        if facts.closed && !facts.torn && !facts.client_closes {
+            self.down.is_complete();
+        }
+        if facts.read_all && !facts.gave_way && report.ended_by == EndedBy::Peer {
+            self.up.is_complete();
+        }
+        if report.messages_sent < accepted.saturating_sub(1) {
+            let sent = report.messages_sent;
+            self.world
+                .fail(&format!("{}: {sent} reported of {accepted}", self.number));
+        }
+        let (_, received) = self.up.counts();
+        if report.messages_received < received {
+            let reported = report.messages_received;
+            self.world.fail(&format!(
+                "{}: {reported} reported of {received}",
+                self.number
+            ));
+        }
+    }
+}
+
+/// What a run has come to.
+pub(crate) struct Outcome {
+    pub(crate) failures: Vec<String>,
+    pub(crate) trace: String,
+    pub(crate) sessions: usize,
+    pub(crate) messages: u64,
+}
+
+impl Outcome {
+    pub(crate) fn of_a_panic() -> Self {
+        Self {
+            failures: vec!["a panic".to_owned()],
+            trace: String::new(),
+            sessions: 0,
+            messages: 0,
+        }
+    }
+}
+
+type App = BoxCloneSyncService<Request<Incoming>, Response<ResponseBody<String>>, Infallible>;
+
+/// Runs one seed.
+pub(crate) fn run(seed: u64, most_clients: usize, traced: bool) -> Outcome {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let mut rng = Rng::new(seed);
+    let plan = Plan::draw(&mut rng, most_clients);
+    let still = plan.elsewhere.then(|| {
+        let still = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        still.expect("a runtime")
+    });
+    let outcome = runtime.block_on(play(plan, rng, traced, still.as_ref()));
+    drop(runtime);
+    outcome
+}
+
+async fn play(plan: Plan, mut rng: Rng, traced: bool, still: Option<&Runtime>) -> Outcome {
+    let groups = groups(&mut rng);
+    let world = Arc::new(World {
+        plan,
+        groups,
+        connections: Connections::sequential(),
+        rng: Mutex::new(rng.fork()),
+        conns: Mutex::default(),
+        reports: Mutex::default(),
+        many: Ledger::of_many(),
+        failures: Mutex::default(),
+        trace: traced.then(Mutex::default),
+        begin: Instant::now(),
+    });
+    world.trace(|| format!("{:?}", world.plan));
+    let app = app(&world);
+    let mut left = world.plan.clients;
+    while left > 0 {
+        left -= open_line(&world, &mut rng, &app, left);
+    }
+    act(&world, &mut rng, still);
+    act_late(&world, &mut rng, still);
+    let patient = Duration::from_secs(60);
+    if world.plan.drained == patient {
+        nobody_stands_still(&world).await;
+        sleep(patient.saturating_sub(world.begin.elapsed())).await;
+    } else {
+        sleep(world.plan.drained).await;
+    }
+    let drain = Drain::default()
+        .timeout(Duration::from_secs(40))
+        .close_frame(CloseCode::GOING_AWAY);
+    let drained = world.connections.drain(drain).await;
+    world.trace(|| format!("{drained:?}"));
+    drop(app);
+    // Longer than anything here may take.
+    sleep(Duration::from_secs(100_000)).await;
+    finish(&world)
+}
+
+/// Checks that nothing waits for ever where it could go on: long after everybody has done what there
+/// is to do, what is outstanding has to change or to be nothing.
+async fn nobody_stands_still(world: &World) {
+    let conns = lock(&world.conns).clone();
+    let outstanding = || {
+        conns
+            .iter()
+            .map(|conn| conn.outstanding())
+            .collect::<Vec<_>>()
+    };
+    sleep(Duration::from_secs(44)).await;
+    let before = outstanding();
+    sleep(Duration::from_secs(10)).await;
+    for (conn, (before, after)) in conns.iter().zip(before.into_iter().zip(outstanding())) {
+        if let (Some(before), Some(after)) = (before, after)
+            && before == after
+            && (after.queued > 0 || after.busy > 0 || after.unread > 1)
+        {
+            world.fail(&format!(
+                "{} stands still: {after:?}, {:?}",
+                conn.number, conn.line
+            ));
+        }
+    }
+}
+
+fn groups(rng: &mut Rng) -> Groups<u8> {
+    use tower_websocket::SlowMember;
+    let policies = [
+        SlowMember::default(),
+        SlowMember::DropNewest,
+        SlowMember::Conflate,
+    ];
+    let which = [rng.below(3), rng.below(3), rng.below(3)];
+    Groups::builder()
+        .slow_members(move |key: &u8| policies[which[usize::from(*key) % 3]].clone())
+        .build()
+}
+
+/// The application.
+fn app(world: &Arc<World>) -> App {
+    let reported = {
+        let world = world.clone();
+        move |report: &Report| lock(&world.reports).push(report.clone())
+    };
+    if world.plan.callbacks {
+        let layer = WebSocketLayer::new(events(Callbacks::new(world)))
+            .config(world.plan.config.clone())
+            .connections(&world.connections)
+            .on_end(reported);
+        return BoxCloneSyncService::new(layer.endpoint());
+    }
+    let handling = world.clone();
+    let route = service_fn(move |request| server::handle(handling.clone(), request));
+    let layer = WebSocketLayer::new(route)
+        .config(world.plan.config.clone())
+        .connections(&world.connections)
+        .on_end(reported);
+    BoxCloneSyncService::new(layer.endpoint())
+}
+
+/// Starts what a client or hyper does, which is given up one day.
+fn spawn_patient(task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(timeout(Duration::from_secs(50_000), task));
+}
+
+/// Opens a line with some of the clients; gives how many those are.
+fn open_line(world: &Arc<World>, rng: &mut Rng, app: &App, left: usize) -> usize {
+    let (ours, theirs) = Line::pair(world, rng, world.plan.faulty, world.plan.deaf);
+    let http2 = rng.percent(45) && !world.plan.deaf;
+    serve(theirs, app.clone(), http2);
+    let after = rng.millis(100);
+    let by_hand = !world.plan.compression && (rng.percent(60) || world.plan.deaf);
+    if !http2 {
+        let conn = world.new_conn(&ours);
+        spawn_patient(async move {
+            sleep(after).await;
+            if by_hand {
+                if let Some((stream, read)) = client::upgrade(&conn, ours).await {
+                    client::speak(conn, stream, read).await;
+                }
+                return;
+            }
+            let client = Client::new().config(conn.world.plan.client.clone());
+            let request = format!("ws://sim{}", conn.path());
+            if let Ok(response) = client.open_over(ours, request).await {
+                client::use_client(conn, response.into_body()).await;
+            }
+        });
+        return 1;
+    }
+    let count = rng.within(1..=4).min(left);
+    let conns: Vec<_> = (0..count).map(|_| world.new_conn(&ours)).collect();
+    let mut rng = rng.fork();
+    let world = world.clone();
+    spawn_patient(async move {
+        sleep(after).await;
+        if by_hand {
+            streams_by_hand(conns, ours, &mut rng).await;
+            return;
+        }
+        let client = Client::new().config(world.plan.client.clone());
+        let Ok(connection) = client.http2_over(ours, "ws://sim/").await else {
+            return;
+        };
+        for conn in conns {
+            let connection = connection.clone();
+            spawn_patient(async move {
+                if let Ok(socket) = connection.connect(conn.path()).await {
+                    client::use_client(conn, socket).await;
+                }
+            });
+        }
+    });
+    count
+}
+
+/// Opens streams of HTTP/2 with `h2` alone.
+async fn streams_by_hand(conns: Vec<Arc<Conn>>, line: Line, rng: &mut Rng) {
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(rng.pick(&[20_000, 65_535, 1 << 20]));
+    let Ok((mut requests, connection)) = builder.handshake::<_, Bytes>(line).await else {
+        return;
+    };
+    let on = conns[0].world.clone();
+    spawn_patient(async move {
+        let end = connection.await;
+        on.trace(|| format!("HTTP/2 client: {end:?}"));
+    });
+    for conn in conns {
+        // The server has announced it once it has answered anything.
+        sleep(Duration::from_secs(1)).await;
+        let Ok(ready) = requests.clone().ready().await else {
+            return;
+        };
+        requests = ready;
+        let Ok((response, send)) = requests.send_request(client::extended_connect(&conn), false)
+        else {
+            return;
+        };
+        spawn_patient(async move {
+            let Ok(response) = response.await else { return };
+            if response.status() == 200 {
+                let stream = Http2Stream::new(send, response.into_body());
+                client::speak(conn, stream, Vec::new()).await;
+            }
+        });
+    }
+}
+
+/// Serves a line with hyper.
+fn serve(line: Line, app: App, http2: bool) {
+    let service = TowerToHyperService::new(app);
+    let io = TokioIo::new(line);
+    // hyper waits for ever for a client that begins HTTP/2 and says nothing.
+    spawn_patient(async move {
+        if http2 {
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            builder.timer(TokioTimer::new()).enable_connect_protocol();
+            builder.keep_alive_interval(Duration::from_secs(20));
+            let _failed = builder.serve_connection(io, service).await;
+        } else {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new());
+            builder.header_read_timeout(Duration::from_secs(10));
+            let _failed = builder.serve_connection(io, service).with_upgrades().await;
+        }
+    });
+}
+
+/// Has others act on the connections from outside.
+fn act(world: &Arc<World>, rng: &mut Rng, still: Option<&Runtime>) {
+    for _ in 0..rng.below(4) {
+        let (to, mut rng) = (world.clone(), rng.fork());
+        let still = still.map(|still| still.handle().clone());
+        tokio::spawn(async move {
+            for _ in 0..rng.below(12) {
+                sleep(rng.millis(60)).await;
+                let still = still.as_ref().filter(|_| rng.percent(60));
+                act_once(&to, &mut rng, still).await;
+            }
+        });
+    }
+}
+
+/// Acts once more when all is quiet: nothing else wakes those whom that does not wake.
+fn act_late(world: &Arc<World>, rng: &mut Rng, still: Option<&Runtime>) {
+    let (to, mut rng) = (world.clone(), rng.fork());
+    let still = still.map(|still| still.handle().clone());
+    tokio::spawn(async move {
+        sleep(Duration::from_secs(30)).await;
+        for _ in 0..rng.below(5) {
+            let still = still.as_ref().filter(|_| rng.percent(80));
+            act_once(&to, &mut rng, still).await;
+        }
+    });
+}
+
+async fn act_once(world: &Arc<World>, rng: &mut Rng, still: Option<&Handle>) {
+    let mut all: Vec<_> = world.connections.iter().collect();
+    all.sort_by_key(|socket| socket.id().map(ConnectionId::as_u64));
+    let what = rng.below(12);
+    world.trace(|| {
+        format!("from outside: {what}, {} open, {still:?}", all.len())
+            .chars()
+            .take(60)
+            .collect()
+    });
+    match what {
+        0..7 => {
+            let key = rng.below(3) as u8;
+            let message = world.many.next(Sender::of_group(key), rng.len());
+            world.many.accepted(Sender::of_group(key));
+            let broadcast = world.groups.broadcast(&key, Prepared::new(message));
+            in_runtime(broadcast, still, rng).await;
+        }
+        7 if !all.is_empty() => {
+            // Some are asked for by their number; nobody is, without one.
+            let socket = &all[rng.below(all.len())];
+            if socket
+                .id()
+                .and_then(|id| world.connections.get(id))
+                .is_none()
+                && socket.is_open()
+            {
+                world.fail("an open connection is not found");
+            }
+        }
+        8 if !all.is_empty() => {
+            let socket = all[rng.below(all.len())].clone();
+            let closing = async move {
+                socket.close(CloseCode::new(4001).expect("a code"));
+                Delivery::default()
+            };
+            in_runtime(closing, still, rng).await;
+        }
+        9 if !all.is_empty() && rng.percent(50) => {
+            let socket = all[rng.below(all.len())].clone();
+            let aborting = async move {
+                socket.abort();
+                Delivery::default()
+            };
+            in_runtime(aborting, still, rng).await;
+        }
+        _ => {}
+    }
+}
+
+/// Does something here, or in a runtime that runs no task and no timer.
+async fn in_runtime(
+    future: impl Future<Output = Delivery> + Send,
+    still: Option<&Handle>,
+    rng: &mut Rng,
+) {
+    let Some(still) = still else {
+        let _delivery = future.await;
+        return;
+    };
+    let mut future = Box::pin(future);
+    for _ in 0..rng.within(1..=3) {
+        let _entered = still.enter();
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        if future.as_mut().poll(&mut cx).is_ready() {
+            return;
+        }
+    }
+}
+
+/// Checks that nothing is left, once everybody has gone.
+fn finish(world: &Arc<World>) -> Outcome {
+    let alive = Handle::current().metrics().num_alive_tasks();
+    if alive > 0 {
+        world.fail(&format!("{alive} tasks are left"));
+    }
+    let counters = world.connections.counters();
+    if counters.open > 0 || !world.connections.is_empty() {
+        world.fail(&format!("{} connections are open", counters.open));
+    }
+    if !world.groups.is_empty() {
+        world.fail(&format!("groups are left: {:?}", world.groups.keys()));
+    }
+    let used = world.plan.budget.used();
+    if used > 0 {
+        world.fail(&format!("{used} bytes of the budget are used"));
+    }
+    let reports = std::mem::take(&mut *lock(&world.reports));
+    let sessions = counters.accepted - counters.failed_upgrades;
+    if reports.len() as u64 != sessions {
+        world.fail(&format!("{} reports of {sessions} sessions", reports.len()));
+    }
+    let closed: u64 = counters.closed.values().sum();
+    if closed != sessions {
+        world.fail(&format!("{closed} endings are counted of {sessions}"));
+    }
+    let conns = std::mem::take(&mut *lock(&world.conns));
+    let mut by_id = HashMap::new();
+    for conn in &conns {
+        if let Some(id) = lock(&conn.facts).id {
+            by_id.insert(id, conn.clone());
+        }
+    }
+    let mut messages = 0;
+    for report in &reports {
+        messages += report.messages_received + report.messages_sent;
+        let id = report.id.expect("each is registered");
+        match by_id.remove(&id) {
+            Some(conn) => conn.check(report),
+            None => world.fail("two reports, or a session without a handler"),
+        }
+    }
+    if !by_id.is_empty() {
+        world.fail("a session without a report");
+    }
+    let mut trace = String::new();
+    if let Some(lines) = &world.trace {
+        for (at, line) in lock(lines).iter() {
+            let _ = writeln!(trace, "{at:>10.3?} {line}");
+        }
+    }
+    Outcome {
+        failures: std::mem::take(&mut *lock(&world.failures)),
+        trace,
+        sessions: reports.len(),
+        messages,
+    }
+}
