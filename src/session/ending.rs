@@ -236,7 +236,9 @@ impl Driver {
         inner.writing |= lost;
         let clean = inner.outgoing.close_received();
         inner.end(cold.error, clean);
-        let all_left = !lost && !self.flush_pending && !self.write_failed;
+        // What may only follow a message in pieces is lost by a close; the Close itself is not.
+        let unsent = queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
+        let all_left = !unsent && !self.flush_pending && !self.write_failed;
         let report = self.report(&inner, cold.timed_out, all_left);
         let traffic = self.traffic(&inner);
         drop(inner);
