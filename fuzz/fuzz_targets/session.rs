@@ -197,17 +197,18 @@ async fn run(mut input: Input) {
     let most = 2000 + 4 * (wire.len() + written) + 50 * (input.peer.len() + input.steps.len());
     let polls = polls.load(Ordering::Relaxed);
     assert!(polls <= most, "{polls} polls, where {most} are many");
-    check_sent(&input, &seen, &log);
+    check_sent(&input, &seen, &wire, &log);
     check_received(&input, &wire, &log);
 }
 
 /// What arrived at the peer is what was sent, up to some moment.
-fn check_sent(input: &Input, seen: &[u8], log: &Log) {
+fn check_sent(input: &Input, seen: &[u8], wire: &[u8], log: &Log) {
     let mut decoder = Decoder::new(Role::Client, &Config::default().max_message_size(None));
     if input.deflate {
         decoder = decoder.deflate(DeflateParams::default());
     }
-    let (mut bytes, mut sent, mut closed) = (BytesMut::from(seen), log.sent.iter(), false);
+    let (mut bytes, mut sent) = (BytesMut::from(seen), log.sent.iter());
+    let (mut closed, mut pongs) = (false, 0);
     loop {
         match decoder.decode(&mut bytes) {
             Ok(Some(Event::Message(message))) => {
@@ -218,13 +219,45 @@ fn check_sent(input: &Input, seen: &[u8], log: &Log) {
                 assert!(!closed, "two Closes");
                 closed = true;
             }
+            // RFC 6455 §5.5.2: pings are answered until the peer's Close, behind our own, too.
+            Ok(Some(Event::Pong(_))) => pongs += 1,
             Ok(Some(_)) => assert!(!closed, "a frame behind the Close"),
             Ok(None) => break,
             Err(error) => panic!("the peer was sent {error}"),
         }
     }
+    assert!(pongs <= pings(wire), "{pongs} pongs");
     // RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
-    assert!(!closed || bytes.is_empty(), "bytes behind the Close");
+    if closed && let Some(first) = bytes.first() {
+        assert_eq!(*first, 0x8a, "bytes behind the Close");
+    }
+}
+
+/// The pings in `wire`, as far as there are frames in it (RFC 6455 §5.2).
+fn pings(mut wire: &[u8]) -> usize {
+    let mut pings = 0;
+    while let [first, second, rest @ ..] = wire {
+        let extended = match second & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let Some((len, rest)) = rest.split_at_checked(extended) else {
+            break;
+        };
+        let len = match len {
+            [] => u64::from(second & 0x7f),
+            len => len.iter().fold(0, |len, byte| len << 8 | u64::from(*byte)),
+        };
+        let mask = if second & 0x80 == 0 { 0 } else { 4 };
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        pings += usize::from(first & 0x0f == 9);
+        let Some(rest) = rest.get(len.saturating_add(mask)..) else {
+            break;
+        };
+        wire = rest;
+    }
+    pings
 }
 
 /// What the handler received is what the peer sent, up to some moment.
