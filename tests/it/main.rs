@@ -40,6 +40,7 @@ mod smuggling;
 mod spans;
 mod stack;
 mod standing_still;
+mod stream_ends;
 mod streams;
 mod support;
 mod upgrade;

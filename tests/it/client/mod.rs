@@ -9,6 +9,7 @@ mod keep_alive;
 mod large;
 mod requests;
 mod roles;
+mod stream_ends;
 mod streams;
 mod support;
 mod tls;
