@@ -1,40 +1,44 @@
 //! `Decoder`, in both roles, with and without permessage-deflate.
 //!
+//! - What it tells, and how it fails, is what a naive reader makes of the same bytes.
 //! - However the input is cut, and whether it goes through `payload_buffer` or not, the events, the
 //!   error and what is left are the same.
 //! - No message is larger than `max_message_size`, and no more than 130 bytes are left.
 //! - After an error there is nothing more, and input is discarded.
 //!
-//! The input is made of bytes, of frames around bytes, and of messages that a peer compressed.
+//! The input is made of bytes, of frames around bytes, and of messages in blocks of DEFLATE.
 #![no_main]
 
-use std::time::Instant;
-
-use arbitrary::{Arbitrary, Unstructured};
-use bytes::{Buf, BufMut, BytesMut};
+use arbitrary::{Arbitrary, Result, Unstructured};
+use bytes::{BufMut, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use tower_websocket::{
-    Compression, Config, Event, Message, ProtocolError,
-    protocol::{Connection, Decoder, DeflateParams, FrameCodec, Header, Opcode, Role, apply_mask},
+    Config, Event, ProtocolError,
+    protocol::{Decoder, DeflateParams, Header, Opcode, Role, apply_mask},
+};
+use tower_websocket_fuzz::{
+    bytes,
+    deflate::{Kind, Writer},
+    frames::{self, Deflate, End, Rules, Seen},
 };
 
 #[derive(Arbitrary, Debug)]
-struct Input {
+struct Input<'a> {
     is_server: bool,
     deflate: Option<Params>,
     max_message_size: Option<u16>,
     max_frame_size: Option<u16>,
     max_fragments: Option<u8>,
-    pieces: Vec<Piece>,
     cutting: Cutting,
     direct: bool,
+    pieces: Vec<Piece<'a>>,
 }
 
 /// One for each input: what all of them at a time would find, other inputs find as soon.
 #[derive(Arbitrary, Debug)]
 enum Cutting {
     /// Over and over.
-    Lengths(Vec<u16>),
+    Lengths([u8; 3]),
     Bytes,
     /// Once, anywhere.
     Two(u16),
@@ -48,18 +52,20 @@ struct Params {
 }
 
 #[derive(Arbitrary, Debug)]
-enum Piece {
-    Bytes(Vec<u8>),
+enum Piece<'a> {
+    Bytes(#[arbitrary(with = bytes)] &'a [u8]),
     Frame {
         fin: bool,
         rsv1: bool,
         #[arbitrary(with = |u: &mut Unstructured| u.choose(&OPCODES).copied())]
         opcode: Opcode,
-        payload: Payload,
+        payload: Payload<'a>,
     },
     Compressed {
         is_text: bool,
-        payload: Payload,
+        blocks: Vec<Block<'a>>,
+        /// Without the bytes that end a message.
+        cut_off: bool,
         fragment_size: Option<u8>,
         /// Between the fragments.
         ping: bool,
@@ -67,40 +73,54 @@ enum Piece {
 }
 
 #[derive(Arbitrary, Debug)]
-enum Payload {
-    Bytes(Vec<u8>),
-    /// Long enough to be go through `payload_buffer`, and to wrap around small windows.
+enum Payload<'a> {
+    Bytes(#[arbitrary(with = bytes)] &'a [u8]),
+    /// Long enough to go through `payload_buffer`.
     Repeated(
         u8,
         #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(0..=5_000))] u16,
     ),
 }
 
-impl Payload {
-    fn bytes(&self) -> Vec<u8> {
-        match self {
-            Self::Bytes(bytes) => bytes.clone(),
-            Self::Repeated(byte, times) => vec![*byte; usize::from(*times)],
+#[derive(Debug)]
+struct Block<'a> {
+    kind: Kind,
+    is_final: bool,
+    literals: &'a [u8],
+    /// Lengths and distances behind them, each over and over.
+    references: [(u8, u16, u8); 2],
+    /// Letters only, so that it makes text.
+    is_ascii: bool,
+}
+
+impl<'a> Arbitrary<'a> for Block<'a> {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let kind: u8 = u.arbitrary()?;
+        let mut references = [(0, 0, 0); 2];
+        for n in 0..usize::from(kind >> 4 & 3).min(2) {
+            references[n] = u.arbitrary()?;
         }
+        Ok(Self {
+            kind: [Kind::Fixed, Kind::Fixed, Kind::Stored, Kind::Dynamic][usize::from(kind & 3)],
+            is_final: kind & 4 != 0,
+            is_ascii: kind & 8 == 0,
+            literals: bytes(u)?,
+            references,
+        })
     }
 }
 
 fuzz_target!(|input: Input| {
     let wire = input.wire();
     let whole = input.decode(&wire, &[], false);
-    let cuts = match &input.cutting {
-        Cutting::Lengths(cuts) => &cuts[..],
-        Cutting::Bytes if wire.len() < 512 => &[1],
+    input.check(&wire, &whole);
+    let cuts: &[usize] = match input.cutting {
+        Cutting::Lengths(cuts) => &cuts.map(usize::from),
+        Cutting::Bytes if wire.len() < 256 => &[1],
         Cutting::Bytes => &[61],
-        Cutting::Two(at) => &[*at, u16::MAX],
+        Cutting::Two(at) => &[at.into(), usize::MAX],
     };
     assert_eq!(input.decode(&wire, cuts, input.direct), whole);
-    let limit = input.max_message_size.map_or(usize::MAX, usize::from);
-    for event in &whole.events {
-        if let Event::Message(message) = event {
-            assert!(message.len() <= limit);
-        }
-    }
 });
 
 #[derive(Debug, Eq, PartialEq)]
@@ -111,7 +131,7 @@ struct Decoded {
     is_message_open: bool,
 }
 
-impl Input {
+impl Input<'_> {
     fn role(&self) -> Role {
         if self.is_server {
             Role::Server
@@ -141,8 +161,54 @@ impl Input {
         decoder.deflate(agreed)
     }
 
+    /// Holds what was decoded against the naive reader.
+    fn check(&self, wire: &[u8], decoded: &Decoded) {
+        let max_message_size = self.max_message_size.map_or(u64::MAX, u64::from);
+        let fragments = match (self.max_fragments, self.max_message_size) {
+            (Some(fragments), _) => u64::from(fragments).max(1),
+            (None, Some(size)) => u64::from(size / 64).max(1024),
+            (None, None) => u64::MAX,
+        };
+        let reading = frames::read(
+            wire,
+            &Rules {
+                masked: self.is_server,
+                deflate: self.deflate.map(|params| Deflate {
+                    takeover: !params.no_context_takeover,
+                    window_bits: params.window_bits,
+                }),
+                max_message_size,
+                max_frame_size: self.max_frame_size.map_or(u64::MAX, u64::from),
+                max_fragments: fragments,
+            },
+        );
+        let events: Vec<_> = decoded.events.iter().map(Seen::of).collect();
+        let code = decoded
+            .error
+            .as_ref()
+            .map(|error| error.close_code().as_u16());
+        if reading.in_compressed {
+            assert!(reading.sure <= events.len());
+            assert!(reading.seen.starts_with(&events));
+            match reading.end {
+                End::Failed(_) => assert!(code.is_some(), "it takes what is {reading:?}"),
+                End::Open => assert!(code.is_some() || events == reading.seen),
+            }
+            return;
+        }
+        assert_eq!(events, reading.seen);
+        match reading.end {
+            End::Failed(failed) => assert_eq!(code, Some(failed)),
+            End::Open => {
+                assert_eq!(decoded.error, None);
+                assert_eq!(decoded.rest.len(), reading.rest);
+                assert_eq!(decoded.is_message_open, reading.open.is_some());
+            }
+        }
+    }
+
     /// Decodes `wire`, cut into pieces of the lengths in `cuts`, over and over.
-    fn decode(&self, wire: &[u8], cuts: &[u16], direct: bool) -> Decoded {
+    fn decode(&self, wire: &[u8], cuts: &[usize], direct: bool) -> Decoded {
         let mut decoder = self.decoder();
         let mut cuts = cuts.iter().filter(|&&cut| cut > 0).cycle();
         let mut decoded = Decoded {
@@ -153,7 +219,7 @@ impl Input {
         };
         let (mut wire, mut bytes) = (wire, BytesMut::new());
         while !wire.is_empty() {
-            let cut = cuts.next().map_or(wire.len(), |&cut| cut.into());
+            let cut = cuts.next().map_or(wire.len(), |&cut| cut);
             let chunk = &wire[..cut.min(wire.len())];
             let taken = match decoder.payload_buffer() {
                 Some(mut buffer) if direct && bytes.is_empty() => {
@@ -187,7 +253,6 @@ impl Input {
 
     fn wire(&self) -> Vec<u8> {
         let mut wire = Vec::new();
-        let mut peer = Peer::new(self.deflate);
         for piece in self.pieces.iter().take(12) {
             match piece {
                 Piece::Bytes(bytes) => wire.extend_from_slice(bytes),
@@ -196,21 +261,33 @@ impl Input {
                     rsv1,
                     opcode,
                     payload,
-                } => {
-                    self.frame(*fin, *rsv1, *opcode, payload.bytes(), &mut wire);
-                }
+                } => match payload {
+                    Payload::Bytes(bytes) => self.frame(*fin, *rsv1, *opcode, bytes, &mut wire),
+                    Payload::Repeated(byte, times) => {
+                        let payload = vec![*byte; usize::from(*times)];
+                        self.frame(*fin, *rsv1, *opcode, &payload, &mut wire);
+                    }
+                },
                 Piece::Compressed {
                     is_text,
-                    payload,
+                    blocks,
+                    cut_off,
                     fragment_size,
                     ping,
                 } => {
-                    let payload = payload.bytes();
-                    let frames = peer.send(*is_text, payload, *fragment_size);
-                    for (fin, rsv1, opcode, payload) in frames {
-                        self.frame(fin, rsv1, opcode, payload, &mut wire);
+                    let payload = compressed(blocks, *cut_off);
+                    let size = fragment_size.map_or(usize::MAX, |size| usize::from(size) + 1);
+                    let last = payload.len().div_ceil(size).max(1) - 1;
+                    for n in 0..=last {
+                        let opcode = match n {
+                            0 if *is_text => Opcode::Text,
+                            0 => Opcode::Binary,
+                            _ => Opcode::Continuation,
+                        };
+                        let fragment = payload.chunks(size).nth(n).unwrap_or_default();
+                        self.frame(n == last, n == 0, opcode, fragment, &mut wire);
                         if *ping {
-                            self.frame(true, false, Opcode::Ping, Vec::new(), &mut wire);
+                            self.frame(true, false, Opcode::Ping, &[], &mut wire);
                         }
                     }
                 }
@@ -219,7 +296,7 @@ impl Input {
         wire
     }
 
-    fn frame(&self, fin: bool, rsv1: bool, opcode: Opcode, mut payload: Vec<u8>, to: &mut Vec<u8>) {
+    fn frame(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], to: &mut Vec<u8>) {
         let masking_key = self.is_server.then_some([0x37, 0xfa, 0x21, 0x3d]);
         let payload_len = payload.len() as u64;
         let header = Header {
@@ -230,10 +307,38 @@ impl Input {
             payload_len,
         };
         to.extend_from_slice(&header.encode());
+        let start = to.len();
+        to.extend_from_slice(payload);
         if let Some(key) = masking_key {
-            apply_mask(&mut payload, key);
+            apply_mask(&mut to[start..], key);
         }
-        to.extend_from_slice(&payload);
+    }
+}
+
+fn compressed(blocks: &[Block<'_>], cut_off: bool) -> Vec<u8> {
+    let mut writer = Writer::default();
+    for block in blocks.iter().take(4) {
+        let mut literals = block.literals.to_vec();
+        if block.is_ascii {
+            literals.iter_mut().for_each(|byte| *byte &= 0x7f);
+        }
+        writer.begin(block.kind, block.is_final, &literals);
+        writer.literals(&literals);
+        for (len, distance, times) in block.references {
+            // Seldom more than is decompressed at once, 64 KiB.
+            let times = if times < 250 { times % 64 } else { u8::MAX };
+            for _ in 0..times {
+                // Few are far.
+                let distance = usize::from(distance) >> (distance & 7);
+                writer.reference(usize::from(len) + 3, distance % (1 << 15) + 1);
+            }
+        }
+        writer.end();
+    }
+    if cut_off {
+        writer.into_bytes()
+    } else {
+        writer.finish()
     }
 }
 
@@ -243,62 +348,6 @@ fn discards(mut decoder: Decoder, wire: &[u8]) {
     assert_eq!(decoder.decode(&mut bytes), Ok(None));
     assert!(bytes.is_empty());
     assert!(decoder.payload_buffer().is_none());
-}
-
-/// Compresses as the decoder's peer does. It is a server, whatever the role, as those do not mask
-/// with random keys: the same input has to make the same frames.
-struct Peer(Option<Connection>);
-
-impl Peer {
-    fn new(params: Option<Params>) -> Self {
-        Self(params.map(|params| {
-            let config = Config::default().compression(Compression::dedicated());
-            Connection::new(Role::Server, config, Instant::now()).deflate(DeflateParams {
-                server_no_context_takeover: params.no_context_takeover,
-                server_max_window_bits: params.window_bits,
-                ..DeflateParams::default()
-            })
-        }))
-    }
-
-    fn send(
-        &mut self,
-        is_text: bool,
-        payload: Vec<u8>,
-        fragment_size: Option<u8>,
-    ) -> Vec<(bool, bool, Opcode, Vec<u8>)> {
-        let Some(connection) = &mut self.0 else {
-            return Vec::new();
-        };
-        let message = if is_text {
-            Message::text(String::from_utf8_lossy(&payload).into_owned())
-        } else {
-            Message::binary(payload)
-        };
-        connection.send(message.compressed()).expect("open");
-        let Some(queue) = connection.poll_transmit() else {
-            return Vec::new();
-        };
-        let mut bytes = BytesMut::from(&*queue.copy_to_bytes(queue.remaining()));
-        connection.transmitted(Instant::now());
-        let mut codec = FrameCodec::new(Role::Client).allow_rsv1(true);
-        let frame = codec.decode(&mut bytes).expect("valid").expect("whole");
-        let size = fragment_size.map_or(usize::MAX, |size| usize::from(size) + 1);
-        let mut payloads: Vec<_> = frame.payload.chunks(size).map(<[u8]>::to_vec).collect();
-        if payloads.is_empty() {
-            payloads.push(Vec::new());
-        }
-        let last = payloads.len() - 1;
-        let fragments = payloads.into_iter().enumerate().map(|(n, payload)| {
-            let opcode = if n == 0 {
-                frame.opcode
-            } else {
-                Opcode::Continuation
-            };
-            (n == last, n == 0 && frame.rsv1, opcode, payload)
-        });
-        fragments.collect()
-    }
 }
 
 const OPCODES: [Opcode; 6] = [

@@ -13,13 +13,15 @@ use tower_websocket::{
     Compression, Config, Event, Message, Outbound, Prepared,
     protocol::{Connection, DeflateParams, Role},
 };
+use tower_websocket_fuzz::{bytes, text};
 
 #[derive(Arbitrary, Debug)]
-struct Input {
+struct Input<'a> {
     server: Side,
     client: Side,
-    steps: Vec<Step>,
-    cuts: Vec<u16>,
+    /// Over and over.
+    cuts: [u16; 2],
+    steps: Vec<Step<'a>>,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -37,10 +39,10 @@ struct Side {
 }
 
 #[derive(Arbitrary, Debug)]
-struct Step {
+struct Step<'a> {
     from_server: bool,
     is_text: bool,
-    payload: Payload,
+    payload: Payload<'a>,
     how: How,
     ping: bool,
     /// Leaves what was sent in the queue, for the next step to take with its own.
@@ -48,9 +50,9 @@ struct Step {
 }
 
 #[derive(Arbitrary, Debug)]
-enum Payload {
-    Bytes(Vec<u8>),
-    Repeated(Vec<u8>, u8),
+enum Payload<'a> {
+    Bytes(#[arbitrary(with = bytes)] &'a [u8]),
+    Repeated(#[arbitrary(with = bytes)] &'a [u8], u8),
     Noise(
         u32,
         #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(0..=3_000))] u16,
@@ -81,15 +83,11 @@ fuzz_target!(|input: Input| {
         server: input.server.connection(Role::Server, params),
         client: input.client.connection(Role::Client, params),
         expected: [VecDeque::new(), VecDeque::new()],
+        longest: [&input.client, &input.server].map(Side::longest),
         sent: Vec::new(),
         prepared: Vec::new(),
     };
-    let cuts = if input.cuts.is_empty() {
-        &[u16::MAX]
-    } else {
-        &input.cuts[..]
-    };
-    let mut cuts = cuts.iter().copied().cycle();
+    let mut cuts = input.cuts.iter().copied().cycle();
     for step in input.steps.iter().take(12) {
         talk.send(step);
         if !step.keep {
@@ -101,6 +99,11 @@ fuzz_target!(|input: Input| {
 });
 
 impl Side {
+    /// A few windows: whenever one is full, the compressor goes over all that it remembers.
+    fn longest(&self) -> usize {
+        (4_usize << self.window_bits).min(12_000)
+    }
+
     fn connection(&self, role: Role, params: DeflateParams) -> Connection {
         let compression = Compression::dedicated()
             .level(self.level)
@@ -121,12 +124,14 @@ struct Talk {
     client: Connection,
     /// What the client and the server are to see.
     expected: [VecDeque<Event>; 2],
+    /// What a message of either may have, in bytes.
+    longest: [usize; 2],
     sent: Vec<Vec<u8>>,
     prepared: Vec<Prepared>,
 }
 
 impl Talk {
-    fn send(&mut self, step: &Step) {
+    fn send(&mut self, step: &Step<'_>) {
         let outbound = self.outbound(step);
         let from_server = step.from_server;
         let sender = if from_server {
@@ -143,10 +148,11 @@ impl Talk {
         }
     }
 
-    fn outbound(&mut self, step: &Step) -> Outbound {
+    fn outbound(&mut self, step: &Step<'_>) -> Outbound {
         let mut payload = step.payload.bytes(&self.sent);
+        payload.truncate(self.longest[usize::from(step.from_server)]);
         if step.is_text {
-            payload = String::from_utf8_lossy(&payload).into_owned().into();
+            payload = text(payload).into();
         }
         self.sent.push(payload.clone());
         let message = if step.is_text {
@@ -189,9 +195,10 @@ fn carry(
     let Some(queue) = from.poll_transmit() else {
         return false;
     };
-    let len = queue
-        .remaining()
-        .min(cuts.next().map_or(usize::MAX, usize::from).max(1));
+    let len = queue.remaining();
+    // Much is carried in no more than a hundred steps.
+    let least = len / 100 + 1;
+    let len = len.min(cuts.next().map_or(usize::MAX, usize::from).max(least));
     let bytes = queue.copy_to_bytes(len);
     from.transmitted(now);
     to.receive(&bytes, now);
@@ -204,15 +211,11 @@ fn carry(
     true
 }
 
-impl Payload {
+impl Payload<'_> {
     fn bytes(&self, sent: &[Vec<u8>]) -> Vec<u8> {
         match self {
-            Self::Bytes(bytes) => bytes.clone(),
-            Self::Repeated(bytes, times) => bytes
-                .repeat((*times).into())
-                .into_iter()
-                .take(40_000)
-                .collect(),
+            Self::Bytes(bytes) => bytes.to_vec(),
+            Self::Repeated(bytes, times) => bytes.repeat((*times).into()),
             Self::Noise(seed, len) => noise(*seed, (*len).into()),
             Self::Earlier(n, from, len) => {
                 let Some(earlier) = sent.get(usize::from(*n) % sent.len().max(1)) else {
