@@ -97,8 +97,8 @@ impl<'a> Arbitrary<'a> for Block<'a> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let kind: u8 = u.arbitrary()?;
         let mut references = [(0, 0, 0); 2];
-        for n in 0..usize::from(kind >> 4 & 3).min(2) {
-            references[n] = u.arbitrary()?;
+        for reference in references.iter_mut().take((kind >> 4 & 3).into()) {
+            *reference = u.arbitrary()?;
         }
         Ok(Self {
             kind: [Kind::Fixed, Kind::Fixed, Kind::Stored, Kind::Dynamic][usize::from(kind & 3)],
@@ -176,6 +176,7 @@ impl Input<'_> {
                 deflate: self.deflate.map(|params| Deflate {
                     takeover: !params.no_context_takeover,
                     window_bits: params.window_bits,
+                    strict: false,
                 }),
                 max_message_size,
                 max_frame_size: self.max_frame_size.map_or(u64::MAX, u64::from),

@@ -1,7 +1,8 @@
 //! Two `Connection`s that compress for each other, in memory.
 //!
 //! Whatever the parameters, the settings, the messages and the cutting: every message arrives, equal
-//! and in order, no connection fails, and pings between messages are seen.
+//! and in order, no connection fails, and pings between messages are seen. A naive reader, to which the
+//! same bytes are given, sees the same, and finds no reference beyond the agreed window.
 #![no_main]
 
 use std::{collections::VecDeque, time::Instant};
@@ -13,7 +14,11 @@ use tower_websocket::{
     Compression, Config, Event, Message, Outbound, Prepared,
     protocol::{Connection, DeflateParams, Role},
 };
-use tower_websocket_fuzz::{bytes, text};
+use tower_websocket_fuzz::{
+    bytes,
+    frames::{self, Deflate, End, Rules, Seen},
+    text,
+};
 
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
@@ -83,6 +88,7 @@ fuzz_target!(|input: Input| {
         server: input.server.connection(Role::Server, params),
         client: input.client.connection(Role::Client, params),
         expected: [VecDeque::new(), VecDeque::new()],
+        carried: [Carried::default(), Carried::default()],
         longest: [&input.client, &input.server].map(Side::longest),
         sent: Vec::new(),
         prepared: Vec::new(),
@@ -96,6 +102,9 @@ fuzz_target!(|input: Input| {
     }
     talk.pump(&mut cuts);
     assert!(talk.expected.iter().all(VecDeque::is_empty));
+    let [to_client, to_server] = &talk.carried;
+    to_client.check(&input.server, false);
+    to_server.check(&input.client, true);
 });
 
 impl Side {
@@ -124,6 +133,7 @@ struct Talk {
     client: Connection,
     /// What the client and the server are to see.
     expected: [VecDeque<Event>; 2],
+    carried: [Carried; 2],
     /// What a message of either may have, in bytes.
     longest: [usize; 2],
     sent: Vec<Vec<u8>>,
@@ -178,37 +188,68 @@ impl Talk {
     /// Carries what is queued from end to end.
     fn pump(&mut self, cuts: &mut impl Iterator<Item = u16>) {
         let [client, server] = &mut self.expected;
-        while carry(&mut self.server, &mut self.client, client, cuts)
-            | carry(&mut self.client, &mut self.server, server, cuts)
+        let [to_client, to_server] = &mut self.carried;
+        while to_client.carry(&mut self.server, &mut self.client, client, cuts)
+            | to_server.carry(&mut self.client, &mut self.server, server, cuts)
         {}
     }
 }
 
-/// Carries one cut from end to end; tells whether there was anything.
-fn carry(
-    from: &mut Connection,
-    to: &mut Connection,
-    expected: &mut VecDeque<Event>,
-    cuts: &mut impl Iterator<Item = u16>,
-) -> bool {
-    let now = Instant::now();
-    let Some(queue) = from.poll_transmit() else {
-        return false;
-    };
-    let len = queue.remaining();
-    // Much is carried in no more than a hundred steps.
-    let least = len / 100 + 1;
-    let len = len.min(cuts.next().map_or(usize::MAX, usize::from).max(least));
-    let bytes = queue.copy_to_bytes(len);
-    from.transmitted(now);
-    to.receive(&bytes, now);
-    assert_eq!(to.error(), None);
-    while let Some(event) = to.poll_event() {
-        if !matches!(event, Event::Pong(_)) {
-            assert_eq!(Some(event), expected.pop_front());
+/// What went from one to the other.
+#[derive(Default)]
+struct Carried {
+    wire: Vec<u8>,
+    seen: Vec<Seen>,
+}
+
+impl Carried {
+    /// Carries one cut from end to end; tells whether there was anything.
+    fn carry(
+        &mut self,
+        from: &mut Connection,
+        to: &mut Connection,
+        expected: &mut VecDeque<Event>,
+        cuts: &mut impl Iterator<Item = u16>,
+    ) -> bool {
+        let now = Instant::now();
+        let Some(queue) = from.poll_transmit() else {
+            return false;
+        };
+        let len = queue.remaining();
+        // Much is carried in no more than a hundred steps.
+        let least = len / 100 + 1;
+        let len = len.min(cuts.next().map_or(usize::MAX, usize::from).max(least));
+        let bytes = queue.copy_to_bytes(len);
+        from.transmitted(now);
+        self.wire.extend_from_slice(&bytes);
+        to.receive(&bytes, now);
+        assert_eq!(to.error(), None);
+        while let Some(event) = to.poll_event() {
+            self.seen.push(Seen::of(&event));
+            if !matches!(event, Event::Pong(_)) {
+                assert_eq!(Some(event), expected.pop_front());
+            }
         }
+        true
     }
-    true
+
+    fn check(&self, sender: &Side, masked: bool) {
+        let rules = Rules {
+            masked,
+            deflate: Some(Deflate {
+                takeover: !sender.no_context_takeover,
+                window_bits: sender.window_bits,
+                strict: true,
+            }),
+            max_message_size: u64::MAX,
+            max_frame_size: u64::MAX,
+            max_fragments: u64::MAX,
+        };
+        let reading = frames::read(&self.wire, &rules);
+        assert_eq!(reading.end, End::Open);
+        assert_eq!(reading.seen, self.seen);
+        assert_eq!(reading.rest, 0);
+    }
 }
 
 impl Payload<'_> {

@@ -16,14 +16,18 @@ pub struct Inflate {
     /// What a message may refer to of those before it, in bytes.
     window: usize,
     takeover: bool,
+    /// Nothing may be referred to that is further away than the window, in the same message either:
+    /// what a sender must see to, and a receiver need not notice (RFC 7692 §7.1.2).
+    strict: bool,
     history: Vec<u8>,
 }
 
 impl Inflate {
-    pub fn new(takeover: bool, window_bits: u8) -> Self {
+    pub fn new(takeover: bool, window_bits: u8, strict: bool) -> Self {
         Self {
             window: 1 << window_bits,
             takeover,
+            strict,
             history: Vec::new(),
         }
     }
@@ -61,8 +65,9 @@ impl Inflate {
         // All that was decompressed, and where what may be referred to begins.
         let mut output = self.history.clone();
         let (before, mut base, mut restarts) = (output.len(), 0, 0);
+        let farthest = if self.strict { self.window } else { 1 << 15 };
         let status = loop {
-            match block(&mut bits, &mut output, base) {
+            match block(&mut bits, &mut output, base, farthest) {
                 Ok(false) => {}
                 Err(Fault::Short) if !whole => break Status::Open,
                 Err(Fault::Short | Fault::Corrupt) => break Status::Corrupt,
@@ -163,7 +168,12 @@ impl Code {
 }
 
 /// Reads a block; tells whether it was the final one (§3.2.3).
-fn block(bits: &mut Bits<'_>, output: &mut Vec<u8>, base: usize) -> Result<bool, Fault> {
+fn block(
+    bits: &mut Bits<'_>,
+    output: &mut Vec<u8>,
+    base: usize,
+    farthest: usize,
+) -> Result<bool, Fault> {
     let is_final = bits.bit()? == 1;
     match bits.number(2)? {
         0 => {
@@ -188,11 +198,12 @@ fn block(bits: &mut Bits<'_>, output: &mut Vec<u8>, base: usize) -> Result<bool,
                 &Code::new(&distances, false)?,
                 output,
                 base,
+                farthest,
             )?;
         }
         2 => {
             let (literals, distances) = dynamic(bits)?;
-            compressed(bits, &literals, &distances, output, base)?;
+            compressed(bits, &literals, &distances, output, base, farthest)?;
         }
         _ => return Err(Fault::Corrupt),
     }
@@ -236,6 +247,7 @@ fn compressed(
     distances: &Code,
     output: &mut Vec<u8>,
     base: usize,
+    farthest: usize,
 ) -> Result<(), Fault> {
     loop {
         let symbol = bits.symbol(literals)?;
@@ -251,7 +263,7 @@ fn compressed(
         let n = bits.symbol(distances)?;
         let (least, extra) = *DISTANCES.get(n).ok_or(Fault::Corrupt)?;
         let distance = least + bits.number(extra)?;
-        if distance > output.len() - base {
+        if distance > farthest.min(output.len() - base) {
             return Err(Fault::Corrupt);
         }
         let start = output.len() - distance;

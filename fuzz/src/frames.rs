@@ -20,6 +20,8 @@ pub struct Rules {
 pub struct Deflate {
     pub takeover: bool,
     pub window_bits: u8,
+    /// See [`Inflate`].
+    pub strict: bool,
 }
 
 /// What a receiver is to see.
@@ -168,7 +170,7 @@ pub fn read(mut wire: &[u8], rules: &Rules) -> Reading {
     let (mut closed, mut data_behind_close) = (false, false);
     let mut inflate = rules
         .deflate
-        .map(|deflate| Inflate::new(deflate.takeover, deflate.window_bits));
+        .map(|deflate| Inflate::new(deflate.takeover, deflate.window_bits, deflate.strict));
     let end = loop {
         let header = match header(wire) {
             Ok(Some(header)) => header,
