@@ -3,8 +3,10 @@
 //!
 //! - There is exactly one report, and it comes within the deadlines of the last thing done.
 //! - The transport is polled no more often than bytes and steps explain.
-//! - What arrives at the peer decodes, and its messages are the first of those that were sent.
-//! - What the handler receives are the first of the messages that the peer has sent.
+//! - What arrives at the peer are frames to a naive reader, and its messages the first of those that
+//!   were sent.
+//! - What the handler receives are the first of the messages that a naive reader finds in what the
+//!   peer has sent.
 #![no_main]
 
 use std::{
@@ -19,7 +21,6 @@ use std::{
 };
 
 use arbitrary::{Arbitrary, Unstructured};
-use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use tokio::{
     io::{
@@ -34,8 +35,14 @@ use tower::ServiceExt;
 use tower_websocket::{
     CloseCode, CloseFrame, Compression, Config, Error, Event, Message, MessageKind, OnUpgrade,
     WebSocket, WebSocketLayer, handler,
-    protocol::{Decoder, DeflateParams, Header, Opcode, Role, apply_mask},
+    protocol::{Header, Opcode, apply_mask},
     testing,
+};
+use tower_websocket_fuzz::{
+    bytes,
+    deflate::{Kind, Writer},
+    frames::{self, Deflate, End, Rules, Seen},
+    text,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -58,7 +65,7 @@ struct Input {
 
 #[derive(Arbitrary, Debug)]
 enum Say {
-    Bytes(Vec<u8>),
+    Bytes(#[arbitrary(with = owned)] Vec<u8>),
     Frame {
         fin: bool,
         rsv1: bool,
@@ -68,6 +75,8 @@ enum Say {
     },
     Text(Payload),
     Binary(Payload),
+    /// Where that was agreed on: a block of literals and one reference, as long and as far.
+    Compressed(bool, #[arbitrary(with = owned)] Vec<u8>, u8, u8),
     Close(u16),
     /// In tenths of a second.
     Pause(u8),
@@ -75,7 +84,7 @@ enum Say {
 
 #[derive(Arbitrary, Clone, Debug)]
 enum Payload {
-    Bytes(Vec<u8>),
+    Bytes(#[arbitrary(with = owned)] Vec<u8>),
     Repeated(
         #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(b'a'..=b'z'))] u8,
         #[arbitrary(with = |u: &mut Unstructured| u.int_in_range(0..=3000))] u16,
@@ -107,6 +116,10 @@ enum Do {
     /// Begins to receive, and does not wait.
     GiveUp,
     RecvAll,
+}
+
+fn owned(u: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
+    bytes(u).map(<[u8]>::to_vec)
 }
 
 /// What the handler has seen and done.
@@ -203,32 +216,37 @@ async fn run(mut input: Input) {
 
 /// What arrived at the peer is what was sent, up to some moment.
 fn check_sent(input: &Input, seen: &[u8], wire: &[u8], log: &Log) {
-    let mut decoder = Decoder::new(Role::Client, &Config::default().max_message_size(None));
-    if input.deflate {
-        decoder = decoder.deflate(DeflateParams::default());
-    }
-    let (mut bytes, mut sent) = (BytesMut::from(seen), log.sent.iter());
+    let rules = Rules {
+        masked: false,
+        max_message_size: u64::MAX,
+        max_fragments: u64::MAX,
+        ..input.rules()
+    };
+    let reading = frames::read(seen, &rules);
+    let mut sent = log.sent.iter();
     let (mut closed, mut pongs) = (false, 0);
-    loop {
-        match decoder.decode(&mut bytes) {
-            Ok(Some(Event::Message(message))) => {
+    for event in &reading.seen {
+        match event {
+            Seen::Text(payload) | Seen::Binary(payload) => {
                 assert!(!closed, "a message behind the Close");
-                assert_eq!(Some(&message), sent.next());
+                let message = sent.next().expect("a message that was sent");
+                assert_eq!(message.as_bytes(), payload);
+                assert_eq!(message.is_text(), matches!(event, Seen::Text(_)));
             }
-            Ok(Some(Event::Close(_))) => {
+            Seen::Close(_) => {
                 assert!(!closed, "two Closes");
                 closed = true;
             }
             // RFC 6455 §5.5.2: pings are answered until the peer's Close, behind our own, too.
-            Ok(Some(Event::Pong(_))) => pongs += 1,
-            Ok(Some(_)) => assert!(!closed, "a frame behind the Close"),
-            Ok(None) => break,
-            Err(error) => panic!("the peer was sent {error}"),
+            Seen::Pong(_) => pongs += 1,
+            Seen::Ping(_) => assert!(!closed, "a frame behind the Close"),
         }
     }
+    assert_eq!(reading.end, End::Open, "what the peer was sent");
     assert!(pongs <= pings(wire), "{pongs} pongs");
     // RFC 6455 §5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
-    if closed && let Some(first) = bytes.first() {
+    assert!(!reading.data_behind_close, "a message behind the Close");
+    if closed && let Some(first) = seen[seen.len() - reading.rest..].first() {
         assert_eq!(*first, 0x8a, "bytes behind the Close");
     }
 }
@@ -262,31 +280,30 @@ fn pings(mut wire: &[u8]) -> usize {
 
 /// What the handler received is what the peer sent, up to some moment.
 fn check_received(input: &Input, wire: &[u8], log: &Log) {
-    let mut decoder = Decoder::new(Role::Server, &input.config());
-    if input.deflate {
-        decoder = decoder.deflate(DeflateParams::default());
-    }
-    let (mut bytes, mut messages) = (BytesMut::from(wire), Vec::new());
-    while let Ok(Some(event)) = decoder.decode(&mut bytes) {
-        match event {
-            Event::Message(message) => messages.push(message),
-            Event::Close(_) => break,
-            _ => {}
-        }
-    }
+    let reading = frames::read(wire, &input.rules());
+    let close = |seen: &Seen| matches!(seen, Seen::Close(_));
+    let is_closed = reading.seen.iter().any(close);
+    let before = reading.seen.into_iter().take_while(|seen| !close(seen));
+    let messages: Vec<_> = before
+        .filter_map(|seen| match seen {
+            Seen::Text(payload) => Some((payload, true)),
+            Seen::Binary(payload) => Some((payload, false)),
+            _ => None,
+        })
+        .collect();
     for (n, received) in log.received.iter().enumerate() {
-        let message = messages.get(n);
-        match received {
-            Received::Whole(payload, is_text) => {
+        match (received, messages.get(n)) {
+            (Received::Whole(payload, is_text), message) => {
                 let message = message.expect("a message that the peer has sent");
-                assert_eq!(message.as_bytes(), payload);
-                assert_eq!(message.is_text(), *is_text);
+                assert_eq!(message, &(payload.clone(), *is_text));
             }
-            Received::Part(part) => match message {
-                Some(message) => assert!(message.as_bytes().starts_with(part)),
-                // It was not sent to its end.
-                None => assert_eq!(n, messages.len()),
-            },
+            (Received::Part(part), Some((message, _))) => assert!(message.starts_with(part)),
+            // It was not sent to its end.
+            (Received::Part(part), None) => {
+                assert_eq!(n, messages.len());
+                let open = reading.open.as_deref().filter(|_| !is_closed);
+                assert!(is_closed || open.is_some_and(|open| open.starts_with(part)));
+            }
         }
     }
 }
@@ -305,6 +322,22 @@ impl Input {
             config = config.max_send_queue(256);
         }
         config
+    }
+
+    /// How a naive reader has to read what the peer sends.
+    fn rules(&self) -> Rules {
+        let limit = self.max_message_size.filter(|_| !self.streaming);
+        Rules {
+            masked: true,
+            deflate: self.deflate.then_some(Deflate {
+                takeover: true,
+                window_bits: 15,
+                strict: false,
+            }),
+            max_message_size: limit.map_or(u64::MAX, |size| u64::from(size) * 16),
+            max_frame_size: u64::MAX,
+            max_fragments: limit.map_or(u64::MAX, |_| 1024),
+        }
     }
 
     /// When all has to be over: what both sides wait for, and the deadlines of the session.
@@ -340,6 +373,19 @@ impl Input {
                 Say::Binary(payload) => {
                     frame(true, false, Opcode::Binary, payload.bytes(), &mut wire);
                 }
+                Say::Compressed(is_text, literals, len, distance) => {
+                    let mut writer = Writer::default();
+                    writer.begin(Kind::Fixed, false, &[]);
+                    writer.literals(literals);
+                    writer.reference(usize::from(*len) + 3, usize::from(*distance) + 1);
+                    writer.end();
+                    let opcode = if *is_text {
+                        Opcode::Text
+                    } else {
+                        Opcode::Binary
+                    };
+                    frame(true, true, opcode, writer.finish(), &mut wire);
+                }
                 Say::Close(code) => {
                     let payload = code.to_be_bytes().to_vec();
                     frame(true, false, Opcode::Close, payload, &mut wire);
@@ -361,7 +407,7 @@ impl Payload {
 
     fn message(&self, is_text: bool) -> Message {
         if is_text {
-            Message::text(String::from_utf8_lossy(&self.bytes()).into_owned())
+            Message::text(text(self.bytes()))
         } else {
             Message::binary(self.bytes())
         }
