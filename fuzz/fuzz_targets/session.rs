@@ -77,6 +77,8 @@ enum Say {
     Binary(Payload),
     /// Where that was agreed on: a block of literals and one reference, as long and as far.
     Compressed(bool, #[arbitrary(with = owned)] Vec<u8>, u8, u8),
+    /// Text in two fragments, the second one a character, or the beginning of one.
+    Character(u8),
     Close(u16),
     /// In tenths of a second.
     Pause(u8),
@@ -385,6 +387,12 @@ impl Input {
                         Opcode::Binary
                     };
                     frame(true, true, opcode, writer.finish(), &mut wire);
+                }
+                Say::Character(len) => {
+                    let last = "\u{20ac}".as_bytes()[..usize::from(len % 4)].to_vec();
+                    let first = vec![b'a'; usize::from(len / 4)];
+                    frame(false, false, Opcode::Text, first, &mut wire);
+                    frame(true, false, Opcode::Continuation, last, &mut wire);
                 }
                 Say::Close(code) => {
                     let payload = code.to_be_bytes().to_vec();
