@@ -156,6 +156,9 @@ class Reference:
             self.out.append((b"O", data))
         elif opcode is Opcode.CLOSE:
             self.out.append((b"C", data))
+            if data:
+                # RFC 6455 §5.5: 125 bytes at most, two of them the code, and no half of a character.
+                self.out.append((b"R", (data[2:] * 2)[:123].decode(errors="ignore").encode()))
         else:
             if opcode is not Opcode.CONT:
                 self.message, self.inflated = [], 0

@@ -8,14 +8,14 @@
 //! - the number of chunks (u16), and each with its length (u32) in front.
 //!
 //! The answer to a batch is its length (u32) and then for each input its events: a letter, a length
-//! (u32), a payload. `T`ext, `B`inary, `P`ing, p`O`ng, `C`lose, `F`ailed (with its close code), and
-//! `|` where the last chunk begins.
+//! (u32), a payload. `T`ext, `B`inary, `P`ing, p`O`ng, `C`lose, `R` for what
+//! is kept of its reason said twice, `F`ailed (with its close code), and `|` where the last chunk begins.
 
 use std::io::{self, Read, Write};
 
 use bytes::BytesMut;
 use tower_websocket::{
-    Config, Event,
+    CloseFrame, Config, Event,
     protocol::{Decoder, DeflateParams, Role},
 };
 
@@ -79,11 +79,15 @@ fn decode(batch: &mut &[u8], answer: &mut Vec<u8>) {
                 Ok(Some(Event::Ping(payload))) => event(b'P', &payload, answer),
                 Ok(Some(Event::Pong(payload))) => event(b'O', &payload, answer),
                 Ok(Some(Event::Close(frame))) => {
-                    let payload = frame.map_or(Vec::new(), |frame| {
+                    let payload = frame.as_ref().map_or(Vec::new(), |frame| {
                         let code = frame.code().as_u16().to_be_bytes();
                         [&code, frame.reason().as_bytes()].concat()
                     });
                     event(b'C', &payload, answer);
+                    if let Some(frame) = frame {
+                        let twice = CloseFrame::new(frame.code(), frame.reason().repeat(2));
+                        event(b'R', twice.reason().as_bytes(), answer);
+                    }
                     is_over = true;
                 }
                 Err(error) => {
