@@ -72,6 +72,8 @@ pub(super) struct Cold {
     pub(super) account: Option<Account>,
     /// Since when nothing is read, because others need the memory.
     pub(super) stopped: Option<std::time::Instant>,
+    /// The first byte that is not read because of that. It comes behind `rest`.
+    pub(super) ahead: Option<u8>,
 }
 
 /// How far the application is with what came before the end.

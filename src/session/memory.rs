@@ -121,14 +121,16 @@ impl Driver {
         }
     }
 
-    /// The connection is read again.
+    /// The connection is read again, where it was stopped: first comes what is given.
     #[inline]
-    pub(super) fn go_on_reading(&mut self) {
+    pub(super) fn go_on_reading(&mut self) -> Option<u8> {
         let stopped = |cold: &Cold| cold.stopped.is_some();
-        if self.cold.as_deref().is_some_and(stopped) {
-            self.cold().stopped = None;
-            self.timers.stop_looking();
+        if !self.cold.as_deref().is_some_and(stopped) {
+            return None;
         }
+        self.timers.stop_looking();
+        self.cold().stopped = None;
+        self.cold().ahead.take()
     }
 
     /// Whether the connection waits for its share of the memory.

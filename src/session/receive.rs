@@ -1,7 +1,7 @@
 //! The driver's reading side.
 
 use std::{
-    mem,
+    io, mem,
     task::{Context, Poll},
     time::Instant,
 };
@@ -156,10 +156,15 @@ impl Driver {
     ) -> bool {
         let held = held.map(|held| held + buffer.len() + self.decoder.memory());
         let share = held.and_then(|held| self.share(held));
-        if share.is_some() && !self.may_read(cx, held, share) {
+        if share == Some(0) && held >= Some(LEAST_SHARE) {
+            self.wait_for_memory(cx, budget);
             return false;
         }
-        self.go_on_reading();
+        if let Some(ahead) = self.go_on_reading() {
+            buffer.put_u8(ahead);
+            self.input = Input::Ready;
+            return true;
+        }
         let limits = Limits::new(self.config());
         let Some(transport) = &mut self.transport else {
             return false;
@@ -178,6 +183,12 @@ impl Driver {
                 transport.poll_read(cx, &mut buffer.limit(room))
             }
         };
+        self.take_read(result, budget)
+    }
+
+    /// Takes note of what a read has brought; tells whether that is bytes.
+    #[inline]
+    fn take_read(&mut self, result: Poll<io::Result<usize>>, budget: &mut Budget) -> bool {
         match result {
             Poll::Pending => self.input = Input::Waiting,
             Poll::Ready(Ok(0)) => {
@@ -199,22 +210,24 @@ impl Driver {
         false
     }
 
-    /// Decides whether a connection that holds much of what is left may read.
+    /// Stops reading, unless there is nothing to read: who waits for his peer does not wait for
+    /// memory. Not every transport can tell without a read, so one byte is read.
     #[cold]
-    fn may_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        held: Option<usize>,
-        share: Option<usize>,
-    ) -> bool {
-        if share > Some(0) || held < Some(LEAST_SHARE) {
-            return true;
+    fn wait_for_memory(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+        if self.cold().ahead.is_none() {
+            let mut ahead = [0];
+            let Some(transport) = &mut self.transport else {
+                return;
+            };
+            let result = transport.poll_read(cx, &mut &mut ahead[..]);
+            if !self.take_read(result, budget) {
+                // Nothing was ahead.
+                self.go_on_reading();
+                return;
+            }
+            self.cold().ahead = Some(ahead[0]);
         }
-        // Who has nothing to read does not wait for memory.
-        if self.poll_readable(cx) {
-            self.stop_reading(cx);
-        }
-        false
+        self.stop_reading(cx);
     }
 
     /// Decodes until the input ends, the inbox is full, or something has to wait for the handler.
@@ -348,6 +361,9 @@ impl Driver {
             let share = self.share(held).unwrap_or(usize::MAX);
             if share == 0 {
                 return;
+            }
+            if let Some(ahead) = self.cold().ahead.take() {
+                self.cold().rest.put_u8(ahead);
             }
             let room = (limit - self.rest_len()).min(RAW_READ).min(share);
             // Both are there: a paused connection is open.
