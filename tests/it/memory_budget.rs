@@ -412,6 +412,34 @@ async fn waiting_without_anything_to_read_is_nobodys_fault() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_comes_behind_a_full_budget_comes_in_order() {
+    for shape in SHAPES {
+        let (budget, config) = limited(1 << 20);
+        let (mut peer, mut socket, _reports) = hold(shape, config.clone()).await;
+        let message = |n: u8| vec![n; 5 * KIB];
+        for n in 0..8 {
+            peer.send(binary(message(n))).await;
+        }
+        idle().await;
+        // Less is left than waits for the application.
+        let (other, _other_reports, _end) = deaf(shape, &config).await;
+        let sent = within(other.send(vec![0; (1024 - 60) * KIB])).await;
+        sent.expect("it is open");
+        idle().await;
+        assert!(budget.is_nearly_used_up(), "{shape:?}: {budget:?}");
+        for n in 8..12 {
+            peer.send(binary(message(n))).await;
+        }
+        idle().await;
+        other.sender().abort();
+        for n in 0..12 {
+            let received = within(socket.recv()).await.expect("it is open");
+            assert_eq!(received, Some(message(n).into()), "{shape:?}: {n}");
+        }
+    }
+}
+
 #[test]
 fn default_is_one_budget_of_256_mib_for_the_process() {
     let (first, second) = (MemoryBudget::default(), MemoryBudget::default());
