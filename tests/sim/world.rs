@@ -748,7 +748,9 @@ fn finish(world: &Arc<World>) -> Outcome {
         world.fail(&format!("{} connections are open", counters.open));
     }
     if !world.groups.is_empty() {
-        world.fail(&format!("groups are left: {:?}", world.groups.keys()));
+        let mut keys = world.groups.keys();
+        keys.sort_unstable();
+        world.fail(&format!("groups are left: {keys:?}"));
     }
     let used = world.plan.budget.used();
     if used > 0 {
