@@ -291,21 +291,18 @@ impl Timers {
         self.set(Timer::Close, now, Some(timeout.saturating_add(below)));
     }
 
-    /// Has the session look again, once a message has come: the deadline of the first one has no
-    /// other use then.
+    /// The session has a deadline of its own that may be earlier than all of these.
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
-    pub(crate) fn look_again(&mut self, now: Instant, after: Duration) {
-        self.set(Timer::FirstMessage, now, Some(after));
+    pub(crate) fn have_changed(&mut self) {
+        self.changed = true;
     }
 
+    /// The peer has all its time for a first message from now on: until now nothing was read.
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
-    pub(crate) fn stop_looking(&mut self) {
-        self.stop(Timer::FirstMessage);
-    }
-
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
-    pub(crate) fn is_looking_again(&self) -> bool {
-        self.is_set(Timer::FirstMessage)
+    pub(crate) fn restart_first_message(&mut self, now: Instant, config: &Config) {
+        if self.is_set(Timer::FirstMessage) {
+            self.set(Timer::FirstMessage, now, config.first_message_timeout);
+        }
     }
 
     /// Nothing is waited for any more.

@@ -4,6 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep};
@@ -39,7 +40,7 @@ impl Driver {
         // Each time round a deadline passes or the sleep is armed: more deadlines than there are
         // cannot pass at once.
         for _ in 0..MOST_EXPIRIES {
-            let Some(next) = self.timers.next().map(Instant::from_std) else {
+            let Some(next) = self.next_deadline() else {
                 return passed;
             };
             let elapsed = self.armed && sleep.is_elapsed();
@@ -66,6 +67,19 @@ impl Driver {
         passed
     }
 
+    fn next_deadline(&self) -> Option<Instant> {
+        let look = self.cold.as_ref().and_then(|cold| cold.look);
+        let next = self.timers.next().into_iter().chain(look).min()?;
+        Some(Instant::from_std(next))
+    }
+
+    /// Has the session look again after a while, if only at what it waits for.
+    #[cold]
+    pub(super) fn look_again(&mut self, now: std::time::Instant, after: Duration) {
+        self.cold().look = now.checked_add(after);
+        self.timers.have_changed();
+    }
+
     /// Watches the frame in progress, as long as it is the peer who keeps us waiting.
     fn watch_frame(&mut self) {
         let waiting = self.phase == Phase::Open && self.input != Input::Paused;
@@ -81,6 +95,9 @@ impl Driver {
     /// Handles every deadline that passed; tells whether there was one.
     fn handle_timeout(&mut self, cx: &mut Context<'_>) -> bool {
         let mut passed = false;
+        if let Some(cold) = &mut self.cold {
+            cold.look.take_if(|look| *look <= Self::now());
+        }
         for _ in 0..MOST_EXPIRIES {
             if self.phase == Phase::Ended {
                 break;
@@ -122,11 +139,6 @@ impl Driver {
             let inner = shared.lock();
             (inner.outgoing.messages, inner.outgoing.bytes)
         };
-        // The time of the first message is used to look again.
-        let is_stopped = self
-            .cold
-            .as_ref()
-            .is_some_and(|cold| cold.stopped.is_some());
         let facts = Facts {
             traffic: Facts::traffic([
                 self.messages_received,
@@ -136,7 +148,7 @@ impl Driver {
             ]),
             // A message that is streamed has come when it begins, and one that is waited with, too.
             received: self.messages_received
-                + u64::from(self.is_streaming_in() || self.is_patient() || is_stopped),
+                + u64::from(self.is_streaming_in() || self.is_patient()),
             frame: self.decoder.frame_in_progress(self.rest_len()),
         };
         self.timers

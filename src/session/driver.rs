@@ -70,6 +70,8 @@ pub(super) struct Cold {
     pub(super) timed_out: bool,
     /// What is held of the memory budget, where that is anything.
     pub(super) account: Option<Account>,
+    /// When to look again whether what is waited for has come: memory, or who receives in another task.
+    pub(super) look: Option<std::time::Instant>,
     /// Since when nothing is read, because others need the memory.
     pub(super) stopped: Option<std::time::Instant>,
     /// The first byte that is not read because of that. It comes behind `rest`.
@@ -253,20 +255,20 @@ impl Driver {
         (before.undelivered, before.sent) = (undelivered, sent);
         if !away {
             if mem::take(&mut before.patient) {
-                self.timers.stop_looking();
+                self.cold().look = None;
             }
             return takes || sends;
         }
         if !mem::replace(&mut before.patient, true) {
-            self.timers.look_again(Self::now(), PATIENCE);
+            self.look_again(Self::now(), PATIENCE);
         }
         takes || sends || self.is_patient()
     }
 
     /// Whether what was deferred waits for somebody in another task, who will wake the session.
     pub(super) fn is_patient(&self) -> bool {
-        let patient = |cold: &Cold| cold.before.patient;
-        self.cold.as_deref().is_some_and(patient) && self.timers.is_looking_again()
+        let patient = |cold: &Cold| cold.before.patient && cold.look.is_some();
+        self.cold.as_deref().is_some_and(patient)
     }
 
     /// Whether the handler may find something changed since it was last polled.

@@ -106,10 +106,12 @@ impl Driver {
         self.timers.paused();
         let now = Self::now();
         let since = *self.cold().stopped.get_or_insert(now);
-        if !self.timers.is_looking_again() {
-            self.timers.look_again(now, LOOK_AGAIN);
+        if self.cold().look.is_none() {
+            self.look_again(now, LOOK_AGAIN);
         }
-        let budget = &self.shared.hooks.config.memory_budget;
+        let config = &self.shared.hooks.config;
+        self.timers.restart_first_message(now, config);
+        let budget = &config.memory_budget;
         match now - since {
             waited if waited >= OVERDUE => {
                 if let Some(account) = &mut self.cold().account {
@@ -124,19 +126,25 @@ impl Driver {
     /// The connection is read again, where it was stopped: first comes what is given.
     #[inline]
     pub(super) fn go_on_reading(&mut self) -> Option<u8> {
-        let stopped = |cold: &Cold| cold.stopped.is_some();
-        if !self.cold.as_deref().is_some_and(stopped) {
+        if !self.waits_for_memory() {
             return None;
         }
-        self.timers.stop_looking();
-        self.cold().stopped = None;
-        self.cold().ahead.take()
+        let cold = self.cold();
+        (cold.look, cold.stopped) = (None, None);
+        cold.ahead.take()
     }
 
-    /// Whether the connection waits for its share of the memory.
-    pub(super) fn is_stopped(&self) -> bool {
+    /// Whether the connection is not read because others need the memory.
+    #[inline]
+    pub(super) fn waits_for_memory(&self) -> bool {
         let stopped = |cold: &Cold| cold.stopped.is_some();
-        self.cold.as_deref().is_some_and(stopped) && self.timers.is_looking_again()
+        self.cold.as_deref().is_some_and(stopped)
+    }
+
+    /// Whether it does not look yet whether there is memory.
+    pub(super) fn is_stopped(&self) -> bool {
+        let stopped = |cold: &Cold| cold.stopped.is_some() && cold.look.is_some();
+        self.cold.as_deref().is_some_and(stopped)
     }
 }
 

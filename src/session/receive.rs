@@ -48,7 +48,8 @@ impl Driver {
     fn receive_open(&mut self, cx: &mut Context<'_>, view: &View, turn: &mut Turn) {
         let may_pause = !view.closing && !turn.undecoded;
         if may_pause && !self.shared.has_room_beside(view.inbox) {
-            return self.pause(cx, &mut turn.budget);
+            let held = view.held(None).unwrap_or_default();
+            return self.pause(cx, held, &mut turn.budget);
         }
         let (before, closing) = (self.bytes_received, view.closing);
         let mut decoded = None;
@@ -344,26 +345,29 @@ impl Driver {
     /// Reads on where a turn ends with a full inbox: else what comes waits for whatever wakes the
     /// session next.
     pub(super) fn read_on(&mut self, cx: &mut Context<'_>, turn: &mut Turn) {
-        if self.input == Input::Paused && self.phase == Phase::Open && !turn.undecoded {
-            self.pause(cx, &mut turn.budget);
+        let full = self.input == Input::Paused && !self.waits_for_memory();
+        if full && self.phase == Phase::Open && !turn.undecoded {
+            self.pause(cx, turn.left.weight, &mut turn.budget);
         }
     }
 
     /// The inbox is full: reading stops.
     ///
     /// On HTTP/2 bytes are taken in for a while, lest small DATA frames pile up in the connection.
-    fn pause(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+    /// `held` is what waits for the application and for the transport.
+    fn pause(&mut self, cx: &mut Context<'_>, held: usize, budget: &mut Budget) {
         self.timers.paused();
         self.input = Input::Paused;
+        // The application is waited for, and no memory.
+        if let Some(ahead) = self.go_on_reading() {
+            self.cold().rest.put_u8(ahead);
+        }
         let limit = self.config().max_read_ahead;
         while self.is_multiplexed() && self.rest_len() < limit && !budget.is_spent() {
-            let held = self.decoder.memory() + self.rest_len();
+            let held = held + self.decoder.memory() + self.rest_len();
             let share = self.share(held).unwrap_or(usize::MAX);
             if share == 0 {
                 return;
-            }
-            if let Some(ahead) = self.cold().ahead.take() {
-                self.cold().rest.put_u8(ahead);
             }
             let room = (limit - self.rest_len()).min(RAW_READ).min(share);
             // Both are there: a paused connection is open.

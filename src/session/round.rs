@@ -314,8 +314,7 @@ impl Driver {
         self.input == Input::Paused
             && self.phase == Phase::Open
             && !self.has_deferred()
-            && !self.is_stopped()
-            && (self.shared.has_room(inner) || inner.outgoing.close_sent())
+            && (inner.outgoing.close_sent() || (!self.is_stopped() && self.shared.has_room(inner)))
     }
 }
 

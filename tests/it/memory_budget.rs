@@ -10,13 +10,13 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_websocket::{
-    Config, EndedBy, Error, Groups, MemoryBudget, Message, MessageKind, OnUpgrade, WebSocket,
-    WebSocketLayer, handler, handshake::Rejection, testing,
+    CloseCode, Config, EndedBy, Error, Groups, MemoryBudget, Message, MessageKind, OnUpgrade,
+    WebSocket, WebSocketLayer, handler, handshake::Rejection, testing,
 };
 
 use crate::session_support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,
-    echo, hold, hold_over, idle, open, within,
+    echo, hold, hold_over, idle, open, text, within,
 };
 
 const KIB: usize = 1 << 10;
@@ -411,29 +411,105 @@ async fn waiting_without_anything_to_read_is_nobodys_fault() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_behind_a_full_budget_comes_in_order() {
-    for shape in SHAPES {
+    // With room for more in the inbox, and without.
+    for (shape, read_ahead) in SHAPES
+        .into_iter()
+        .flat_map(|shape| [(shape, 64 * KIB), (shape, 0)])
+    {
         let (budget, config) = limited(1 << 20);
-        let (mut peer, mut socket, _reports) = hold(shape, config.clone()).await;
+        let config = config.max_read_ahead(read_ahead);
+        let (mut peer, mut socket, mut reports) = hold(shape, config.clone()).await;
         let message = |n: u8| vec![n; 5 * KIB];
         for n in 0..8 {
             peer.send(binary(message(n))).await;
         }
         idle().await;
+        let held = budget.used();
         // Less is left than waits for the application.
         let (other, _other_reports, _end) = deaf(shape, &config).await;
-        let sent = within(other.send(vec![0; (1024 - 60) * KIB])).await;
+        let sent = within(other.send(vec![0; 1024 * KIB - held - 4 * KIB])).await;
         sent.expect("it is open");
         idle().await;
         assert!(budget.is_nearly_used_up(), "{shape:?}: {budget:?}");
+        let nearly = budget.used();
         for n in 8..12 {
             peer.send(binary(message(n))).await;
         }
         idle().await;
+        assert!(budget.used() <= nearly, "{shape:?}: {budget:?}, {nearly}");
+        // It waits for the application, and not for memory.
+        if read_ahead == 0 {
+            sleep(Duration::from_secs(9)).await;
+        }
+        assert!(reports.none_yet(), "{shape:?}");
         other.sender().abort();
         for n in 0..12 {
             let received = within(socket.recv()).await.expect("it is open");
             assert_eq!(received, Some(message(n).into()), "{shape:?}: {n}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_closes_as_it_stops_reading_hears_the_peers_close() {
+    for shape in SHAPES {
+        let (budget, config) = limited(1 << 20);
+        let closes = |mut socket: WebSocket| async move {
+            socket.recv().await?;
+            socket.close(CloseCode::NORMAL);
+            socket.closed().await;
+            Ok::<_, Error>(())
+        };
+        let (mut peer, mut reports) = open(shape, config.clone(), closes).await;
+        let (other, _other_reports, _end) = deaf(shape, &config).await;
+        let sent = within(other.send(vec![0; 1021 * KIB])).await;
+        sent.expect("it is open");
+        idle().await;
+        assert!(budget.is_nearly_used_up(), "{shape:?}: {budget:?}");
+
+        let texts = text(&"x".repeat(50)).repeat(30);
+        let begun = [client_header(0x82, 8 * 1024), vec![0; 4 * KIB]].concat();
+        peer.send([texts, begun].concat()).await;
+        assert_eq!(peer.frame().await.code(), Some(1000), "{shape:?}");
+        peer.send([vec![0; 4 * KIB], close(1000, "")].concat())
+            .await;
+        let report = reports.first().await;
+        assert!(report.clean, "{shape:?}: {report:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_message_has_its_time_though_nothing_is_read() {
+    for shape in SHAPES {
+        let (budget, config) = limited(4 << 20);
+        let (other, _reports, _end) = deaf(shape, &config).await;
+        within(other.send(vec![0; 3500 * KIB]))
+            .await
+            .expect("it is open");
+        idle().await;
+
+        let config = config.first_message_timeout(Duration::from_secs(1));
+        let (mut peer, _socket, mut reports) = hold(shape, config).await;
+        let payload = vec![7; 1 << 20];
+        let frame = binary(&payload);
+        let begun = push(&mut peer, &frame).await;
+        // Longer than it may take for its first message, of which half lies in the transport.
+        sleep(Duration::from_millis(1_500)).await;
+        assert!(reports.none_yet(), "{shape:?}");
+        other.sender().abort();
+        let start = Instant::now();
+        peer.send(&frame[begun..frame.len() - 1]).await;
+        idle().await;
+        let waited = start.elapsed();
+        assert!(
+            waited <= Duration::from_millis(300),
+            "{shape:?}: {waited:?}"
+        );
+        // It is read again: the rest has to come in time.
+        assert_eq!(peer.frame().await.code(), Some(1008), "{shape:?}");
+        let waited = start.elapsed().as_millis();
+        assert!((700..1_300).contains(&waited), "{shape:?}: {waited:?}");
+        assert_eq!(budget.closed(), 0);
     }
 }
 
