@@ -3,7 +3,10 @@
 use std::{
     env, fmt,
     io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -12,7 +15,7 @@ use tower::BoxError;
 pub(crate) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
+    said: Receiver<String>,
     pub(crate) plain: u16,
     pub(crate) tls: u16,
 }
@@ -26,10 +29,17 @@ impl Process {
             .spawn()?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let stdout = BufReader::new(stdout.ok_or("no standard output")?);
+        let (say, said) = channel();
+        thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| say.send(line))
+        });
         let mut process = Self {
             child,
             stdin,
-            stdout,
+            said,
             plain: 0,
             tls: 0,
         };
@@ -50,9 +60,9 @@ impl Process {
         Ok(Sample(self.ask("sample")?))
     }
 
-    fn hear(&mut self) -> Result<Value, BoxError> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
+    fn hear(&self) -> Result<Value, BoxError> {
+        let line = self.said.recv_timeout(STUCK);
+        let line = line.map_err(|error| format!("the server says nothing: {error}"))?;
         Ok(serde_json::from_str(&line).map_err(|_| format!("the server says {line:?}"))?)
     }
 }
@@ -65,7 +75,7 @@ impl Drop for Process {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
         drop(self.child.kill());
         drop(self.child.wait());
@@ -91,3 +101,6 @@ impl fmt::Display for Sample {
         write!(f, "heap {heap} KiB, RSS {rss} KiB")
     }
 }
+
+/// Longer than any drain takes on a busy machine.
+const STUCK: Duration = Duration::from_secs(120);
