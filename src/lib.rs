@@ -114,8 +114,6 @@ pub mod serve;
 mod service;
 #[cfg(feature = "layer")]
 mod session;
-#[cfg(feature = "layer")]
-mod shutdown;
 #[cfg(all(
     doc,
     feature = "axum",
@@ -169,12 +167,9 @@ pub use service::{
 pub use session::Http2Stream;
 #[cfg(feature = "layer")]
 pub use session::{
-    ConnectionId, Connections, Counters, EndedBy, InvalidConnectionId, MessageReader,
-    MessageWriter, Receiver, Report, Sender, Sending, WebSocket,
+    ConnectionId, Connections, Counters, Drain, Drained, EndedBy, InvalidConnectionId,
+    MessageReader, MessageWriter, Receiver, Report, Sender, Sending, WebSocket,
 };
-
-#[cfg(feature = "layer")]
-pub use shutdown::{Drain, Drained};
 
 #[cfg(all(
     doctest,

@@ -2,7 +2,7 @@
 //! `.ci/concurrency`. The code is the crate's own.
 #![cfg(test)]
 
-#[path = "../../src/session/doors.rs"]
+#[path = "../../src/session/registry/doors.rs"]
 mod doors;
 mod sync;
 

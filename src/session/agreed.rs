@@ -4,7 +4,7 @@ use std::{fmt, sync::PoisonError};
 
 use tracing::Span;
 
-use super::connections::{Entry, Place};
+use super::registry::connections::{Entry, Place};
 use crate::{
     Compression, Outbound,
     compression::Reservation,

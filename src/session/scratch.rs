@@ -10,7 +10,7 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{driver::Cold, inbox::Inbox};
+use super::{driver::Cold, shared::inbox::Inbox};
 use crate::protocol::Queue;
 
 /// Takes the thread's buffer to read to: empty, with room for one read.

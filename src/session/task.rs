@@ -21,9 +21,11 @@ use tracing::Span;
 
 use super::{
     Agreed, Transport, WebSocket,
-    driver::Driver,
+    driver::{
+        Driver,
+        turn::{Next, Turn},
+    },
     report::{EndedBy, Hooks},
-    round::{Next, Turn},
 };
 use crate::{CloseCode, CloseFrame, Error, protocol::Role};
 

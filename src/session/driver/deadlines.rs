@@ -1,0 +1,158 @@
+//! The driver's deadlines.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+use super::{Driver, Input, Phase};
+use crate::{
+    Error,
+    protocol::{Expiry, Facts},
+    session::report::EndedBy,
+};
+
+impl Driver {
+    /// Keeps the deadlines; tells whether one passed, so that there may be more to do.
+    ///
+    /// The one `Sleep` is armed for the earliest of them and left alone while that only moves away:
+    /// `armed` says whether it will wake the session.
+    pub(super) fn poll_deadlines(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut sleep: Pin<&mut Sleep>,
+    ) -> bool {
+        if self.phase == Phase::Ended {
+            return false;
+        }
+        self.watch_frame();
+        let due = self.armed && sleep.is_elapsed();
+        if !self.timers.take_changed() && !due {
+            return false;
+        }
+        let mut passed = false;
+        // Each time round a deadline passes or the sleep is armed: more deadlines than there are
+        // cannot pass at once.
+        for _ in 0..MOST_EXPIRIES {
+            let Some(next) = self.next_deadline() else {
+                return passed;
+            };
+            let elapsed = self.armed && sleep.is_elapsed();
+            if !self.armed || elapsed || next < sleep.deadline() {
+                if elapsed {
+                    passed |= self.handle_timeout(cx);
+                    self.armed = false;
+                    if self.phase == Phase::Ended {
+                        return passed;
+                    }
+                    continue;
+                }
+                sleep.as_mut().reset(next);
+                self.armed = true;
+                if sleep.as_mut().poll(cx) == Poll::Pending {
+                    return passed;
+                }
+            } else {
+                return passed;
+            }
+        }
+        // The others get their turn before the next.
+        cx.waker().wake_by_ref();
+        passed
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let look = self.cold.as_ref().and_then(|cold| cold.look);
+        let next = self.timers.next().into_iter().chain(look).min()?;
+        Some(Instant::from_std(next))
+    }
+
+    /// Has the session look again after a while, if only at what it waits for.
+    #[cold]
+    pub(super) fn look_again(&mut self, now: std::time::Instant, after: Duration) {
+        self.cold().look = now.checked_add(after);
+        self.timers.have_changed();
+    }
+
+    /// Watches the frame in progress, as long as it is the peer who keeps us waiting.
+    fn watch_frame(&mut self) {
+        let waiting = self.phase == Phase::Open && self.input != Input::Paused;
+        let frame = if waiting {
+            self.decoder.frame_in_progress(self.rest_len())
+        } else {
+            None
+        };
+        let config = &self.shared.hooks.config;
+        self.timers.watch_frame(frame, Self::now, config);
+    }
+
+    /// Handles every deadline that passed; tells whether there was one.
+    fn handle_timeout(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut passed = false;
+        if let Some(cold) = &mut self.cold {
+            cold.look.take_if(|look| *look <= Self::now());
+        }
+        for _ in 0..MOST_EXPIRIES {
+            if self.phase == Phase::Ended {
+                break;
+            }
+            let Some(expiry) = self.expired() else {
+                break;
+            };
+            passed = true;
+            match expiry {
+                Expiry::Ping => {
+                    self.ping_queued |= self.shared.lock().ping(self.hooks(), b"").is_ok();
+                    if let Some(compressing) = self.shared.compressing() {
+                        compressing.rest();
+                    }
+                }
+                Expiry::PeerSilent | Expiry::Frame => {
+                    let error = Error::Timeout(expiry);
+                    self.fail(cx, error, EndedBy::Timeout, &expiry.close_frame());
+                }
+                Expiry::Write if self.write_anyway(cx) || self.flush_anyway(cx) => {}
+                Expiry::Close if self.prolong_end(cx) => {}
+                Expiry::Write | Expiry::Close => self.time_out(Error::Timeout(expiry)),
+                Expiry::Idle | Expiry::FirstMessage | Expiry::Lifetime => {
+                    self.close(EndedBy::Timeout, &expiry.close_frame());
+                }
+            }
+        }
+        passed
+    }
+
+    /// Whether a message is being received as it arrives.
+    fn is_streaming_in(&self) -> bool {
+        self.config().streaming && self.decoder.message_in_progress() > 0
+    }
+
+    fn expired(&mut self) -> Option<Expiry> {
+        let shared = self.shared.clone();
+        let (sent, bytes) = {
+            let inner = shared.lock();
+            (inner.outgoing.messages, inner.outgoing.bytes)
+        };
+        let facts = Facts {
+            traffic: Facts::traffic([
+                self.messages_received,
+                self.decoder.message_in_progress(),
+                sent,
+                bytes,
+            ]),
+            // A message that is streamed has come when it begins, and one that is waited with, too.
+            received: self.messages_received
+                + u64::from(self.is_streaming_in() || self.is_patient()),
+            frame: self.decoder.frame_in_progress(self.rest_len()),
+        };
+        self.timers
+            .expired(Self::now(), facts, &shared.hooks.config)
+    }
+}
+
+/// How many deadlines are handled in one go: more than there are, and few.
+const MOST_EXPIRIES: usize = 32;

@@ -1,0 +1,164 @@
+//! What a session holds in memory, and how it gives way where that is too much for the budget that
+//! it shares with others.
+
+use std::{task::Context, time::Duration};
+
+use super::{Cold, Driver, Input, Phase};
+use crate::{
+    CloseCode, CloseFrame, Error,
+    memory::{Account, Held},
+    session::report::EndedBy,
+};
+
+impl Driver {
+    /// What is held of messages that have not ended, in bytes.
+    #[inline]
+    fn received(&self) -> usize {
+        self.decoder.memory() + self.rest_len()
+    }
+
+    /// Counts what the turn leaves behind: `held` is what waits for the application and for the
+    /// transport.
+    #[inline]
+    pub(crate) fn settle(&mut self, cx: &Context<'_>, held: Held) {
+        let held = held.and(self.received());
+        if held.is_little() && self.account().is_none() {
+            return;
+        }
+        self.settle_account(cx, held);
+    }
+
+    #[cold]
+    fn settle_account(&mut self, cx: &Context<'_>, held: Held) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let shared = self.shared.clone();
+        let cold = self.cold();
+        if held.is_little() && cold.stopped.is_none() {
+            let account = cold.account.take();
+            drop(account);
+            return self.forget_cold();
+        }
+        let budget = &shared.hooks.config.memory_budget;
+        let account = cold.account.get_or_insert_with(|| Account::new(budget));
+        account.settle(held, cx.waker());
+    }
+
+    #[inline]
+    fn account(&self) -> Option<&Account> {
+        self.cold.as_ref()?.account.as_ref()
+    }
+
+    /// Whether the connection was told to give up what it holds.
+    #[inline]
+    pub(super) fn is_condemned(&self) -> bool {
+        self.account().is_some_and(Account::is_condemned)
+    }
+
+    /// Gives up what is held, and closes with 1013.
+    #[cold]
+    pub(super) fn give_way(&mut self, cx: &mut Context<'_>) {
+        let shared = self.shared.clone();
+        if shared.hooks.config.memory_budget.warns() {
+            tracing::warn!(
+                budget = ?shared.hooks.config.memory_budget,
+                "websocket connections are closed: the memory budget is used up"
+            );
+        }
+        self.decoder.discard_messages();
+        let mut inner = shared.lock();
+        // Who holds something after that has a deadline for its end, and is told no more.
+        let inbox = inner.discard_inbox();
+        if inbox.as_ref().is_some_and(|inbox| !inbox.events.is_empty()) {
+            // Even where the peer has closed: a clean end would hide that something is lost.
+            inner.fail_end(Error::OverBudget);
+        }
+        let blocked = self.write_blocked && inner.outgoing.queued() > 0;
+        drop(inner);
+        if self.phase == Phase::Open {
+            let frame = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, REASON);
+            self.fail(cx, Error::OverBudget, EndedBy::OverBudget, &frame);
+        }
+        if blocked {
+            // The Close frame is behind it, and would not be read in time.
+            self.end();
+        }
+        // It is code of others, which may panic.
+        drop(inbox);
+    }
+
+    /// How much more may be read now by a connection that holds `held` bytes: no more than is left
+    /// for all. `None` where that is more than a read brings.
+    #[inline]
+    pub(super) fn share(&self, held: usize) -> Option<usize> {
+        let left = self.config().memory_budget.left();
+        let share = left.saturating_sub(held);
+        (share < PLENTY).then_some(share)
+    }
+
+    /// Nothing is read for a while: the connection holds more than is left for all.
+    #[cold]
+    pub(super) fn stop_reading(&mut self, cx: &Context<'_>) {
+        self.input = Input::Paused;
+        self.timers.paused();
+        let now = Self::now();
+        let since = *self.cold().stopped.get_or_insert(now);
+        if self.cold().look.is_none() {
+            self.look_again(now, LOOK_AGAIN);
+        }
+        let config = &self.shared.hooks.config;
+        self.timers.restart_first_message(now, config);
+        let budget = &config.memory_budget;
+        match now - since {
+            waited if waited >= OVERDUE => {
+                if let Some(account) = &mut self.cold().account {
+                    account.condemn(cx.waker());
+                }
+            }
+            waited if waited >= PATIENCE => budget.make_room(),
+            _ => {}
+        }
+    }
+
+    /// The connection is read again, where it was stopped: first comes what is given.
+    #[inline]
+    pub(super) fn go_on_reading(&mut self) -> Option<u8> {
+        if !self.waits_for_memory() {
+            return None;
+        }
+        let cold = self.cold();
+        (cold.look, cold.stopped) = (None, None);
+        cold.ahead.take()
+    }
+
+    /// Whether the connection is not read because others need the memory.
+    #[inline]
+    pub(super) fn waits_for_memory(&self) -> bool {
+        let stopped = |cold: &Cold| cold.stopped.is_some();
+        self.cold.as_deref().is_some_and(stopped)
+    }
+
+    /// Whether it does not look yet whether there is memory.
+    pub(super) fn is_stopped(&self) -> bool {
+        let stopped = |cold: &Cold| cold.stopped.is_some() && cold.look.is_some();
+        self.cold.as_deref().is_some_and(stopped)
+    }
+}
+
+/// More than one read brings.
+const PLENTY: usize = 128 << 10;
+
+/// Where less than this is left for a connection that holds nothing, it may have as much, in bytes.
+pub(super) const LEAST_SHARE: usize = 1 << 10;
+
+/// How often a connection that is not read looks whether it may be.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long it is not read until those that hold most have to give up what they hold.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long it is not read until it has to give up what it holds itself.
+const OVERDUE: Duration = Duration::from_secs(10);
+
+const REASON: &str = "the server is short of memory";

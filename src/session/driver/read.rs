@@ -1,0 +1,411 @@
+//! The driver's reading side.
+
+use std::{
+    io, mem,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::{BufMut, BytesMut};
+
+use super::{
+    Deferred, Driver, Input, Phase,
+    memory::LEAST_SHARE,
+    turn::{Budget, Turn, View},
+};
+use crate::{
+    Event,
+    protocol::{Decoded, Limits},
+    session::{scratch, shared::inbox::Inbox},
+};
+
+impl Driver {
+    /// Reads and decodes what is there and delivers it.
+    ///
+    /// Afterwards `input` tells whether to come back.
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, view: &View, turn: &mut Turn) {
+        if self.has_deferred() {
+            if self.is_catching_up(view.handler_finished) {
+                return;
+            }
+            self.handle_deferred(cx);
+        }
+        if self.phase != Phase::Open {
+            // Nothing is decoded any more.
+            turn.forget_undecoded();
+        }
+        match self.phase {
+            Phase::Open if self.input == Input::Ended => {}
+            Phase::Open => self.receive_open(cx, view, turn),
+            Phase::Ended => {}
+            Phase::Flushing | Phase::ShuttingDown | Phase::Lingering => {
+                self.poll_discard(cx, &mut turn.budget)
+            }
+        }
+    }
+
+    fn receive_open(&mut self, cx: &mut Context<'_>, view: &View, turn: &mut Turn) {
+        let may_pause = !view.closing && !turn.undecoded;
+        if may_pause && !self.shared.has_room_beside(view.inbox) {
+            let held = view.held(None).unwrap_or_default();
+            return self.pause(cx, held, &mut turn.budget);
+        }
+        let (before, closing) = (self.bytes_received, view.closing);
+        let mut decoded = None;
+        if self.input == Input::Paused {
+            // What was left while paused is decoded before anything is read, where it lies. There
+            // may be more to decompress where nothing was.
+            self.input = Input::Ready;
+            let mut rest = self.take_rest();
+            if self.decode(&mut rest, &mut decoded, view, usize::MAX, &mut turn.budget) {
+                self.input = Input::Paused;
+            }
+            self.keep_if_open(rest);
+        } else if turn.undecoded || !view.quiet || self.poll_readable(cx) {
+            if !turn.undecoded {
+                turn.buffer = scratch::take_buffer();
+                turn.buffer.extend_from_slice(self.rest());
+            }
+            self.read_and_decode(cx, &mut decoded, view, turn);
+        }
+        if let Some(decoded) = decoded {
+            self.deliver(cx, decoded);
+        }
+        if closing {
+            self.discard(self.bytes_received - before);
+        }
+        if self.has_deferred() {
+            self.is_catching_up(view.handler_finished);
+        }
+    }
+
+    /// Reads and decodes until the transport has nothing more, so that what has come is one round
+    /// of the turn, until the handler is to be polled or until something has to be done first.
+    fn read_and_decode(
+        &mut self,
+        cx: &mut Context<'_>,
+        decoded: &mut Option<Box<Inbox>>,
+        view: &View,
+        turn: &mut Turn,
+    ) {
+        let Turn {
+            budget,
+            buffer,
+            undecoded,
+            ..
+        } = turn;
+        let mut came = *undecoded;
+        while *undecoded || self.poll_read(cx, buffer, view.held(decoded.as_deref()), budget) {
+            came = true;
+            *undecoded = self.decode(buffer, decoded, view, view.batch(), budget);
+            if *undecoded {
+                return;
+            }
+            // However little each read brings, the turn has an end.
+            budget.spend_round();
+            if self.input != Input::Ready || self.has_deferred() || budget.is_spent() {
+                break;
+            }
+            if !self.poll_readable(cx) {
+                break;
+            }
+            scratch::make_room(buffer);
+        }
+        if came && (!buffer.is_empty() || self.cold.is_some()) {
+            self.keep_if_open(BytesMut::from(&buffer[..]));
+        }
+        scratch::put_back_buffer(mem::take(buffer));
+    }
+
+    /// Keeps what was read and not decoded beyond the turn, to be decoded before anything is read.
+    pub(crate) fn keep_undecoded(&mut self, turn: &mut Turn) {
+        if !mem::take(&mut turn.undecoded) {
+            return;
+        }
+        if self.phase == Phase::Open {
+            self.input = Input::Paused;
+            self.keep_rest(BytesMut::from(&turn.buffer[..]));
+        }
+        scratch::put_back_buffer(mem::take(&mut turn.buffer));
+    }
+
+    fn keep_if_open(&mut self, rest: BytesMut) {
+        if self.phase == Phase::Open {
+            self.keep_rest(rest);
+        }
+    }
+
+    /// Whether there may be something to read. Else the transport will wake the session.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> bool {
+        let transport = self.transport.as_ref();
+        if transport.is_some_and(|transport| transport.poll_readable(cx).is_pending()) {
+            self.input = Input::Waiting;
+            return false;
+        }
+        true
+    }
+
+    /// Reads once; tells whether bytes came. `held` is what waits beside what is in the buffer;
+    /// `None` where messages are thrown away.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        held: Option<usize>,
+        budget: &mut Budget,
+    ) -> bool {
+        let held = held.map(|held| held + buffer.len() + self.decoder.memory());
+        let share = held.and_then(|held| self.share(held));
+        if share == Some(0) && held >= Some(LEAST_SHARE) {
+            self.wait_for_memory(cx, budget);
+            return false;
+        }
+        if let Some(ahead) = self.go_on_reading() {
+            buffer.put_u8(ahead);
+            self.input = Input::Ready;
+            return true;
+        }
+        let limits = Limits::new(self.config());
+        let Some(transport) = &mut self.transport else {
+            return false;
+        };
+        // A large payload goes straight to where it will stay.
+        let direct = if share.is_none() && buffer.is_empty() {
+            self.decoder.payload_buffer(&limits)
+        } else {
+            None
+        };
+        let result = match (direct, share) {
+            (Some(mut payload), _) => transport.poll_read(cx, &mut payload),
+            (None, None) => transport.poll_read(cx, buffer),
+            (None, Some(share)) => {
+                let room = share.max(LEAST_SHARE);
+                transport.poll_read(cx, &mut buffer.limit(room))
+            }
+        };
+        self.take_read(result, budget)
+    }
+
+    /// Takes note of what a read has brought; tells whether that is bytes.
+    #[inline]
+    fn take_read(&mut self, result: Poll<io::Result<usize>>, budget: &mut Budget) -> bool {
+        match result {
+            Poll::Pending => self.input = Input::Waiting,
+            Poll::Ready(Ok(0)) => {
+                self.input = Input::Ended;
+                self.cold().deferred = Some(Deferred::Eof);
+            }
+            Poll::Ready(Ok(bytes)) => {
+                self.input = Input::Ready;
+                self.bytes_received += bytes as u64;
+                self.timers.heard();
+                budget.spend(0, bytes);
+                return true;
+            }
+            Poll::Ready(Err(error)) => {
+                self.input = Input::Ended;
+                self.cold().deferred = Some(Deferred::Failure(error));
+            }
+        }
+        false
+    }
+
+    /// Stops reading, unless there is nothing to read: who waits for his peer does not wait for
+    /// memory. Not every transport can tell without a read, so one byte is read.
+    #[cold]
+    fn wait_for_memory(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+        if self.cold().ahead.is_none() {
+            let mut ahead = [0];
+            let Some(transport) = &mut self.transport else {
+                return;
+            };
+            let result = transport.poll_read(cx, &mut &mut ahead[..]);
+            if !self.take_read(result, budget) {
+                // Nothing was ahead.
+                self.go_on_reading();
+                return;
+            }
+            self.cold().ahead = Some(ahead[0]);
+        }
+        self.stop_reading(cx);
+    }
+
+    /// Decodes until the input ends, the inbox is full, or something has to wait for the handler.
+    ///
+    /// Reports whether it has ended before that, with events of the size of a `batch` or because the
+    /// turn has decompressed enough.
+    fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+        decoded: &mut Option<Box<Inbox>>,
+        view: &View,
+        batch: usize,
+        budget: &mut Budget,
+    ) -> bool {
+        let limits = Limits::new(self.config());
+        let streaming = self.config().streaming;
+        let decoded = decoded.get_or_insert_with(scratch::take_inbox);
+        if view.closing {
+            self.decoder.discard_messages();
+        }
+        while !self.has_deferred() {
+            if !view.closing && !self.shared.has_room_beside(view.inbox + decoded.size) {
+                // The rest comes before anything that is read.
+                self.input = Input::Paused;
+                break;
+            }
+            if decoded.size >= batch {
+                return true;
+            }
+            match self.decoder.decode(&limits, buffer, &mut budget.inflated) {
+                Ok(None) => return budget.decodes_no_more(),
+                Ok(Some(Decoded::Event(Event::Close(frame)))) => {
+                    self.cold().deferred = Some(Deferred::Close(frame))
+                }
+                Ok(Some(event)) => {
+                    if self.is_delivered(&event, view) {
+                        budget.spend(1, 0);
+                        decoded.push(event);
+                    }
+                    // Only what is streamed may come out of nothing.
+                    if buffer.is_empty() && !streaming {
+                        break;
+                    }
+                }
+                Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
+            }
+        }
+        false
+    }
+
+    /// Does what an event asks of the library; tells whether the application gets it.
+    fn is_delivered(&mut self, event: &Decoded, view: &View) -> bool {
+        let event = match event {
+            Decoded::Event(Event::Message(_)) => {
+                self.messages_received += u64::from(!view.closing);
+                return !view.closing;
+            }
+            Decoded::Piece(piece) => {
+                self.messages_received += u64::from(piece.last && !view.closing);
+                return !view.closing;
+            }
+            Decoded::Event(event) => event,
+        };
+        let now = Self::now();
+        if matches!(event, Event::Pong(_)) && self.take_answer(now) {
+            return view.observed;
+        }
+        let shared = self.shared.clone();
+        let age = self.timers.age(now);
+        match self.control_rate.receive(age, &shared.hooks.config) {
+            Ok(()) => shared.lock().receive_control(&shared.hooks, event),
+            Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
+        }
+        view.observed
+    }
+
+    /// Takes a pong as the answer to a ping of ours, if there is one without; such a pong is no flood,
+    /// however fast they come.
+    fn take_answer(&mut self, now: Instant) -> bool {
+        let mut inner = self.shared.lock();
+        let answers = inner.outgoing.take_answer();
+        let all = inner.outgoing.is_answered();
+        drop(inner);
+        if answers && all {
+            self.timers.pings_answered(now);
+        }
+        answers
+    }
+
+    /// Hands decoded events to the application, all at once.
+    fn deliver(&mut self, cx: &mut Context<'_>, mut decoded: Box<Inbox>) {
+        if decoded.events.is_empty() {
+            return scratch::put_back_inbox(decoded);
+        }
+        let mut inner = self.shared.lock();
+        if inner.outgoing.close_sent() && !inner.outgoing.close_received() {
+            // The application may have closed while these were decoded.
+            decoded.keep_control();
+        }
+        if !inner.receiver_alive || decoded.events.is_empty() {
+            drop(inner);
+            return scratch::put_back_inbox(decoded);
+        }
+        let (receiver, spent) = inner.deliver(decoded, cx.waker());
+        drop(inner);
+        if let Some(inbox) = spent {
+            scratch::put_back_inbox(inbox);
+        }
+        if let Some(waker) = receiver {
+            waker.wake();
+        }
+    }
+
+    /// Reads on where a turn ends with a full inbox: else what comes waits for whatever wakes the
+    /// session next.
+    pub(super) fn read_on(&mut self, cx: &mut Context<'_>, turn: &mut Turn) {
+        let full = self.input == Input::Paused && !self.waits_for_memory();
+        if full && self.phase == Phase::Open && !turn.undecoded {
+            self.pause(cx, turn.left.weight, &mut turn.budget);
+        }
+    }
+
+    /// The inbox is full: reading stops.
+    ///
+    /// On HTTP/2 bytes are taken in for a while, lest small DATA frames pile up in the connection.
+    /// `held` is what waits for the application and for the transport.
+    fn pause(&mut self, cx: &mut Context<'_>, held: usize, budget: &mut Budget) {
+        self.timers.paused();
+        self.input = Input::Paused;
+        // The application is waited for, and no memory.
+        if let Some(ahead) = self.go_on_reading() {
+            self.cold().rest.put_u8(ahead);
+        }
+        let limit = self.config().max_read_ahead;
+        while self.is_multiplexed() && self.rest_len() < limit && !budget.is_spent() {
+            let held = held + self.decoder.memory() + self.rest_len();
+            let share = self.share(held).unwrap_or(usize::MAX);
+            if share == 0 {
+                return;
+            }
+            let room = (limit - self.rest_len()).min(RAW_READ).min(share);
+            // Both are there: a paused connection is open.
+            let (Some(transport), rest) = self.transport_and_rest() else {
+                return;
+            };
+            match transport.poll_read(cx, &mut rest.limit(room)) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                    self.bytes_received += bytes as u64;
+                    self.timers.heard();
+                    budget.spend(1, bytes);
+                }
+                // An end or an error is met again when reading goes on.
+                Poll::Pending | Poll::Ready(_) => return,
+            }
+        }
+    }
+
+    /// Reads and throws away, so that the peer can end its side.
+    fn poll_discard(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+        if self.input == Input::Ended {
+            return;
+        }
+        let mut buffer = scratch::take_buffer();
+        let Some(transport) = &mut self.transport else {
+            return;
+        };
+        match transport.poll_read(cx, &mut buffer) {
+            Poll::Pending => self.input = Input::Waiting,
+            Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                self.input = Input::Ready;
+                budget.spend(0, bytes);
+                self.discard(bytes as u64);
+            }
+            Poll::Ready(_) => self.input = Input::Ended,
+        }
+        scratch::put_back_buffer(buffer);
+    }
+}
+
+/// How much is read at once into what is kept.
+const RAW_READ: usize = 16 << 10;

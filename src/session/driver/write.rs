@@ -1,0 +1,257 @@
+//! The driver's writing side.
+
+use std::{
+    io, mem,
+    task::{Context, Poll},
+};
+
+use bytes::Buf;
+
+use super::{
+    Driver, Phase,
+    turn::{Budget, Turn},
+};
+use crate::{
+    memory::Held,
+    protocol::{Queue, SendQueue},
+    session::{
+        report::EndedBy,
+        scratch,
+        shared::{CORK, waiters::Wakers},
+        transport::Transport,
+    },
+};
+
+/// The session was ended from outside.
+pub(super) struct Aborted;
+
+/// What has come of writing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Written {
+    /// It was the last thing to do: the turn has ended with it.
+    Last,
+    /// Something else may be left to do.
+    Some,
+    /// The handler may have waited for room that there is now.
+    Awaited,
+}
+
+impl Driver {
+    /// Takes what is queued, where it can be written; before, closes normally where nobody receives
+    /// any more.
+    ///
+    /// # Errors
+    ///
+    /// The session was aborted; nothing is done then.
+    pub(super) fn take_queue(&self, handler_finished: bool) -> Result<Option<Box<Queue>>, Aborted> {
+        let mut inner = self.shared.lock();
+        if inner.is_aborted() {
+            return Err(Aborted);
+        }
+        if let Some(code) = inner.abandoned(handler_finished) {
+            inner.close(self.hooks(), EndedBy::Local, &code.into());
+        }
+        if self.write_failed || self.phase == Phase::Ended {
+            return Ok(None);
+        }
+        let queue = inner.outgoing.take_queue();
+        inner.writing |= queue.is_some();
+        Ok(queue)
+    }
+
+    /// Writes what was taken, as far as the transport takes it.
+    pub(super) fn transmit(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: Option<Box<Queue>>,
+        turn: &mut Turn,
+        handler_finished: bool,
+    ) -> Written {
+        let mut written = Written::Some;
+        self.write_blocked = false;
+        // Once a round: senders in other threads may fill the queue as fast as it is written.
+        if let Some(mut queue) = queue {
+            let queued = queue.frames.len();
+            match self.write(cx, &mut queue.frames, &mut turn.budget) {
+                Poll::Ready(Ok(())) => {
+                    written = self.written(cx, queue, handler_finished, &mut turn.left);
+                }
+                Poll::Ready(Err(error)) => self.write_failure(error),
+                Poll::Pending => written = self.put_back(cx, queue, queued),
+            }
+        }
+        self.flush(cx);
+        written
+    }
+
+    /// Writes until all is written, the transport takes nothing more or the turn has written enough.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut SendQueue,
+        budget: &mut Budget,
+    ) -> Poll<io::Result<()>> {
+        let Some(transport) = &mut self.transport else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        if queue.len() >= CORK {
+            transport.bound_unsent();
+        }
+        let mut progress = false;
+        while queue.has_remaining() {
+            if progress && budget.is_spent() {
+                self.timers.write_done();
+                return Poll::Pending;
+            }
+            match transport.poll_write(cx, queue) {
+                Poll::Ready(Ok(written)) => {
+                    progress = true;
+                    budget.spend(0, written);
+                    if self.timers.written(written, Self::now) {
+                        transport.bound_unsent();
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.wait_for_write(progress);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.flush_pending = transport.needs_flush();
+        Poll::Ready(Ok(()))
+    }
+
+    /// The transport takes nothing for now; its time starts with the last progress.
+    fn wait_for_write(&mut self, progress: bool) {
+        self.write_blocked = true;
+        if progress || !self.timers.is_write_waiting() {
+            let config = &self.shared.hooks.config;
+            let stalls_for = self.transport.as_ref().map_or(0, Transport::stalls_for);
+            self.timers.write_waits(Self::now(), stalls_for, config);
+        }
+    }
+
+    /// Writes once more what the transport did not take, before it is given up; reports whether
+    /// something has left.
+    pub(super) fn write_anyway(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.write_failed {
+            return false;
+        }
+        let queue = {
+            let mut inner = self.shared.lock();
+            let queue = inner.outgoing.take_queue();
+            inner.writing |= queue.is_some();
+            queue
+        };
+        let (Some(mut queue), Some(transport)) = (queue, &mut self.transport) else {
+            return false;
+        };
+        let queued = queue.frames.len();
+        let result = transport.poll_write_anyway(cx, &mut queue.frames);
+        if let Poll::Ready(Err(error)) = result {
+            self.write_failure(error);
+            return true;
+        }
+        let left = queued - queue.frames.len();
+        let _much = self.timers.written(left, Self::now);
+        if queue.frames.is_empty() {
+            self.flush_pending = transport.needs_flush();
+            self.written(cx, queue, false, &mut Held::default());
+        } else {
+            self.put_back(cx, queue, queued);
+            self.wait_for_write(left > 0);
+        }
+        left > 0
+    }
+
+    /// Everything taken was written.
+    ///
+    /// Where that was the last thing to do the turn ends under the same lock, though deadlines are
+    /// still to be kept: one that passes begins another round.
+    #[inline(always)]
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut queue: Box<Queue>,
+        handler_finished: bool,
+        left: &mut Held,
+    ) -> Written {
+        self.timers.write_done();
+        let shared = &*self.shared;
+        let config = &shared.hooks.config;
+        if mem::take(&mut self.ping_queued) {
+            self.timers.ping_written(Self::now(), config);
+        }
+        let mut inner = shared.lock();
+        // What was queued meanwhile has not left, and the Close frame may be among it.
+        let all_left = inner.outgoing.queued() == 0;
+        let close_left = all_left && inner.outgoing.close_sent() && self.phase == Phase::Open;
+        let waiting = inner.written(&shared.hooks, &mut queue);
+        let close_timeout = config.close_timeout;
+        let open = self.phase == Phase::Open;
+        let last = if open && waiting.is_empty() {
+            self.end_turn(inner, handler_finished, left)
+        } else {
+            // Before anybody is woken.
+            drop(inner);
+            false
+        };
+        if close_left && !mem::replace(&mut self.cold().close_written, true) {
+            self.await_end(close_timeout);
+        }
+        scratch::put_back_queue(queue);
+        if last {
+            return Written::Last;
+        }
+        wake_others(waiting, cx)
+    }
+
+    /// The rest of what was `queued` goes in front of what came meanwhile.
+    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>, queued: usize) -> Written {
+        let left = queued - rest.frames.len();
+        let mut inner = self.shared.lock();
+        let waiting = inner.put_back(self.hooks(), rest, left);
+        let closing = inner.outgoing.close_sent();
+        drop(inner);
+        if closing {
+            self.bound_end();
+        }
+        wake_others(waiting, cx)
+    }
+
+    /// Flushes once more, before the transport is given up; reports whether it was of use.
+    pub(super) fn flush_anyway(&mut self, cx: &mut Context<'_>) -> bool {
+        let pending = self.flush_pending;
+        self.flush(cx);
+        pending && !self.flush_pending
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        if !self.flush_pending || self.write_failed {
+            return;
+        }
+        let Some(transport) = &mut self.transport else {
+            return;
+        };
+        match transport.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.flush_pending = false;
+                if !self.write_blocked {
+                    self.timers.write_done();
+                }
+            }
+            Poll::Ready(Err(error)) => self.write_failure(error),
+            Poll::Pending => self.wait_for_write(false),
+        }
+    }
+}
+
+/// Wakes those who waited, outside the lock; who runs in this turn anyway is not woken.
+fn wake_others(waiting: Wakers, cx: &Context<'_>) -> Written {
+    if waiting.wake_others(cx) {
+        Written::Awaited
+    } else {
+        Written::Some
+    }
+}

@@ -1,0 +1,207 @@
+//! What the handles have in common: the futures, and the calls that need none.
+
+use std::{
+    fmt,
+    future::Future,
+    mem,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    CloseFrame, Error, Outbound,
+    protocol::State,
+    session::{
+        report::EndedBy,
+        shared::{Shared, wait_list::Ticket},
+    },
+};
+
+/// The future of [`WebSocket::send`](crate::WebSocket::send).
+#[must_use = "futures do nothing unless polled"]
+pub struct Sending<'a> {
+    shared: &'a Shared,
+    stage: Stage,
+}
+
+/// How far a message is. Few have to wait, so that the ticket is boxed.
+enum Stage {
+    New(Outbound),
+    Waiting(Box<Waiting>),
+    Done,
+}
+
+struct Waiting {
+    /// Taken once it is queued.
+    outbound: Option<Outbound>,
+    /// That with which it waits for room.
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Sending<'a> {
+    pub(super) fn new(shared: &'a Shared, outbound: Outbound) -> Self {
+        Self {
+            shared,
+            stage: Stage::New(outbound),
+        }
+    }
+
+    #[inline(always)]
+    fn poll_new(&mut self, cx: &mut Context<'_>, outbound: Outbound) -> Poll<Result<(), Error>> {
+        let (mut outbound, mut ticket) = (Some(outbound), None);
+        let poll = self.shared.poll_send(cx, &mut outbound, &mut ticket);
+        if poll.is_pending() {
+            self.stage = match (outbound, ticket) {
+                (Some(outbound), None) => Stage::New(outbound),
+                (outbound, ticket) => Stage::Waiting(Box::new(Waiting { outbound, ticket })),
+            };
+        }
+        poll
+    }
+}
+
+impl Sending<'_> {
+    #[inline(never)]
+    fn poll_waiting(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut waiting: Box<Waiting>,
+    ) -> Poll<Result<(), Error>> {
+        let Waiting { outbound, ticket } = &mut *waiting;
+        let poll = self.shared.poll_send(cx, outbound, ticket);
+        if !matches!(poll, Poll::Ready(Ok(()))) {
+            self.stage = Stage::Waiting(waiting);
+        } else if let Some(ticket) = *ticket {
+            // Whether it was its turn or not: nobody is to be woken in its place any more.
+            self.shared.leave_room(ticket);
+        }
+        poll
+    }
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<(), Error>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        match mem::replace(&mut this.stage, Stage::Done) {
+            Stage::New(outbound) => this.poll_new(cx, outbound),
+            Stage::Waiting(waiting) => this.poll_waiting(cx, waiting),
+            Stage::Done => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Stage::Waiting(waiting) = &self.stage
+            && let Some(ticket) = waiting.ticket
+        {
+            self.shared.forget_room(ticket);
+        }
+    }
+}
+
+impl fmt::Debug for Sending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outbound = match &self.stage {
+            Stage::New(outbound) => Some(outbound),
+            Stage::Waiting(waiting) => waiting.outbound.as_ref(),
+            Stage::Done => None,
+        };
+        f.debug_struct("Sending")
+            .field("outbound", &outbound)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits until all that was sent has been given to the transport.
+pub(super) struct Flush<'a> {
+    shared: &'a Shared,
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Flush<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            ticket: None,
+        }
+    }
+}
+
+impl Future for Flush<'_> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.shared.poll_flush(cx, &mut this.ticket)
+    }
+}
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.forget_flush(ticket);
+        }
+    }
+}
+
+/// Waits for the end, and leaves nothing behind when it is dropped before.
+pub(super) struct Closed<'a> {
+    shared: &'a Shared,
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Closed<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            ticket: None,
+        }
+    }
+}
+
+impl Future for Closed<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.poll_closed(cx, &mut this.ticket)
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.forget_closed(ticket);
+        }
+    }
+}
+
+pub(super) fn ping(shared: &Shared, payload: &Bytes) -> Result<(), Error> {
+    shared.update(|inner| inner.ping(&shared.hooks, payload))
+}
+
+pub(super) fn pong(shared: &Shared, payload: &Bytes) -> Result<(), Error> {
+    shared.update(|inner| inner.pong(&shared.hooks, payload))
+}
+
+pub(super) fn close(shared: &Shared, frame: &CloseFrame) {
+    let discarded = shared.update(|inner| {
+        let first = inner.close(&shared.hooks, EndedBy::Local, frame);
+        first.then(|| inner.discard_inbox())
+    });
+    drop(discarded);
+}
+
+pub(super) fn close_frame(shared: &Shared) -> Option<CloseFrame> {
+    shared.lock().peer_close()
+}
+
+pub(super) fn state(shared: &Shared) -> State {
+    shared.lock().outgoing.state()
+}

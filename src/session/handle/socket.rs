@@ -1,0 +1,301 @@
+//! What an application holds of a connection, in one piece.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    futures::{Closed, Flush, Sending, close, close_frame, ping, pong, state},
+    reader::MessageReader,
+    sender::{Receiver, Sender},
+    writer::{Begin, MessageWriter},
+};
+use crate::{
+    CloseFrame, Error, Event, Message, MessageKind, Outbound, TrySendError,
+    protocol::State,
+    session::{ConnectionId, shared::Shared},
+};
+
+/// An open WebSocket connection.
+///
+/// ```
+/// use tower_websocket::{Error, WebSocket};
+///
+/// async fn echo(mut socket: WebSocket) -> Result<(), Error> {
+///     while let Some(message) = socket.recv().await? {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// The connection itself is driven by its own task: pings are answered, deadlines kept and
+/// messages written whether or not anything here is being awaited, until
+/// [`Config::max_read_ahead`](crate::Config::max_read_ahead) of messages wait to be received; then
+/// reading stops.
+///
+/// Everything sent before the task waits again leaves in one write.
+///
+/// Dropping it starts the closing handshake with code 1000, or 1011 where the handler fails or a
+/// panic drops it. [`split`](Self::split) it to send from elsewhere.
+pub struct WebSocket {
+    receiver: Receiver,
+}
+
+impl WebSocket {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            receiver: Receiver {
+                shared: shared.clone(),
+                whole: true,
+            },
+        }
+    }
+
+    /// Receives the next message; `None` after a clean end.
+    ///
+    /// Whatever was received whole comes before the end or the error. After an error it is `None`.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol, vanished, or a deadline passed: see [`Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
+        self.receiver.recv()
+    }
+
+    /// Receives the next message or control frame; `None` after the peer's Close or a clean end.
+    ///
+    /// Control frames are reported from the first call on. Those who ask for them have to keep
+    /// receiving: they count towards
+    /// [`Config::max_read_ahead`](crate::Config::max_read_ahead).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv_event(&mut self) -> impl Future<Output = Result<Option<Event>, Error>> + Send {
+        self.receiver.recv_event()
+    }
+
+    /// Receives the next message as it arrives; `None` after a clean end.
+    ///
+    /// Where [`Config::streaming`](crate::Config::streaming) is on, a message may be larger than
+    /// memory; else it is read when all of it has come. The reader borrows the socket, in a
+    /// `while let` to the end of its body: answer through a [`sender`](Self::sender) taken before.
+    ///
+    /// ```
+    /// use tokio::io::{AsyncWriteExt, copy};
+    /// use tower_websocket::{Error, WebSocket};
+    ///
+    /// async fn upload(mut socket: WebSocket) -> Result<(), Error> {
+    ///     let sender = socket.sender();
+    ///     while let Some(mut message) = socket.recv_stream().await? {
+    ///         let mut file = tokio::fs::File::create("upload").await?;
+    ///         copy(&mut message, &mut file).await?;
+    ///         file.flush().await?;
+    ///         sender.send("stored").await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv_stream(
+        &mut self,
+    ) -> impl Future<Output = Result<Option<MessageReader<'_>>, Error>> + Send {
+        self.receiver.recv_stream()
+    }
+
+    /// Sends a message whose length is not known, or that is larger than memory.
+    ///
+    /// Waits while another such message is being sent. See [`MessageWriter`] for what happens to
+    /// other messages meanwhile, and to one that is not finished.
+    ///
+    /// ```
+    /// use tokio::io::{AsyncRead, copy};
+    /// use tower_websocket::{Error, MessageKind, WebSocket};
+    ///
+    /// async fn download(socket: WebSocket, mut file: impl AsyncRead + Unpin) -> Result<(), Error> {
+    ///     let mut message = socket.send_stream(MessageKind::Binary).await?;
+    ///     copy(&mut file, &mut message).await?;
+    ///     message.finish().await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub fn send_stream(
+        &self,
+        kind: MessageKind,
+    ) -> impl Future<Output = Result<MessageWriter<'_>, Error>> + Send {
+        Begin::new(&self.receiver.shared, kind)
+    }
+
+    /// Sends a message: queues it, waiting while more than
+    /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued.
+    ///
+    /// Those who wait are served in the order they came. One whose turn has come, and which is neither
+    /// polled nor dropped, holds up those behind it until something else has left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    ///
+    /// # Cancel safety
+    ///
+    /// The message is queued whole or, where the future is dropped before it is ready, not at all.
+    pub fn send(&self, message: impl Into<Outbound>) -> Sending<'_> {
+        Sending::new(&self.receiver.shared, message.into())
+    }
+
+    /// Queues a message if there is room.
+    ///
+    /// What a full queue means is the application's to say: wait with [`send`](Self::send), drop the
+    /// message, or [`close`](Self::close) a connection that is too slow.
+    ///
+    /// # Errors
+    ///
+    /// Gives the message back when more than
+    /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued, or the connection closed.
+    pub fn try_send(&self, message: impl Into<Outbound>) -> Result<(), TrySendError> {
+        self.receiver.shared.try_send(message.into())
+    }
+
+    /// Waits until all that was sent has been given to the transport.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the connection ended before.
+    pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
+        Flush::new(&self.receiver.shared)
+    }
+
+    /// Sends a ping with at most 125 bytes of payload, of which more is cut off.
+    ///
+    /// For liveness there is [`Config::ping_interval`](crate::Config::ping_interval).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
+        ping(&self.receiver.shared, &payload.into())
+    }
+
+    /// Sends a pong with at most 125 bytes of payload, of which more is cut off.
+    ///
+    /// Pings are answered without it, unless [`Config::auto_pong`](crate::Config::auto_pong) is off.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side.
+    pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
+        pong(&self.receiver.shared, &payload.into())
+    }
+
+    /// Starts the closing handshake (RFC 6455 §7.1.2). Nothing needs to be awaited.
+    ///
+    /// Messages sent before still leave, unless they wait behind a [`MessageWriter`], and the Close
+    /// frame after them: a peer that reads nothing
+    /// sees neither before [`Config::write_timeout`](crate::Config::write_timeout) ends it. Messages
+    /// not received yet are discarded, and receiving waits for the end. The first Close counts:
+    /// later ones are without effect.
+    ///
+    /// ```
+    /// use tower_websocket::{CloseCode, WebSocket};
+    ///
+    /// const KICKED: CloseCode = CloseCode::new(4001).unwrap();
+    ///
+    /// # fn kick(socket: &WebSocket) {
+    /// socket.close(CloseCode::NORMAL);
+    /// socket.close((KICKED, "see you"));
+    /// # }
+    /// ```
+    pub fn close(&self, frame: impl Into<CloseFrame>) {
+        close(&self.receiver.shared, &frame.into());
+    }
+
+    /// Waits until the connection is over: closed by both sides, failed or timed out.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send {
+        Closed::new(&self.receiver.shared)
+    }
+
+    /// The peer's Close frame, once it came and where it had a code.
+    #[must_use]
+    pub fn close_frame(&self) -> Option<CloseFrame> {
+        close_frame(&self.receiver.shared)
+    }
+
+    /// How far the connection is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        state(&self.receiver.shared)
+    }
+
+    /// Its number, where it is in [`Connections`](crate::Connections).
+    #[must_use]
+    pub fn id(&self) -> Option<ConnectionId> {
+        self.receiver.shared.id()
+    }
+
+    /// The subprotocol both sides agreed on (RFC 6455 §1.9).
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.receiver.shared.protocol()
+    }
+
+    /// A handle to send from elsewhere.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        Sender {
+            shared: self.receiver.shared.clone(),
+        }
+    }
+
+    /// Splits into a sending and a receiving half, for use in different tasks.
+    ///
+    /// The connection stays open as long as the receiving half is alive, also after the handler
+    /// has returned.
+    #[must_use]
+    pub fn split(mut self) -> (Sender, Receiver) {
+        let shared = self.receiver.shared.clone();
+        self.receiver.whole = false;
+        (Sender { shared }, self.receiver)
+    }
+
+    /// Asks for control frames.
+    pub(crate) fn observe(&self) {
+        self.receiver.observe();
+    }
+
+    pub(super) fn receiver_mut(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.receiver.shared
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.receiver.shared.fmt(f)
+    }
+}

@@ -1,0 +1,424 @@
+//! The connections that are open: to be counted, found and sent to from anywhere.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasherDefault, Hasher},
+    mem,
+    sync::{Arc, PoisonError},
+};
+
+use super::{
+    counters::{Counters, Counting, Traffic},
+    doors::Doors,
+};
+use crate::{
+    CloseFrame,
+    handshake::Rejection,
+    protocol::random_masking_key,
+    session::{ConnectionId, Report, Sender, shared::Shared},
+    sync::{
+        Mutex, MutexGuard, Notify,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+/// The open connections of one layer or of several.
+///
+/// Hand a clone to [`WebSocketLayer::connections`](crate::WebSocketLayer::connections), and use
+/// another one anywhere: to count connections, to look one up, to send to them, and to close them
+/// when the server stops. Those that have ended are gone by themselves.
+///
+/// ```
+/// use axum::{Router, extract::{Path, State}, http::StatusCode, routing::{any, post}};
+/// use tower_websocket::{Connections, WebSocket, WebSocketLayer, handler};
+///
+/// async fn listen(mut socket: WebSocket) {
+///     while let Ok(Some(_)) = socket.recv().await {}
+/// }
+///
+/// async fn notify(
+///     State(connections): State<Connections>,
+///     Path(id): Path<String>,
+///     text: String,
+/// ) -> StatusCode {
+///     let socket = id.parse().ok().and_then(|id| connections.get(id));
+///     match socket.map(|socket| socket.try_send(text)) {
+///         Some(Ok(())) => StatusCode::ACCEPTED,
+///         Some(Err(_)) => StatusCode::SERVICE_UNAVAILABLE,
+///         None => StatusCode::NOT_FOUND,
+///     }
+/// }
+///
+/// let connections = Connections::new();
+/// let layer = WebSocketLayer::new(handler(listen)).connections(&connections);
+/// let app: Router = Router::new()
+///     .route("/listen", any(async || "a page").layer(layer))
+///     .route("/notify/{id}", post(notify))
+///     .with_state(connections);
+/// ```
+///
+/// It costs about 150 bytes per connection.
+#[derive(Clone)]
+pub struct Connections {
+    registry: Arc<Registry>,
+}
+
+/// The connections with some of the numbers.
+///
+/// Nobody but the server chooses those, so that a simple hash does, which is the same each time.
+type Shard = HashMap<ConnectionId, Arc<Shared>, BuildHasherDefault<Hash>>;
+
+/// Hashes a number.
+#[derive(Default)]
+struct Hash(u64);
+
+impl Hasher for Hash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // An odd number near 2^64 divided by the golden ratio: neighbours end far from each other.
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+struct Registry {
+    /// Each connection in the shard of its number, so that cores seldom meet.
+    shards: [Mutex<Shard>; SHARDS],
+    open: AtomicUsize,
+    /// For connections from the answer to the handshake until their handler is gone, too; closed,
+    /// with what connections are closed, once they are drained.
+    doors: Doors<CloseFrame>,
+    /// The next number, where they are not drawn at random.
+    next: Option<AtomicU64>,
+    /// The last one inside has left.
+    empty: Notify,
+    counting: Counting,
+}
+
+impl Connections {
+    /// Makes a registry, whose connections have numbers drawn at random.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_next(None)
+    }
+
+    /// Makes a registry, whose connections are numbered from 1 on: where clients never see the
+    /// numbers, or may guess them.
+    #[must_use]
+    pub fn sequential() -> Self {
+        Self::with_next(Some(AtomicU64::new(1)))
+    }
+
+    fn with_next(next: Option<AtomicU64>) -> Self {
+        Self {
+            registry: Arc::new(Registry {
+                shards: Default::default(),
+                open: AtomicUsize::new(0),
+                doors: Doors::new(),
+                next,
+                empty: Notify::new(),
+                counting: Counting::default(),
+            }),
+        }
+    }
+
+    /// How many connections are open: their transport is there. A handler may go on behind one that
+    /// has ended, and [`drain`](Self::drain) waits for it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.registry.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether no connection is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The connection of that number, while it is open.
+    #[must_use]
+    pub fn get(&self, id: ConnectionId) -> Option<Sender> {
+        let shared = self.registry.shard(id).get(&id)?.clone();
+        (!shared.is_over()).then_some(Sender { shared })
+    }
+
+    /// Iterates over the connections, in no order.
+    ///
+    /// Those that open meanwhile may be among them or not. No lock is held between two of them, so
+    /// sending to them holds nobody up. To send the same to many, groups are
+    /// kinder to the runtime.
+    pub fn iter(&self) -> impl Iterator<Item = Sender> + Send + use<> {
+        self.sessions().filter(|sender| !sender.shared.is_over())
+    }
+
+    /// Iterates over the sessions, those among them whose transport is gone and whose handler runs
+    /// on.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = Sender> + Send + use<> {
+        let registry = self.registry.clone();
+        (0..SHARDS).flat_map(move |index| registry.senders(index))
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.registry.counting.snapshot(self.len())
+    }
+
+    /// Whether handshakes are refused, since [`drain`](Self::drain) was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.registry.doors.closed().is_some()
+    }
+
+    /// Refuses handshakes from now on, and closes what opens nevertheless.
+    pub(crate) fn start_draining(&self, frame: &CloseFrame) {
+        // The first drain decides.
+        self.registry.doors.close(frame.clone());
+    }
+
+    /// How many connections there are whose handler may still run.
+    pub(crate) fn alive(&self) -> usize {
+        self.registry.doors.inside()
+    }
+
+    /// Waits until there is none.
+    pub(crate) async fn wait_until_gone(&self) {
+        loop {
+            let empty = self.registry.empty.notified();
+            if self.alive() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry)
+    }
+
+    pub(crate) fn refuse(&self, rejection: &Rejection) {
+        self.registry.counting.refuse(rejection.name());
+    }
+
+    pub(crate) fn refuse_by_hook(&self) {
+        self.registry.counting.refuse("Hook");
+    }
+
+    /// Takes note that a handshake is accepted; `None` while connections are drained.
+    pub(crate) fn accept(&self) -> Option<Place> {
+        if !self.registry.doors.enter() {
+            self.registry.leave();
+            return None;
+        }
+        self.registry.counting.accept();
+        Some(Place(Some(Entry {
+            id: self.registry.next_id(),
+            connections: self.clone(),
+            counted: Mutex::default(),
+        })))
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections")
+            .field("len", &self.len())
+            .field("draining", &self.is_draining())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    fn shard(&self, id: ConnectionId) -> MutexGuard<'_, Shard> {
+        self.lock(id.as_u64() as usize % SHARDS)
+    }
+
+    fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
+        // Nothing under the lock can panic half-way.
+        self.shards[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn senders(&self, index: usize) -> Vec<Sender> {
+        let shard = self.lock(index);
+        let shared = shard.values().cloned();
+        shared.map(|shared| Sender { shared }).collect()
+    }
+
+    /// There is one less that is alive.
+    fn leave(&self) {
+        if self.doors.leave() {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// A number that no open connection has: two of 2^64 at random are never the same.
+    fn next_id(&self) -> ConnectionId {
+        ConnectionId::new(match &self.next {
+            Some(next) => next.fetch_add(1, Ordering::Relaxed),
+            None => {
+                let (high, low) = (random_masking_key(), random_masking_key());
+                u64::from(u32::from_ne_bytes(high)) << 32 | u64::from(u32::from_ne_bytes(low))
+            }
+        })
+    }
+}
+
+/// The place that is kept for a connection from the answer to its handshake on.
+///
+/// Dropped before it is taken: the stream was not handed over, and there will be no session.
+pub(crate) struct Place(Option<Entry>);
+
+impl Place {
+    pub(crate) fn id(&self) -> Option<ConnectionId> {
+        self.0.as_ref().map(|entry| entry.id)
+    }
+
+    /// Takes the place, for as long as the session lives.
+    pub(crate) fn take(mut self) -> Option<Entry> {
+        self.0.take()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.connections.registry.counting.fail_upgrade();
+            entry.leave();
+        }
+    }
+}
+
+/// A connection in the registry.
+pub(crate) struct Entry {
+    id: ConnectionId,
+    connections: Connections,
+    /// What was added to the counters.
+    counted: Mutex<Traffic>,
+}
+
+impl Entry {
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// The connection is open; tells with what it has to be closed at once, if it has.
+    pub(crate) fn open(&self, shared: &Arc<Shared>) -> Option<&CloseFrame> {
+        let registry = &self.connections.registry;
+        registry.open.fetch_add(1, Ordering::Relaxed);
+        registry.shard(self.id).insert(self.id, shared.clone());
+        // Looked at after it could be found: whoever drains has seen it, or is seen here.
+        registry.doors.closed()
+    }
+
+    /// The transport is gone.
+    pub(crate) fn close(&self, report: &Report) {
+        let registry = &self.connections.registry;
+        registry.open.fetch_sub(1, Ordering::Relaxed);
+        registry.counting.end(report);
+    }
+
+    /// Adds what went over the connection since the last time; `total` is what did so far.
+    pub(crate) fn count(&self, total: Traffic) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = mem::replace(&mut *counted, total);
+        drop(counted);
+        let mut more = total;
+        for (more, before) in more.iter_mut().zip(before) {
+            *more -= before;
+        }
+        if more != Traffic::default() {
+            let counting = &self.connections.registry.counting;
+            counting.add(self.id.as_u64(), more);
+        }
+    }
+
+    /// The session is gone, and its handler with it.
+    pub(crate) fn leave(&self) {
+        let registry = &self.connections.registry;
+        let removed = registry.shard(self.id).remove(&self.id);
+        drop(removed);
+        registry.leave();
+    }
+}
+
+/// How many cores can open and close connections without getting in each other's way.
+const SHARDS: usize = 16;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn accept(connections: &Connections, count: usize) -> Vec<u64> {
+        let places = (0..count).map(|_| connections.accept().unwrap());
+        let ids = places.map(|place| place.id().unwrap().as_u64());
+        ids.collect()
+    }
+
+    #[test]
+    fn numbers_are_unique_and_in_no_order() {
+        let connections = Connections::new();
+        let ids = accept(&connections, 10_000);
+        let unique: HashSet<_> = ids.iter().collect();
+        assert_eq!(unique.len(), ids.len());
+        let rising = ids.windows(2).filter(|pair| pair[0] < pair[1]).count();
+        assert!((4_000..6_000).contains(&rising), "{rising}");
+        // All of the 64 bits are drawn.
+        for bit in 0..64 {
+            let set = ids.iter().filter(|id| *id >> bit & 1 == 1).count();
+            assert!((4_500..5_500).contains(&set), "{set} times bit {bit}");
+        }
+    }
+
+    #[test]
+    fn numbers_count_from_one_where_that_is_asked_for() {
+        let connections = Connections::sequential();
+        let expected: Vec<_> = (1..=1000).collect();
+        let clone = connections.clone();
+        assert_eq!(accept(&connections, 1000), expected);
+        assert_eq!(accept(&clone, 1), [1001]);
+    }
+
+    #[test]
+    fn place_that_is_not_taken_is_a_failed_upgrade() {
+        let connections = Connections::new();
+        let place = connections.accept().unwrap();
+        assert_eq!((connections.alive(), connections.len()), (1, 0));
+        drop(place);
+        accept(&connections, 10);
+        assert_eq!((connections.alive(), connections.len()), (0, 0));
+        let counters = connections.counters();
+        assert_eq!((counters.accepted, counters.failed_upgrades), (11, 11));
+    }
+
+    #[test]
+    fn nothing_is_accepted_once_connections_are_drained() {
+        let connections = Connections::new();
+        let before = connections.accept();
+        connections.start_draining(&crate::CloseCode::GOING_AWAY.into());
+        assert!(connections.accept().is_none());
+        assert_eq!(connections.alive(), 1);
+        drop(before);
+        assert_eq!(connections.alive(), 0);
+        assert_eq!(connections.counters().accepted, 1);
+    }
+}

@@ -1,0 +1,133 @@
+//! From what is sent to what is queued: as it is, compressed, or encoded before.
+
+use bytes::Bytes;
+
+use super::{
+    Shared,
+    locked::Inner,
+    waiters::{Asleep, Queued},
+};
+use crate::{
+    Outbound, Prepared, TrySendError,
+    protocol::{Encoder, Kind, Role, State, deflate, put_back},
+    sync::MutexGuard,
+};
+
+impl Shared {
+    /// Queues what is to be sent, on a connection that was open when `inner` was locked. What it
+    /// gives has to be finished outside all locks.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back when the connection was closed while it was compressed.
+    #[inline(always)]
+    pub(super) fn queue_on(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        outbound: Outbound,
+    ) -> Result<Queued, Outbound> {
+        let plain = self.compressing().is_none() && !matches!(outbound.kind, Kind::Prepared(_));
+        if !plain {
+            let encoder = inner.encoder(&self.hooks);
+            drop(inner);
+            return self.queue_encoded(&encoder, outbound);
+        }
+        Ok(inner.queue(&self.hooks, outbound.into_message()))
+    }
+
+    /// Queues a message for many connections if there is room, under one lock where it leaves as it
+    /// is. Gives the session, which the caller has to wake, if it has to be.
+    pub(crate) fn try_queue_prepared(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Option<Asleep>, TrySendError> {
+        if self.compressing().is_some() {
+            return self.try_queue_anyhow(prepared);
+        }
+        let budget = &self.hooks.config.memory_budget;
+        let frames = prepared.plain(&self.hooks.encoder(Role::Server), budget);
+        let mut inner = self.lock();
+        if let Some(frames) = frames
+            && inner.outgoing.state() == State::Open
+            && !inner.outgoing.is_full(&self.hooks.config)
+            && !inner.encoder(&self.hooks).masks()
+        {
+            let queued = inner.queue_frames(prepared.message().len(), frames);
+            return Ok(queued.into_driver().map(|waker| inner.asleep(waker)));
+        }
+        drop(inner);
+        self.try_queue_anyhow(prepared)
+    }
+
+    fn try_queue_anyhow(&self, prepared: &Prepared) -> Result<Option<Asleep>, TrySendError> {
+        let queued = self.try_queue(prepared.into())?;
+        let waker = queued.into_driver();
+        Ok(waker.map(|waker| self.lock().asleep(waker)))
+    }
+
+    /// Queues what may have to be compressed, or was encoded before.
+    fn queue_encoded(&self, encoder: &Encoder, outbound: Outbound) -> Result<Queued, Outbound> {
+        let settings = self.hooks.config.compression.as_ref();
+        let agreed = self.agreed.as_ref();
+        let compressing = agreed.and_then(|agreed| agreed.compresses(&outbound, settings));
+        let mut guard = compressing.and_then(|compressing| compressing.lock());
+        // A message that is sent piece by piece has the context: others do without.
+        let taken = guard.as_ref().is_some_and(|context| context.is_none());
+        let shape = compressing
+            .filter(|_| !taken)
+            .map(|compressing| compressing.shape);
+        let context = guard.as_mut().and_then(|context| context.as_mut());
+
+        let queued = match (&outbound.kind, shape) {
+            (Kind::Prepared(prepared), shape) if !encoder.masks() => {
+                let budget = &self.hooks.config.memory_budget;
+                let encoded = prepared.encode(encoder, shape, budget);
+                let queued = self.queue_frames(prepared, &encoded.frames);
+                if let Some(context) = context.filter(|_| encoded.compressed) {
+                    context.sent_alone(prepared.message().as_bytes());
+                }
+                queued
+            }
+            (_, None) => None,
+            (_, Some(shape)) => {
+                let message = outbound.clone().into_message();
+                let payload = message.as_bytes();
+                let output = match context {
+                    Some(context) => context.deflate(shape, payload),
+                    None => deflate(shape, payload),
+                };
+                output.and_then(|output| {
+                    let queued = self.queue_compressed(message.is_text(), payload.len(), &output);
+                    put_back(output);
+                    queued
+                })
+            }
+        };
+        let queued = queued.or_else(|| self.queue_plain(&outbound));
+        drop(guard);
+        queued.ok_or(outbound)
+    }
+
+    fn queue_plain(&self, outbound: &Outbound) -> Option<Queued> {
+        let message = outbound.clone().into_message();
+        let mut inner = self.lock_open()?;
+        Some(inner.queue(&self.hooks, message))
+    }
+
+    fn queue_compressed(&self, is_text: bool, len: usize, payload: &[u8]) -> Option<Queued> {
+        let mut inner = self.lock_open()?;
+        Some(inner.queue_compressed(&self.hooks, is_text, len, payload))
+    }
+
+    fn queue_frames(&self, prepared: &Prepared, frames: &Bytes) -> Option<Queued> {
+        let len = prepared.message().len();
+        let mut inner = self.lock_open()?;
+        Some(inner.queue_frames(len, frames))
+    }
+
+    /// Locks an open connection.
+    fn lock_open(&self) -> Option<MutexGuard<'_, Inner>> {
+        let inner = self.lock();
+        (inner.outgoing.state() == State::Open).then_some(inner)
+    }
+}

@@ -1,0 +1,347 @@
+//! The byte stream under a connection, and the few things that tell one kind from another.
+
+#[cfg(feature = "http2")]
+mod http2;
+#[cfg(not(feature = "http2"))]
+#[path = "http2_off.rs"]
+mod http2;
+#[cfg(any(feature = "client", feature = "serve"))]
+mod watched;
+#[cfg(not(any(feature = "client", feature = "serve")))]
+#[path = "watched_off.rs"]
+mod watched;
+
+#[cfg(feature = "http2")]
+pub use http2::Http2Stream;
+#[cfg(not(feature = "http2"))]
+use http2::Http2Stream;
+#[cfg(any(feature = "client", feature = "serve"))]
+pub(crate) use watched::{Watch, Watched};
+
+use std::{
+    any::Any,
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BufMut, Bytes};
+use hyper::upgrade::Upgraded;
+use hyper_util::{rt::TokioIo, server::conn::auto};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_util::io::poll_read_buf;
+
+use super::scratch;
+use crate::protocol::{MAX_BELOW, SendQueue};
+
+/// A stream that a connection runs over.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+
+/// The byte stream under a connection.
+pub(crate) struct Transport {
+    stream: Kind,
+    /// The stream is one of many on its connection (HTTP/2): it wants flat writes, is read on
+    /// while the application lags, and is not dropped before the peer has ended it.
+    multiplexed: bool,
+    /// The kernel was asked to keep little that it has not sent.
+    unsent: Unsent,
+}
+
+/// How much of what was written waits in the kernel to be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Unsent {
+    /// As much as the kernel likes.
+    Unbounded,
+    /// About [`UNSENT`].
+    Bounded,
+    /// That cannot be said.
+    Unknown,
+}
+
+enum Kind {
+    /// A plain TCP connection, taken out of hyper's box and whatever was around it.
+    Tcp(TcpStream),
+    Hyper(Box<TokioIo<Upgraded>>),
+    /// A stream that `h2` gives, without hyper around it.
+    Http2(Box<Http2Stream>),
+    Other(Pin<Box<dyn Stream>>),
+}
+
+impl Transport {
+    /// The stream that hyper hands over, and what was read of it already.
+    ///
+    /// TCP, which servers have the most idle connections of, is taken out of its boxes: they take
+    /// 112 bytes a connection.
+    pub(crate) fn hyper(upgraded: Upgraded, multiplexed: bool) -> (Self, Bytes) {
+        let tcp = downcast::<TcpStream>(upgraded).or_else(watched::take_apart);
+        let (stream, read) = match tcp {
+            Ok((stream, read)) => (Kind::Tcp(stream), read),
+            Err(upgraded) => (Kind::Hyper(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+        };
+        (
+            Self {
+                stream,
+                multiplexed,
+                unsent: Unsent::Unbounded,
+            },
+            read,
+        )
+    }
+
+    /// Any other stream; those that are known are taken as what they are.
+    pub(crate) fn other(stream: impl Stream + 'static) -> Self {
+        let stream = match downcast_to(stream) {
+            Ok(stream) => Kind::Tcp(stream),
+            Err(stream) => match downcast_to(stream) {
+                Ok(stream) => Kind::Http2(Box::new(stream)),
+                Err(stream) => Kind::Other(Box::pin(stream)),
+            },
+        };
+        Self {
+            multiplexed: matches!(stream, Kind::Http2(_)),
+            stream,
+            unsent: Unsent::Unbounded,
+        }
+    }
+
+    /// Says that the stream is one of many on its connection, where it is.
+    pub(crate) fn multiplexed(mut self, multiplexed: bool) -> Self {
+        self.multiplexed |= multiplexed;
+        self
+    }
+
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed
+    }
+
+    /// Reads once into the spare room of `dst`.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        dst: &mut impl BufMut,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Kind::Tcp(stream) => poll_read_buf(Pin::new(stream), cx, dst),
+            Kind::Hyper(stream) => poll_read_buf(Pin::new(&mut **stream), cx, dst),
+            Kind::Http2(stream) => stream.poll_read_buf(cx, dst),
+            Kind::Other(stream) => poll_read_buf(stream.as_mut(), cx, dst),
+        }
+    }
+
+    /// Waits until there may be something to read: as a read would, for fewer steps where it can be.
+    #[inline]
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.stream {
+            // An error is met again by the read.
+            Kind::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
+            Kind::Hyper(_) | Kind::Http2(_) | Kind::Other(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Whether it is a TCP connection, and all that came was read.
+    pub(super) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
+        matches!(self.stream, Kind::Tcp(_)) && self.poll_readable(cx).is_pending()
+    }
+
+    /// Writes once from the front of `queue`.
+    #[inline(always)]
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut SendQueue,
+    ) -> Poll<io::Result<usize>> {
+        if let Kind::Http2(stream) = &mut self.stream {
+            return stream.poll_write_queue(cx, queue);
+        }
+        let multiplexed = self.multiplexed;
+        let stream = self.stream();
+        let written = if multiplexed {
+            ready!(poll_write_flat(stream, cx, queue))?
+        } else if queue.chunk().len() < queue.len() && stream.is_write_vectored() {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = queue.chunks_vectored(&mut slices);
+            ready!(stream.poll_write_vectored(cx, &slices[..used]))?
+        } else {
+            ready!(stream.poll_write(cx, queue.chunk()))?
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        queue.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    /// Writes once from the front of `queue` though the stream has not said that it takes anything.
+    ///
+    /// A TCP socket is called writable when a third of its buffer is free, and takes bytes before.
+    pub(super) fn poll_write_anyway(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut SendQueue,
+    ) -> Poll<io::Result<usize>> {
+        let Kind::Tcp(stream) = &self.stream else {
+            return self.poll_write(cx, queue);
+        };
+        let written = {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let used = queue.chunks_vectored(&mut slices);
+            SockRef::from(stream).send_vectored(&slices[..used])
+        };
+        match written {
+            Ok(written) => {
+                queue.advance(written);
+                Poll::Ready(Ok(written))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Has the kernel keep little that it has not sent, where it is asked for the first time: what
+    /// waits there stands before every ping and Close, and nobody sees how much it is.
+    pub(super) fn bound_unsent(&mut self) {
+        if self.unsent == Unsent::Unbounded {
+            self.unsent = match &self.stream {
+                Kind::Tcp(stream) if set_notsent_lowat(stream, UNSENT) => Unsent::Bounded,
+                _ => Unsent::Unknown,
+            };
+        }
+    }
+
+    /// How much of what was written may have to reach the peer before the stream takes more, in
+    /// bytes.
+    pub(super) fn stalls_for(&self) -> u64 {
+        if self.multiplexed {
+            // A window is opened again when half of it was taken, and may be of any size.
+            MAX_BELOW
+        } else if self.unsent == Unsent::Bounded {
+            // Half of what was not sent, and what a receiver gathers before it opens its window again.
+            1 << 20
+        } else {
+            // A third of a send buffer of 4 MiB.
+            3 << 19
+        }
+    }
+
+    /// Whether what was written leaves only with a flush.
+    #[inline]
+    pub(super) fn needs_flush(&self) -> bool {
+        !matches!(self.stream, Kind::Tcp(_))
+    }
+
+    /// Sees to it that what was written leaves.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // An HTTP/2 stream flushes by itself; its `poll_flush` waits for room, which is not asked.
+        if self.multiplexed {
+            Poll::Ready(Ok(()))
+        } else {
+            self.stream().poll_flush(cx)
+        }
+    }
+
+    /// Ends our side: FIN, or END_STREAM.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
+    }
+
+    fn stream(&mut self) -> Pin<&mut dyn Stream> {
+        match &mut self.stream {
+            Kind::Tcp(stream) => Pin::<&mut TcpStream>::new(stream),
+            Kind::Hyper(stream) => Pin::<&mut TokioIo<Upgraded>>::new(stream),
+            Kind::Http2(stream) => Pin::<&mut Http2Stream>::new(stream),
+            Kind::Other(stream) => stream.as_mut(),
+        }
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("multiplexed", &self.multiplexed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Has the kernel call a socket writable only while it holds less than half of so many bytes that it
+/// has not sent, and take no more than these; reports whether it does.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+pub(crate) fn set_notsent_lowat(stream: &TcpStream, bytes: u32) -> bool {
+    SockRef::from(stream).set_tcp_notsent_lowat(bytes).is_ok()
+}
+
+/// There is no such option here, or no safe way to it.
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+pub(crate) fn set_notsent_lowat(_: &TcpStream, _: u32) -> bool {
+    false
+}
+
+/// Takes a stream as what it is.
+fn downcast_to<T: 'static, U: 'static>(stream: U) -> Result<T, U> {
+    let mut stream = Some(stream);
+    let known = (&mut stream as &mut dyn Any).downcast_mut::<Option<T>>();
+    match (known.and_then(Option::take), stream) {
+        (Some(known), _) => Ok(known),
+        (None, Some(stream)) => Err(stream),
+        (None, None) => unreachable!("it is taken only as what it is"),
+    }
+}
+
+/// Takes a stream out of hyper's box, as hyper's own servers and hyper-util's leave it.
+pub(super) fn downcast<T>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let upgraded = match upgraded.downcast::<TokioIo<T>>() {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = auto::upgrade::downcast::<TokioIo<T>>(upgraded)?;
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+/// Writes one piece of at most [`FLAT`] bytes: each becomes a DATA frame of its own, so header and
+/// payload must not go apart.
+fn poll_write_flat(
+    stream: Pin<&mut dyn Stream>,
+    cx: &mut Context<'_>,
+    queue: &SendQueue,
+) -> Poll<io::Result<usize>> {
+    let chunk = queue.chunk();
+    if chunk.len() >= FLAT || chunk.len() == queue.len() {
+        return stream.poll_write(cx, &chunk[..chunk.len().min(FLAT)]);
+    }
+    let mut flat = scratch::take_flat_buffer();
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let used = queue.chunks_vectored(&mut slices);
+    for slice in &slices[..used] {
+        let room = FLAT - flat.len();
+        flat.extend_from_slice(&slice[..slice.len().min(room)]);
+    }
+    let result = stream.poll_write(cx, &flat);
+    scratch::put_back_flat_buffer(flat);
+    result
+}
+
+/// How much of what a session writes may wait in the kernel to be sent, in bytes: less costs an echo of
+/// 1 MiB a sixth.
+const UNSENT: u32 = 1 << 20;
+
+/// The same for what many streams, or pings of HTTP/2, wait behind: 9 seconds of the slowest line.
+#[cfg(any(feature = "client", feature = "serve"))]
+pub(crate) const UNSENT_SHARED: u32 = 128 << 10;
+
+/// The default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2).
+const FLAT: usize = 16 << 10;
+
+/// How many pieces one vectored write takes.
+const MAX_SLICES: usize = 64;
+
+#[cfg(test)]
+mod tests;
