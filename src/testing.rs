@@ -55,9 +55,8 @@ use crate::{
         client::{self, Offer},
         deflate, extensions, target,
     },
-    protocol::Role,
     service::{collect, extended_connect},
-    session::{Agreed, Hooks, Opened, Session, Transport},
+    session::{Agreed, Opened, Session, Setup, Transport},
 };
 
 /// Starts a handshake for `path`, as a client sends it over HTTP/1.1.
@@ -224,12 +223,14 @@ where
     // The session may be gone already; then the client's end finds out.
     let _gone = hand_over.send(theirs);
     let deflate = accepted.take_deflate();
-    let settings = config.compression.as_ref();
-    let agreed =
-        Agreed::default()
-            .protocol(accepted.protocol())
-            .deflate(Role::Client, settings, deflate);
-    let client = open(ours, multiplexed, Role::Client, config, agreed);
+    let setup = Setup {
+        config,
+        ..Setup::client()
+    };
+    let agreed = Agreed::default()
+        .protocol(accepted.protocol())
+        .deflate(&setup, deflate);
+    let client = open(ours, multiplexed, setup, agreed);
     Ok((Response::from_parts(head, ()), client))
 }
 
@@ -255,19 +256,22 @@ pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
 #[must_use]
 pub fn pair(config: Config) -> (WebSocket, WebSocket) {
     let (client, server) = duplex(PIPE);
-    let [client_agreed, server_agreed] = agree(&config);
-    let client = open(client, false, Role::Client, config.clone(), client_agreed);
-    (
-        client,
-        open(server, false, Role::Server, config, server_agreed),
-    )
+    let ends = [Setup::client(), Setup::server()].map(|setup| Setup {
+        config: config.clone(),
+        ..setup
+    });
+    let [for_client, for_server] = agree(&config);
+    let [client_setup, server_setup] = ends;
+    let client_agreed = Agreed::default().deflate(&client_setup, for_client);
+    let server_agreed = Agreed::default().deflate(&server_setup, for_server);
+    let client = open(client, false, client_setup, client_agreed);
+    (client, open(server, false, server_setup, server_agreed))
 }
 
-/// What two ends with the same settings agree on.
-fn agree(config: &Config) -> [Agreed; 2] {
-    let mut agreed = [Agreed::default(), Agreed::default()];
+/// Agrees on compression, for a client and a server with the same settings.
+fn agree(config: &Config) -> [Option<deflate::Agreement>; 2] {
     let Some(settings) = &config.compression else {
-        return agreed;
+        return [None, None];
     };
     let accept = |headers: &HeaderMap| {
         let offers = extensions::parse(headers).unwrap_or_default();
@@ -281,14 +285,7 @@ fn agree(config: &Config) -> [Agreed; 2] {
     }
     let answer = extensions::parse(&headers).unwrap_or_default();
     let client = deflate::agree(&answer, Some(settings)).unwrap_or_default();
-    for ((agreed, role), agreement) in agreed
-        .iter_mut()
-        .zip([Role::Client, Role::Server])
-        .zip([client, server])
-    {
-        *agreed = Agreed::default().deflate(role, Some(settings), agreement);
-    }
-    agreed
+    [client, server]
 }
 
 /// Why [`connect`] did not.
@@ -378,23 +375,13 @@ impl Body for Empty {
 }
 
 /// Starts a session whose socket is held by the caller.
-fn open(
-    stream: DuplexStream,
-    multiplexed: bool,
-    role: Role,
-    config: Config,
-    agreed: Agreed,
-) -> WebSocket {
-    let hooks = Arc::new(Hooks {
-        config,
-        ..Hooks::default()
-    });
+fn open(stream: DuplexStream, multiplexed: bool, setup: Setup, agreed: Agreed) -> WebSocket {
     Session::spawn(Opened {
         transport: Transport::other(stream).multiplexed(multiplexed),
         read: Bytes::new(),
-        role,
-        hooks,
+        setup: Arc::new(setup),
         agreed,
+        place: None,
     })
 }
 

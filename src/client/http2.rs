@@ -96,7 +96,7 @@ impl Connection {
     {
         // Before anything is sent.
         Target::of(uri)?;
-        let config = &client.hooks.config;
+        let config = &client.setup.config;
         let (keep_alive, stream) = KeepAlive::of(stream, config);
         let (requests, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -165,7 +165,7 @@ impl Connection {
         *request.uri_mut() = self.absolute(request.uri().clone())?;
         let mut head = request::head(request, &self.client.headers);
         head.version = Version::HTTP_2;
-        let offer = client::offer(&mut head, &self.client.hooks.config)?;
+        let offer = client::offer(&mut head, &self.client.setup.config)?;
         let deadline = Deadline::of(Phase::Handshake, self.client.handshake_timeout);
         let answer = self.exchange(head, &offer, deadline).await;
         let answer = answer.map_err(|error| self.cause(error))?;

@@ -74,8 +74,7 @@ use self::{request::Server, tls::Trust};
 use crate::{
     WebSocket,
     handshake::client::{self as handshake, Offer},
-    protocol::Role,
-    session::{Agreed, Hooks, Opened, Session, Transport, UNSENT_SHARED, set_notsent_lowat},
+    session::{Agreed, Opened, Session, Setup, Transport, UNSENT_SHARED, set_notsent_lowat},
 };
 
 /// Connects with the default settings.
@@ -138,7 +137,7 @@ where
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {
-    hooks: Arc<Hooks>,
+    setup: Arc<Setup>,
     headers: HeaderMap,
     trust: Trust,
     version: HttpVersion,
@@ -237,7 +236,7 @@ impl Client {
             return connection.open(Request::from_parts(head, ())).await;
         }
         head.version = Version::HTTP_11;
-        let offer = handshake::offer(&mut head, &self.hooks.config)?;
+        let offer = handshake::offer(&mut head, &self.setup.config)?;
         let deadline = Deadline::of(Phase::Handshake, self.handshake_timeout);
         let answer = http1::open(stream, head, &offer, deadline).await?;
         self.accept(answer, &offer)
@@ -338,18 +337,15 @@ impl Client {
         let (head, (transport, read)) = answer.into_parts();
         let mut accepted = offer.check(&head)?;
         let deflate = accepted.take_deflate();
-        let settings = self.hooks.config.compression.as_ref();
-        let agreed = Agreed::default().protocol(accepted.protocol()).deflate(
-            Role::Client,
-            settings,
-            deflate,
-        );
+        let agreed = Agreed::default()
+            .protocol(accepted.protocol())
+            .deflate(&self.setup, deflate);
         let socket = Session::spawn(Opened {
             transport,
             read,
-            role: Role::Client,
-            hooks: self.hooks.clone(),
+            setup: self.setup.clone(),
             agreed,
+            place: None,
         });
         Ok(Response::from_parts(head, socket))
     }

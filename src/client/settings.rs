@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{Client, HTTP1, HTTP2, tls::Trust};
-use crate::{Config, Report};
+use crate::{Config, Report, session::Setup};
 
 /// Settings.
 impl Client {
@@ -22,7 +22,7 @@ impl Client {
     /// What a server decides by, such as [`Config::origin`], has no meaning here.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
-        Arc::make_mut(&mut self.hooks).config = config;
+        Arc::make_mut(&mut self.setup).config = config;
         self
     }
 
@@ -97,7 +97,7 @@ impl Client {
     /// Hands one [`Report`] per socket to `hook`, when its transport has ended.
     #[must_use]
     pub fn on_end(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
-        Arc::make_mut(&mut self.hooks).on_end = Some(Arc::new(hook));
+        Arc::make_mut(&mut self.setup).on_end = Some(Arc::new(hook));
         self
     }
 }
@@ -105,7 +105,7 @@ impl Client {
 impl Default for Client {
     fn default() -> Self {
         Self {
-            hooks: Arc::default(),
+            setup: Arc::new(Setup::client()),
             headers: HeaderMap::new(),
             trust: Trust::default(),
             version: HttpVersion::default(),

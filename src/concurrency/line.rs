@@ -16,7 +16,7 @@ use super::{end, give_up, start};
 use crate::{
     Config, Error, Report, WebSocket,
     protocol::Role,
-    session::{Agreed, Hooks, Opened, Place, Session, Transport},
+    session::{Agreed, Opened, Place, Session, Setup, Transport},
 };
 
 /// A session whose socket is held by the model.
@@ -101,19 +101,19 @@ pub(super) fn serve<F>(
     let (stream, peer) = pair(room);
     let reports = Arc::<std::sync::Mutex<Vec<_>>>::default();
     let reported = reports.clone();
-    let hooks = Hooks {
+    let setup = Setup {
         config,
         on_end: Some(Arc::new(move |report: &Report| {
             reported.lock().unwrap().push(report.clone());
         })),
-        ..Hooks::default()
+        ..Setup::server()
     };
     let opened = Opened {
         transport: Transport::other(stream),
         read: Bytes::new(),
-        role: Role::Server,
-        hooks: Arc::new(hooks),
-        agreed: Agreed::default().place(place),
+        setup: Arc::new(setup),
+        agreed: Agreed::default(),
+        place,
     };
     let session = Session::open(opened, handler);
     (peer, Serving { session, reports })

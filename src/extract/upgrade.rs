@@ -23,7 +23,7 @@ use crate::{
         server::{self, Opening},
     },
     service::{Upgrade, extended_connect, open, refuse, registry},
-    session::Hooks,
+    session::Setup,
 };
 
 /// A WebSocket handshake, as an argument of a handler of axum.
@@ -56,7 +56,7 @@ impl WebSocketUpgrade {
         let accept = server::check(head, protocol)?;
         let opening = Opening::new(head, accept)?;
         let upgrade = Upgrade::take(head).ok_or(Rejection::NotUpgradable)?;
-        let handshake = Handshake::new(head.clone(), opening, default_hooks().clone(), None);
+        let handshake = Handshake::new(head.clone(), opening, default_setup().clone(), None);
         let pending = Box::new(Pending { handshake, upgrade });
         Ok(Self { pending })
     }
@@ -113,14 +113,14 @@ impl WebSocketUpgrade {
     /// Requests that are refused before, when this is extracted, are not counted. Default: it is not
     /// registered.
     pub fn connections(mut self, connections: &Connections) -> Self {
-        self.hooks().connections = Some(connections.clone());
+        self.pending.handshake.connections = Some(connections.clone());
         self
     }
 
     /// Hands the session's [`Report`] to `hook`, when its transport has ended.
     pub fn on_end(mut self, hook: impl FnOnce(&Report) + Send + 'static) -> Self {
         let hook = Once::new(hook);
-        self.hooks().on_end = Some(Arc::new(move |report| {
+        self.setup().on_end = Some(Arc::new(move |report| {
             if let Some(hook) = hook.take() {
                 hook(report);
             }
@@ -138,7 +138,7 @@ impl WebSocketUpgrade {
         hook: impl FnOnce(&(dyn Error + 'static)) + Send + 'static,
     ) -> Self {
         let hook = Once::new(hook);
-        self.hooks().on_failed_upgrade = Some(Arc::new(move |error| {
+        self.setup().on_failed_upgrade = Some(Arc::new(move |error| {
             if let Some(hook) = hook.take() {
                 hook(error);
             }
@@ -146,8 +146,8 @@ impl WebSocketUpgrade {
         self
     }
 
-    fn hooks(&mut self) -> &mut Hooks {
-        Arc::make_mut(&mut self.pending.handshake.hooks)
+    fn setup(&mut self) -> &mut Setup {
+        Arc::make_mut(&mut self.pending.handshake.setup)
     }
 
     /// The subprotocols that the client offers, its best first.
@@ -206,18 +206,17 @@ fn settle(handshake: &mut Handshake) -> Result<(), Rejection> {
     let Handshake {
         head,
         opening,
-        hooks,
+        setup,
         connections,
         ..
     } = handshake;
     // Counts the refusal, should the server stop.
-    connections.clone_from(&hooks.connections);
-    *connections = registry(head, hooks.connections.as_ref())?;
-    if hooks.config.memory_budget.is_nearly_used_up() {
+    *connections = registry(head, connections.as_ref())?;
+    if setup.config.memory_budget.is_nearly_used_up() {
         return Err(Rejection::OverBudget);
     }
-    server::check_origin(head, &hooks.config)?;
-    opening.settle(&head.headers, &hooks.config)
+    server::check_origin(head, &setup.config)?;
+    opening.settle(&head.headers, &setup.config)
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
@@ -254,9 +253,9 @@ impl fmt::Debug for WebSocketUpgrade {
 }
 
 /// What connections without settings of their own share.
-fn default_hooks() -> &'static Arc<Hooks> {
-    static HOOKS: LazyLock<Arc<Hooks>> = LazyLock::new(Arc::default);
-    &HOOKS
+fn default_setup() -> &'static Arc<Setup> {
+    static SETUP: LazyLock<Arc<Setup>> = LazyLock::new(|| Arc::new(Setup::server()));
+    &SETUP
 }
 
 /// A function that is called once, though whoever has it may call it often.
@@ -288,7 +287,7 @@ mod tests {
 
     #[test]
     fn settings_of_a_connection_are_as_small_as_documented() {
-        let size = size_of::<Hooks>();
+        let size = size_of::<Setup>();
         assert!((350..=450).contains(&size), "{size}");
     }
 }

@@ -205,7 +205,7 @@ where
         place: place.flatten(),
         route,
         head: handshake.head,
-        hooks: handshake.hooks,
+        setup: handshake.setup,
         agreed,
         close,
     };
@@ -226,7 +226,7 @@ fn poll_ready<H: Service<Request<WebSocket>>>(
         Some(Poll::Pending) => {}
         Some(Poll::Ready(Err(_))) | None => return Poll::Ready(false),
     }
-    let timeout = handshake.hooks.config.ready_timeout;
+    let timeout = handshake.setup.config.ready_timeout;
     if timeout.is_zero() {
         return Poll::Ready(false);
     }

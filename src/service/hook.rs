@@ -11,8 +11,7 @@ use http::{
 use crate::{
     CloseFrame, Config, Connections,
     handshake::server::Opening,
-    protocol::Role,
-    session::{Agreed, Hooks},
+    session::{Agreed, Setup},
 };
 
 /// A handshake that is about to be accepted, in the hands of the hook of
@@ -26,7 +25,7 @@ pub struct Handshake {
     /// As it came; the hook may change the head.
     pub(crate) version: Version,
     pub(crate) opening: Opening,
-    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) setup: Arc<Setup>,
     /// Where the connection will be registered.
     pub(crate) connections: Option<Connections>,
     pub(crate) response_headers: HeaderMap,
@@ -36,7 +35,7 @@ impl Handshake {
     pub(crate) fn new(
         head: Parts,
         opening: Opening,
-        hooks: Arc<Hooks>,
+        setup: Arc<Setup>,
         connections: Option<Connections>,
     ) -> Self {
         let version = head.version;
@@ -44,7 +43,7 @@ impl Handshake {
             head,
             version,
             opening,
-            hooks,
+            setup,
             connections,
             response_headers: HeaderMap::new(),
         }
@@ -53,8 +52,7 @@ impl Handshake {
     /// What the connection starts with.
     pub(super) fn agreed(&mut self) -> Agreed {
         let agreed = Agreed::default().protocol(self.opening.protocol());
-        let settings = self.hooks.config.compression.as_ref();
-        agreed.deflate(Role::Server, settings, self.opening.take_deflate())
+        agreed.deflate(&self.setup, self.opening.take_deflate())
     }
 
     /// The request's URI.
@@ -141,7 +139,7 @@ impl Handshake {
     ///
     /// Those of the handshake itself have been applied already.
     pub fn config_mut(&mut self) -> &mut Config {
-        &mut Arc::make_mut(&mut self.hooks).config
+        &mut Arc::make_mut(&mut self.setup).config
     }
 
     /// Accepts the connection.

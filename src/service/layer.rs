@@ -24,7 +24,7 @@ use super::{
 use crate::{
     Config, Connections, Report, WebSocket,
     handshake::{Rejection, server},
-    session::Hooks,
+    session::Setup,
 };
 
 /// Accepts WebSocket handshakes; leaves every other request to the inner service.
@@ -88,7 +88,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct WebSocketLayer<H> {
     route: H,
-    hooks: Arc<Hooks>,
+    setup: Arc<Setup>,
+    connections: Option<Connections>,
     hook: Option<Hook>,
     filter: Option<Arc<Filter>>,
 }
@@ -99,7 +100,8 @@ impl<H> WebSocketLayer<H> {
     pub fn new(route: H) -> Self {
         Self {
             route,
-            hooks: Arc::default(),
+            setup: Arc::new(Setup::server()),
+            connections: None,
             hook: None,
             filter: None,
         }
@@ -108,7 +110,7 @@ impl<H> WebSocketLayer<H> {
     /// Sets the configuration. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
-        Arc::make_mut(&mut self.hooks).config = config;
+        Arc::make_mut(&mut self.setup).config = config;
         self
     }
 
@@ -175,7 +177,7 @@ impl<H> WebSocketLayer<H> {
     /// Hands one [`Report`] per session to `hook`, when its transport has ended.
     #[must_use]
     pub fn on_end(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
-        Arc::make_mut(&mut self.hooks).on_end = Some(Arc::new(hook));
+        Arc::make_mut(&mut self.setup).on_end = Some(Arc::new(hook));
         self
     }
 
@@ -190,7 +192,7 @@ impl<H> WebSocketLayer<H> {
         mut self,
         hook: impl Fn(&(dyn Error + 'static)) + Send + Sync + 'static,
     ) -> Self {
-        Arc::make_mut(&mut self.hooks).on_failed_upgrade = Some(Arc::new(hook));
+        Arc::make_mut(&mut self.setup).on_failed_upgrade = Some(Arc::new(hook));
         self
     }
 
@@ -199,7 +201,7 @@ impl<H> WebSocketLayer<H> {
     /// Several layers may share them. Default: none are registered.
     #[must_use]
     pub fn connections(mut self, connections: &Connections) -> Self {
-        Arc::make_mut(&mut self.hooks).connections = Some(connections.clone());
+        self.connections = Some(connections.clone());
         self
     }
 
@@ -288,20 +290,20 @@ impl<H: Clone> WebSocketLayer<H> {
     /// Checks the handshake; what follows may have to wait.
     fn accept(&self, mut head: Parts) -> Result<Accepting<H>, Box<Response<Bytes>>> {
         let version = head.version;
-        let layer = self.hooks.connections.as_ref();
+        let layer = self.connections.as_ref();
         let registry = registry(&mut head, layer);
         let connections = registry.as_ref().map_or(layer, Option::as_ref);
         let refuse = |rejection: Rejection| Box::new(refuse(connections, &rejection, version));
         if let Err(rejection) = &registry {
             return Err(refuse(rejection.clone()));
         }
-        if self.hooks.config.memory_budget.is_nearly_used_up() {
+        if self.setup.config.memory_budget.is_nearly_used_up() {
             return Err(refuse(Rejection::OverBudget));
         }
         let protocol = extended_connect::protocol(&head);
-        let opening = server::negotiate(&head, protocol, &self.hooks.config).map_err(refuse)?;
+        let opening = server::negotiate(&head, protocol, &self.setup.config).map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
-        let handshake = Handshake::new(head, opening, self.hooks.clone(), connections.cloned());
+        let handshake = Handshake::new(head, opening, self.setup.clone(), connections.cloned());
         Ok(Accepting::new(
             self.route.clone(),
             handshake,

@@ -24,8 +24,7 @@ use tracing::{Span, field::Empty};
 use super::body::Witness;
 use crate::{
     CloseFrame, WebSocket,
-    protocol::Role,
-    session::{Agreed, Hooks, Opened, Place, Session, Transport},
+    session::{Agreed, Opened, Place, Session, Setup, Transport},
 };
 
 /// A stream that a handshake may take over, for servers and tests that are not hyper.
@@ -191,7 +190,7 @@ impl Error for Failure {
 pub(super) struct Start<H> {
     pub(super) route: H,
     pub(super) head: Parts,
-    pub(super) hooks: Arc<Hooks>,
+    pub(super) setup: Arc<Setup>,
     pub(super) agreed: Agreed,
     pub(super) place: Option<Place>,
     /// Open only to close with this.
@@ -217,7 +216,7 @@ pub(super) struct Waiting<H> {
 impl<H: Service<Request<WebSocket>>> Upgrading<H> {
     pub(super) fn new(upgrade: Upgrade, start: Start<H>) -> Self {
         let deadline = start
-            .hooks
+            .setup
             .config
             .write_timeout
             .map(|timeout| Box::pin(sleep(timeout)));
@@ -273,7 +272,7 @@ impl<H> Waiting<H> {
             },
         };
         failure.log();
-        if let Some(hook) = &self.start.hooks.on_failed_upgrade {
+        if let Some(hook) = &self.start.setup.on_failed_upgrade {
             hook(&failure);
         }
         Poll::Ready(None)
@@ -289,19 +288,19 @@ where
         let Self {
             mut route,
             head,
-            hooks,
+            setup,
             agreed,
             place,
             close,
         } = self;
         let span = connection_span(&head, place.as_ref(), &agreed);
-        let agreed = agreed.place(place).span(span);
+        let agreed = agreed.span(span);
         let opened = Opened {
             transport,
             read,
-            role: Role::Server,
-            hooks,
+            setup,
             agreed,
+            place,
         };
         match close {
             None => Session::open(opened, |socket| {

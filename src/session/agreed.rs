@@ -4,12 +4,11 @@ use std::{fmt, sync::PoisonError};
 
 use tracing::Span;
 
-use super::registry::connections::{Entry, Place};
+use super::{id::ConnectionId, setup::Setup};
 use crate::{
-    Compression, Outbound,
     compression::Reservation,
     handshake::deflate::Agreement,
-    protocol::{Context, DeflateParams, Role, Shape},
+    protocol::{Context, DeflateParams, Outbound, Shape},
     sync::{Mutex, MutexGuard},
 };
 
@@ -24,8 +23,8 @@ pub(crate) struct Agreed {
     pub(super) compressing: Option<Compressing>,
     /// The memory set aside for what both directions remember.
     _windows: Option<Box<Reservation>>,
-    /// Where connections are registered.
-    pub(super) entry: Option<Box<Entry>>,
+    /// Its number in the registry.
+    pub(super) id: Option<ConnectionId>,
     /// Where spans are recorded.
     pub(super) span: Option<Box<Span>>,
 }
@@ -43,17 +42,13 @@ impl Agreed {
         self
     }
 
-    /// Compresses as agreed on; `settings` are those of this end.
-    pub(crate) fn deflate(
-        mut self,
-        role: Role,
-        settings: Option<&Compression>,
-        agreement: Option<Agreement>,
-    ) -> Self {
+    /// Compresses as agreed on, with the settings of this end.
+    pub(crate) fn deflate(mut self, setup: &Setup, agreement: Option<Agreement>) -> Self {
         let Some((params, windows)) = agreement.map(Agreement::into_parts) else {
             return self;
         };
-        let direction = params.direction(role);
+        let direction = params.direction(setup.role);
+        let settings = setup.config.compression.as_ref();
         self.deflate = Some(params);
         self._windows = windows.map(Box::new);
         self.compressing = settings.map(|settings| Compressing {
@@ -65,9 +60,9 @@ impl Agreed {
         self
     }
 
-    /// Takes the place that was kept in a registry.
-    pub(crate) fn place(mut self, place: Option<Place>) -> Self {
-        self.entry = place.and_then(Place::take).map(Box::new);
+    /// Gives the connection its number.
+    pub(super) fn numbered(mut self, id: Option<ConnectionId>) -> Self {
+        self.id = id;
         self
     }
 
@@ -85,20 +80,16 @@ impl Agreed {
     pub(super) fn boxed(self) -> Option<Box<Self>> {
         let something = self.protocol.is_some()
             || self.deflate.is_some()
-            || self.entry.is_some()
+            || self.id.is_some()
             || self.span.is_some();
         something.then(|| Box::new(self))
     }
 
     /// How a message is compressed, if it is.
     #[inline]
-    pub(super) fn compresses(
-        &self,
-        outbound: &Outbound,
-        settings: Option<&Compression>,
-    ) -> Option<&Compressing> {
+    pub(super) fn compresses(&self, outbound: &Outbound, setup: &Setup) -> Option<&Compressing> {
         let compressing = self.compressing.as_ref()?;
-        let threshold = settings?.threshold;
+        let threshold = setup.config.compression.as_ref()?.threshold;
         let compress = outbound.choice().compresses(outbound.len(), threshold);
         compress.then_some(compressing)
     }
@@ -106,7 +97,7 @@ impl Agreed {
 
 impl Compressing {
     /// Gives up a compressor that is not used, unless somebody is using it.
-    pub(super) fn rest(&self) {
+    pub(super) fn release_if_unused(&self) {
         if let Some(context) = &self.context
             && let Ok(mut slot) = context.try_lock()
             && let Some(context) = &mut *slot

@@ -1,12 +1,12 @@
 //! What tells one connection from another.
 
-use std::{error, fmt, str::FromStr};
+use std::{error, fmt, num::NonZeroU64, str::FromStr};
 
 /// The number of a connection, within the [`Connections`](crate::Connections) that know it.
 ///
 /// Drawn at random from 2^64, so that nobody can guess the next one, unless
 /// [`Connections::sequential`](crate::Connections::sequential) was asked for. Written and read as 16
-/// hexadecimal digits:
+/// hexadecimal digits; never 0:
 ///
 /// ```
 /// use tower_websocket::ConnectionId;
@@ -17,17 +17,21 @@ use std::{error, fmt, str::FromStr};
 /// # Ok::<_, tower_websocket::InvalidConnectionId>(())
 /// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ConnectionId(u64);
+pub struct ConnectionId(NonZeroU64);
 
 impl ConnectionId {
+    /// Makes the id of a number that was drawn or counted, which is as good as never 0.
     pub(super) const fn new(id: u64) -> Self {
-        Self(id)
+        match NonZeroU64::new(id) {
+            Some(id) => Self(id),
+            None => Self(NonZeroU64::MAX),
+        }
     }
 
     /// The number itself.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
-        self.0
+        self.0.get()
     }
 }
 
@@ -51,12 +55,13 @@ impl FromStr for ConnectionId {
         if digits.len() != 16 || digits.starts_with('+') {
             return Err(InvalidConnectionId(()));
         }
-        let id = u64::from_str_radix(digits, 16).map_err(|_| InvalidConnectionId(()))?;
-        Ok(Self(id))
+        let id = u64::from_str_radix(digits, 16).ok();
+        let id = id.and_then(NonZeroU64::new);
+        id.map(Self).ok_or(InvalidConnectionId(()))
     }
 }
 
-/// Text that is no [`ConnectionId`]: not 16 hexadecimal digits.
+/// Text that is no [`ConnectionId`]: not 16 hexadecimal digits, or all of them 0.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InvalidConnectionId(());
 
@@ -74,7 +79,7 @@ mod tests {
 
     #[test]
     fn id_is_read_as_it_is_written_and_not_otherwise() {
-        for id in [0, 1, 0xff, u64::MAX] {
+        for id in [1, 0xff, u64::MAX] {
             let id = ConnectionId::new(id);
             assert_eq!(id.to_string().parse(), Ok(id));
         }
@@ -86,6 +91,7 @@ mod tests {
             "0x000000000000ff",
             "000000000000000g",
             " 00000000000000f",
+            "0000000000000000",
         ] {
             assert!(text.parse::<ConnectionId>().is_err(), "{text}");
         }

@@ -18,8 +18,10 @@ mod id;
 mod registry;
 mod report;
 mod scratch;
+mod setup;
 mod shared;
 mod task;
+mod traffic;
 mod transport;
 
 pub use handle::{MessageReader, MessageWriter, Receiver, Sender, Sending, WebSocket};
@@ -30,10 +32,11 @@ pub use report::{EndedBy, Report};
 pub use transport::Http2Stream;
 
 pub(crate) use agreed::Agreed;
+pub(crate) use driver::Opened;
 pub(crate) use registry::Place;
-pub(crate) use report::Hooks;
+pub(crate) use setup::Setup;
 pub(crate) use shared::{Asleep, Ticket, Wakers};
-pub(crate) use task::{Opened, Session};
+pub(crate) use task::Session;
 pub(crate) use transport::Transport;
 #[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use transport::{UNSENT_SHARED, Watch, Watched, set_notsent_lowat};

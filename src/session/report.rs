@@ -1,12 +1,9 @@
 //! One report per session.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use super::{ConnectionId, Connections};
-use crate::{
-    CloseFrame, Config,
-    protocol::{Encoder, Role},
-};
+use super::id::ConnectionId;
+use crate::protocol::CloseFrame;
 
 /// How a session ended, and what it carried.
 #[derive(Clone, Debug)]
@@ -51,32 +48,4 @@ pub enum EndedBy {
     Disconnect,
     /// The connection held most of what the [`MemoryBudget`](crate::MemoryBudget) has.
     OverBudget,
-}
-
-type EndHook = Arc<dyn Fn(&Report) + Send + Sync>;
-type FailureHook = Arc<dyn Fn(&(dyn Error + 'static)) + Send + Sync>;
-
-/// What every session of a layer shares.
-#[derive(Clone, Default)]
-pub(crate) struct Hooks {
-    pub(crate) config: Config,
-    pub(crate) on_end: Option<EndHook>,
-    pub(crate) on_failed_upgrade: Option<FailureHook>,
-    pub(crate) connections: Option<Connections>,
-}
-
-impl Hooks {
-    /// What messages are encoded with.
-    #[inline]
-    pub(super) fn encoder(&self, role: Role) -> Encoder {
-        Encoder::new(role, &self.config)
-    }
-}
-
-impl fmt::Debug for Hooks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hooks")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
 }

@@ -10,24 +10,25 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use pin_project_lite::pin_project;
-use tokio::{
-    task::coop::unconstrained,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::task::coop::unconstrained;
 use tower::{BoxError, load_shed::error::Overloaded};
 use tracing::Span;
 
 use super::{
-    Agreed, Transport, WebSocket,
     driver::{
-        Driver,
-        turn::{Next, Turn},
+        Driver, Opened,
+        alarm::Alarm,
+        round::{Next, Turn},
     },
-    report::{EndedBy, Hooks},
+    handle::WebSocket,
+    report::EndedBy,
+    shared::Shared,
 };
-use crate::{CloseCode, CloseFrame, Error, protocol::Role};
+use crate::{
+    error::Error,
+    protocol::{CloseCode, CloseFrame},
+};
 
 pin_project! {
     /// One connection and its handler.
@@ -37,89 +38,35 @@ pin_project! {
     pub(crate) struct Session<F> {
         driver: Driver,
         #[pin]
-        sleep: Sleep,
+        alarm: Alarm,
+        // It stays in place once it has returned. `None` if there is none, or if its start panicked.
         #[pin]
-        handler: HandlerSlot<F>,
+        handler: Option<F>,
     }
 
     impl<F> PinnedDrop for Session<F> {
         /// The registry counts the session until its handler is gone.
         fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            let shared = this.driver.shared.has_span().then(|| this.driver.shared.clone());
+            let mut this = this.project();
+            let shared = spanned(this.driver);
             let _entered = shared
                 .as_ref()
                 .and_then(|shared| shared.span())
                 .map(Span::enter);
             this.driver.give_up();
-            this.handler.project().future.set(None);
+            this.handler.set(None);
         }
     }
-}
-
-pin_project! {
-    /// The handler's future, which stays in place once it has returned.
-    struct HandlerSlot<F> {
-        #[pin]
-        future: Option<F>,
-        finished: bool,
-    }
-}
-
-impl<F> HandlerSlot<F> {
-    /// Starts a handler; `None` where `start` panics.
-    fn start(start: impl FnOnce() -> F) -> Self {
-        Self {
-            future: catch_unwind(AssertUnwindSafe(start)).ok(),
-            finished: false,
-        }
-    }
-
-    /// Polls the handler; gives the reason to close, where it failed or panicked.
-    fn poll<E: Into<BoxError>>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Option<CloseFrame>
-    where
-        F: Future<Output = Result<(), E>>,
-    {
-        let this = self.project();
-        if *this.finished {
-            return None;
-        }
-        let poll = this
-            .future
-            .as_pin_mut()
-            .map(|future| catch_unwind(AssertUnwindSafe(|| future.poll(cx))));
-        let failure = match poll {
-            Some(Ok(Poll::Pending)) => return None,
-            Some(Ok(Poll::Ready(Ok(())))) => None,
-            Some(Ok(Poll::Ready(Err(error)))) => Some(failure_frame(&*error.into())),
-            None | Some(Err(_)) => {
-                tracing::error!("websocket handler panicked");
-                Some(CloseCode::INTERNAL_ERROR.into())
-            }
-        };
-        *this.finished = true;
-        failure
-    }
-}
-
-/// What a session starts with.
-pub(crate) struct Opened {
-    pub(crate) transport: Transport,
-    /// What the HTTP server has read beyond the handshake.
-    pub(crate) read: Bytes,
-    pub(crate) role: Role,
-    pub(crate) hooks: Arc<Hooks>,
-    pub(crate) agreed: Agreed,
 }
 
 impl<F> Session<F> {
     /// Starts the handler with the connection.
     pub(crate) fn open(opened: Opened, handler: impl FnOnce(WebSocket) -> F) -> Self {
         let driver = Driver::new(opened);
-        let socket = WebSocket::new(&driver.shared);
+        let socket = WebSocket::new(driver.shared());
         let handler = {
-            let _entered = driver.shared.span().map(Span::enter);
-            HandlerSlot::start(|| handler(socket))
+            let _entered = driver.shared().span().map(Span::enter);
+            catch_unwind(AssertUnwindSafe(|| handler(socket))).ok()
         };
         Self::new(driver, handler)
     }
@@ -128,19 +75,14 @@ impl<F> Session<F> {
     pub(crate) fn open_to_close(opened: Opened, frame: &CloseFrame) -> Self {
         let mut driver = Driver::new(opened);
         driver.close(EndedBy::Local, frame);
-        Self::new(
-            driver,
-            HandlerSlot {
-                future: None,
-                finished: true,
-            },
-        )
+        driver.finish_handler();
+        Self::new(driver, None)
     }
 
-    fn new(driver: Driver, handler: HandlerSlot<F>) -> Self {
+    fn new(driver: Driver, handler: Option<F>) -> Self {
         Self {
             driver,
-            sleep: sleep_until(Instant::now()),
+            alarm: Alarm::new(),
             handler,
         }
     }
@@ -178,40 +120,68 @@ where
         let mut this = self.project();
         let driver = this.driver;
         let mut turn = Turn::default();
-        let shared = driver.shared.has_span().then(|| driver.shared.clone());
+        let shared = spanned(driver);
         let _entered = shared
             .as_ref()
             .and_then(|shared| shared.span())
             .map(Span::enter);
         let poll = loop {
-            let finished = this.handler.finished;
-            if !outside_coop(cx, |cx| driver.begin_round(cx, &mut turn, finished)) {
+            if !outside_coop(cx, |cx| driver.begin_round(cx, &mut turn)) {
                 break Poll::Ready(());
             }
-            if let Some(frame) = this.handler.as_mut().poll(cx) {
-                driver.close(EndedBy::Local, &frame);
+            if !driver.is_handler_finished()
+                && let Poll::Ready(failure) = poll_handler(this.handler.as_mut(), cx)
+            {
+                driver.finish_handler();
+                if let Some(frame) = failure {
+                    driver.close(EndedBy::Local, &frame);
+                }
             }
             if driver.gives_more(&mut turn) {
                 continue;
             }
-            let finished = this.handler.finished;
-            let next = outside_coop(cx, |cx| {
-                driver.end_round(cx, &mut turn, this.sleep.as_mut(), finished)
-            });
-            match next {
+            match outside_coop(cx, |cx| {
+                driver.end_round(cx, &mut turn, this.alarm.as_mut())
+            }) {
                 Next::Round => {}
                 Next::Wait => break Poll::Pending,
                 Next::Over => break Poll::Ready(()),
             }
         };
         if turn.undecoded {
-            driver.keep_undecoded(&mut turn);
+            driver.leave_undecoded(&mut turn);
         }
         if poll.is_pending() {
             driver.settle(cx, turn.left);
         }
         poll
     }
+}
+
+/// Polls the handler, which has not returned; gives the reason to close, if it failed or panicked.
+fn poll_handler<F, E>(
+    handler: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<CloseFrame>>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    let handler = handler.as_pin_mut();
+    let poll = handler.map(|handler| catch_unwind(AssertUnwindSafe(|| handler.poll(cx))));
+    match poll {
+        Some(Ok(poll)) => poll.map(|result| Some(failure_frame(&*result.err()?.into()))),
+        None | Some(Err(_)) => {
+            tracing::error!("websocket handler panicked");
+            Poll::Ready(Some(CloseCode::INTERNAL_ERROR.into()))
+        }
+    }
+}
+
+/// Returns what keeps the session's span, if it has one.
+fn spanned(driver: &Driver) -> Option<Arc<Shared>> {
+    let shared = driver.shared();
+    shared.has_span().then(|| shared.clone())
 }
 
 /// Runs the driver outside tokio's cooperative budget: it has one of its own, and a handler that

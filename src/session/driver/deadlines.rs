@@ -1,62 +1,42 @@
 //! The driver's deadlines.
 
 use std::{
-    future::Future,
     pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
+    task::Context,
+    time::{Duration, Instant},
 };
 
-use tokio::time::{Instant, Sleep};
-
-use super::{Driver, Input, Phase};
+use super::{Driver, Input, Phase, alarm::Alarm};
 use crate::{
-    Error,
+    error::Error,
     protocol::{Expiry, Facts},
     session::report::EndedBy,
 };
 
 impl Driver {
-    /// Keeps the deadlines; tells whether one passed, so that there may be more to do.
-    ///
-    /// The one `Sleep` is armed for the earliest of them and left alone while that only moves away:
-    /// `armed` says whether it will wake the session.
+    /// Keeps the deadlines; reports whether one passed, so that there may be more to do.
     pub(super) fn poll_deadlines(
         &mut self,
         cx: &mut Context<'_>,
-        mut sleep: Pin<&mut Sleep>,
+        mut alarm: Pin<&mut Alarm>,
     ) -> bool {
         if self.phase == Phase::Ended {
             return false;
         }
         self.watch_frame();
-        let due = self.armed && sleep.is_elapsed();
-        if !self.timers.take_changed() && !due {
+        if !self.timers.take_changed() && !alarm.is_due() {
             return false;
         }
         let mut passed = false;
-        // Each time round a deadline passes or the sleep is armed: more deadlines than there are
-        // cannot pass at once.
+        // Each time round a deadline passes: more than there are cannot pass at once.
         for _ in 0..MOST_EXPIRIES {
+            if alarm.is_due() {
+                passed |= self.handle_timeout(cx);
+            }
             let Some(next) = self.next_deadline() else {
                 return passed;
             };
-            let elapsed = self.armed && sleep.is_elapsed();
-            if !self.armed || elapsed || next < sleep.deadline() {
-                if elapsed {
-                    passed |= self.handle_timeout(cx);
-                    self.armed = false;
-                    if self.phase == Phase::Ended {
-                        return passed;
-                    }
-                    continue;
-                }
-                sleep.as_mut().reset(next);
-                self.armed = true;
-                if sleep.as_mut().poll(cx) == Poll::Pending {
-                    return passed;
-                }
-            } else {
+            if alarm.as_mut().set(cx, next) {
                 return passed;
             }
         }
@@ -67,13 +47,12 @@ impl Driver {
 
     fn next_deadline(&self) -> Option<Instant> {
         let look = self.cold.as_ref().and_then(|cold| cold.look);
-        let next = self.timers.next().into_iter().chain(look).min()?;
-        Some(Instant::from_std(next))
+        self.timers.next().into_iter().chain(look).min()
     }
 
     /// Has the session look again after a while, if only at what it waits for.
     #[cold]
-    pub(super) fn look_again(&mut self, now: std::time::Instant, after: Duration) {
+    pub(super) fn look_again(&mut self, now: Instant, after: Duration) {
         self.cold().look = now.checked_add(after);
         self.timers.have_changed();
     }
@@ -82,11 +61,11 @@ impl Driver {
     fn watch_frame(&mut self) {
         let waiting = self.phase == Phase::Open && self.input != Input::Paused;
         let frame = if waiting {
-            self.decoder.frame_in_progress(self.rest_len())
+            self.decoder.frame_in_progress(self.undecoded_len())
         } else {
             None
         };
-        let config = &self.shared.hooks.config;
+        let config = &self.shared.setup.config;
         self.timers.watch_frame(frame, Self::now, config);
     }
 
@@ -106,9 +85,9 @@ impl Driver {
             passed = true;
             match expiry {
                 Expiry::Ping => {
-                    self.ping_queued |= self.shared.lock().ping(self.hooks(), b"").is_ok();
+                    self.ping_queued |= self.shared.lock().ping(self.setup(), b"").is_ok();
                     if let Some(compressing) = self.shared.compressing() {
-                        compressing.rest();
+                        compressing.release_if_unused();
                     }
                 }
                 Expiry::PeerSilent | Expiry::Frame => {
@@ -133,10 +112,7 @@ impl Driver {
 
     fn expired(&mut self) -> Option<Expiry> {
         let shared = self.shared.clone();
-        let (sent, bytes) = {
-            let inner = shared.lock();
-            (inner.outgoing.messages, inner.outgoing.bytes)
-        };
+        let (sent, bytes) = shared.lock().sent();
         let facts = Facts {
             traffic: Facts::traffic([
                 self.messages_received,
@@ -144,13 +120,12 @@ impl Driver {
                 sent,
                 bytes,
             ]),
-            // A message that is streamed has come when it begins, and one that is waited with, too.
-            received: self.messages_received
-                + u64::from(self.is_streaming_in() || self.is_patient()),
-            frame: self.decoder.frame_in_progress(self.rest_len()),
+            // A message that is streamed has come when it begins.
+            received: self.messages_received + u64::from(self.is_streaming_in()),
+            frame: self.decoder.frame_in_progress(self.undecoded_len()),
         };
         self.timers
-            .expired(Self::now(), facts, &shared.hooks.config)
+            .expired(Self::now(), facts, &shared.setup.config)
     }
 }
 

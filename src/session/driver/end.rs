@@ -1,147 +1,114 @@
 //! The end of a connection: what is queued leaves, both sides end, everybody learns it.
 
 use std::{
-    mem,
+    io, mem,
     task::{Context, Poll},
-    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
 
 use super::{Driver, Input, Phase};
 use crate::{
-    protocol::{Role, SENDING_FLOOR},
+    error::Error,
+    protocol::{CloseFrame, Role},
     session::{
         report::{EndedBy, Report},
-        shared::locked::Inner,
+        shared::locked::Locked,
+        traffic::Traffic,
         transport::Transport,
     },
 };
 
-/// How far the end was when its time began.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EndWatch {
-    /// When its first time began.
-    first: Instant,
-    since: Instant,
-    /// What was queued then, in bytes.
-    queued: usize,
-    /// What was thrown away until then, in bytes.
-    discarded: u64,
-}
-
-impl EndWatch {
-    fn new(now: Instant) -> Self {
-        Self {
-            first: now,
-            since: now,
-            queued: 0,
-            discarded: 0,
-        }
-    }
-}
-
+// The phases, and what leads from one to the next:
+//
+//     Open ──────────► Flushing ──────────► ShuttingDown ─────► Lingering ─────► Ended
+//        the peer's Close,    all is written,       our side has       the peer's side
+//        a failure, the end   nothing is left       ended              has ended
+//        of the peer's side
+//
+// From Flushing it goes straight to Lingering if nothing can be written, or if a client lets the server
+// end first, and straight to Ended if a server has read all that came. Abort, a transport that fails to
+// end and the deadlines of `end_time` lead to Ended from everywhere.
 impl Driver {
-    /// Nothing more is received: the application learns it, what is queued still leaves.
-    pub(super) fn finish(&mut self, cx: &mut Context<'_>) {
+    /// Ends the connection at once.
+    pub(super) fn abort(&mut self) {
+        let aborted = io::ErrorKind::ConnectionAborted.into();
+        self.cold().error.get_or_insert(Error::Io(aborted));
+        self.end();
+    }
+
+    /// Starts the closing handshake, unless it has begun.
+    pub(crate) fn close(&mut self, by: EndedBy, frame: &CloseFrame) {
+        self.shared.lock().close(self.setup(), by, frame);
+        self.handler_due = true;
+    }
+
+    /// Answers the peer's Close (RFC 6455 §5.5.1), after which nothing more is read.
+    pub(super) fn receive_close(&mut self, cx: &mut Context<'_>, frame: Option<CloseFrame>) {
+        // Whatever failed before, the peer has ended this properly.
+        self.cold().error = None;
+        let mut locked = self.shared.lock();
+        locked.receive_close(self.setup(), frame);
+        let observer = locked.observe_close(cx.waker());
+        drop(locked);
+        if let Some(waker) = observer {
+            waker.wake();
+        }
+        self.finish(cx);
+    }
+
+    /// Fails the connection (RFC 6455 §7.1.7): the one place where that is done.
+    pub(super) fn fail(
+        &mut self,
+        cx: &mut Context<'_>,
+        error: Error,
+        by: EndedBy,
+        frame: &CloseFrame,
+    ) {
+        self.close(by, frame);
+        self.cold().error.get_or_insert(error);
+        self.finish(cx);
+    }
+
+    /// Ends the connection at a deadline that leaves no time for a closing handshake.
+    pub(super) fn time_out(&mut self, error: Error) {
+        // Unless it only ends the wait after a failure.
+        let timed_out = self.phase == Phase::Open && !self.write_failed;
+        let cold = self.cold();
+        cold.timed_out = timed_out;
+        cold.error.get_or_insert(error);
+        self.end();
+    }
+
+    /// Ends a connection whose peer went away without a closing handshake, or in the middle of it.
+    pub(super) fn disconnected(&mut self, cx: &mut Context<'_>, error: io::Error) {
+        if !self.shared.lock().close_sent() {
+            self.cold().error.get_or_insert(Error::Io(error));
+        }
+        self.finish(cx);
+    }
+
+    /// Ends receiving: the application learns it, and what is queued still leaves.
+    fn finish(&mut self, cx: &mut Context<'_>) {
         if self.phase != Phase::Open {
             return;
         }
         self.phase = Phase::Flushing;
-        self.news = true;
+        self.handler_due = true;
         self.timers.stop_open();
         let error = self.cold().error.take();
-        self.cold().rest = BytesMut::new();
-        let mut inner = self.shared.lock();
-        let clean = error.is_none();
-        inner.end(error, clean);
-        if !inner.outgoing.close_sent() {
-            // Without a Close frame there is nothing to answer.
-            inner.outgoing.end();
-        }
-        let receiver = inner.take_receiver(cx.waker());
-        // Those who wait to send cannot any more.
-        let waiting = inner.take_waiting(true, false);
-        drop(inner);
+        self.cold().undecoded = BytesMut::new();
+        let mut locked = self.shared.lock();
+        locked.finish(error);
+        let receiver = locked.take_receiver(cx.waker());
+        // Nothing more can be sent, either.
+        let waiting = locked.take_waiting(true, false);
+        drop(locked);
         waiting.wake();
         if let Some(waker) = receiver {
             waker.wake();
         }
         self.bound_end();
-    }
-
-    /// What is queued may leave slowly, but not for ever: each 14 KiB have another second.
-    pub(super) fn bound_end(&mut self) {
-        if !self.timers.is_closing() {
-            let queued = self.shared.lock().outgoing.queued();
-            let timeout = self.drain_timeout(queued);
-            self.timers.bound_end(Self::now(), timeout);
-            self.watch_end(queued);
-        }
-    }
-
-    /// How long what is queued has to leave.
-    fn drain_timeout(&self, queued: usize) -> Duration {
-        let config = self.config();
-        let patience = config
-            .close_timeout
-            .saturating_add(config.write_timeout.unwrap_or_default());
-        patience.saturating_add(Duration::from_secs(queued as u64 / SENDING_FLOOR))
-    }
-
-    /// Waits for nothing but the end from now on.
-    pub(super) fn await_end(&mut self, timeout: Duration) {
-        self.timers.closing(Self::now(), timeout);
-        self.cold().end = None;
-        let queued = self.shared.lock().outgoing.queued();
-        self.watch_end(queued);
-    }
-
-    /// Remembers how far the end is, to see later whether it has come nearer.
-    fn watch_end(&mut self, queued: usize) {
-        let now = Self::now();
-        let cold = self.cold();
-        let discarded = cold.discarded;
-        let watch = cold.end.get_or_insert_with(|| EndWatch::new(now));
-        (watch.since, watch.queued, watch.discarded) = (now, queued, discarded);
-    }
-
-    /// Decides, when the time for the end is over, whether it gets more; reports whether it does.
-    ///
-    /// It does while the end comes nearer: what is queued leaves, at half the speed of the slowest
-    /// line at least, which bounds the time; or the peer is still sending, at that speed, what it
-    /// had begun before it could see our Close. A connection that is dropped with such bytes unread
-    /// is reset, and a reset takes our Close away from a peer that has not read it yet.
-    pub(super) fn prolong_end(&mut self, cx: &mut Context<'_>) -> bool {
-        // The write that is tried once more begins a watch of its own.
-        let Some(watch) = self.cold().end else {
-            return false;
-        };
-        if self.write_anyway(cx) && self.write_failed {
-            // The end has got another deadline with that.
-            return true;
-        }
-        let now = Self::now();
-        let queued = self.shared.lock().outgoing.queued();
-        let limit = self.config().close_timeout.saturating_mul(MOST_TERMS);
-        let discarded = self.cold().discarded;
-        let floor = (now - watch.since).as_secs().saturating_mul(SENDING_FLOOR);
-        let left = watch.queued.saturating_sub(queued) as u64;
-        let came = discarded - watch.discarded;
-        if left > 0 && queued == 0 && self.timers.is_closing() {
-            // The Close has left just now, and its answer has a time of its own.
-            return true;
-        }
-        let timeout = if left > 0 && (queued == 0 || left >= floor / 2) {
-            self.drain_timeout(queued)
-        } else if came > 0 && came >= floor && now - watch.first < limit {
-            self.end_timeout()
-        } else {
-            return false;
-        };
-        self.timers.bound_end(now, timeout);
-        self.watch_end(queued);
-        true
     }
 
     /// Brings the end on, as far as it goes without waiting.
@@ -176,15 +143,15 @@ impl Driver {
 
     /// Whether everything queued was given to the transport.
     fn is_drained(&self) -> bool {
-        self.shared.lock().outgoing.queued() == 0 && !self.flush_pending
+        self.shared.lock().queued() == 0 && !self.flush_pending
     }
 
     /// Whether a server may drop a TCP connection at once: both sides have sent their Close frame,
     /// and nothing that came is left unread, which would be answered by a reset.
     fn is_said_and_read(&self, cx: &mut Context<'_>) -> bool {
         let said = {
-            let inner = self.shared.lock();
-            inner.outgoing.close_sent() && inner.outgoing.close_received()
+            let locked = self.shared.lock();
+            locked.close_sent() && locked.close_received()
         };
         let transport = self.transport.as_ref();
         said && !self.write_failed
@@ -201,14 +168,6 @@ impl Driver {
         self.transport
             .as_ref()
             .is_some_and(Transport::is_multiplexed)
-    }
-
-    pub(super) fn end_timeout(&self) -> Duration {
-        if self.is_multiplexed() {
-            self.config().close_timeout
-        } else {
-            self.config().linger
-        }
     }
 
     /// Throws bytes away that came after the end of interest; too many of them end it all.
@@ -228,23 +187,17 @@ impl Driver {
         let transport = self.transport.take();
         let cold = self.cold.take().map(|cold| *cold).unwrap_or_default();
         self.input = Input::Ended;
-        self.news = true;
+        self.handler_due = true;
         self.timers.stop_all();
-        let mut inner = self.shared.lock();
-        let waiting = inner.end_all();
-        let queue = inner.outgoing.clear();
-        // A flush must not call it written.
-        let lost = queue.as_ref().is_some_and(|queue| !queue.is_empty());
-        inner.writing |= lost;
-        let clean = inner.outgoing.close_received();
-        inner.end(cold.error, clean);
+        let mut locked = self.shared.lock();
+        let (queue, waiting) = locked.end_all(cold.error);
         // What may only follow a message in pieces is lost by a close; the Close itself is not.
         let unsent = queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
         let all_left = !unsent && !self.flush_pending && !self.write_failed;
-        let report = self.report(&inner, cold.timed_out, all_left);
-        let traffic = self.traffic(&inner);
-        drop(inner);
-        if let Some(entry) = self.shared.entry() {
+        let traffic = self.traffic(&locked);
+        let report = self.report(&locked, traffic, cold.timed_out, all_left);
+        drop(locked);
+        if let Some(entry) = &self.entry {
             entry.count(traffic);
             entry.close(&report);
         }
@@ -255,10 +208,11 @@ impl Driver {
         drop(queue);
     }
 
-    /// Makes the report; `all_left` where nothing that was queued is lost, which the last thing of
-    /// all, our Close, may be.
-    fn report(&self, inner: &Inner, timed_out: bool, all_left: bool) -> Report {
-        let (outgoing, first) = (&inner.outgoing, inner.first_close());
+    /// Makes the report.
+    ///
+    /// `all_left` if nothing that was queued is lost, which the last thing of all, our Close, may be.
+    fn report(&self, locked: &Locked, traffic: Traffic, timed_out: bool, all_left: bool) -> Report {
+        let first = locked.first_close();
         let close_frame = first.and_then(|(_, frame)| frame.clone());
         let without_frame = if first.is_some() { NO_CODE } else { NO_CLOSE };
         let by_itself = if timed_out {
@@ -273,12 +227,12 @@ impl Driver {
                 .as_ref()
                 .map_or(without_frame, |frame| frame.code().as_u16()),
             close_frame,
-            clean: all_left && outgoing.close_sent() && outgoing.close_received(),
+            clean: all_left && locked.close_sent() && locked.close_received(),
             duration: self.timers.age(Self::now()),
-            messages_received: self.messages_received,
-            bytes_received: self.bytes_received,
-            messages_sent: outgoing.messages,
-            bytes_sent: outgoing.bytes,
+            messages_received: traffic.messages_received,
+            bytes_received: traffic.bytes_received,
+            messages_sent: traffic.messages_sent,
+            bytes_sent: traffic.bytes_sent,
         }
     }
 
@@ -295,14 +249,13 @@ impl Driver {
             messages_sent = report.messages_sent,
             "websocket session ended"
         );
-        if let Some(hook) = &self.shared.hooks.on_end {
+        if let Some(hook) = &self.shared.setup.on_end {
             hook(report);
         }
     }
-}
 
-impl Driver {
-    /// The session's task was dropped, with its runtime: handles and the report hook learn it.
+    /// Ends the session of a task that was dropped, with its runtime: handles and the report hook
+    /// learn it.
     pub(crate) fn give_up(&mut self) {
         if self.phase == Phase::Open {
             self.abort();
@@ -314,7 +267,7 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.give_up();
-        if let Some(entry) = self.shared.entry() {
+        if let Some(entry) = &self.entry {
             entry.leave();
         }
     }
@@ -325,9 +278,6 @@ const NO_CODE: u16 = 1005;
 
 /// What RFC 6455 §7.1.5 calls the lack of a Close frame.
 const NO_CLOSE: u16 = 1006;
-
-/// How often the wait for the end may last `close_timeout` while the peer goes on sending.
-const MOST_TERMS: u32 = 6;
 
 /// How much a peer may go on sending that has our Close, in bytes: more than it had on its way.
 const MAX_DISCARD: u64 = 128 << 20;

@@ -5,8 +5,9 @@ use std::{task::Context, time::Duration};
 
 use super::{Cold, Driver, Input, Phase};
 use crate::{
-    CloseCode, CloseFrame, Error,
+    error::Error,
     memory::{Account, Held},
+    protocol::{CloseCode, CloseFrame},
     session::report::EndedBy,
 };
 
@@ -14,7 +15,7 @@ impl Driver {
     /// What is held of messages that have not ended, in bytes.
     #[inline]
     fn received(&self) -> usize {
-        self.decoder.memory() + self.rest_len()
+        self.decoder.memory() + self.undecoded_len()
     }
 
     /// Counts what the turn leaves behind: `held` is what waits for the application and for the
@@ -40,7 +41,7 @@ impl Driver {
             drop(account);
             return self.forget_cold();
         }
-        let budget = &shared.hooks.config.memory_budget;
+        let budget = &shared.setup.config.memory_budget;
         let account = cold.account.get_or_insert_with(|| Account::new(budget));
         account.settle(held, cx.waker());
     }
@@ -60,22 +61,22 @@ impl Driver {
     #[cold]
     pub(super) fn give_way(&mut self, cx: &mut Context<'_>) {
         let shared = self.shared.clone();
-        if shared.hooks.config.memory_budget.warns() {
+        if shared.setup.config.memory_budget.warns() {
             tracing::warn!(
-                budget = ?shared.hooks.config.memory_budget,
+                budget = ?shared.setup.config.memory_budget,
                 "websocket connections are closed: the memory budget is used up"
             );
         }
         self.decoder.discard_messages();
-        let mut inner = shared.lock();
+        let mut locked = shared.lock();
         // Who holds something after that has a deadline for its end, and is told no more.
-        let inbox = inner.discard_inbox();
+        let inbox = locked.discard_inbox();
         if inbox.as_ref().is_some_and(|inbox| !inbox.events.is_empty()) {
             // Even where the peer has closed: a clean end would hide that something is lost.
-            inner.fail_end(Error::OverBudget);
+            locked.fail_end(Error::OverBudget);
         }
-        let blocked = self.write_blocked && inner.outgoing.queued() > 0;
-        drop(inner);
+        let blocked = self.write_blocked && locked.queued() > 0;
+        drop(locked);
         if self.phase == Phase::Open {
             let frame = CloseFrame::new(CloseCode::TRY_AGAIN_LATER, REASON);
             self.fail(cx, Error::OverBudget, EndedBy::OverBudget, &frame);
@@ -107,7 +108,7 @@ impl Driver {
         if self.cold().look.is_none() {
             self.look_again(now, LOOK_AGAIN);
         }
-        let config = &self.shared.hooks.config;
+        let config = &self.shared.setup.config;
         self.timers.restart_first_message(now, config);
         let budget = &config.memory_budget;
         match now - since {

@@ -11,11 +11,10 @@ use bytes::{BufMut, BytesMut};
 use super::{
     Deferred, Driver, Input, Phase,
     memory::LEAST_SHARE,
-    turn::{Budget, Turn, View},
+    round::{Budget, Snapshot, Turn},
 };
 use crate::{
-    Event,
-    protocol::{Decoded, Limits},
+    protocol::{Decoded, Event, Limits},
     session::{scratch, shared::inbox::Inbox},
 };
 
@@ -23,9 +22,10 @@ impl Driver {
     /// Reads and decodes what is there and delivers it.
     ///
     /// Afterwards `input` tells whether to come back.
-    pub(super) fn receive(&mut self, cx: &mut Context<'_>, view: &View, turn: &mut Turn) {
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) {
         if self.has_deferred() {
-            if self.is_catching_up(view.handler_finished) {
+            self.note_progress();
+            if self.is_catching_up() {
                 return;
             }
             self.handle_deferred(cx);
@@ -36,7 +36,7 @@ impl Driver {
         }
         match self.phase {
             Phase::Open if self.input == Input::Ended => {}
-            Phase::Open => self.receive_open(cx, view, turn),
+            Phase::Open => self.receive_open(cx, snapshot, turn),
             Phase::Ended => {}
             Phase::Flushing | Phase::ShuttingDown | Phase::Lingering => {
                 self.poll_discard(cx, &mut turn.budget)
@@ -44,29 +44,35 @@ impl Driver {
         }
     }
 
-    fn receive_open(&mut self, cx: &mut Context<'_>, view: &View, turn: &mut Turn) {
-        let may_pause = !view.closing && !turn.undecoded;
-        if may_pause && !self.shared.has_room_beside(view.inbox) {
-            let held = view.held(None).unwrap_or_default();
+    fn receive_open(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) {
+        let may_pause = !snapshot.closing && !turn.undecoded;
+        if may_pause && !self.shared.has_room_beside(snapshot.inbox) {
+            let held = snapshot.held(None).unwrap_or_default();
             return self.pause(cx, held, &mut turn.budget);
         }
-        let (before, closing) = (self.bytes_received, view.closing);
+        let (before, closing) = (self.bytes_received, snapshot.closing);
         let mut decoded = None;
         if self.input == Input::Paused {
             // What was left while paused is decoded before anything is read, where it lies. There
             // may be more to decompress where nothing was.
             self.input = Input::Ready;
-            let mut rest = self.take_rest();
-            if self.decode(&mut rest, &mut decoded, view, usize::MAX, &mut turn.budget) {
+            let mut undecoded = self.take_undecoded();
+            if self.decode(
+                &mut undecoded,
+                &mut decoded,
+                snapshot,
+                usize::MAX,
+                &mut turn.budget,
+            ) {
                 self.input = Input::Paused;
             }
-            self.keep_if_open(rest);
-        } else if turn.undecoded || !view.quiet || self.poll_readable(cx) {
+            self.keep_if_open(undecoded);
+        } else if turn.undecoded || !snapshot.quiet || self.poll_readable(cx) {
             if !turn.undecoded {
                 turn.buffer = scratch::take_buffer();
-                turn.buffer.extend_from_slice(self.rest());
+                turn.buffer.extend_from_slice(self.undecoded());
             }
-            self.read_and_decode(cx, &mut decoded, view, turn);
+            self.read_and_decode(cx, &mut decoded, snapshot, turn);
         }
         if let Some(decoded) = decoded {
             self.deliver(cx, decoded);
@@ -75,7 +81,7 @@ impl Driver {
             self.discard(self.bytes_received - before);
         }
         if self.has_deferred() {
-            self.is_catching_up(view.handler_finished);
+            self.note_progress();
         }
     }
 
@@ -85,7 +91,7 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         decoded: &mut Option<Box<Inbox>>,
-        view: &View,
+        snapshot: &Snapshot,
         turn: &mut Turn,
     ) {
         let Turn {
@@ -95,9 +101,15 @@ impl Driver {
             ..
         } = turn;
         let mut came = *undecoded;
-        while *undecoded || self.poll_read(cx, buffer, view.held(decoded.as_deref()), budget) {
+        while *undecoded || self.poll_read(cx, buffer, snapshot.held(decoded.as_deref()), budget) {
             came = true;
-            *undecoded = self.decode(buffer, decoded, view, view.batch(), budget);
+            *undecoded = self.decode(
+                buffer,
+                decoded,
+                snapshot,
+                snapshot.batch(self.handler_finished),
+                budget,
+            );
             if *undecoded {
                 return;
             }
@@ -118,20 +130,20 @@ impl Driver {
     }
 
     /// Keeps what was read and not decoded beyond the turn, to be decoded before anything is read.
-    pub(crate) fn keep_undecoded(&mut self, turn: &mut Turn) {
+    pub(crate) fn leave_undecoded(&mut self, turn: &mut Turn) {
         if !mem::take(&mut turn.undecoded) {
             return;
         }
         if self.phase == Phase::Open {
             self.input = Input::Paused;
-            self.keep_rest(BytesMut::from(&turn.buffer[..]));
+            self.keep_undecoded(BytesMut::from(&turn.buffer[..]));
         }
         scratch::put_back_buffer(mem::take(&mut turn.buffer));
     }
 
-    fn keep_if_open(&mut self, rest: BytesMut) {
+    fn keep_if_open(&mut self, undecoded: BytesMut) {
         if self.phase == Phase::Open {
-            self.keep_rest(rest);
+            self.keep_undecoded(undecoded);
         }
     }
 
@@ -193,7 +205,7 @@ impl Driver {
             Poll::Pending => self.input = Input::Waiting,
             Poll::Ready(Ok(0)) => {
                 self.input = Input::Ended;
-                self.cold().deferred = Some(Deferred::Eof);
+                self.defer(Deferred::Eof);
             }
             Poll::Ready(Ok(bytes)) => {
                 self.input = Input::Ready;
@@ -204,7 +216,7 @@ impl Driver {
             }
             Poll::Ready(Err(error)) => {
                 self.input = Input::Ended;
-                self.cold().deferred = Some(Deferred::Failure(error));
+                self.defer(Deferred::Failure(error));
             }
         }
         false
@@ -238,18 +250,18 @@ impl Driver {
         &mut self,
         buffer: &mut BytesMut,
         decoded: &mut Option<Box<Inbox>>,
-        view: &View,
+        snapshot: &Snapshot,
         batch: usize,
         budget: &mut Budget,
     ) -> bool {
         let limits = Limits::new(self.config());
         let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(scratch::take_inbox);
-        if view.closing {
+        if snapshot.closing {
             self.decoder.discard_messages();
         }
         while !self.has_deferred() {
-            if !view.closing && !self.shared.has_room_beside(view.inbox + decoded.size) {
+            if !snapshot.closing && !self.shared.has_room_beside(snapshot.inbox + decoded.size) {
                 // The rest comes before anything that is read.
                 self.input = Input::Paused;
                 break;
@@ -259,11 +271,9 @@ impl Driver {
             }
             match self.decoder.decode(&limits, buffer, &mut budget.inflated) {
                 Ok(None) => return budget.decodes_no_more(),
-                Ok(Some(Decoded::Event(Event::Close(frame)))) => {
-                    self.cold().deferred = Some(Deferred::Close(frame))
-                }
+                Ok(Some(Decoded::Event(Event::Close(frame)))) => self.defer(Deferred::Close(frame)),
                 Ok(Some(event)) => {
-                    if self.is_delivered(&event, view) {
+                    if self.take_event(&event, snapshot) {
                         budget.spend(1, 0);
                         decoded.push(event);
                     }
@@ -272,45 +282,42 @@ impl Driver {
                         break;
                     }
                 }
-                Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
+                Err(error) => self.defer(Deferred::Violation(error)),
             }
         }
         false
     }
 
     /// Does what an event asks of the library; tells whether the application gets it.
-    fn is_delivered(&mut self, event: &Decoded, view: &View) -> bool {
+    fn take_event(&mut self, event: &Decoded, snapshot: &Snapshot) -> bool {
         let event = match event {
             Decoded::Event(Event::Message(_)) => {
-                self.messages_received += u64::from(!view.closing);
-                return !view.closing;
+                self.messages_received += u64::from(!snapshot.closing);
+                return !snapshot.closing;
             }
             Decoded::Piece(piece) => {
-                self.messages_received += u64::from(piece.last && !view.closing);
-                return !view.closing;
+                self.messages_received += u64::from(piece.last && !snapshot.closing);
+                return !snapshot.closing;
             }
             Decoded::Event(event) => event,
         };
         let now = Self::now();
         if matches!(event, Event::Pong(_)) && self.take_answer(now) {
-            return view.observed;
+            return snapshot.observed;
         }
         let shared = self.shared.clone();
         let age = self.timers.age(now);
-        match self.control_rate.receive(age, &shared.hooks.config) {
-            Ok(()) => shared.lock().receive_control(&shared.hooks, event),
-            Err(error) => self.cold().deferred = Some(Deferred::Violation(error)),
+        match self.control_rate.receive(age, &shared.setup.config) {
+            Ok(()) => shared.lock().receive_control(&shared.setup, event),
+            Err(error) => self.defer(Deferred::Violation(error)),
         }
-        view.observed
+        snapshot.observed
     }
 
     /// Takes a pong as the answer to a ping of ours, if there is one without; such a pong is no flood,
     /// however fast they come.
     fn take_answer(&mut self, now: Instant) -> bool {
-        let mut inner = self.shared.lock();
-        let answers = inner.outgoing.take_answer();
-        let all = inner.outgoing.is_answered();
-        drop(inner);
+        let (answers, all) = self.shared.lock().take_answer();
         if answers && all {
             self.timers.pings_answered(now);
         }
@@ -318,21 +325,11 @@ impl Driver {
     }
 
     /// Hands decoded events to the application, all at once.
-    fn deliver(&mut self, cx: &mut Context<'_>, mut decoded: Box<Inbox>) {
+    fn deliver(&mut self, cx: &mut Context<'_>, decoded: Box<Inbox>) {
         if decoded.events.is_empty() {
             return scratch::put_back_inbox(decoded);
         }
-        let mut inner = self.shared.lock();
-        if inner.outgoing.close_sent() && !inner.outgoing.close_received() {
-            // The application may have closed while these were decoded.
-            decoded.keep_control();
-        }
-        if !inner.receiver_alive || decoded.events.is_empty() {
-            drop(inner);
-            return scratch::put_back_inbox(decoded);
-        }
-        let (receiver, spent) = inner.deliver(decoded, cx.waker());
-        drop(inner);
+        let (receiver, spent) = self.shared.lock().deliver(decoded, cx.waker());
         if let Some(inbox) = spent {
             scratch::put_back_inbox(inbox);
         }
@@ -359,18 +356,18 @@ impl Driver {
         self.input = Input::Paused;
         // The application is waited for, and no memory.
         if let Some(ahead) = self.go_on_reading() {
-            self.cold().rest.put_u8(ahead);
+            self.cold().undecoded.put_u8(ahead);
         }
         let limit = self.config().max_read_ahead;
-        while self.is_multiplexed() && self.rest_len() < limit && !budget.is_spent() {
-            let held = held + self.decoder.memory() + self.rest_len();
+        while self.is_multiplexed() && self.undecoded_len() < limit && !budget.is_spent() {
+            let held = held + self.decoder.memory() + self.undecoded_len();
             let share = self.share(held).unwrap_or(usize::MAX);
             if share == 0 {
                 return;
             }
-            let room = (limit - self.rest_len()).min(RAW_READ).min(share);
+            let room = (limit - self.undecoded_len()).min(RAW_READ).min(share);
             // Both are there: a paused connection is open.
-            let (Some(transport), rest) = self.transport_and_rest() else {
+            let (Some(transport), rest) = self.transport_and_undecoded() else {
                 return;
             };
             match transport.poll_read(cx, &mut rest.limit(room)) {

@@ -9,9 +9,10 @@ use bytes::Buf;
 
 use super::{
     Driver, Phase,
-    turn::{Budget, Turn},
+    round::{Budget, Turn},
 };
 use crate::{
+    error::Error,
     memory::Held,
     protocol::{Queue, SendQueue},
     session::{
@@ -29,11 +30,11 @@ pub(super) struct Aborted;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Written {
     /// It was the last thing to do: the turn has ended with it.
-    Last,
+    TurnOver,
     /// Something else may be left to do.
-    Some,
+    More,
     /// The handler may have waited for room that there is now.
-    Awaited,
+    HandlerWaits,
 }
 
 impl Driver {
@@ -43,20 +44,18 @@ impl Driver {
     /// # Errors
     ///
     /// The session was aborted; nothing is done then.
-    pub(super) fn take_queue(&self, handler_finished: bool) -> Result<Option<Box<Queue>>, Aborted> {
-        let mut inner = self.shared.lock();
-        if inner.is_aborted() {
+    pub(super) fn take_queue(&self) -> Result<Option<Box<Queue>>, Aborted> {
+        let mut locked = self.shared.lock();
+        if locked.is_aborted() {
             return Err(Aborted);
         }
-        if let Some(code) = inner.abandoned(handler_finished) {
-            inner.close(self.hooks(), EndedBy::Local, &code.into());
+        if let Some(code) = locked.abandoned(self.handler_finished) {
+            locked.close(self.setup(), EndedBy::Local, &code.into());
         }
         if self.write_failed || self.phase == Phase::Ended {
             return Ok(None);
         }
-        let queue = inner.outgoing.take_queue();
-        inner.writing |= queue.is_some();
-        Ok(queue)
+        Ok(locked.take_queue())
     }
 
     /// Writes what was taken, as far as the transport takes it.
@@ -65,16 +64,15 @@ impl Driver {
         cx: &mut Context<'_>,
         queue: Option<Box<Queue>>,
         turn: &mut Turn,
-        handler_finished: bool,
     ) -> Written {
-        let mut written = Written::Some;
+        let mut written = Written::More;
         self.write_blocked = false;
         // Once a round: senders in other threads may fill the queue as fast as it is written.
         if let Some(mut queue) = queue {
             let queued = queue.frames.len();
             match self.write(cx, &mut queue.frames, &mut turn.budget) {
                 Poll::Ready(Ok(())) => {
-                    written = self.written(cx, queue, handler_finished, &mut turn.left);
+                    written = self.written(cx, queue, &mut turn.left);
                 }
                 Poll::Ready(Err(error)) => self.write_failure(error),
                 Poll::Pending => written = self.put_back(cx, queue, queued),
@@ -126,7 +124,7 @@ impl Driver {
     fn wait_for_write(&mut self, progress: bool) {
         self.write_blocked = true;
         if progress || !self.timers.is_write_waiting() {
-            let config = &self.shared.hooks.config;
+            let config = &self.shared.setup.config;
             let stalls_for = self.transport.as_ref().map_or(0, Transport::stalls_for);
             self.timers.write_waits(Self::now(), stalls_for, config);
         }
@@ -138,12 +136,7 @@ impl Driver {
         if self.write_failed {
             return false;
         }
-        let queue = {
-            let mut inner = self.shared.lock();
-            let queue = inner.outgoing.take_queue();
-            inner.writing |= queue.is_some();
-            queue
-        };
+        let queue = self.shared.lock().take_queue();
         let (Some(mut queue), Some(transport)) = (queue, &mut self.transport) else {
             return false;
         };
@@ -157,7 +150,7 @@ impl Driver {
         let _much = self.timers.written(left, Self::now);
         if queue.frames.is_empty() {
             self.flush_pending = transport.needs_flush();
-            self.written(cx, queue, false, &mut Held::default());
+            self.written(cx, queue, &mut Held::default());
         } else {
             self.put_back(cx, queue, queued);
             self.wait_for_write(left > 0);
@@ -170,31 +163,25 @@ impl Driver {
     /// Where that was the last thing to do the turn ends under the same lock, though deadlines are
     /// still to be kept: one that passes begins another round.
     #[inline(always)]
-    fn written(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut queue: Box<Queue>,
-        handler_finished: bool,
-        left: &mut Held,
-    ) -> Written {
+    fn written(&mut self, cx: &mut Context<'_>, mut queue: Box<Queue>, left: &mut Held) -> Written {
         self.timers.write_done();
         let shared = &*self.shared;
-        let config = &shared.hooks.config;
+        let config = &shared.setup.config;
         if mem::take(&mut self.ping_queued) {
             self.timers.ping_written(Self::now(), config);
         }
-        let mut inner = shared.lock();
+        let mut locked = shared.lock();
         // What was queued meanwhile has not left, and the Close frame may be among it.
-        let all_left = inner.outgoing.queued() == 0;
-        let close_left = all_left && inner.outgoing.close_sent() && self.phase == Phase::Open;
-        let waiting = inner.written(&shared.hooks, &mut queue);
+        let all_left = locked.queued() == 0;
+        let close_left = all_left && locked.close_sent() && self.phase == Phase::Open;
+        let waiting = locked.written(&shared.setup, &mut queue);
         let close_timeout = config.close_timeout;
         let open = self.phase == Phase::Open;
         let last = if open && waiting.is_empty() {
-            self.end_turn(inner, handler_finished, left)
+            self.end_turn(locked, left)
         } else {
             // Before anybody is woken.
-            drop(inner);
+            drop(locked);
             false
         };
         if close_left && !mem::replace(&mut self.cold().close_written, true) {
@@ -202,18 +189,34 @@ impl Driver {
         }
         scratch::put_back_queue(queue);
         if last {
-            return Written::Last;
+            return Written::TurnOver;
         }
         wake_others(waiting, cx)
+    }
+
+    /// The transport takes nothing more; what the peer has sent before may still say why.
+    pub(super) fn write_failure(&mut self, error: io::Error) {
+        self.write_failed = true;
+        self.handler_due = true;
+        let mut locked = self.shared.lock();
+        let closing = locked.close_sent();
+        let (queue, waiting) = locked.lose();
+        drop(locked);
+        drop(queue);
+        waiting.wake();
+        if !closing {
+            self.cold().error.get_or_insert(Error::Io(error));
+        }
+        self.await_end(self.end_timeout());
     }
 
     /// The rest of what was `queued` goes in front of what came meanwhile.
     fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>, queued: usize) -> Written {
         let left = queued - rest.frames.len();
-        let mut inner = self.shared.lock();
-        let waiting = inner.put_back(self.hooks(), rest, left);
-        let closing = inner.outgoing.close_sent();
-        drop(inner);
+        let mut locked = self.shared.lock();
+        let waiting = locked.put_back(self.setup(), rest, left);
+        let closing = locked.close_sent();
+        drop(locked);
         if closing {
             self.bound_end();
         }
@@ -250,8 +253,8 @@ impl Driver {
 /// Wakes those who waited, outside the lock; who runs in this turn anyway is not woken.
 fn wake_others(waiting: Wakers, cx: &Context<'_>) -> Written {
     if waiting.wake_others(cx) {
-        Written::Awaited
+        Written::HandlerWaits
     } else {
-        Written::Some
+        Written::More
     }
 }

@@ -1,4 +1,4 @@
-//! What the handles have in common: the futures, and the calls that need none.
+//! The futures of the handles.
 
 use std::{
     fmt,
@@ -8,15 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-
 use crate::{
-    CloseFrame, Error, Outbound,
-    protocol::State,
-    session::{
-        report::EndedBy,
-        shared::{Shared, wait_list::Ticket},
-    },
+    error::Error,
+    protocol::Outbound,
+    session::shared::{Shared, wait_list::Ticket},
 };
 
 /// The future of [`WebSocket::send`](crate::WebSocket::send).
@@ -180,28 +175,4 @@ impl Drop for Closed<'_> {
             self.shared.forget_closed(ticket);
         }
     }
-}
-
-pub(super) fn ping(shared: &Shared, payload: &Bytes) -> Result<(), Error> {
-    shared.update(|inner| inner.ping(&shared.hooks, payload))
-}
-
-pub(super) fn pong(shared: &Shared, payload: &Bytes) -> Result<(), Error> {
-    shared.update(|inner| inner.pong(&shared.hooks, payload))
-}
-
-pub(super) fn close(shared: &Shared, frame: &CloseFrame) {
-    let discarded = shared.update(|inner| {
-        let first = inner.close(&shared.hooks, EndedBy::Local, frame);
-        first.then(|| inner.discard_inbox())
-    });
-    drop(discarded);
-}
-
-pub(super) fn close_frame(shared: &Shared) -> Option<CloseFrame> {
-    shared.lock().peer_close()
-}
-
-pub(super) fn state(shared: &Shared) -> State {
-    shared.lock().outgoing.state()
 }

@@ -2,6 +2,7 @@
 
 mod futures;
 mod reader;
+mod receiver;
 mod sender;
 mod sink;
 mod socket;
@@ -9,6 +10,7 @@ mod writer;
 
 pub use futures::Sending;
 pub use reader::MessageReader;
-pub use sender::{Receiver, Sender};
+pub use receiver::Receiver;
+pub use sender::Sender;
 pub use socket::WebSocket;
 pub use writer::MessageWriter;

@@ -12,9 +12,9 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 use crate::{
-    Error, MessageKind,
-    protocol::Piece,
-    session::shared::{Shared, locked::Inner},
+    error::Error,
+    protocol::{MessageKind, Piece},
+    session::shared::{Shared, locked::Locked},
 };
 
 /// A message that is read as it arrives: made by
@@ -135,7 +135,7 @@ impl AsyncBufRead for MessageReader<'_> {
 impl Drop for MessageReader<'_> {
     fn drop(&mut self) {
         if !self.ended && !self.failed {
-            self.shared.update(Inner::skip_message);
+            self.shared.update(Locked::skip_message);
         }
     }
 }

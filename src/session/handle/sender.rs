@@ -1,27 +1,25 @@
-//! The two halves of a connection.
+//! The sending half of a connection.
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     sync::Arc,
     task::{Context, Poll},
-    thread,
 };
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::{
-    futures::{Closed, Flush, Sending, close, close_frame, ping, pong, state},
-    reader::MessageReader,
+    futures::{Closed, Flush, Sending},
     writer::{Begin, MessageWriter},
 };
 use crate::{
-    CloseFrame, Error, Event, Message, MessageKind, Outbound, Prepared, TrySendError,
-    protocol::State,
+    error::{Error, TrySendError},
+    protocol::{CloseFrame, MessageKind, Outbound, Prepared, State},
     session::{
-        ConnectionId,
-        shared::{Shared, wait_list::Ticket, waiters::Asleep},
+        id::ConnectionId,
+        shared::{Asleep, Shared, Ticket},
     },
 };
 
@@ -43,10 +41,14 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Sender {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl Sender {
+    pub(in crate::session) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Sends a message; as [`WebSocket::send`](crate::WebSocket::send).
     ///
     /// # Errors
@@ -92,7 +94,7 @@ impl Sender {
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
     pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
-        ping(&self.shared, &payload.into())
+        self.shared.ping(&payload.into())
     }
 
     /// Sends a pong; as [`WebSocket::pong`](crate::WebSocket::pong).
@@ -101,12 +103,12 @@ impl Sender {
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
     pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
-        pong(&self.shared, &payload.into())
+        self.shared.pong(&payload.into())
     }
 
     /// Starts the closing handshake; as [`WebSocket::close`](crate::WebSocket::close).
     pub fn close(&self, frame: impl Into<CloseFrame>) {
-        close(&self.shared, &frame.into());
+        self.shared.close(&frame.into());
     }
 
     /// Ends the connection at once: no Close frame is sent, what is queued is thrown away, and the
@@ -125,14 +127,13 @@ impl Sender {
     /// The bytes that wait to be written.
     #[must_use]
     pub fn queued(&self) -> usize {
-        let inner = self.shared.lock();
-        inner.outgoing.queued() + inner.outgoing.queued_behind()
+        self.shared.lock().queued_in_all()
     }
 
     /// How far the connection is.
     #[must_use]
     pub fn state(&self) -> State {
-        state(&self.shared)
+        self.shared.state()
     }
 
     /// Whether messages can still be sent.
@@ -223,107 +224,5 @@ impl Sender {
 impl fmt::Debug for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shared.fmt(f)
-    }
-}
-
-/// The receiving half of a connection.
-///
-/// Dropping it discards the messages still to come; control frames are handled as before. The
-/// connection is closed once the handler has returned as well.
-pub struct Receiver {
-    pub(super) shared: Arc<Shared>,
-    /// This is still a whole `WebSocket`.
-    pub(super) whole: bool,
-}
-
-impl Receiver {
-    /// Receives the next message; as [`WebSocket::recv`](crate::WebSocket::recv).
-    ///
-    /// # Errors
-    ///
-    /// The peer broke the protocol, vanished, or a deadline passed: see [`Error`].
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
-        poll_fn(|cx| self.poll_recv(cx))
-    }
-
-    /// Receives the next message as it arrives; as
-    /// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    pub fn recv_stream(
-        &mut self,
-    ) -> impl Future<Output = Result<Option<MessageReader<'_>>, Error>> + Send {
-        let shared: &Shared = &self.shared;
-        poll_fn(move |cx| MessageReader::poll_begin(shared, cx))
-    }
-
-    /// Receives the next message or control frame; as [`WebSocket::recv_event`](crate::WebSocket::recv_event).
-    ///
-    /// # Errors
-    ///
-    /// As [`recv`](Self::recv).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future loses nothing.
-    pub fn recv_event(&mut self) -> impl Future<Output = Result<Option<Event>, Error>> + Send {
-        self.observe();
-        poll_fn(|cx| self.shared.poll_event(cx))
-    }
-
-    /// The peer's Close frame, once it came and where it had a code.
-    #[must_use]
-    pub fn close_frame(&self) -> Option<CloseFrame> {
-        close_frame(&self.shared)
-    }
-
-    /// How far the connection is.
-    #[must_use]
-    pub fn state(&self) -> State {
-        state(&self.shared)
-    }
-
-    /// The subprotocol both sides agreed on.
-    #[must_use]
-    pub fn protocol(&self) -> Option<&str> {
-        self.shared.protocol()
-    }
-
-    /// Asks for control frames.
-    pub(super) fn observe(&self) {
-        self.shared.lock().observed = true;
-    }
-
-    pub(super) fn poll_recv(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Message>, Error>> {
-        self.shared.poll_message(cx)
-    }
-}
-
-impl fmt::Debug for Receiver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.fmt(f)
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let (whole, panicked) = (self.whole, thread::panicking());
-        let discarded = self
-            .shared
-            .update(|inner| inner.drop_receiver(whole, panicked));
-        drop(discarded);
     }
 }

@@ -8,9 +8,10 @@ use std::{
 use futures_core::Stream;
 use futures_sink::Sink;
 
+use super::{receiver::Receiver, sender::Sender, socket::WebSocket};
 use crate::{
-    CloseCode, Error, Message,
-    session::{Receiver, Sender, WebSocket},
+    error::Error,
+    protocol::{CloseCode, Message},
 };
 
 impl Stream for Receiver {
@@ -54,24 +55,24 @@ impl Sink<Message> for Sender {
     }
 }
 
+/// As that of its [`Sender`].
 impl Sink<Message> for WebSocket {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared().poll_sink_room(cx)
+        self.get_mut().sender_pin().poll_ready(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        self.shared().queue(message.into())
+        self.get_mut().sender_pin().start_send(message)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.shared().poll_sink_flush(cx)
+        self.get_mut().sender_pin().poll_flush(cx)
     }
 
     /// Closes with code 1000, and waits until the connection is over.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.close(CloseCode::NORMAL);
-        self.shared().poll_sink_closed(cx).map(Ok)
+        self.get_mut().sender_pin().poll_close(cx)
     }
 }

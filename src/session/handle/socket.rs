@@ -1,19 +1,17 @@
 //! What an application holds of a connection, in one piece.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
-    futures::{Closed, Flush, Sending, close, close_frame, ping, pong, state},
-    reader::MessageReader,
-    sender::{Receiver, Sender},
-    writer::{Begin, MessageWriter},
+    futures::Sending, reader::MessageReader, receiver::Receiver, sender::Sender,
+    writer::MessageWriter,
 };
 use crate::{
-    CloseFrame, Error, Event, Message, MessageKind, Outbound, TrySendError,
-    protocol::State,
-    session::{ConnectionId, shared::Shared},
+    error::{Error, TrySendError},
+    protocol::{CloseFrame, Event, Message, MessageKind, Outbound, State},
+    session::{id::ConnectionId, shared::Shared},
 };
 
 /// An open WebSocket connection.
@@ -45,10 +43,7 @@ pub struct WebSocket {
 impl WebSocket {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         Self {
-            receiver: Receiver {
-                shared: shared.clone(),
-                whole: true,
-            },
+            receiver: Receiver::new(shared),
         }
     }
 
@@ -146,7 +141,7 @@ impl WebSocket {
         &self,
         kind: MessageKind,
     ) -> impl Future<Output = Result<MessageWriter<'_>, Error>> + Send {
-        Begin::new(&self.receiver.shared, kind)
+        self.receiver.sender().send_stream(kind)
     }
 
     /// Sends a message: queues it, waiting while more than
@@ -163,7 +158,7 @@ impl WebSocket {
     ///
     /// The message is queued whole or, where the future is dropped before it is ready, not at all.
     pub fn send(&self, message: impl Into<Outbound>) -> Sending<'_> {
-        Sending::new(&self.receiver.shared, message.into())
+        self.receiver.sender().send(message)
     }
 
     /// Queues a message if there is room.
@@ -176,7 +171,7 @@ impl WebSocket {
     /// Gives the message back when more than
     /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued, or the connection closed.
     pub fn try_send(&self, message: impl Into<Outbound>) -> Result<(), TrySendError> {
-        self.receiver.shared.try_send(message.into())
+        self.receiver.sender().try_send(message)
     }
 
     /// Waits until all that was sent has been given to the transport.
@@ -185,7 +180,7 @@ impl WebSocket {
     ///
     /// [`Error::Closed`] when the connection ended before.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
-        Flush::new(&self.receiver.shared)
+        self.receiver.sender().flush()
     }
 
     /// Sends a ping with at most 125 bytes of payload, of which more is cut off.
@@ -196,7 +191,7 @@ impl WebSocket {
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
     pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
-        ping(&self.receiver.shared, &payload.into())
+        self.receiver.sender().ping(payload)
     }
 
     /// Sends a pong with at most 125 bytes of payload, of which more is cut off.
@@ -207,7 +202,7 @@ impl WebSocket {
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
     pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
-        pong(&self.receiver.shared, &payload.into())
+        self.receiver.sender().pong(payload)
     }
 
     /// Starts the closing handshake (RFC 6455 §7.1.2). Nothing needs to be awaited.
@@ -229,44 +224,42 @@ impl WebSocket {
     /// # }
     /// ```
     pub fn close(&self, frame: impl Into<CloseFrame>) {
-        close(&self.receiver.shared, &frame.into());
+        self.receiver.sender().close(frame);
     }
 
     /// Waits until the connection is over: closed by both sides, failed or timed out.
     pub fn closed(&self) -> impl Future<Output = ()> + Send {
-        Closed::new(&self.receiver.shared)
+        self.receiver.sender().closed()
     }
 
     /// The peer's Close frame, once it came and where it had a code.
     #[must_use]
     pub fn close_frame(&self) -> Option<CloseFrame> {
-        close_frame(&self.receiver.shared)
+        self.receiver.close_frame()
     }
 
     /// How far the connection is.
     #[must_use]
     pub fn state(&self) -> State {
-        state(&self.receiver.shared)
+        self.receiver.sender().state()
     }
 
     /// Its number, where it is in [`Connections`](crate::Connections).
     #[must_use]
     pub fn id(&self) -> Option<ConnectionId> {
-        self.receiver.shared.id()
+        self.receiver.sender().id()
     }
 
     /// The subprotocol both sides agreed on (RFC 6455 §1.9).
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.receiver.shared.protocol()
+        self.receiver.sender().protocol()
     }
 
     /// A handle to send from elsewhere.
     #[must_use]
     pub fn sender(&self) -> Sender {
-        Sender {
-            shared: self.receiver.shared.clone(),
-        }
+        self.receiver.sender().clone()
     }
 
     /// Splits into a sending and a receiving half, for use in different tasks.
@@ -275,9 +268,8 @@ impl WebSocket {
     /// has returned.
     #[must_use]
     pub fn split(mut self) -> (Sender, Receiver) {
-        let shared = self.receiver.shared.clone();
-        self.receiver.whole = false;
-        (Sender { shared }, self.receiver)
+        let sender = self.receiver.split_off();
+        (sender, self.receiver)
     }
 
     /// Asks for control frames.
@@ -289,13 +281,13 @@ impl WebSocket {
         &mut self.receiver
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.receiver.shared
+    pub(super) fn sender_pin(&mut self) -> Pin<&mut Sender> {
+        Pin::new(self.receiver.sender_mut())
     }
 }
 
 impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.receiver.shared.fmt(f)
+        self.receiver.fmt(f)
     }
 }

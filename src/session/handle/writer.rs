@@ -12,11 +12,10 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use crate::{
-    CloseCode, Error, MessageKind,
-    protocol::{self, Deflater, First, Opcode, State, Utf8Validator},
+    error::Error,
+    protocol::{self, Deflater, First, MessageKind, Opcode, Utf8Validator},
     session::{
         agreed::Compressing,
-        report::EndedBy,
         shared::{Shared, wait_list::Ticket},
     },
 };
@@ -115,21 +114,7 @@ impl<'a> MessageWriter<'a> {
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
     ) -> Poll<Result<Self, Error>> {
-        let compressing = shared.compressing();
-        // Locked before the connection, as by all who compress.
-        let mut guard = compressing.and_then(Compressing::lock);
-        let mut inner = shared.lock();
-        if inner.outgoing.is_streaming() && inner.outgoing.state() == State::Open {
-            let replaced = inner.waiters().sending().begin.wait(cx, ticket, 0);
-            drop(inner);
-            drop(guard);
-            drop(replaced);
-            return Poll::Pending;
-        }
-        if inner.outgoing.begin_stream().is_err() {
-            return Poll::Ready(Err(Error::Closed));
-        }
-        drop(inner);
+        let context = ready!(shared.poll_begin_stream(cx, ticket))?;
         let opcode = match kind {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
@@ -142,8 +127,8 @@ impl<'a> MessageWriter<'a> {
             utf8: (kind == MessageKind::Text).then(Utf8Validator::default),
             deflater: None,
             unflushed: false,
-            context: guard.as_mut().and_then(|context| context.take()),
-            compress: compressing.is_some(),
+            context,
+            compress: shared.compressing().is_some(),
             done: false,
             flushing: None,
         }))
@@ -290,13 +275,7 @@ impl<'a> MessageWriter<'a> {
     /// Queues a fragment.
     fn queue(&mut self, fin: bool, payload: Bytes) -> Result<(), Error> {
         let (first, len) = (self.first, mem::take(&mut self.unsent));
-        let hooks = &self.shared.hooks;
-        let queued = self.shared.update(|inner| {
-            let encoder = inner.encoder(hooks);
-            inner.outgoing.piece(&encoder, fin, first, len, payload)
-        });
-        let copied = queued.map_err(|_closed| Error::Closed)?;
-        drop(copied);
+        self.shared.queue_piece(fin, first, len, payload)?;
         self.first = First::CONTINUATION;
         Ok(())
     }
@@ -315,8 +294,7 @@ impl<'a> MessageWriter<'a> {
     fn end(&mut self) {
         self.done = true;
         self.give_context_back();
-        let hooks = &self.shared.hooks;
-        self.shared.update(|inner| inner.end_stream(hooks)).wake();
+        self.shared.end_stream();
     }
 
     fn give_context_back(&mut self) {
@@ -329,7 +307,7 @@ impl<'a> MessageWriter<'a> {
     }
 
     fn fragment_size(&self) -> usize {
-        let size = self.shared.hooks.config.fragment_size;
+        let size = self.shared.setup.config.fragment_size;
         size.map_or(DEFAULT_FRAGMENT, |size| size.min(MAX_FRAGMENT))
     }
 }
@@ -386,10 +364,7 @@ impl Drop for MessageWriter<'_> {
             return;
         }
         if self.has_begun() {
-            let frame = (CloseCode::INTERNAL_ERROR, "message abandoned").into();
-            let hooks = &self.shared.hooks;
-            self.shared
-                .update(|inner| inner.close(hooks, EndedBy::Local, &frame));
+            self.shared.fail_stream();
         }
         self.end();
     }

@@ -1,26 +1,17 @@
 //! The connections that are open: to be counted, found and sent to from anywhere.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    hash::{BuildHasherDefault, Hasher},
-    mem,
-    sync::{Arc, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use super::{
-    counters::{Counters, Counting, Traffic},
-    doors::Doors,
+    counters::Counters,
+    entry::{Entry, Place},
+    shards::{Registry, SHARDS},
 };
 use crate::{
-    CloseFrame,
     handshake::Rejection,
-    protocol::random_masking_key,
-    session::{ConnectionId, Report, Sender, shared::Shared},
-    sync::{
-        Mutex, MutexGuard, Notify,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    protocol::CloseFrame,
+    session::{handle::Sender, id::ConnectionId},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// The open connections of one layer or of several.
@@ -64,46 +55,6 @@ pub struct Connections {
     registry: Arc<Registry>,
 }
 
-/// The connections with some of the numbers.
-///
-/// Nobody but the server chooses those, so that a simple hash does, which is the same each time.
-type Shard = HashMap<ConnectionId, Arc<Shared>, BuildHasherDefault<Hash>>;
-
-/// Hashes a number.
-#[derive(Default)]
-struct Hash(u64);
-
-impl Hasher for Hash {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // An odd number near 2^64 divided by the golden ratio: neighbours end far from each other.
-        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-struct Registry {
-    /// Each connection in the shard of its number, so that cores seldom meet.
-    shards: [Mutex<Shard>; SHARDS],
-    open: AtomicUsize,
-    /// For connections from the answer to the handshake until their handler is gone, too; closed,
-    /// with what connections are closed, once they are drained.
-    doors: Doors<CloseFrame>,
-    /// The next number, where they are not drawn at random.
-    next: Option<AtomicU64>,
-    /// The last one inside has left.
-    empty: Notify,
-    counting: Counting,
-}
-
 impl Connections {
     /// Makes a registry, whose connections have numbers drawn at random.
     #[must_use]
@@ -120,14 +71,7 @@ impl Connections {
 
     fn with_next(next: Option<AtomicU64>) -> Self {
         Self {
-            registry: Arc::new(Registry {
-                shards: Default::default(),
-                open: AtomicUsize::new(0),
-                doors: Doors::new(),
-                next,
-                empty: Notify::new(),
-                counting: Counting::default(),
-            }),
+            registry: Arc::new(Registry::new(next)),
         }
     }
 
@@ -148,7 +92,7 @@ impl Connections {
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> Option<Sender> {
         let shared = self.registry.shard(id).get(&id)?.clone();
-        (!shared.is_over()).then_some(Sender { shared })
+        (!shared.is_over()).then(|| Sender::new(shared))
     }
 
     /// Iterates over the connections, in no order.
@@ -157,7 +101,7 @@ impl Connections {
     /// sending to them holds nobody up. To send the same to many, groups are
     /// kinder to the runtime.
     pub fn iter(&self) -> impl Iterator<Item = Sender> + Send + use<> {
-        self.sessions().filter(|sender| !sender.shared.is_over())
+        self.sessions().filter(|sender| !sender.is_over())
     }
 
     /// Iterates over the sessions, those among them whose transport is gone and whose handler runs
@@ -192,13 +136,7 @@ impl Connections {
 
     /// Waits until there is none.
     pub(crate) async fn wait_until_gone(&self) {
-        loop {
-            let empty = self.registry.empty.notified();
-            if self.alive() == 0 {
-                return;
-            }
-            empty.await;
-        }
+        self.registry.wait_until_empty().await;
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
@@ -220,11 +158,10 @@ impl Connections {
             return None;
         }
         self.registry.counting.accept();
-        Some(Place(Some(Entry {
-            id: self.registry.next_id(),
-            connections: self.clone(),
-            counted: Mutex::default(),
-        })))
+        Some(Place::new(Entry::new(
+            self.registry.next_id(),
+            self.registry.clone(),
+        )))
     }
 }
 
@@ -242,124 +179,6 @@ impl fmt::Debug for Connections {
             .finish_non_exhaustive()
     }
 }
-
-impl Registry {
-    fn shard(&self, id: ConnectionId) -> MutexGuard<'_, Shard> {
-        self.lock(id.as_u64() as usize % SHARDS)
-    }
-
-    fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
-        // Nothing under the lock can panic half-way.
-        self.shards[index]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn senders(&self, index: usize) -> Vec<Sender> {
-        let shard = self.lock(index);
-        let shared = shard.values().cloned();
-        shared.map(|shared| Sender { shared }).collect()
-    }
-
-    /// There is one less that is alive.
-    fn leave(&self) {
-        if self.doors.leave() {
-            self.empty.notify_waiters();
-        }
-    }
-
-    /// A number that no open connection has: two of 2^64 at random are never the same.
-    fn next_id(&self) -> ConnectionId {
-        ConnectionId::new(match &self.next {
-            Some(next) => next.fetch_add(1, Ordering::Relaxed),
-            None => {
-                let (high, low) = (random_masking_key(), random_masking_key());
-                u64::from(u32::from_ne_bytes(high)) << 32 | u64::from(u32::from_ne_bytes(low))
-            }
-        })
-    }
-}
-
-/// The place that is kept for a connection from the answer to its handshake on.
-///
-/// Dropped before it is taken: the stream was not handed over, and there will be no session.
-pub(crate) struct Place(Option<Entry>);
-
-impl Place {
-    pub(crate) fn id(&self) -> Option<ConnectionId> {
-        self.0.as_ref().map(|entry| entry.id)
-    }
-
-    /// Takes the place, for as long as the session lives.
-    pub(crate) fn take(mut self) -> Option<Entry> {
-        self.0.take()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(entry) = self.0.take() {
-            entry.connections.registry.counting.fail_upgrade();
-            entry.leave();
-        }
-    }
-}
-
-/// A connection in the registry.
-pub(crate) struct Entry {
-    id: ConnectionId,
-    connections: Connections,
-    /// What was added to the counters.
-    counted: Mutex<Traffic>,
-}
-
-impl Entry {
-    pub(crate) fn id(&self) -> ConnectionId {
-        self.id
-    }
-
-    /// The connection is open; tells with what it has to be closed at once, if it has.
-    pub(crate) fn open(&self, shared: &Arc<Shared>) -> Option<&CloseFrame> {
-        let registry = &self.connections.registry;
-        registry.open.fetch_add(1, Ordering::Relaxed);
-        registry.shard(self.id).insert(self.id, shared.clone());
-        // Looked at after it could be found: whoever drains has seen it, or is seen here.
-        registry.doors.closed()
-    }
-
-    /// The transport is gone.
-    pub(crate) fn close(&self, report: &Report) {
-        let registry = &self.connections.registry;
-        registry.open.fetch_sub(1, Ordering::Relaxed);
-        registry.counting.end(report);
-    }
-
-    /// Adds what went over the connection since the last time; `total` is what did so far.
-    pub(crate) fn count(&self, total: Traffic) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = mem::replace(&mut *counted, total);
-        drop(counted);
-        let mut more = total;
-        for (more, before) in more.iter_mut().zip(before) {
-            *more -= before;
-        }
-        if more != Traffic::default() {
-            let counting = &self.connections.registry.counting;
-            counting.add(self.id.as_u64(), more);
-        }
-    }
-
-    /// The session is gone, and its handler with it.
-    pub(crate) fn leave(&self) {
-        let registry = &self.connections.registry;
-        let removed = registry.shard(self.id).remove(&self.id);
-        drop(removed);
-        registry.leave();
-    }
-}
-
-/// How many cores can open and close connections without getting in each other's way.
-const SHARDS: usize = 16;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test panics")]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::PoisonError};
 
 use crate::{
-    session::Report,
+    session::{report::Report, traffic::Traffic},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -55,10 +55,12 @@ pub(super) struct Counting {
 /// Counters that one core in some has to itself.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct TrafficShard([AtomicU64; 4]);
-
-/// Messages and bytes, received and sent.
-pub(crate) type Traffic = [u64; 4];
+struct TrafficShard {
+    messages_received: AtomicU64,
+    bytes_received: AtomicU64,
+    messages_sent: AtomicU64,
+    bytes_sent: AtomicU64,
+}
 
 impl Counting {
     pub(super) fn accept(&self) {
@@ -81,20 +83,17 @@ impl Counting {
 
     /// Adds what went over the connection that `number` stands for.
     pub(super) fn add(&self, number: u64, traffic: Traffic) {
-        let TrafficShard(counters) = &self.traffic[number as usize % SHARDS];
-        for (counter, more) in counters.iter().zip(traffic) {
-            if more > 0 {
-                counter.fetch_add(more, Relaxed);
-            }
-        }
+        let shard = &self.traffic[number as usize % SHARDS];
+        add(&shard.messages_received, traffic.messages_received);
+        add(&shard.bytes_received, traffic.bytes_received);
+        add(&shard.messages_sent, traffic.messages_sent);
+        add(&shard.bytes_sent, traffic.bytes_sent);
     }
 
     pub(super) fn snapshot(&self, open: usize) -> Counters {
-        let sum = |index: usize| {
-            let shards = self.traffic.iter();
-            shards
-                .map(|TrafficShard(counters)| counters[index].load(Relaxed))
-                .sum()
+        let sum = |counter: fn(&TrafficShard) -> &AtomicU64| {
+            let counters = self.traffic.iter().map(counter);
+            counters.map(|counter| counter.load(Relaxed)).sum()
         };
         Counters {
             open,
@@ -110,11 +109,17 @@ impl Counting {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
-            messages_received: sum(0),
-            bytes_received: sum(1),
-            messages_sent: sum(2),
-            bytes_sent: sum(3),
+            messages_received: sum(|shard| &shard.messages_received),
+            bytes_received: sum(|shard| &shard.bytes_received),
+            messages_sent: sum(|shard| &shard.messages_sent),
+            bytes_sent: sum(|shard| &shard.bytes_sent),
         }
+    }
+}
+
+fn add(counter: &AtomicU64, more: u64) {
+    if more > 0 {
+        counter.fetch_add(more, Relaxed);
     }
 }
 

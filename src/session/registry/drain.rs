@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::{CloseCode, CloseFrame, Connections, Sender, protocol::random_masking_key};
+use super::connections::Connections;
+use crate::{
+    protocol::{CloseCode, CloseFrame, random_masking_key},
+    session::handle::Sender,
+};
 
 /// How connections are closed by [`Connections::drain`].
 #[derive(Clone, Debug)]

@@ -1,12 +1,14 @@
 //! All connections of a layer, from outside.
 
-pub(super) mod connections;
-pub(super) mod counters;
+mod connections;
+mod counters;
 mod doors;
 mod drain;
+pub(super) mod entry;
+mod shards;
 
 pub use connections::Connections;
 pub use counters::Counters;
 pub use drain::{Drain, Drained};
 
-pub(crate) use connections::Place;
+pub(crate) use entry::Place;

@@ -4,17 +4,17 @@ use bytes::Bytes;
 
 use super::{
     Shared,
-    locked::Inner,
+    locked::Locked,
     waiters::{Asleep, Queued},
 };
 use crate::{
-    Outbound, Prepared, TrySendError,
-    protocol::{Encoder, Kind, Role, State, deflate, put_back},
+    error::TrySendError,
+    protocol::{Kind, Outbound, Prepared, deflate, put_back},
     sync::MutexGuard,
 };
 
 impl Shared {
-    /// Queues what is to be sent, on a connection that was open when `inner` was locked. What it
+    /// Queues what is to be sent, on a connection that was open when `locked` was locked. What it
     /// gives has to be finished outside all locks.
     ///
     /// # Errors
@@ -23,16 +23,15 @@ impl Shared {
     #[inline(always)]
     pub(super) fn queue_on(
         &self,
-        mut inner: MutexGuard<'_, Inner>,
+        mut locked: MutexGuard<'_, Locked>,
         outbound: Outbound,
     ) -> Result<Queued, Outbound> {
         let plain = self.compressing().is_none() && !matches!(outbound.kind, Kind::Prepared(_));
         if !plain {
-            let encoder = inner.encoder(&self.hooks);
-            drop(inner);
-            return self.queue_encoded(&encoder, outbound);
+            drop(locked);
+            return self.queue_encoded(outbound);
         }
-        Ok(inner.queue(&self.hooks, outbound.into_message()))
+        Ok(locked.queue(&self.setup, outbound.into_message()))
     }
 
     /// Queues a message for many connections if there is room, under one lock where it leaves as it
@@ -41,21 +40,20 @@ impl Shared {
         &self,
         prepared: &Prepared,
     ) -> Result<Option<Asleep>, TrySendError> {
-        if self.compressing().is_some() {
+        let encoder = self.setup.encoder();
+        if self.compressing().is_some() || encoder.masks() {
             return self.try_queue_anyhow(prepared);
         }
-        let budget = &self.hooks.config.memory_budget;
-        let frames = prepared.plain(&self.hooks.encoder(Role::Server), budget);
-        let mut inner = self.lock();
+        let frames = prepared.plain(&encoder, &self.setup.config.memory_budget);
+        let mut locked = self.lock();
         if let Some(frames) = frames
-            && inner.outgoing.state() == State::Open
-            && !inner.outgoing.is_full(&self.hooks.config)
-            && !inner.encoder(&self.hooks).masks()
+            && locked.is_open()
+            && !locked.is_full(&self.setup.config)
         {
-            let queued = inner.queue_frames(prepared.message().len(), frames);
-            return Ok(queued.into_driver().map(|waker| inner.asleep(waker)));
+            let queued = locked.queue_frames(prepared.message().len(), frames);
+            return Ok(queued.into_driver().map(|waker| locked.asleep(waker)));
         }
-        drop(inner);
+        drop(locked);
         self.try_queue_anyhow(prepared)
     }
 
@@ -66,10 +64,10 @@ impl Shared {
     }
 
     /// Queues what may have to be compressed, or was encoded before.
-    fn queue_encoded(&self, encoder: &Encoder, outbound: Outbound) -> Result<Queued, Outbound> {
-        let settings = self.hooks.config.compression.as_ref();
+    fn queue_encoded(&self, outbound: Outbound) -> Result<Queued, Outbound> {
+        let encoder = self.setup.encoder();
         let agreed = self.agreed.as_ref();
-        let compressing = agreed.and_then(|agreed| agreed.compresses(&outbound, settings));
+        let compressing = agreed.and_then(|agreed| agreed.compresses(&outbound, &self.setup));
         let mut guard = compressing.and_then(|compressing| compressing.lock());
         // A message that is sent piece by piece has the context: others do without.
         let taken = guard.as_ref().is_some_and(|context| context.is_none());
@@ -80,8 +78,8 @@ impl Shared {
 
         let queued = match (&outbound.kind, shape) {
             (Kind::Prepared(prepared), shape) if !encoder.masks() => {
-                let budget = &self.hooks.config.memory_budget;
-                let encoded = prepared.encode(encoder, shape, budget);
+                let budget = &self.setup.config.memory_budget;
+                let encoded = prepared.encode(&encoder, shape, budget);
                 let queued = self.queue_frames(prepared, &encoded.frames);
                 if let Some(context) = context.filter(|_| encoded.compressed) {
                     context.sent_alone(prepared.message().as_bytes());
@@ -110,24 +108,24 @@ impl Shared {
 
     fn queue_plain(&self, outbound: &Outbound) -> Option<Queued> {
         let message = outbound.clone().into_message();
-        let mut inner = self.lock_open()?;
-        Some(inner.queue(&self.hooks, message))
+        let mut locked = self.lock_open()?;
+        Some(locked.queue(&self.setup, message))
     }
 
     fn queue_compressed(&self, is_text: bool, len: usize, payload: &[u8]) -> Option<Queued> {
-        let mut inner = self.lock_open()?;
-        Some(inner.queue_compressed(&self.hooks, is_text, len, payload))
+        let mut locked = self.lock_open()?;
+        Some(locked.queue_compressed(&self.setup, is_text, len, payload))
     }
 
     fn queue_frames(&self, prepared: &Prepared, frames: &Bytes) -> Option<Queued> {
         let len = prepared.message().len();
-        let mut inner = self.lock_open()?;
-        Some(inner.queue_frames(len, frames))
+        let mut locked = self.lock_open()?;
+        Some(locked.queue_frames(len, frames))
     }
 
     /// Locks an open connection.
-    fn lock_open(&self) -> Option<MutexGuard<'_, Inner>> {
-        let inner = self.lock();
-        (inner.outgoing.state() == State::Open).then_some(inner)
+    fn lock_open(&self) -> Option<MutexGuard<'_, Locked>> {
+        let locked = self.lock();
+        (locked.is_open()).then_some(locked)
     }
 }

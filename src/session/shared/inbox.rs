@@ -4,10 +4,7 @@ use std::{collections::VecDeque, mem};
 
 use bytes::BytesMut;
 
-use crate::{
-    Event, Message, ProtocolError, Utf8Bytes,
-    protocol::{Decoded, Piece},
-};
+use crate::protocol::{Decoded, Event, Message, Piece, ProtocolError, Utf8Bytes};
 
 /// Events and pieces of messages, in the order they came.
 #[derive(Default)]

@@ -148,7 +148,7 @@ mod sessions {
     use super::*;
     use crate::{
         Groups, WebSocket,
-        session::{Agreed, Hooks, Opened, Session, Transport},
+        session::{Agreed, Opened, Session, Setup, Transport},
         testing,
     };
 
@@ -253,9 +253,9 @@ mod sessions {
         let opened = Opened {
             transport: Transport::other(theirs),
             read: Bytes::new(),
-            role: Role::Client,
-            hooks: Arc::new(Hooks::default()),
+            setup: Arc::new(Setup::client()),
             agreed: Agreed::default(),
+            place: None,
         };
         let mut socket = None;
         let session = Session::open(opened, |opened| {

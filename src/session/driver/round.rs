@@ -1,0 +1,137 @@
+//! What one turn of a session may use up, and what one round of it knows.
+
+use std::mem;
+
+use bytes::BytesMut;
+
+use crate::{
+    memory::Held,
+    session::{scratch, shared::inbox::Inbox},
+};
+
+/// What lasts as long as one turn of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub(super) budget: Budget,
+    /// The thread's buffer, while something is read to it.
+    pub(super) buffer: BytesMut,
+    /// There may be messages in it that the handler was not given.
+    pub(crate) undecoded: bool,
+    /// What waited for the application and for the transport when the turn ended.
+    pub(crate) left: Held,
+}
+
+impl Turn {
+    /// Gives the buffer back to the thread, with what was not decoded.
+    pub(super) fn forget_undecoded(&mut self) {
+        if mem::take(&mut self.undecoded) {
+            scratch::put_back_buffer(mem::take(&mut self.buffer));
+        }
+    }
+}
+
+/// What one turn of a session may read, decompress and write before others get theirs.
+///
+/// Every loop of a turn spends some of it each time round, whatever the state of the transport, and
+/// ends when it is spent.
+#[derive(Debug)]
+pub(super) struct Budget {
+    messages: usize,
+    bytes: usize,
+    /// What may come out of the decompressor, in bytes.
+    pub(super) inflated: usize,
+    /// How often the handler may be given more of what was read.
+    helpings: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            messages: TURN_MESSAGES,
+            bytes: TURN_BYTES,
+            inflated: TURN_BYTES,
+            helpings: TURN_HELPINGS,
+        }
+    }
+}
+
+impl Budget {
+    pub(super) fn is_spent(&self) -> bool {
+        self.messages == 0 || self.bytes == 0 || self.decodes_no_more()
+    }
+
+    /// Reports whether even what was read has to wait for the next turn.
+    pub(super) fn decodes_no_more(&self) -> bool {
+        self.inflated == 0 || self.helpings == 0
+    }
+
+    /// One round of a turn counts like a message.
+    pub(super) fn spend_round(&mut self) {
+        self.spend(1, 0);
+    }
+
+    pub(super) fn spend(&mut self, messages: usize, bytes: usize) {
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    pub(super) fn spend_helping(&mut self) {
+        self.helpings = self.helpings.saturating_sub(1);
+    }
+}
+
+/// What one round has to know of what is shared.
+pub(super) struct Snapshot {
+    pub(super) inbox: usize,
+    /// How much waits to be written, in bytes.
+    pub(super) queued: usize,
+    pub(super) observed: bool,
+    /// Our Close was sent: messages are thrown away.
+    pub(super) closing: bool,
+    /// It is known why the session was woken: there is probably nothing to read.
+    pub(super) quiet: bool,
+}
+
+impl Snapshot {
+    /// Returns what waits for the application and for the transport, with what was decoded since;
+    /// `None` if messages are thrown away.
+    pub(super) fn held(&self, decoded: Option<&Inbox>) -> Option<usize> {
+        let decoded = decoded.map_or(0, |inbox| inbox.size);
+        (!self.closing).then_some(self.inbox + self.queued + decoded)
+    }
+
+    /// Returns the size of what is decoded before the handler is polled: little for one that takes
+    /// messages as they come, so that the memory of one is there, and in the cache, for the next.
+    pub(super) fn batch(&self, handler_finished: bool) -> usize {
+        if handler_finished || self.inbox > 0 {
+            usize::MAX
+        } else {
+            BATCH
+        }
+    }
+}
+
+/// How a session goes on after a round.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Next {
+    /// With another round.
+    Round,
+    /// With a turn to come, of which a waker is told.
+    Wait,
+    /// Not at all.
+    Over,
+}
+
+/// What a handler is given at once that takes messages as they come, in bytes, with an allowance
+/// for each message.
+const BATCH: usize = 8 << 10;
+
+/// How many messages one turn may decode, about.
+const TURN_MESSAGES: usize = 128;
+
+/// How many bytes one turn may read and write, about, and how many it may decompress.
+const TURN_BYTES: usize = 512 << 10;
+
+/// How often a handler is polled with more of one read, at most: the smallest messages of two reads
+/// in batches make 170.
+const TURN_HELPINGS: usize = 256;

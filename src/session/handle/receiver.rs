@@ -1,0 +1,145 @@
+//! The receiving half of a connection.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::{Context, Poll},
+    thread,
+};
+
+use super::{reader::MessageReader, sender::Sender};
+use crate::{
+    error::Error,
+    protocol::{CloseFrame, Event, Message, State},
+    session::shared::Shared,
+};
+
+/// The receiving half of a connection.
+///
+/// Dropping it discards the messages still to come; control frames are handled as before. The
+/// connection is closed once the handler has returned as well.
+pub struct Receiver {
+    /// It can send, too, as a whole `WebSocket` does.
+    sender: Sender,
+    /// This is still a whole `WebSocket`.
+    whole: bool,
+}
+
+impl Receiver {
+    /// Makes the receiver of a whole `WebSocket`.
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            sender: Sender::new(shared.clone()),
+            whole: true,
+        }
+    }
+
+    /// Receives the next message; as [`WebSocket::recv`](crate::WebSocket::recv).
+    ///
+    /// # Errors
+    ///
+    /// The peer broke the protocol, vanished, or a deadline passed: see [`Error`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>, Error>> + Send {
+        poll_fn(|cx| self.poll_recv(cx))
+    }
+
+    /// Receives the next message as it arrives; as
+    /// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv_stream(
+        &mut self,
+    ) -> impl Future<Output = Result<Option<MessageReader<'_>>, Error>> + Send {
+        let shared: &Shared = self.shared();
+        poll_fn(move |cx| MessageReader::poll_begin(shared, cx))
+    }
+
+    /// Receives the next message or control frame; as [`WebSocket::recv_event`](crate::WebSocket::recv_event).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn recv_event(&mut self) -> impl Future<Output = Result<Option<Event>, Error>> + Send {
+        self.observe();
+        poll_fn(|cx| self.shared().poll_event(cx))
+    }
+
+    /// The peer's Close frame, once it came and where it had a code.
+    #[must_use]
+    pub fn close_frame(&self) -> Option<CloseFrame> {
+        self.shared().received_close()
+    }
+
+    /// How far the connection is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.sender.state()
+    }
+
+    /// The subprotocol both sides agreed on.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.sender.protocol()
+    }
+
+    /// Leaves only the receiving half, and gives the other one.
+    pub(super) fn split_off(&mut self) -> Sender {
+        self.whole = false;
+        self.sender.clone()
+    }
+
+    pub(super) fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    pub(super) fn sender_mut(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.sender.shared()
+    }
+
+    /// Asks for control frames.
+    pub(super) fn observe(&self) {
+        self.shared().lock().observe();
+    }
+
+    pub(super) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Message>, Error>> {
+        self.shared().poll_message(cx)
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sender.fmt(f)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let (whole, panicked) = (self.whole, thread::panicking());
+        let discarded = self
+            .shared()
+            .update(|locked| locked.drop_receiver(whole, panicked));
+        drop(discarded);
+    }
+}

@@ -1,0 +1,94 @@
+//! One connection in a registry.
+
+use std::{cell::Cell, sync::Arc};
+
+use super::shards::Registry;
+use crate::{
+    protocol::CloseFrame,
+    session::{id::ConnectionId, report::Report, shared::Shared, traffic::Traffic},
+    sync::atomic::Ordering,
+};
+
+/// The place that is kept for a connection from the answer to its handshake on.
+///
+/// Dropped before it is taken: the stream was not handed over, and there will be no session.
+pub(crate) struct Place(Option<Entry>);
+
+impl Place {
+    pub(super) fn new(entry: Entry) -> Self {
+        Self(Some(entry))
+    }
+
+    pub(crate) fn id(&self) -> Option<ConnectionId> {
+        self.0.as_ref().map(|entry| entry.id)
+    }
+
+    /// Takes the place, for as long as the session lives.
+    pub(crate) fn take(mut self) -> Option<Entry> {
+        self.0.take()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.registry.counting.fail_upgrade();
+            entry.leave();
+        }
+    }
+}
+
+/// A connection in the registry.
+pub(crate) struct Entry {
+    id: ConnectionId,
+    registry: Arc<Registry>,
+    /// What was added to the counters so far.
+    counted: Cell<Traffic>,
+}
+
+impl Entry {
+    pub(super) fn new(id: ConnectionId, registry: Arc<Registry>) -> Self {
+        Self {
+            id,
+            registry,
+            counted: Cell::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// Registers the connection as open; gives what it has to be closed with at once, if it has.
+    pub(crate) fn open(&self, shared: &Arc<Shared>) -> Option<&CloseFrame> {
+        let registry = &*self.registry;
+        registry.open.fetch_add(1, Ordering::Relaxed);
+        registry.shard(self.id).insert(self.id, shared.clone());
+        // Looked at after it could be found: whoever drains has seen it, or is seen here.
+        registry.doors.closed()
+    }
+
+    /// Counts the end: the transport is gone.
+    pub(crate) fn close(&self, report: &Report) {
+        let registry = &*self.registry;
+        registry.open.fetch_sub(1, Ordering::Relaxed);
+        registry.counting.end(report);
+    }
+
+    /// Adds what went over the connection since the last time; `total` is what did so far.
+    pub(crate) fn count(&self, total: Traffic) {
+        let more = total.since(self.counted.replace(total));
+        if more != Traffic::default() {
+            let counting = &self.registry.counting;
+            counting.add(self.id.as_u64(), more);
+        }
+    }
+
+    /// Leaves the registry: the session is gone, and its handler with it.
+    pub(crate) fn leave(&self) {
+        let registry = &*self.registry;
+        let removed = registry.shard(self.id).remove(&self.id);
+        drop(removed);
+        registry.leave();
+    }
+}

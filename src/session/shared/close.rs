@@ -1,0 +1,192 @@
+//! How both sides learn of the end.
+
+use std::task::{Context, Poll};
+
+use super::{Shared, locked::Locked, wait_list::Ticket, waiters::Wakers};
+use crate::{
+    error::Error,
+    protocol::{CloseCode, CloseFrame, Event, Queue},
+    session::{report::EndedBy, setup::Setup},
+};
+
+/// How a connection ends.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// Set once nothing more is delivered.
+    pub(super) end: Option<End>,
+    /// Who sent the first Close frame, and what it said.
+    first_close: Option<(EndedBy, Option<CloseFrame>)>,
+    /// The peer's Close frame, where it had a code.
+    peer_close: Option<CloseFrame>,
+    /// A whole `WebSocket` was dropped by a panic.
+    pub(super) panicked: bool,
+    /// The transport is gone.
+    over: bool,
+    /// Nothing is waited for any more.
+    pub(super) aborted: bool,
+}
+
+/// How receiving ends.
+pub(super) enum End {
+    Clean,
+    /// The error is taken by the first who receives it.
+    Failed(Option<Error>),
+}
+
+impl Shared {
+    /// Ends the connection at once, and the handler with it.
+    pub(crate) fn abort(&self) {
+        self.update(|locked| locked.ending().aborted = true);
+    }
+
+    /// Starts the closing handshake, unless it has begun; what was not received is discarded.
+    pub(crate) fn close(&self, frame: &CloseFrame) {
+        let discarded = self.update(|locked| {
+            let first = locked.close(&self.setup, EndedBy::Local, frame);
+            first.then(|| locked.discard_inbox())
+        });
+        drop(discarded);
+    }
+
+    /// Returns the peer's Close frame, if it came with a code.
+    pub(crate) fn received_close(&self) -> Option<CloseFrame> {
+        self.lock().peer_close()
+    }
+
+    /// Reports whether the transport is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().is_over()
+    }
+
+    /// Waits until the connection is over.
+    pub(crate) fn poll_closed(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Option<Ticket>,
+    ) -> Poll<()> {
+        let mut locked = self.lock();
+        if locked.is_over() {
+            return Poll::Ready(());
+        }
+        let replaced = locked.waiters().closed.wait(cx, ticket, 0);
+        drop(locked);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Waits until the connection is over, for a sink.
+    pub(crate) fn poll_sink_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut locked = self.lock();
+        if locked.is_over() {
+            return Poll::Ready(());
+        }
+        locked.waiters().sinks().closed.add(cx);
+        Poll::Pending
+    }
+
+    /// Waits for the end no more.
+    pub(crate) fn forget_closed(&self, ticket: Ticket) {
+        self.forget(|waiters| waiters.closed.leave(ticket));
+    }
+}
+
+impl Locked {
+    /// Sends a Close frame, if it is the first; tells whether it was.
+    pub(crate) fn close(&mut self, setup: &Setup, by: EndedBy, frame: &CloseFrame) -> bool {
+        let encoder = setup.encoder();
+        let first = self.outgoing.close(&encoder, Some(frame)).is_ok();
+        if first {
+            self.ending().first_close = Some((by, Some(frame.clone())));
+        }
+        first
+    }
+
+    /// Takes the peer's Close frame, and answers it if it is the first.
+    pub(crate) fn receive_close(&mut self, setup: &Setup, frame: Option<CloseFrame>) {
+        if !self.outgoing.close_sent() {
+            self.ending().first_close = Some((EndedBy::Peer, frame.clone()));
+        }
+        self.receive_control(setup, &Event::Close(frame.clone()));
+        self.ending().peer_close = frame;
+    }
+
+    /// Ends receiving, and sending too unless the closing handshake has begun: then there is nothing
+    /// to answer.
+    pub(crate) fn finish(&mut self, error: Option<Error>) {
+        let clean = error.is_none();
+        self.end(error, clean);
+        if !self.close_sent() {
+            self.outgoing.end();
+        }
+    }
+
+    /// Says that nothing more is delivered; what was said first holds.
+    pub(crate) fn end(&mut self, error: Option<Error>, clean: bool) {
+        let end = if clean {
+            End::Clean
+        } else {
+            End::Failed(error)
+        };
+        self.ending().end.get_or_insert(end);
+    }
+
+    /// Says that what came last was not delivered, whatever was said of the end before.
+    pub(crate) fn fail_end(&mut self, error: Error) {
+        self.ending().end = Some(End::Failed(Some(error)));
+    }
+
+    pub(crate) fn first_close(&self) -> Option<&(EndedBy, Option<CloseFrame>)> {
+        self.ending.as_ref()?.first_close.as_ref()
+    }
+
+    pub(super) fn peer_close(&self) -> Option<CloseFrame> {
+        self.ending.as_ref()?.peer_close.clone()
+    }
+
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.aborted)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.over)
+    }
+
+    pub(super) fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_default()
+    }
+
+    /// The code to close with, where the connection is open and nobody is left to receive.
+    pub(crate) fn abandoned(&self, handler_finished: bool) -> Option<CloseCode> {
+        let nobody = self.abandoned || (handler_finished && !self.receiver_alive);
+        if !nobody || !self.is_open() {
+            return None;
+        }
+        let panicked = self.ending.as_ref().is_some_and(|ending| ending.panicked);
+        Some(if panicked {
+            CloseCode::INTERNAL_ERROR
+        } else {
+            CloseCode::NORMAL
+        })
+    }
+
+    /// Ends everything: the transport is gone. Gives what was queued, and all who wait, the session's
+    /// own task among them.
+    pub(crate) fn end_all(&mut self, error: Option<Error>) -> (Option<Box<Queue>>, Wakers) {
+        self.ending().over = true;
+        self.outgoing.end();
+        let mut wakers = self.take_waiting(true, true);
+        if let Some(mut waiters) = self.waiters.take() {
+            wakers.drain(&mut waiters.closed);
+            if let Some(sinks) = waiters.sending_mut().and_then(|all| all.sinks.as_mut()) {
+                wakers.extend(sinks.closed.take());
+            }
+            wakers.extend(waiters.receiver.take());
+        }
+        let queue = self.outgoing.clear();
+        // A flush must not call it written.
+        self.writing |= queue.as_ref().is_some_and(|queue| !queue.is_empty());
+        let clean = self.close_received();
+        self.end(error, clean);
+        (queue, wakers)
+    }
+}

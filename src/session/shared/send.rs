@@ -1,0 +1,175 @@
+//! What is sent: how it comes to the queue, and how the driver takes it from there.
+
+use std::{
+    mem,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use super::{
+    CORK, Shared,
+    locked::Locked,
+    wait_list::Ticket,
+    waiters::{Queued, Wakers},
+};
+use crate::{
+    error::{Error, TrySendError},
+    protocol::{Message, NotOpen, Outbound, Queue},
+    session::{scratch, setup::Setup},
+};
+
+impl Shared {
+    /// Queues a message unless too much waits; see `Sender::send`.
+    #[inline(always)]
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        outbound: &mut Option<Outbound>,
+        ticket: &mut Option<Ticket>,
+    ) -> Poll<Result<(), Error>> {
+        let mut locked = self.lock();
+        if !locked.is_open() {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        if locked.is_full(&self.setup.config) {
+            let len = outbound.as_ref().map_or(0, Outbound::len);
+            return Self::wait_for_room(locked, cx, ticket, len);
+        }
+        if locked.queued() >= CORK && !mem::replace(&mut locked.yielded, true) {
+            // The session writes before it polls the handler again.
+            drop(locked);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Some(outbound) = outbound.take() else {
+            return Poll::Ready(Ok(()));
+        };
+        let queued = self.queue_on(locked, outbound).map(Queued::finish);
+        Poll::Ready(queued.map_err(|_closed| Error::Closed))
+    }
+
+    pub(crate) fn try_send(&self, outbound: Outbound) -> Result<(), TrySendError> {
+        self.try_queue(outbound).map(Queued::finish)
+    }
+
+    /// Queues a message if there is room; what it gives has to be finished.
+    pub(super) fn try_queue(&self, outbound: Outbound) -> Result<Queued, TrySendError> {
+        let locked = self.lock();
+        if !locked.is_open() {
+            return Err(TrySendError::Closed(outbound));
+        }
+        if locked.is_full(&self.setup.config) {
+            return Err(TrySendError::Full(outbound));
+        }
+        self.queue_on(locked, outbound)
+            .map_err(TrySendError::Closed)
+    }
+
+    pub(crate) fn ping(&self, payload: &[u8]) -> Result<(), Error> {
+        self.update(|locked| locked.ping(&self.setup, payload))
+    }
+
+    pub(crate) fn pong(&self, payload: &[u8]) -> Result<(), Error> {
+        self.update(|locked| locked.pong(&self.setup, payload))
+    }
+
+    /// Queues a message, for which there was room when that was asked.
+    pub(crate) fn queue(&self, outbound: Outbound) -> Result<(), Error> {
+        let locked = self.lock();
+        if !locked.is_open() {
+            return Err(Error::Closed);
+        }
+        let queued = self.queue_on(locked, outbound).map(Queued::finish);
+        queued.map_err(|_closed| Error::Closed)
+    }
+}
+
+impl Locked {
+    /// Queues a message on an open connection.
+    #[inline]
+    pub(super) fn queue(&mut self, setup: &Setup, message: Message) -> Queued {
+        if self.outgoing.needs_queue() {
+            self.outgoing.adopt(scratch::take_queue());
+        }
+        // The caller has seen, under the same lock, that the connection is open.
+        let copied = self.outgoing.message(&setup.encoder(), message);
+        Queued::new(self.take_driver(), copied.ok().flatten())
+    }
+
+    /// Queues a message whose compressed form is `payload`; as [`queue`](Self::queue).
+    pub(super) fn queue_compressed(
+        &mut self,
+        setup: &Setup,
+        is_text: bool,
+        len: usize,
+        payload: &[u8],
+    ) -> Queued {
+        if self.outgoing.needs_queue() {
+            self.outgoing.adopt(scratch::take_queue());
+        }
+        let encoder = setup.encoder();
+        let _open = self.outgoing.compressed(&encoder, is_text, len, payload);
+        Queued::new(self.take_driver(), None)
+    }
+
+    /// Queues a message of `len` bytes that was encoded before; as [`queue`](Self::queue).
+    #[inline]
+    pub(super) fn queue_frames(&mut self, len: usize, frames: &Bytes) -> Queued {
+        if self.outgoing.needs_queue() {
+            self.outgoing.adopt(scratch::take_queue());
+        }
+        let _open = self.outgoing.encoded(len, frames);
+        Queued::new(self.take_driver(), None)
+    }
+
+    /// Takes what can be written, if anything is there: it has to be [written](Self::written),
+    /// [put back](Self::put_back) or [lost](Self::lose).
+    pub(crate) fn take_queue(&mut self) -> Option<Box<Queue>> {
+        let queue = self.outgoing.take_queue();
+        self.writing |= queue.is_some();
+        queue
+    }
+
+    pub(crate) fn ping(&mut self, setup: &Setup, payload: &[u8]) -> Result<(), Error> {
+        let ping = self.outgoing.ping(&setup.encoder(), payload);
+        ping.map_err(|NotOpen| Error::Closed)
+    }
+
+    pub(crate) fn pong(&mut self, setup: &Setup, payload: &[u8]) -> Result<(), Error> {
+        let pong = self.outgoing.pong(&setup.encoder(), payload);
+        pong.map_err(|NotOpen| Error::Closed)
+    }
+
+    /// Takes note that a queue was written, and answers the ping that waited for that. Gives those
+    /// who waited for it.
+    pub(crate) fn written(&mut self, setup: &Setup, queue: &mut Queue) -> Wakers {
+        self.writing = false;
+        self.yielded = false;
+        self.outgoing.written(&setup.encoder(), queue);
+        let flushed = self.outgoing.queued() == 0;
+        self.take_able(setup, flushed)
+    }
+
+    /// Puts back what could not be written, after `left` bytes were. Gives those who waited for
+    /// room, if there is some now.
+    pub(crate) fn put_back(&mut self, setup: &Setup, rest: Box<Queue>, left: usize) -> Wakers {
+        self.writing = false;
+        let progress = left > 0;
+        self.yielded &= !progress;
+        self.outgoing.put_back(&setup.encoder(), rest, left);
+        // Without progress there is no room that was not there before.
+        if progress {
+            self.take_able(setup, false)
+        } else {
+            Wakers::default()
+        }
+    }
+
+    /// The transport takes nothing more: what was queued is lost. Gives it, and who waited for it.
+    pub(crate) fn lose(&mut self) -> (Option<Box<Queue>>, Wakers) {
+        self.writing = true;
+        self.outgoing.end();
+        (self.outgoing.clear(), self.take_waiting(true, true))
+    }
+}
