@@ -9,8 +9,8 @@
     dead_code,
     reason = "these tests need frames, and no transport in memory"
 )]
-#[path = "it/session_support.rs"]
-mod session_support;
+#[path = "it/session/support.rs"]
+mod support;
 
 use std::{
     io::{Read, Write},
@@ -26,7 +26,7 @@ use std::{
 use allocation_counter::{AllocationInfo, measure};
 use axum::{Router, routing::any, serve::ListenerExt};
 use bytes::Bytes;
-use session_support::{binary, text};
+use support::{binary, text};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify, task::yield_now, time::timeout};
 use tower_websocket::{Error, Groups, WebSocket, WebSocketLayer, handler};
 

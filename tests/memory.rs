@@ -3,8 +3,8 @@
 //! A binary of its own: its allocator counts, and nothing else may run meanwhile.
 
 #[expect(dead_code, reason = "these tests need less of it than the others")]
-#[path = "it/session_support.rs"]
-mod session_support;
+#[path = "it/session/support.rs"]
+mod support;
 
 use std::{
     future::Future,
@@ -22,7 +22,7 @@ use std::{
 use axum::{Router, routing::any};
 use http::Request;
 use peak_alloc::PeakAlloc;
-use session_support::{
+use support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,
     echo, hold_over, idle, ping, serve, within,
 };

@@ -33,11 +33,11 @@ fn every_row_names_tests_that_exist() {
 #[test]
 fn tests_that_do_not_exist_are_seen() {
     for name in [
-        "it::session_turns::nothing_of_the_kind",
+        "it::session::turns::nothing_of_the_kind",
         "it::no_module::every_turn_ends_whatever_the_handler_the_input_and_the_transport_do",
-        "it::session_turns::every_turn_ends",
+        "it::session::turns::every_turn_ends",
         // A function, and no test.
-        "it::session_support::echo",
+        "it::session::support::echo",
         "lib::protocol::mask::tests::nothing_of_the_kind",
         "memory::alone",
         "instructions::nothing of the kind",

@@ -3,14 +3,14 @@
 //! A binary of its own: its allocator counts, and nothing else may run meanwhile.
 
 #[expect(dead_code, reason = "these tests need less of it than the others")]
-#[path = "it/session_support.rs"]
-mod session_support;
+#[path = "it/session/support.rs"]
+mod support;
 
 use std::future::Future;
 
 use bytes::Bytes;
 use peak_alloc::PeakAlloc;
-use session_support::{Peer, SHAPES, Shape, client_frame, client_header, hold_over, idle, within};
+use support::{Peer, SHAPES, Shape, client_frame, client_header, hold_over, idle, within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     runtime::Builder,

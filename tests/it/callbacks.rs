@@ -19,7 +19,7 @@ use tower_websocket::{
 
 use crate::{
     crowd::{ask, until},
-    session_support::{
+    session::support::{
         PIPE, Peer, SHAPES, client_frame, client_header, close, idle, lock, ping, text,
     },
 };

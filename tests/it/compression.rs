@@ -14,7 +14,10 @@ use tower_websocket::{
 };
 
 use crate::{
-    session_support::{self, Frame, SHAPES, Shape, hold_compressed},
+    session::{
+        self,
+        support::{Frame, SHAPES, Shape, hold_compressed},
+    },
     support::{
         Http, Log, close, echo,
         http::{Ask, Peer, Server},
@@ -488,12 +491,12 @@ async fn pair_converses_with_compression_in_fragments() {
 
 /// The peer of [`hold_compressed`], which understands what is compressed.
 struct Reading {
-    peer: session_support::Peer,
+    peer: session::support::Peer,
     client: Connection,
 }
 
 impl Reading {
-    fn new(peer: session_support::Peer, settings: &Compression) -> Self {
+    fn new(peer: session::support::Peer, settings: &Compression) -> Self {
         let alone = format!("{settings:?}").contains("context_takeover: false");
         let params = DeflateParams {
             server_no_context_takeover: alone,

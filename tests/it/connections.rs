@@ -31,9 +31,12 @@ use tower_websocket::{
 
 use crate::{
     crowd::{Kept, OnDrop, ask, registered, tasks, until},
-    session_support::{
-        self, PIPE, Plan, SHAPES, Shape, Wire, client_frame, client_header, hold, hold_over, idle,
-        lock, text,
+    session::{
+        self,
+        support::{
+            PIPE, Plan, SHAPES, Shape, Wire, client_frame, client_header, hold, hold_over, idle,
+            lock, text,
+        },
     },
     support::{
         self, Http, Log, close_after, echo,
@@ -158,7 +161,7 @@ async fn socket_without_a_registry_has_no_number() {
         assert_eq!(socket.id(), None);
         assert_eq!(socket.sender().id(), None);
         drop(socket);
-        peer.send(session_support::close(1000, "")).await;
+        peer.send(session::support::close(1000, "")).await;
         peer.finish().await;
         peer.rest().await;
         assert_eq!(reports.only().await.id, None);
@@ -548,9 +551,9 @@ async fn ends_are_counted_by_their_code() {
             .connections(&connections);
         let rows: [(&[u8], u16); 12] = [
             (&text("return"), 1000),
-            (&session_support::close(1000, "done"), 1000),
-            (&session_support::close(3999, ""), 3999),
-            (&session_support::close(4999, ""), 4999),
+            (&session::support::close(1000, "done"), 1000),
+            (&session::support::close(3999, ""), 3999),
+            (&session::support::close(4999, ""), 4999),
             (&client_frame(0x88, ""), 1005),
             (b"", 1006),
             (b"\x81", 1006),

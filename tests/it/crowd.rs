@@ -13,7 +13,7 @@ use tower_websocket::{
     testing::{self, Empty},
 };
 
-use crate::{session_support::Shape, support::within};
+use crate::{session::support::Shape, support::within};
 
 /// An endpoint whose connections are registered.
 pub(crate) fn registered<F, Fut>(

@@ -30,7 +30,7 @@ use tower_websocket::{
 
 use crate::{
     crowd::{Kept, OnDrop, ask, registered, tasks, until},
-    session_support::{PIPE, SHAPES, Shape, idle, lock},
+    session::support::{PIPE, SHAPES, Shape, idle, lock},
     support::{
         Http, Log, echo,
         http::{Ask, Peer, Server},

@@ -23,7 +23,7 @@ use tower_websocket::{
 
 use crate::{
     crowd::{ask, registered},
-    session_support::{
+    session::support::{
         Frame, Peer, Reports, SHAPES, Shape, close, hold, hold_compressed, hold_over, idle, lock,
         once, text, within,
     },

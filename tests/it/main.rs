@@ -24,16 +24,7 @@ mod readiness;
 mod refusals;
 #[cfg(feature = "serve")]
 mod serve;
-mod session_deadlines;
-mod session_faults;
-mod session_flow;
-mod session_handles;
-mod session_limits;
-mod session_order;
-mod session_slow;
-mod session_sockets;
-mod session_support;
-mod session_turns;
+mod session;
 #[cfg(all(feature = "client", feature = "serve"))]
 mod settings;
 mod smuggling;

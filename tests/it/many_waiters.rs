@@ -24,7 +24,7 @@ use tower_websocket::{
 };
 
 use crate::{
-    session_support::{Frame, Peer, Reports, SHAPES, Shape, close, hold, hold_over, idle, once},
+    session::support::{Frame, Peer, Reports, SHAPES, Shape, close, hold, hold_over, idle, once},
     support::within,
 };
 

@@ -14,7 +14,7 @@ use tower_websocket::{
     WebSocket, WebSocketLayer, handler, handshake::Rejection, testing,
 };
 
-use crate::session_support::{
+use crate::session::support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,
     echo, hold, hold_over, idle, open, text, within,
 };
@@ -369,7 +369,7 @@ async fn what_is_decompressed_counts() {
     // 1 MiB of zeroes, made by a compressor of others; its end is not sent.
     let (budget, config) = limited(64 << 20);
     let config = config.compression(tower_websocket::Compression::shared());
-    let (mut peer, _socket) = crate::session_support::hold_compressed(Shape::H1, config).await;
+    let (mut peer, _socket) = crate::session::support::hold_compressed(Shape::H1, config).await;
     // An empty final block is cut off (RFC 7692 §7.2.1); stored blocks of zeroes do as well.
     let block = |len: u16| {
         let head = [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes()].concat();

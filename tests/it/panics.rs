@@ -24,7 +24,7 @@ use tower_websocket::{
 
 use crate::{
     crowd::{ask, until},
-    session_support::{
+    session::support::{
         Frame, PIPE, Peer, SHAPES, client_frame, close, echo, hold, hold_over, idle, ping, pong,
         text,
     },
@@ -400,7 +400,7 @@ async fn wakers_that_panic_harm_neither_the_connection_nor_those_that_wait_with_
                     _ => sender.abort(),
                 }
                 for task in tasks {
-                    crate::session_support::within(task).await.unwrap();
+                    crate::session::support::within(task).await.unwrap();
                 }
                 assert!(groups.is_empty());
                 drop(membership);

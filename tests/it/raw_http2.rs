@@ -12,7 +12,10 @@ use tower::ServiceExt;
 use tower_websocket::{Config, Http2Stream, OnUpgrade, client::Client, endpoint, handler};
 
 use crate::{
-    session_support::{self, Frame, Peer, Shape, idle, text},
+    session::{
+        self,
+        support::{Frame, Peer, Shape, idle, text},
+    },
     support::{close, echo, echoes, within},
 };
 
@@ -153,10 +156,10 @@ async fn writes_wait_for_the_window() {
     let (mut stream, _send, mut recv) = stream(10).await;
     assert_eq!(stream.write(&[1; 100]).await.unwrap(), 10);
     let mut writing = Box::pin(stream.write(&[2; 100]));
-    assert!(session_support::once(writing.as_mut()).await.is_pending());
+    assert!(session::support::once(writing.as_mut()).await.is_pending());
     assert_eq!(within(recv.data()).await.unwrap().unwrap(), [1; 10][..]);
     idle().await;
-    assert!(session_support::once(writing.as_mut()).await.is_pending());
+    assert!(session::support::once(writing.as_mut()).await.is_pending());
     recv.flow_control().release_capacity(10).unwrap();
     assert_eq!(within(writing).await.unwrap(), 10);
 }
@@ -201,8 +204,8 @@ async fn tcp_connection_may_be_handed_over() {
     let address = listener.local_addr().unwrap();
     let ours = TcpStream::connect(address).await.unwrap();
     let (theirs, _) = listener.accept().await.unwrap();
-    let route = handler(session_support::echo);
-    let _reports = session_support::serve(Shape::H1, Config::default(), route, theirs).await;
+    let route = handler(session::support::echo);
+    let _reports = session::support::serve(Shape::H1, Config::default(), route, theirs).await;
     let mut peer = Peer::new(ours);
     peer.send(text("hello")).await;
     assert_eq!(peer.frame().await, Frame::text("hello"));

@@ -22,7 +22,7 @@ use tracing::{
 
 use crate::{
     crowd::OnDrop,
-    session_support::{idle, lock},
+    session::support::{idle, lock},
     support::{close, echo, on_both, open},
 };
 

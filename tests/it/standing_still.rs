@@ -18,7 +18,7 @@ use tokio::{
 use tower_websocket::{CloseCode, Config, Groups, Membership, Sender, WebSocket};
 
 use crate::{
-    session_support::{
+    session::support::{
         Frame, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, hold, hold_over, idle, lock, once,
     },
     support::within,

@@ -20,7 +20,7 @@ use tower_websocket::{
     Error, Message, Report, WebSocket, WebSocketLayer, handler,
 };
 
-use crate::session_support::{Frame, PIPE, client_frame, close, idle, text, within};
+use crate::session::support::{Frame, PIPE, client_frame, close, idle, text, within};
 
 /// What a client does, or has to see.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ mod writer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tower_websocket::{Config, Error, MessageKind, MessageReader, MessageWriter, WebSocket};
 
-use super::session_support::{Frame, Peer, client_frame, text, within};
+use super::session::support::{Frame, Peer, client_frame, text, within};
 
 /// The defaults, but messages are received as they arrive.
 fn streaming() -> Config {

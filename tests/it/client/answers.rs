@@ -9,7 +9,7 @@ use tower_websocket::{
 };
 
 use super::support::{Http1, opened, tasks};
-use crate::session_support::{PIPE, idle, within};
+use crate::session::support::{PIPE, idle, within};
 
 /// Answers a handshake with what is made of it, and ends.
 async fn answered(

@@ -17,7 +17,7 @@ use super::support::{
     DATA, Frame, HEADERS, Http2, MAX_CONCURRENT_STREAMS, OK, RST_STREAM, served, tasks,
 };
 use crate::{
-    session_support::{PIPE, idle, once, within},
+    session::support::{PIPE, idle, once, within},
     support::{Http, close, echo, echoes},
 };
 

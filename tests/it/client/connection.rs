@@ -18,7 +18,7 @@ use super::support::{
     self, ACK, END_STREAM, Frame, GOAWAY, HEADERS, Http2, NOT_FOUND, OK, SETTINGS, served, tasks,
 };
 use crate::{
-    session_support::{PIPE, idle, once, within},
+    session::support::{PIPE, idle, once, within},
     support::{close, echo, echoes},
 };
 

@@ -17,7 +17,7 @@ use tower_websocket::{
 
 use super::support::{self, DATA, Frame, HEADERS, Http1, Http2, NOT_FOUND, OK, tasks};
 use crate::{
-    session_support::{PIPE, idle, within},
+    session::support::{PIPE, idle, within},
     support::Http,
 };
 

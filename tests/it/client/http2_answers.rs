@@ -10,7 +10,7 @@ use super::support::{
     self, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, NO_CONTENT, OK,
     PUSH_PROMISE, tasks,
 };
-use crate::session_support::{PIPE, idle, within};
+use crate::session::support::{PIPE, idle, within};
 
 /// Answers a handshake with these frames.
 async fn answered(frames: &[Frame]) -> (Result<WebSocket, ConnectError>, Http2) {

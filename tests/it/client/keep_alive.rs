@@ -14,7 +14,7 @@ use tower_websocket::{
 use super::support::{
     self, ACK, DATA, Frame, HEADERS, Http2, INITIAL_WINDOW_SIZE, OK, PING, WINDOW_UPDATE, tasks,
 };
-use crate::session_support::{idle, within};
+use crate::session::support::{idle, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -10,7 +10,7 @@ use tower_websocket::{
 
 use super::{client_of, support::served};
 use crate::{
-    session_support::within,
+    session::support::within,
     support::{Http, Log, close, echo},
 };
 

@@ -10,7 +10,7 @@ use tower_websocket::{
 };
 
 use super::support::Http1;
-use crate::session_support::{PIPE, within};
+use crate::session::support::{PIPE, within};
 
 /// The head that a client sends over HTTP/1.1.
 async fn sent(client: &Client, request: impl IntoRequest) -> Http1 {

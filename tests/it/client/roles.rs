@@ -9,7 +9,7 @@ use tokio::{
 use tower_websocket::{CloseCode, Config, Error, Message, ProtocolError, client::Client};
 
 use super::support::{Http1, opened, tasks};
-use crate::session_support::{idle, within};
+use crate::session::support::{idle, within};
 
 fn client(config: Config) -> Client {
     Client::new().config(config)

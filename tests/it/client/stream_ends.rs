@@ -14,7 +14,10 @@ use tower_websocket::{
 use super::support::{
     CANCEL, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Http2, OK, RST_STREAM, tasks,
 };
-use crate::session_support::{self, idle, within};
+use crate::session::{
+    self,
+    support::{idle, within},
+};
 
 /// What a server does, or has to see.
 #[derive(Clone, Debug)]
@@ -225,7 +228,7 @@ async fn run_all(rows: impl IntoIterator<Item = Row>) {
 }
 
 fn text(text: &str) -> Vec<u8> {
-    session_support::Frame::text(text).bytes()
+    session::support::Frame::text(text).bytes()
 }
 
 fn close() -> Vec<u8> {

@@ -8,7 +8,7 @@ use tower_websocket::{CloseCode, Config, Error, WebSocket, client::Client};
 use super::support::{
     self, DATA, END_STREAM, Frame, HEADERS, Http2, OK, RST_STREAM, WINDOW_UPDATE, tasks,
 };
-use crate::session_support::{idle, within};
+use crate::session::support::{idle, within};
 
 /// A socket on a server that speaks frames.
 async fn opened(config: Config, settings: &[(u16, u32)]) -> (WebSocket, Http2) {

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tower_websocket::{WebSocket, client::Client, handshake::key};
 
-use crate::session_support::{PIPE, within};
+use crate::session::support::{PIPE, within};
 
 /// A stream to a server for both versions of HTTP.
 pub(super) fn served(app: Router) -> DuplexStream {

@@ -9,7 +9,7 @@ use tower_websocket::{
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
 use super::{begin, chunk, next, rest, streaming};
-use crate::session_support::{
+use crate::session::support::{
     Frame, PIPE, Peer, SHAPES, client_frame, close, hold_compressed as hold, hold_over, idle, once,
     ping, text, within,
 };

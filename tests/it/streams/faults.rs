@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
 use tower_websocket::{Config, Error, MessageKind, MessageWriter, Report, WebSocket, handler};
 
 use super::{in_bytes, streaming};
-use crate::session_support::{
+use crate::session::support::{
     Fault, Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, client_frame, close, idle, lock,
     open, ping, pong, serve, text, within,
 };

@@ -6,7 +6,7 @@ use tokio::{io::AsyncWriteExt, time::sleep};
 use tower_websocket::{Config, EndedBy, Error, MessageKind, ProtocolError};
 
 use super::{begin, expect_next, in_bytes, next, rest, streaming};
-use crate::session_support::{
+use crate::session::support::{
     SHAPES, binary, client_frame, client_header, hold, idle, once, pong, text, within,
 };
 

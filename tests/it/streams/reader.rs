@@ -10,7 +10,7 @@ use tokio::{
 use tower_websocket::{Config, EndedBy, Error, Event, Message, MessageKind, WebSocket};
 
 use super::{chunk, expect_next, in_bytes, next, rest, streaming};
-use crate::session_support::{
+use crate::session::support::{
     Frame, Peer, SHAPES, Wire, binary, client_frame, client_header, close, hold, hold_over, idle,
     lock, once, open, ping, pong, text, within,
 };
@@ -484,9 +484,9 @@ async fn a_receive_never_gives_half_a_message() {
 async fn a_reset_inside_a_message_is_an_error_for_its_reader() {
     for shape in SHAPES {
         let (ours, theirs) = duplex(1000);
-        let plan = crate::session_support::Plan {
+        let plan = crate::session::support::Plan {
             max_read: Some(10),
-            fault: Some((6, crate::session_support::Fault::Error)),
+            fault: Some((6, crate::session::support::Fault::Error)),
             ..Default::default()
         };
         let (mut socket, _reports) = hold_over(shape, streaming(), Wire::new(theirs, plan)).await;
@@ -530,7 +530,7 @@ async fn our_close_ends_a_reader() {
 async fn a_message_whose_reader_does_not_read_stops_the_peer() {
     for shape in SHAPES {
         let (ours, theirs) = duplex(1000);
-        let wire = Wire::new(theirs, crate::session_support::Plan::default());
+        let wire = Wire::new(theirs, crate::session::support::Plan::default());
         let log = wire.log();
         let config = streaming().max_read_ahead(10_000);
         let (mut socket, _reports) = hold_over(shape, config, wire).await;

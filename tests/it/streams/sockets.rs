@@ -11,7 +11,7 @@ use tower_websocket::{
 
 use super::{rest, streaming};
 use crate::{
-    session_support::{binary, client_frame},
+    session::support::{binary, client_frame},
     support::{
         http::{Ask, Server},
         on_both, within,

@@ -9,7 +9,7 @@ use tower_websocket::{
 };
 
 use super::{begin, frame, frames, is_invalid_data};
-use crate::session_support::{
+use crate::session::support::{
     Frame, PIPE, Peer, SHAPES, Wire, binary, close, hold, hold_over, idle, once, open, ping, text,
     within,
 };
@@ -338,7 +338,7 @@ async fn messages_behind_it_keep_their_order_while_a_write_is_under_way() {
         let (hand_over, handed) = std::sync::mpsc::channel::<tower_websocket::Sender>();
         let mut sender = None;
         let mut number = 0_u8;
-        let plan = crate::session_support::Plan {
+        let plan = crate::session::support::Plan {
             max_write: Some(3),
             pending: Some(5),
             ..Default::default()

@@ -14,7 +14,7 @@ use std::{
 use tokio::{io::duplex, sync::mpsc, task::coop::consume_budget, time::interval};
 use tower_websocket::{CloseCode, Config, EndedBy, Error, TrySendError, WebSocket, handler};
 
-use super::session_support::{
+use super::support::{
     Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, close, echo, hold, hold_over, idle, lock,
     open, ping, serve, text, within,
 };

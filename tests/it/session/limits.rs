@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{io::duplex, time::Instant};
 use tower_websocket::{Config, EndedBy, Error, Message, ProtocolError, WebSocket, handler};
 
-use super::session_support::{
+use super::support::{
     Frame, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header,
     close, echo, hold, hold_over, idle, lock, open, ping, pong, serve, text, within,
 };

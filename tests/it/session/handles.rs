@@ -17,7 +17,7 @@ use tower_websocket::{
     Utf8Bytes, WebSocket, events, handler, protocol::State, testing,
 };
 
-use super::session_support::{
+use super::support::{
     Frame, PIPE, Peer, SHAPES, Shape, binary, client_frame, close, echo, hold, idle, lock, once,
     open, ping, pong, serve, text, within,
 };

@@ -15,7 +15,7 @@ use tower_websocket::{
     CloseCode, CloseFrame, Config, EndedBy, Error, Message, Report, WebSocket, protocol::State,
 };
 
-use super::session_support::{
+use super::support::{
     Frame, Peer, Reports, SHAPES, Shape, Wire, binary, client_frame, close, echo, hold, hold_over,
     idle, open, ping, pong, text, within,
 };

@@ -16,7 +16,7 @@ use tower_websocket::{
     CloseCode, Config, EndedBy, Error, Sender, WebSocket, handler, protocol::Expiry,
 };
 
-use super::session_support::{
+use super::support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_header, close, echo, hold,
     hold_over, idle, lock, open, pong, serve, text, within,
 };

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower_websocket::{CloseCode, Config, EndedBy, Error, WebSocket, handler};
 
-use crate::session_support::{
+use super::support::{
     Frame, Peer, Reports, SHAPES, Shape, binary, client_frame, close, idle, lock, open, pong,
     serve, within,
 };

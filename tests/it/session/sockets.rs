@@ -25,7 +25,7 @@ use tower_websocket::{
     WebSocketLayer, handler,
 };
 
-use super::session_support::{
+use super::support::{
     Frame, PIPE, Peer, Shape, Wire, binary, client_frame, client_header, close, echo, hold_over,
     ping, text,
 };

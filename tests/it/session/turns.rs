@@ -25,7 +25,7 @@ use tower_websocket::{
     testing,
 };
 
-use crate::session_support::{
+use super::support::{
     Frame, PIPE, Peer, Reports, SHAPES, Shape, binary, client_frame, close, echo, lock, open, ping,
     serve, text, within,
 };

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower_websocket::{Config, EndedBy, Error, Message, Report, WebSocket, handler};
 
-use super::session_support::{
+use super::support::{
     Fault, Frame, Log, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, close,
     echo, idle, lock, once, open, ping, pong, serve, text, within,
 };

@@ -1,0 +1,12 @@
+//! A session as its peer and its application see it, over streams in memory.
+
+mod deadlines;
+mod faults;
+mod flow;
+mod handles;
+mod limits;
+mod order;
+mod slow;
+mod sockets;
+pub(crate) mod support;
+mod turns;
