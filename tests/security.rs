@@ -58,7 +58,7 @@ fn exists(name: &str) -> bool {
         "memory_budget" => is_test("tests", "memory_budget", path),
         "lib" => is_test("src", "lib", path),
         // One test, whose parts are functions that it calls.
-        "memory" => read("tests/memory.rs").contains(&format!("    {path}();")),
+        "memory" => read("tests/memory/main.rs").contains(&format!("    {path}();")),
         "instructions" => read("tests/instructions.rs").contains(&format!("(\"{path}\", |")),
         _ => false,
     }

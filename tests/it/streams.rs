@@ -1,5 +1,6 @@
 //! Messages sent and received piece by piece.
 
+mod behind_a_writer;
 #[cfg(feature = "deflate")]
 mod compressed;
 mod faults;
@@ -7,6 +8,7 @@ mod limits;
 mod reader;
 mod sockets;
 mod writer;
+mod writer_ends;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tower_websocket::{Config, Error, MessageKind, MessageReader, MessageWriter, WebSocket};

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tower_websocket::{CloseCode, Message, WebSocket};
 
-use crate::{message::Sender, rng::Rng, world::Conn};
+use crate::{conn::Conn, message::Sender, rng::Rng};
 
 /// How a client ends its connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -10,8 +10,10 @@
 //! See `README.md` beside this for what is checked, and what was found.
 
 mod client;
+mod conn;
 mod line;
 mod message;
+mod plan;
 mod rng;
 mod server;
 mod world;

@@ -15,11 +15,7 @@ use tower_websocket::{
     Utf8Bytes, WebSocket,
 };
 
-use crate::{
-    message::Sender,
-    rng::Rng,
-    world::{Conn, World},
-};
+use crate::{conn::Conn, message::Sender, rng::Rng, world::World};
 
 /// What a planned panic says.
 pub(crate) const PLANNED: &str = "as planned";

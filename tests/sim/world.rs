@@ -21,127 +21,30 @@ use tokio::{
 };
 use tower::{service_fn, util::BoxCloneSyncService};
 use tower_websocket::{
-    CloseCode, Compression, Config, ConnectionId, Connections, Delivery, Drain, EndedBy, Error,
-    Groups, Http2Stream, MemoryBudget, Message, Prepared, Report, ResponseBody, WebSocketLayer,
-    client::Client, events,
+    CloseCode, ConnectionId, Connections, Delivery, Drain, Groups, Http2Stream, Prepared, Report,
+    ResponseBody, WebSocketLayer, client::Client, events,
 };
 
 use crate::{
     client,
-    line::{Line, View},
+    conn::Conn,
+    line::Line,
     message::{Ledger, Sender},
+    plan::Plan,
     rng::{Rng, lock},
     server::{self, Callbacks},
 };
-
-/// What is drawn before anything begins.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    pub(crate) clients: usize,
-    pub(crate) steps: usize,
-    faulty: bool,
-    /// All is as by default, but that clients take nothing one day, and go on sending.
-    pub(crate) deaf: bool,
-    compression: bool,
-    callbacks: bool,
-    max_send_queue: usize,
-    config: Config,
-    client: Config,
-    budget: MemoryBudget,
-    /// When the server is drained.
-    drained: Duration,
-    /// Something is done from a runtime that stands still.
-    elsewhere: bool,
-}
-
-impl Plan {
-    fn draw(rng: &mut Rng, most: usize) -> Self {
-        let clients = match rng.below(1000) {
-            0 => 100,
-            1..20 => rng.within(8..=20),
-            _ => rng.within(1..=6),
-        }
-        .min(most);
-        let compression = rng.percent(25);
-        let streaming = rng.percent(20);
-        let max_send_queue = rng.pick(&[0, 100, 5_000, 1 << 20, 1 << 20]);
-        let budget = if rng.percent(10) {
-            MemoryBudget::new(rng.within(20_000..=300_000))
-        } else {
-            MemoryBudget::new(256 << 20)
-        };
-        let mut config = Config::default()
-            .ping_interval(None)
-            .max_send_queue(max_send_queue)
-            .max_read_ahead(rng.pick(&[0, 100, 5_000, 64 << 10]))
-            .streaming(streaming)
-            .memory_budget(&budget);
-        if rng.percent(30) {
-            config = config.fragment_size(rng.pick(&[200, 1000, 5000]));
-        }
-        if rng.percent(10) {
-            config = config.max_send_messages(rng.within(1..=4));
-        }
-        if rng.percent(40) {
-            config = config.ping_interval(Duration::from_millis(rng.pick(&[100, 1_000, 20_000])));
-        }
-        if rng.percent(10) {
-            config = config.idle_timeout(Duration::from_secs(2));
-        }
-        if compression {
-            let dedicated = rng.percent(40);
-            let compression = if dedicated {
-                Compression::dedicated()
-            } else {
-                Compression::shared()
-            };
-            config = config.compression(compression.threshold(rng.pick(&[0, 100, 512])));
-        }
-        let deaf = rng.percent(3);
-        if deaf {
-            config = Config::default().ping_interval(None).memory_budget(&budget);
-        }
-        Self {
-            clients,
-            deaf,
-            steps: rng.pick(&[1, 4, 12, 30]),
-            faulty: rng.percent(50),
-            compression: compression && !deaf,
-            callbacks: rng.percent(12) && !deaf,
-            max_send_queue: if deaf { 1 << 20 } else { max_send_queue },
-            // A client finds a server that is gone by its pings alone.
-            client: config
-                .clone()
-                .ping_interval(Duration::from_secs(20))
-                .idle_timeout(None),
-            config,
-            budget,
-            drained: match rng.below(4) {
-                0 => rng.millis(200),
-                1 => rng.millis(2_000),
-                _ => Duration::from_secs(60),
-            },
-            elsewhere: rng.percent(50),
-        }
-    }
-
-    /// More than this is never queued: the limit, and one message with its fragments' headers for each
-    /// of those who send.
-    pub(crate) fn most_queued(&self) -> usize {
-        self.max_send_queue + 4 * 700_000
-    }
-}
 
 /// Everything of one run.
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) groups: Groups<u8>,
-    connections: Connections,
+    pub(crate) connections: Connections,
     rng: Mutex<Rng>,
     conns: Mutex<Vec<Arc<Conn>>>,
     reports: Mutex<Vec<Report>>,
     /// What was broadcast to each group.
-    many: Arc<Ledger>,
+    pub(crate) many: Arc<Ledger>,
     failures: Mutex<Vec<String>>,
     trace: Option<Mutex<Vec<(Duration, String)>>>,
     begin: Instant,
@@ -182,205 +85,6 @@ impl World {
         });
         conns.push(conn.clone());
         conn
-    }
-}
-
-/// A connection as both its ends know it.
-pub(crate) struct Conn {
-    pub(crate) number: usize,
-    pub(crate) world: Arc<World>,
-    /// From the client to the server.
-    pub(crate) up: Arc<Ledger>,
-    pub(crate) down: Arc<Ledger>,
-    rng: Mutex<Rng>,
-    pub(crate) line: View,
-    facts: Mutex<Facts>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Facts {
-    /// The connection's number at the server, once its handler was called.
-    id: Option<ConnectionId>,
-    /// The handler has received until it was told of an end.
-    read_all: bool,
-    /// How many wait for something that they do to the connection.
-    busy: usize,
-    /// The handler waits for messages.
-    attentive: bool,
-    /// It was told that something was lost, because others needed the memory.
-    gave_way: bool,
-    /// How often it was told of one.
-    ends: usize,
-    /// A message that was sent in pieces was not finished.
-    torn: bool,
-    /// The client has begun to close, or has stopped receiving.
-    client_closes: bool,
-    /// The client has got the server's Close frame.
-    closed: bool,
-}
-
-/// What is outstanding on a connection, and with whom.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Outstanding {
-    queued: usize,
-    busy: usize,
-    /// How many messages a handler that waits for them has not got.
-    unread: u64,
-    up: (u64, u64),
-    down: (u64, u64),
-}
-
-/// As long as it lives, somebody waits.
-pub(crate) struct Waits<'a> {
-    conn: &'a Conn,
-    end: fn(&mut Facts),
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        (self.end)(&mut lock(&self.conn.facts));
-    }
-}
-
-impl Conn {
-    /// Somebody waits for what he does to the connection.
-    pub(crate) fn busy(&self) -> Waits<'_> {
-        lock(&self.facts).busy += 1;
-        Waits {
-            conn: self,
-            end: |facts| facts.busy -= 1,
-        }
-    }
-
-    /// The handler waits for a message.
-    pub(crate) fn attentive(&self) -> Waits<'_> {
-        lock(&self.facts).attentive = true;
-        Waits {
-            conn: self,
-            end: |facts| facts.attentive = false,
-        }
-    }
-
-    /// What is outstanding; `None` where the connection is not one that has to go on.
-    fn outstanding(&self) -> Option<Outstanding> {
-        let facts = lock(&self.facts);
-        let socket = self
-            .world
-            .connections
-            .get(facts.id?)
-            .filter(|_| self.line.is_good())?;
-        let (up, down) = (self.up.counts(), self.down.counts());
-        let unread = if facts.attentive {
-            up.0.saturating_sub(up.1)
-        } else {
-            0
-        };
-        socket.is_open().then(|| Outstanding {
-            queued: socket.queued(),
-            busy: facts.busy,
-            unread,
-            up,
-            down,
-        })
-    }
-
-    pub(crate) fn rng(&self) -> Rng {
-        lock(&self.rng).fork()
-    }
-
-    pub(crate) fn path(&self) -> String {
-        format!("/{}", self.number)
-    }
-
-    /// The handler was called.
-    pub(crate) fn is_open(&self, id: Option<ConnectionId>) {
-        if lock(&self.facts)
-            .id
-            .replace(id.expect("each is registered"))
-            .is_some()
-        {
-            self.world.fail("a handler is called twice");
-        }
-    }
-
-    /// Takes note that the handler receives no more; always `false`.
-    pub(crate) fn receiving_ended(&self, end: Result<(), Error>) -> bool {
-        self.world
-            .trace(|| format!("handler {} at its end: {end:?}", self.number));
-        let mut facts = lock(&self.facts);
-        facts.ends += 1;
-        facts.gave_way |= matches!(end, Err(Error::OverBudget));
-        false
-    }
-
-    pub(crate) fn has_read_all(&self) {
-        let mut facts = lock(&self.facts);
-        facts.read_all = facts.ends > 0;
-    }
-
-    pub(crate) fn down_is_torn(&self) {
-        lock(&self.facts).torn = true;
-    }
-
-    pub(crate) fn client_closes(&self) {
-        lock(&self.facts).client_closes = true;
-    }
-
-    /// The client has got the server's Close frame.
-    pub(crate) fn closed(&self, code: Option<u16>) {
-        self.world
-            .trace(|| format!("client {} is closed: {code:?}", self.number));
-        lock(&self.facts).closed = true;
-    }
-
-    /// A message has come to a client that reads by hand.
-    pub(crate) fn arrived(&self, opcode: u8, payload: Vec<u8>) {
-        let message = match opcode {
-            1 => match String::from_utf8(payload) {
-                Ok(text) => Message::text(text),
-                Err(_) => return self.world.fail("a text is no text"),
-            },
-            _ => Message::binary(payload),
-        };
-        self.received(&message);
-    }
-
-    pub(crate) fn received(&self, message: &Message) {
-        if lock(&self.facts).closed {
-            self.world.fail("a message behind the Close frame");
-        }
-        self.down.received(message, Some(&self.world.many));
-    }
-
-    /// Checks what both ends know when all is over.
-    fn check(&self, report: &Report) {
-        let facts = lock(&self.facts);
-        let (accepted, arrived) = self.down.counts();
-        self.world.trace(|| {
-            format!(
-                "{}: {report:?} {facts:?}, {accepted} accepted, {arrived} arrived",
-                self.number
-            )
-        });
-        if facts.closed && !facts.torn && !facts.client_closes {
-            self.down.is_complete();
-        }
-        if facts.read_all && !facts.gave_way && report.ended_by == EndedBy::Peer {
-            self.up.is_complete();
-        }
-        if report.messages_sent < accepted.saturating_sub(1) {
-            let sent = report.messages_sent;
-            self.world
-                .fail(&format!("{}: {sent} reported of {accepted}", self.number));
-        }
-        let (_, received) = self.up.counts();
-        if report.messages_received < received {
-            let reported = report.messages_received;
-            self.world.fail(&format!(
-                "{}: {reported} reported of {received}",
-                self.number
-            ));
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A session as its peer and its application see it, over streams in memory.
 
+mod closing;
 mod deadlines;
 mod faults;
 mod flow;

@@ -1,0 +1,189 @@
+//! What an idle connection takes.
+
+use std::{
+    future::Future,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use axum::{Router, routing::any};
+use http::Request;
+use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
+use tower::service_fn;
+use tower_websocket::{Config, Error, PathParams, WebSocket, WebSocketLayer};
+
+use super::Rise;
+
+/// The handler of the measured app: it keeps a room, and shares a count.
+fn count(
+    request: Request<WebSocket>,
+    total: Arc<AtomicUsize>,
+) -> impl Future<Output = Result<(), Error>> + Send {
+    let (head, mut socket) = request.into_parts();
+    let params = head.extensions.get::<PathParams>();
+    let room: Box<str> = params
+        .and_then(|params| params.get("room"))
+        .unwrap_or_default()
+        .into();
+    drop(head);
+    async move {
+        while let Some(message) = socket.recv().await? {
+            total.fetch_add(room.len(), Ordering::Relaxed);
+            socket.send(message).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a connection to the measured app with some more headers; gives the answer, too.
+pub(super) fn opened(address: SocketAddr, headers: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let request = format!(
+        "GET /rooms/lobby HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Version: 13\r\n{headers}\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = [0; 1024];
+    let mut len = 0;
+    while !answer[..len].ends_with(b"\r\n\r\n") {
+        len += stream.read(&mut answer[len..]).expect("it answers");
+    }
+    let answer = str::from_utf8(&answer[..len]).expect("a head");
+    (stream, answer.to_owned())
+}
+
+/// Opens a connection to the measured app, and has 100 bytes echoed.
+pub(super) fn echoed(address: SocketAddr) -> TcpStream {
+    let (mut stream, _) = opened(address, "");
+    let mut frame = [b'x'; 106];
+    frame[..6].copy_from_slice(b"\x82\xe4\0\0\0\0");
+    stream.write_all(&frame).expect("it reads");
+    let mut answer = [0; 102];
+    stream.read_exact(&mut answer).expect("it echoes");
+    stream
+}
+
+/// The heap that an idle connection of an axum app takes once `open` has had something echoed.
+pub(super) fn idle_connection(
+    connections: usize,
+    config: Config,
+    open: fn(SocketAddr) -> TcpStream,
+) -> usize {
+    idle_connection_of(measured(config), connections, open)
+}
+
+/// The measured app.
+fn measured(config: Config) -> Router {
+    let total = Arc::new(AtomicUsize::new(0));
+    let route = service_fn(move |request| count(request, total.clone()));
+    let layer = WebSocketLayer::new(route)
+        .config(config)
+        .path("/rooms/{room}");
+    let page = any(async || "a page").layer(layer);
+    Router::new().route("/rooms/{room}", page)
+}
+
+/// The heap that an idle connection of this app takes.
+fn idle_connection_of(app: Router, connections: usize, open: fn(SocketAddr) -> TcpStream) -> usize {
+    let serve = async |listener, app, stop: Stop| {
+        let serve = axum::serve(listener, app).with_graceful_shutdown(async {
+            let _over = stop.await;
+        });
+        serve.await.expect("it serves");
+    };
+    idle_connection_with(serve, app, connections, open)
+}
+
+type Stop = oneshot::Receiver<()>;
+
+/// The heap that an idle connection of this app takes, on such a server.
+fn idle_connection_with(
+    serve: impl AsyncFnOnce(TcpListener, Router, Stop) + Send + 'static,
+    app: Router,
+    connections: usize,
+    open: fn(SocketAddr) -> TcpStream,
+) -> usize {
+    let (addresses, listens) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = thread::spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("its address");
+            addresses.send(address).expect("the test waits");
+            serve(listener, app, stopped).await;
+        });
+    });
+    let address = listens.recv().expect("it listens");
+    let mut held = Vec::with_capacity(4 * connections);
+    let mut least = usize::MAX;
+    for _ in 0..4 {
+        // The first round warms the threads' buffers up; the least of the others counts.
+        let rise = Rise::begin();
+        held.extend((0..connections).map(|_| open(address)));
+        least = least.min(rise.now() / connections);
+    }
+    drop(held);
+    stop.send(()).expect("it serves");
+    server.join().expect("it ends");
+    least
+}
+
+pub(super) fn an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes() {
+    let bytes = idle_connection(200, Config::default(), echoed);
+    assert!(bytes <= 1000, "{bytes} bytes");
+}
+
+/// Its streams are watched until the handshake is answered, and TCP as it is from then on.
+#[cfg(feature = "serve")]
+pub(super) fn an_idle_connection_of_a_server_of_ours_takes_no_more() {
+    let serve = async |listener, app, stop: Stop| {
+        // Not gracefully: there would be a registry.
+        tokio::select! {
+            ended = tower_websocket::serve(listener, app) => drop(ended.expect("it serves")),
+            _over = stop => {}
+        }
+    };
+    let app = measured(Config::default());
+    let bytes = idle_connection_with(serve, app, 200, echoed);
+    assert!(bytes <= 1000, "{bytes} bytes");
+}
+
+#[cfg(feature = "axum")]
+pub(super) mod extract {
+    use tower_websocket::extract::WebSocketUpgrade;
+
+    use super::*;
+
+    fn app(set: fn(WebSocketUpgrade) -> WebSocketUpgrade) -> Router {
+        let chat = any(async move |ws: WebSocketUpgrade| {
+            set(ws).on_upgrade(async |mut socket: WebSocket| {
+                while let Some(message) = socket.recv().await? {
+                    socket.send(message).await?;
+                }
+                Ok::<_, Error>(())
+            })
+        });
+        Router::new().route("/rooms/{room}", chat)
+    }
+
+    pub(crate) fn an_idle_connection_takes_no_more_than_with_the_layer() {
+        let bytes = idle_connection_of(app(|ws| ws), 200, echoed);
+        assert!(bytes <= 1000, "{bytes} bytes");
+    }
+
+    pub(crate) fn an_idle_connection_with_settings_of_its_own_takes_as_much_as_documented() {
+        let bytes = idle_connection_of(app(|ws| ws.max_message_size(4096)), 200, echoed);
+        assert!(bytes <= 1000 + 450, "{bytes} bytes");
+    }
+}
