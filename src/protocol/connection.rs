@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::{
     CloseFrame, Decoder, Encoder, Event, Expiry, Message, Outbound, Prepared, ProtocolError, Role,
-    SendQueue,
+    SendQueue, State,
     control_rate::ControlRate,
     deflate::{self, Context, Shape},
     outbound::Kind,
@@ -15,20 +15,6 @@ use super::{
     timers::{Facts, MAX_BELOW, Timers},
 };
 use crate::Config;
-
-/// How far a connection is.
-///
-/// Before [`Open`](Self::Open) it is the HTTP server's.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "the states of RFC 6455 §7.1")]
-pub enum State {
-    /// Messages go both ways.
-    Open,
-    /// A Close frame was sent or received.
-    Closing,
-    /// Nothing is sent or received any more.
-    Closed,
-}
 
 /// One end of a WebSocket connection, from the end of the opening handshake on.
 ///

@@ -22,6 +22,7 @@ mod decoder;
 mod deflate;
 mod encoder;
 mod error;
+mod expiry;
 mod frame;
 mod header;
 mod mask;
@@ -33,8 +34,10 @@ mod outbound;
     expect(dead_code, reason = "sessions use all of it")
 )]
 mod outgoing;
+mod role;
 mod send_queue;
 mod spare;
+mod state;
 #[cfg(test)]
 mod test_support;
 mod timers;
@@ -44,18 +47,20 @@ mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
 pub use codec::FrameCodec;
-pub use connection::{Connection, State};
+pub use connection::Connection;
 pub use decoder::Decoder;
 pub use deflate::DeflateParams;
 pub use encoder::Encoder;
 pub use error::ProtocolError;
+pub use expiry::Expiry;
 pub use frame::Frame;
 pub use header::{EncodedHeader, Header, Opcode};
 pub use mask::{apply_mask, random_masking_key};
 pub use message::{Event, Message, MessageKind};
 pub use outbound::{Outbound, Prepared};
+pub use role::Role;
 pub use send_queue::SendQueue;
-pub use timers::Expiry;
+pub use state::State;
 pub use utf8::{InvalidUtf8, Utf8Bytes, Utf8Validator};
 
 pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
@@ -70,15 +75,3 @@ pub(crate) use self::{
     outgoing::{NotOpen, Outgoing, Queue},
     timers::{Facts, MAX_BELOW, SENDING_FLOOR, Timers},
 };
-
-/// Which end of a connection an endpoint is.
-///
-/// Clients mask what they send, servers never do (RFC 6455 §5.1).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
-pub enum Role {
-    /// The endpoint that sent the opening handshake.
-    Client,
-    /// The endpoint that answered it.
-    Server,
-}

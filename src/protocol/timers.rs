@@ -5,46 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CloseCode, CloseFrame, Utf8Bytes, decoder::FrameInProgress};
+use super::{Expiry, decoder::FrameInProgress};
 use crate::Config;
-
-/// A deadline that passed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Expiry {
-    /// It is time for a ping.
-    Ping,
-    /// No byte came for [`Config::ping_timeout`] after a ping.
-    PeerSilent,
-    /// A frame took longer than [`Config::frame_timeout`].
-    Frame,
-    /// Nothing could be written for [`Config::write_timeout`].
-    Write,
-    /// The peer did not end the connection within [`Config::close_timeout`].
-    Close,
-    /// No message came or left for [`Config::idle_timeout`].
-    Idle,
-    /// No message came within [`Config::first_message_timeout`].
-    FirstMessage,
-    /// The connection is older than [`Config::max_lifetime`].
-    Lifetime,
-}
-
-impl Expiry {
-    /// What the peer is told, where the connection ends by this.
-    pub(crate) fn close_frame(self) -> CloseFrame {
-        let (code, reason) = match self {
-            Self::Ping | Self::PeerSilent => (CloseCode::INTERNAL_ERROR, "no sign of life"),
-            Self::Frame => (CloseCode::POLICY_VIOLATION, "frame took too long"),
-            Self::Write => (CloseCode::POLICY_VIOLATION, "nothing was read for too long"),
-            Self::Close => (CloseCode::POLICY_VIOLATION, "closing took too long"),
-            Self::Idle => (CloseCode::GOING_AWAY, "idle"),
-            Self::FirstMessage => (CloseCode::POLICY_VIOLATION, "first message took too long"),
-            Self::Lifetime => (CloseCode::GOING_AWAY, "lifetime is over"),
-        };
-        CloseFrame::new(code, Utf8Bytes::from_static(reason))
-    }
-}
 
 /// The deadlines of a connection.
 ///

@@ -455,19 +455,6 @@ fn longest_durations_mean_never() {
     assert_eq!(clock.expired(seconds(1 << 33), QUIET), []);
 }
 
-#[test]
-fn every_end_by_a_deadline_has_its_close_code() {
-    for (expiry, code) in [
-        (Expiry::PeerSilent, CloseCode::INTERNAL_ERROR),
-        (Expiry::Frame, CloseCode::POLICY_VIOLATION),
-        (Expiry::FirstMessage, CloseCode::POLICY_VIOLATION),
-        (Expiry::Idle, CloseCode::GOING_AWAY),
-        (Expiry::Lifetime, CloseCode::GOING_AWAY),
-    ] {
-        assert_eq!(expiry.close_frame().code(), code, "{expiry:?}");
-    }
-}
-
 /// A clock after `bytes` were written at once, at its beginning.
 fn after_writing(config: Config, bytes: usize) -> Clock {
     let mut clock = Clock::new(config);
