@@ -11,7 +11,7 @@ use super::{
     deflate::{self, Context, Shape},
     outbound::Kind,
     outgoing::Outgoing,
-    random_masking_key,
+    random::random,
     timers::{Facts, MAX_BELOW, Timers},
 };
 use crate::Config;
@@ -80,11 +80,7 @@ impl Connection {
             encoder: Encoder::new(role, &config),
             deflate: None,
             outgoing: Outgoing::default(),
-            timers: Timers::new(
-                now,
-                u32::from_ne_bytes(random_masking_key()).into(),
-                &config,
-            ),
+            timers: Timers::new(now, u64::from_ne_bytes(random()), &config),
             config,
             input: BytesMut::new(),
             events: VecDeque::new(),

@@ -34,6 +34,7 @@ mod outbound;
     expect(dead_code, reason = "sessions use all of it")
 )]
 mod outgoing;
+mod random;
 mod role;
 mod send_queue;
 mod spare;
@@ -55,9 +56,10 @@ pub use error::ProtocolError;
 pub use expiry::Expiry;
 pub use frame::Frame;
 pub use header::{EncodedHeader, Header, Opcode};
-pub use mask::{apply_mask, random_masking_key};
+pub use mask::apply_mask;
 pub use message::{Event, Message, MessageKind};
 pub use outbound::{Outbound, Prepared};
+pub use random::random_masking_key;
 pub use role::Role;
 pub use send_queue::SendQueue;
 pub use state::State;
@@ -73,5 +75,6 @@ pub(crate) use self::{
     open_message::Piece,
     outbound::Kind,
     outgoing::{NotOpen, Outgoing, Queue},
+    random::random,
     timers::{Facts, MAX_BELOW, SENDING_FLOOR, Timers},
 };

@@ -34,7 +34,7 @@ use crate::{
     config::Config,
     error::Error,
     memory::Account,
-    protocol::{ControlRate, DecoderState, Timers, random_masking_key},
+    protocol::{ControlRate, DecoderState, Timers, random},
 };
 
 /// What a session starts with.
@@ -149,12 +149,12 @@ impl Driver {
         }
         let entry = place.and_then(Place::take).map(Box::new);
         let agreed = agreed.numbered(entry.as_deref().map(Entry::id));
-        let seed = u32::from_ne_bytes(random_masking_key());
+        let seed = u64::from_ne_bytes(random());
         let mut driver = Self {
             transport: Some(transport),
             entry,
             decoder,
-            timers: Timers::new(Self::now(), seed.into(), &setup.config),
+            timers: Timers::new(Self::now(), seed, &setup.config),
             cold: None,
             messages_received: 0,
             bytes_received: 0,

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::connections::Connections;
 use crate::{
-    protocol::{CloseCode, CloseFrame, random_masking_key},
+    protocol::{CloseCode, CloseFrame, random},
     session::handle::Sender,
 };
 
@@ -183,17 +183,13 @@ impl Connections {
 /// Puts the elements in random order.
 fn shuffle(senders: &mut [Sender]) {
     for end in (1..senders.len()).rev() {
-        senders.swap(end, random() as usize % (end + 1));
+        senders.swap(end, usize::from_ne_bytes(random()) % (end + 1));
     }
 }
 
 /// A part of the duration.
 fn fraction(duration: Duration) -> Duration {
-    duration * (random() % 1001) / 1000
-}
-
-fn random() -> u32 {
-    u32::from_ne_bytes(random_masking_key())
+    duration * (u32::from_ne_bytes(random()) % 1001) / 1000
 }
 
 /// How often a batch is closed, about, unless that would be less than one connection.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{counters::Counting, doors::Doors};
 use crate::{
-    protocol::{CloseFrame, random_masking_key},
+    protocol::{CloseFrame, random},
     session::{handle::Sender, id::ConnectionId, shared::Shared},
     sync::{
         Mutex, MutexGuard, Notify,
@@ -82,10 +82,7 @@ impl Registry {
     pub(super) fn next_id(&self) -> ConnectionId {
         ConnectionId::new(match &self.next {
             Some(next) => next.fetch_add(1, Ordering::Relaxed),
-            None => {
-                let (high, low) = (random_masking_key(), random_masking_key());
-                u64::from(u32::from_ne_bytes(high)) << 32 | u64::from(u32::from_ne_bytes(low))
-            }
+            None => u64::from_ne_bytes(random()),
         })
     }
 }
