@@ -27,7 +27,6 @@ mod frame;
 mod header;
 mod mask;
 mod message;
-mod open_message;
 mod outbound;
 #[cfg_attr(
     not(feature = "layer"),
@@ -69,10 +68,9 @@ pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 #[cfg(feature = "layer")]
 pub(crate) use self::{
     control_rate::ControlRate,
-    decoder::{Decoded, DecoderState, Limits},
+    decoder::{Decoded, DecoderState, Limits, Piece},
     deflate::{Context, Deflater, Shape, deflate, put_back},
     encoder::First,
-    open_message::Piece,
     outbound::Kind,
     outgoing::{NotOpen, Outgoing, Queue},
     random::random,

@@ -783,7 +783,7 @@ fn stream(
                         } else {
                             Opcode::Binary
                         };
-                        let event = crate::protocol::open_message::message(opcode, payload);
+                        let event = open_message::message(opcode, payload);
                         events.push(event.expect("it was validated"));
                     }
                 }

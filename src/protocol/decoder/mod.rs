@@ -1,13 +1,17 @@
 //! Bytes into events: order, role and size (RFC 6455 §5.4–§5.6, §6.2).
 
+mod open_message;
+
+pub(crate) use self::open_message::Piece;
+
 use bytes::{Buf, Bytes, BytesMut, buf::Limit};
 
+use self::open_message::{OpenMessage, Progress};
 use super::{
     CloseFrame, DeflateParams, Event, Header, Message, Opcode, ProtocolError, Role, Utf8Bytes,
     apply_mask,
     deflate::{Direction, History, Inflater},
     mask::masked_copy,
-    open_message::{OpenMessage, Piece, Progress},
 };
 use crate::Config;
 
@@ -227,7 +231,7 @@ impl DecoderState {
         }));
     }
 
-    pub(super) fn open(&self) -> Option<&OpenMessage> {
+    fn open(&self) -> Option<&OpenMessage> {
         self.held.as_ref()?.open.as_ref()
     }
 

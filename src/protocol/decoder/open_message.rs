@@ -2,9 +2,9 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
 
-use super::{
+use super::{Decoded, Limits};
+use crate::protocol::{
     Event, Header, Message, Opcode, ProtocolError, Utf8Bytes, Utf8Validator, apply_mask,
-    decoder::{Decoded, Limits},
     deflate::{History, Inflater},
     mask::advance_key,
     spare::{self, SPARE_FROM},
