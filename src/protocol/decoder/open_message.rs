@@ -2,12 +2,19 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
 
-use super::{Decoded, Limits};
+use super::{
+    limits::Limits,
+    open_frame::OpenFrame,
+    piece::{Decoded, Piece},
+};
 use crate::protocol::{
-    Event, Header, Message, Opcode, ProtocolError, Utf8Bytes, Utf8Validator, apply_mask,
     deflate::{History, Inflater},
-    mask::advance_key,
+    error::ProtocolError,
+    header::{Header, Opcode},
+    mask::{advance_key, apply_mask},
+    message::{Event, Message},
     spare::{self, SPARE_FROM},
+    utf8::{Utf8Bytes, Utf8Validator},
 };
 
 /// A message that has begun and not ended.
@@ -34,24 +41,6 @@ pub(super) struct OpenMessage {
     pending: bool,
 }
 
-/// A data frame that has begun and not ended.
-#[derive(Debug)]
-pub(super) struct OpenFrame {
-    fin: bool,
-    remaining: u64,
-    pub(super) received: u64,
-    /// Turned so that it starts at the next byte; zeroes where nothing is masked.
-    masking_key: [u8; 4],
-}
-
-/// A part of a message that is delivered as it arrives.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Piece {
-    pub(crate) is_text: bool,
-    pub(crate) payload: Bytes,
-    pub(crate) last: bool,
-}
-
 /// How far a message has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Progress {
@@ -64,14 +53,6 @@ pub(super) enum Progress {
     /// The frame has ended, and the message has not.
     FrameEnded,
     MessageEnded,
-}
-
-impl OpenFrame {
-    fn take(&mut self, len: usize) {
-        self.masking_key = advance_key(self.masking_key, len);
-        self.remaining -= len as u64;
-        self.received += len as u64;
-    }
 }
 
 impl OpenMessage {
