@@ -1,5 +1,7 @@
 //! Bytes into events: order, role and size (RFC 6455 §5.4–§5.6, §6.2).
 
+mod body;
+mod inflating;
 mod limits;
 mod open_frame;
 mod open_message;

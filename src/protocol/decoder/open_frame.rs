@@ -1,6 +1,6 @@
 //! A data frame that has begun and not ended.
 
-use crate::protocol::mask::advance_key;
+use crate::protocol::{header::Header, mask::advance_key};
 
 /// A data frame that has begun and not ended.
 #[derive(Debug)]
@@ -13,11 +13,43 @@ pub(super) struct OpenFrame {
 }
 
 impl OpenFrame {
+    pub(super) fn new(header: &Header) -> Self {
+        Self {
+            fin: header.fin,
+            remaining: header.payload_len,
+            received: 0,
+            masking_key: header.masking_key.unwrap_or_default(),
+        }
+    }
+
     pub(super) fn take(&mut self, len: usize) {
         self.masking_key = advance_key(self.masking_key, len);
         self.remaining -= len as u64;
         self.received += len as u64;
     }
+
+    /// Returns how far the message has come with what was taken of this frame.
+    pub(super) fn progress(&self) -> Progress {
+        match (self.remaining, self.fin) {
+            (0, true) => Progress::MessageEnded,
+            (0, false) => Progress::FrameEnded,
+            _ => Progress::Starved,
+        }
+    }
+}
+
+/// How far a message has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Progress {
+    /// More input is needed.
+    Starved,
+    /// There is a piece to give away before anything more is taken.
+    Full,
+    /// Enough was decompressed for a while: the same input goes on later.
+    Interrupted,
+    /// The frame has ended, and the message has not.
+    FrameEnded,
+    MessageEnded,
 }
 
 /// How far a frame has come that has begun and not ended.

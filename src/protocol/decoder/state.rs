@@ -4,8 +4,8 @@ use bytes::{Buf, BytesMut, buf::Limit};
 
 use super::{
     limits::Limits,
-    open_frame::FrameInProgress,
-    open_message::{OpenMessage, Progress},
+    open_frame::{FrameInProgress, Progress},
+    open_message::OpenMessage,
     piece::{Decoded, Piece},
     whole_frame::{decode_control, take_message},
 };

@@ -35,7 +35,7 @@ fn controls(
         }
         if index >= from {
             assert!(input.len() < 131, "{} bytes are kept", input.len());
-            let open = state.open().map_or(0, |open| open.payload.capacity());
+            let open = state.open().map_or(0, |open| open.body.payload.capacity());
             assert_eq!(open, 0, "no payload is kept");
         }
     }

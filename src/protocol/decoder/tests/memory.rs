@@ -66,7 +66,7 @@ fn capacity(decoder: &Decoder) -> usize {
         .state
         .open()
         .as_ref()
-        .map_or(0, |open| open.payload.capacity())
+        .map_or(0, |open| open.body.payload.capacity())
 }
 
 /// Feeds `frames` and gives the most memory that was held at once, and the bytes that were moved,
@@ -79,7 +79,7 @@ fn watch(decoder: &mut Decoder, frames: impl Iterator<Item = Vec<u8>>) -> (usize
             .state
             .open()
             .as_ref()
-            .map_or(0, |open| open.payload.len());
+            .map_or(0, |open| open.body.payload.len());
         let old = capacity(decoder);
         input.extend_from_slice(&frame);
         if decoder.decode(&mut input).expect("valid frames").is_some() {
@@ -151,8 +151,8 @@ fn payload_is_unmasked_and_validated_once() {
         input.extend_from_slice(&[*byte]);
         assert_eq!(decoder.decode(&mut input), Ok(None));
         if let Some(open) = decoder.state.open() {
-            assert_eq!(open.processed, index - 7);
-            assert_eq!(open.processed, open.payload.len());
+            assert_eq!(open.body.processed, index - 7);
+            assert_eq!(open.body.processed, open.body.payload.len());
         }
     }
 }

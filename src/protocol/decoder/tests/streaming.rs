@@ -32,7 +32,7 @@ fn stream(
                         } else {
                             Opcode::Binary
                         };
-                        let event = open_message::message(opcode, payload);
+                        let event = body::message(opcode, payload);
                         events.push(event.expect("it was validated"));
                     }
                 }
