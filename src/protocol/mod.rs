@@ -33,6 +33,7 @@ mod outbound;
     expect(dead_code, reason = "sessions use all of it")
 )]
 mod outgoing;
+mod pongs;
 mod random;
 mod role;
 mod send_queue;

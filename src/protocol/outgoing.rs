@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{CloseFrame, Encoder, Event, Message, SendQueue, State, encoder::First};
+use super::{CloseFrame, Encoder, Event, Message, SendQueue, State, encoder::First, pongs::Pongs};
 use crate::{Config, memory::Held};
 
 /// Everything that decides what leaves, and in which order.
@@ -33,12 +33,7 @@ pub(crate) struct Queue {
     behind: Option<Box<Behind>>,
     /// The messages in `frames`, and those of them that have left since it was last empty.
     messages: usize,
-    /// The newest ping's payload, while too many pongs before it have not left.
-    latest_ping: Option<Box<[u8]>>,
-    /// The bytes of pongs in `frames`.
-    unsent_pongs: u16,
-    /// How much of `frames` has to leave until the last of those pongs has.
-    behind_pongs: usize,
+    pongs: Pongs,
 }
 
 /// Messages that wait for another one to end.
@@ -221,22 +216,13 @@ impl Outgoing {
         }
     }
 
-    /// Pongs leave in the order of their pings while they are few; then only the newest is
-    /// answered, as §5.5.3 allows. After our own Close they go on, until the peer's (§5.5.2).
+    /// Answers a ping. After our own Close that goes on, until the peer's (§5.5.2).
     fn answer_ping(&mut self, encoder: &Encoder, payload: &[u8]) {
         if self.ended || self.close_received {
             return;
         }
-        let len = payload.len() as u16 + PONG_OVERHEAD;
         let queue = self.queue();
-        // A short ping must not overtake the long one that waits before it.
-        if queue.latest_ping.is_some() || queue.unsent_pongs + len > MAX_UNSENT_PONGS {
-            queue.latest_ping = Some(payload.into());
-        } else {
-            queue.unsent_pongs += len;
-            encoder.pong(payload, &mut queue.frames);
-            queue.behind_pongs = queue.frames.len();
-        }
+        queue.pongs.answer(encoder, payload, &mut queue.frames);
     }
 
     /// Takes the queue to write it, where something is in it.
@@ -250,43 +236,28 @@ impl Outgoing {
         Some(taken)
     }
 
-    /// Takes note that all of `queue` was written; the newest unanswered ping is answered now.
+    /// Notes that all of `queue` was written; the newest unanswered ping is answered now.
     pub(crate) fn written(&mut self, encoder: &Encoder, queue: &mut Queue) {
         queue.messages = 0;
-        queue.unsent_pongs = 0;
-        queue.behind_pongs = 0;
-        if let Some(payload) = queue.latest_ping.take() {
+        if let Some(payload) = queue.pongs.written() {
             self.answer_ping(encoder, &payload);
         }
     }
 
     /// Puts what could not be written in front of what was queued meanwhile; `left` bytes of it did
-    /// leave. Where those were the last pong, the newest unanswered ping is answered now.
+    /// leave. If those were the last pong, the newest unanswered ping is answered now.
     pub(crate) fn put_back(&mut self, encoder: &Encoder, mut rest: Box<Queue>, left: usize) {
-        rest.behind_pongs = rest.behind_pongs.saturating_sub(left);
-        let pongs_left = rest.behind_pongs == 0;
-        if pongs_left {
-            rest.unsent_pongs = 0;
-        }
-        let waiting = rest.latest_ping.take();
+        let (len, mut newer_pongs) = (rest.frames.len(), Pongs::default());
         if let Some(newer) = self.queue.take() {
-            if newer.unsent_pongs > 0 {
-                rest.behind_pongs = rest.frames.len() + newer.behind_pongs;
-            }
             rest.frames.append(newer.frames);
-            rest.unsent_pongs += newer.unsent_pongs;
             rest.behind = newer.behind;
             rest.messages += newer.messages;
-            rest.latest_ping = newer.latest_ping;
+            newer_pongs = newer.pongs;
         }
+        let ping = rest.pongs.put_back(left, len, newer_pongs);
         self.queue = Some(rest);
-        let queue = self.queue();
-        if let (Some(payload), None) = (waiting, &queue.latest_ping) {
-            if pongs_left {
-                self.answer_ping(encoder, &payload);
-            } else {
-                queue.latest_ping = Some(payload);
-            }
+        if let Some(payload) = ping {
+            self.answer_ping(encoder, &payload);
         }
     }
 
@@ -382,12 +353,6 @@ impl Outgoing {
         self.queue.get_or_insert_default()
     }
 }
-
-/// Ten pings of full length at once are answered one by one, and some more.
-const MAX_UNSENT_PONGS: u16 = 2 << 10;
-
-/// A header, masked.
-const PONG_OVERHEAD: u16 = 6;
 
 #[cfg(test)]
 mod tests {
