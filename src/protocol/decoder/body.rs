@@ -58,6 +58,7 @@ impl Body {
     }
 
     /// Validates the bytes that came since the last time, which are no longer masked.
+    #[inline]
     pub(super) fn validate(&mut self) -> Result<(), ProtocolError> {
         if self.opcode == Opcode::Text {
             self.utf8.push(&self.payload[self.processed..])?;

@@ -33,6 +33,9 @@ impl Inflating {
     }
 
     /// Decompresses what `src` has of `frame`; stops for a while when nothing is left of the `room`.
+    ///
+    /// At the end of the message, too, only the frame is said to have ended.
+    #[inline(never)]
     pub(super) fn receive(
         &mut self,
         frame: &mut OpenFrame,
@@ -57,14 +60,17 @@ impl Inflating {
                 return Ok(Progress::Full);
             }
         }
-        let progress = frame.progress();
-        if progress == Progress::MessageEnded && self.inflate_tail(body, limits)? {
+        if frame.remaining > 0 {
+            return Ok(Progress::Starved);
+        }
+        if frame.fin && self.inflate_tail(body, limits)? {
             return Ok(Progress::Full);
         }
-        Ok(progress)
+        Ok(Progress::FrameEnded)
     }
 
     /// Decompresses from the first `len` bytes of `src`; reports whether a piece is full.
+    #[inline]
     fn inflate(
         &mut self,
         frame: &mut OpenFrame,
@@ -113,6 +119,7 @@ impl Inflating {
 
     /// Validates what was decompressed, and sets it aside if it is much; reports whether it is a
     /// full piece.
+    #[inline]
     fn inflated(
         &mut self,
         body: &mut Body,

@@ -27,15 +27,6 @@ impl OpenFrame {
         self.remaining -= len as u64;
         self.received += len as u64;
     }
-
-    /// Returns how far the message has come with what was taken of this frame.
-    pub(super) fn progress(&self) -> Progress {
-        match (self.remaining, self.fin) {
-            (0, true) => Progress::MessageEnded,
-            (0, false) => Progress::FrameEnded,
-            _ => Progress::Starved,
-        }
-    }
 }
 
 /// How far a message has come.

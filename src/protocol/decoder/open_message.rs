@@ -71,12 +71,16 @@ impl OpenMessage {
         let len = frame.remaining.min(src.len() as u64) as usize;
         src.advance(len);
         frame.take(len);
-        let progress = frame.progress();
-        self.end_frame(progress)
+        if frame.remaining > 0 {
+            Progress::Starved
+        } else {
+            self.end_frame()
+        }
     }
 
     /// Takes payload from `src`, and whatever was read directly; stops for a while when nothing is
     /// left of the `room` for what comes out of the decompressor.
+    #[inline]
     pub(super) fn receive(
         &mut self,
         src: &mut BytesMut,
@@ -85,7 +89,10 @@ impl OpenMessage {
     ) -> Result<Progress, ProtocolError> {
         if let (Some(inflating), Some(frame)) = (&mut self.inflating, &mut self.frame) {
             let progress = inflating.receive(frame, &mut self.body, src, limits, room)?;
-            return Ok(self.end_frame(progress));
+            if progress == Progress::FrameEnded {
+                return Ok(self.end_frame());
+            }
+            return Ok(progress);
         }
         self.process()?;
         let remaining = self.remaining();
@@ -94,8 +101,11 @@ impl OpenMessage {
         self.body.payload.extend_from_slice(&src[..len]);
         src.advance(len);
         self.process()?;
-        let progress = self.frame.as_ref().map(OpenFrame::progress);
-        Ok(self.end_frame(progress.unwrap_or(Progress::FrameEnded)))
+        Ok(if remaining == len as u64 {
+            self.end_frame()
+        } else {
+            Progress::Starved
+        })
     }
 
     /// Returns how much memory it holds, in bytes.
@@ -182,6 +192,7 @@ impl OpenMessage {
     }
 
     /// Unmasks and validates the bytes that came since the last time.
+    #[inline]
     fn process(&mut self) -> Result<(), ProtocolError> {
         if let Some(frame) = &mut self.frame {
             let new = self.body.new_bytes();
@@ -191,12 +202,11 @@ impl OpenMessage {
         self.body.validate()
     }
 
-    /// Ends the frame if that is how far it has come.
-    fn end_frame(&mut self, progress: Progress) -> Progress {
-        if matches!(progress, Progress::FrameEnded | Progress::MessageEnded) {
-            self.frame = None;
+    fn end_frame(&mut self) -> Progress {
+        match self.frame.take() {
+            Some(frame) if frame.fin => Progress::MessageEnded,
+            _ => Progress::FrameEnded,
         }
-        progress
     }
 
     /// Takes what there is, to be given away; `None` if that is nothing.
