@@ -10,7 +10,7 @@ use super::{
     whole_frame::{decode_control, take_message},
 };
 use crate::protocol::{
-    deflate::{DeflateParams, Direction, History, Inflater},
+    deflate::{DeflateParams, Direction, History, Inflater, MAX_WINDOW},
     error::ProtocolError,
     header::{Header, Opcode},
     role::Role,
@@ -380,6 +380,3 @@ impl DecoderState {
         }
     }
 }
-
-/// The largest window of DEFLATE.
-const MAX_WINDOW: usize = 32 << 10;

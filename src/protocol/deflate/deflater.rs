@@ -1,34 +1,13 @@
 //! Compressing what is sent (RFC 7692 §7.2.1).
 
-use std::{cell::Cell, num::NonZero};
+use std::cell::Cell;
 
 use super::{
-    Direction, History,
     engine::{Compressor, compressor_size},
+    history::History,
+    params::{Direction, Shape},
 };
-use crate::{
-    Compression,
-    compression::{Budget, Reservation},
-};
-
-/// What a compressor is made for. Messages of one shape are compressed alike.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Shape {
-    pub(super) window_bits: u8,
-    /// Not zero, so that a connection without a shape needs no room to say so.
-    pub(super) level: NonZero<u8>,
-    pub(super) memory_level: u8,
-}
-
-impl Shape {
-    pub(crate) fn new(direction: Direction, settings: &Compression) -> Self {
-        Self {
-            window_bits: direction.window_bits,
-            level: NonZero::new(settings.level).unwrap_or(NonZero::<u8>::MIN),
-            memory_level: settings.memory_level,
-        }
-    }
-}
+use crate::compression::{Budget, Compression, Reservation};
 
 /// Compresses a whole message that stands by itself; `None` where that does not make it shorter.
 ///

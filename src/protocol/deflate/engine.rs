@@ -4,7 +4,7 @@ use std::{cell::RefCell, fmt};
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
-use super::deflater::Shape;
+use super::params::Shape;
 
 /// The state of a compressor.
 pub(super) struct Compressor {

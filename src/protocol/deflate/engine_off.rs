@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use super::deflater::Shape;
+use super::params::Shape;
 
 #[derive(Debug)]
 pub(super) struct Compressor(Infallible);

@@ -5,10 +5,11 @@ use std::cell::Cell;
 use bytes::BytesMut;
 
 use super::{
-    History,
     engine::{Corrupt, Decompressor, Step},
+    history::History,
+    params::MAX_WINDOW,
 };
-use crate::ProtocolError;
+use crate::protocol::error::ProtocolError;
 
 /// A message that is being decompressed.
 #[derive(Debug)]
@@ -186,9 +187,6 @@ const FREE_RESTARTS: usize = 64;
 
 /// How much of a longer message there must be for each further one.
 const BYTES_PER_RESTART: usize = 32;
-
-/// The largest window of DEFLATE.
-const MAX_WINDOW: usize = 32 << 10;
 
 /// What a sender has removed (RFC 7692 §7.2.2), and an empty final block that shows whether it was
 /// at the end of a block.

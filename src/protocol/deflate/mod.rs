@@ -3,11 +3,13 @@
 //! - `params`: what two endpoints agree on;
 //! - `deflater`, `inflater`: one direction each, by `engine`, which is zlib-rs;
 //! - `history`: what a later message may refer to;
-//! - `modes`: what there is only with the feature `deflate`.
+//! - `attach`, `modes`: what there is only with the feature `deflate`.
 //!
 //! Compressors and decompressors belong to the thread. A connection with context takeover remembers
 //! the last bytes of each direction, which is all that a message needs of those before it.
 
+#[cfg(feature = "deflate")]
+mod attach;
 mod deflater;
 #[cfg(feature = "deflate")]
 mod engine;
@@ -22,10 +24,10 @@ mod params;
 
 pub use self::params::DeflateParams;
 pub(crate) use self::{
-    deflater::{Context, Deflater, Shape, deflate, put_back},
+    deflater::{Context, Deflater, deflate, put_back},
     history::History,
     inflater::Inflater,
-    params::{Direction, MAX_WINDOW_BITS, MIN_WINDOW_BITS},
+    params::{Direction, MAX_WINDOW, MAX_WINDOW_BITS, MIN_WINDOW_BITS, Shape},
 };
 
 #[cfg(all(test, feature = "deflate"))]

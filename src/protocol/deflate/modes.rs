@@ -1,11 +1,6 @@
 //! What there is only with the feature `deflate`: without it no `Compression` can be made.
 
-use super::DeflateParams;
-use crate::{
-    Compression,
-    compression::Budget,
-    protocol::{Connection, Decoder},
-};
+use crate::{Compression, compression::Budget};
 
 impl Compression {
     /// Compresses each message by itself: no context takeover, in either direction.
@@ -43,26 +38,5 @@ impl Compression {
             budget: Budget::new(Some(256 << 20)),
             ..Self::shared()
         }
-    }
-}
-
-impl Decoder {
-    /// Takes compressed messages, as agreed on in the handshake.
-    #[must_use]
-    pub fn deflate(mut self, params: DeflateParams) -> Self {
-        self.set_deflate(params);
-        self
-    }
-}
-
-impl Connection {
-    /// Takes and sends compressed messages, as agreed on in the handshake.
-    ///
-    /// How much is compressed and how is told by [`Config::compression`](crate::Config::compression);
-    /// without it nothing is.
-    #[must_use]
-    pub fn deflate(mut self, params: DeflateParams) -> Self {
-        self.set_deflate(params);
-        self
     }
 }

@@ -1,6 +1,8 @@
-//! What two endpoints agree on (RFC 7692 §7.1).
+//! What two endpoints agree on (RFC 7692 §7.1), and what is compressed by it.
 
-use crate::protocol::Role;
+use std::num::NonZero;
+
+use crate::{compression::Compression, protocol::role::Role};
 
 /// The parameters of permessage-deflate, as both endpoints agreed on them (RFC 7692 §7.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -59,6 +61,28 @@ impl Direction {
     }
 }
 
+/// What a compressor is made for. Messages of one shape are compressed alike.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Shape {
+    pub(super) window_bits: u8,
+    /// Not zero, so that a connection without a shape needs no room to say so.
+    pub(super) level: NonZero<u8>,
+    pub(super) memory_level: u8,
+}
+
+impl Shape {
+    pub(crate) fn new(direction: Direction, settings: &Compression) -> Self {
+        Self {
+            window_bits: direction.window_bits,
+            level: NonZero::new(settings.level).unwrap_or(NonZero::<u8>::MIN),
+            memory_level: settings.memory_level,
+        }
+    }
+}
+
 /// The bounds of a window's size (RFC 7692 §7.1.2).
 pub(crate) const MIN_WINDOW_BITS: u8 = 8;
 pub(crate) const MAX_WINDOW_BITS: u8 = 15;
+
+/// The largest window, in bytes.
+pub(crate) const MAX_WINDOW: usize = 1 << MAX_WINDOW_BITS;
