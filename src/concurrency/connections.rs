@@ -10,7 +10,10 @@ use super::{
     line::{self, TEXT, close_frame, frame, peer},
     start,
 };
-use crate::{Config, Connections, Drain};
+use crate::{
+    config::Config,
+    session::{Connections, Drain},
+};
 
 /// Opens a connection, if it is let, and serves it until its end; gives what its peer was told.
 async fn serve(connections: Connections, drained: Arc<AtomicBool>) -> Option<u16> {

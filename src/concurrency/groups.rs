@@ -7,7 +7,12 @@ use super::{
     line::{close_frame, peer},
     start,
 };
-use crate::{CloseCode, Config, GroupEvent, Groups, JoinError, SlowMember, WebSocket};
+use crate::{
+    config::Config,
+    groups::{GroupEvent, Groups, JoinError, SlowMember},
+    protocol::CloseCode,
+    session::WebSocket,
+};
 
 /// Receives until the connection ends.
 async fn receive(mut socket: WebSocket) {

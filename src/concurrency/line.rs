@@ -14,9 +14,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{end, give_up, start};
 use crate::{
-    Config, Error, Report, WebSocket,
+    config::Config,
+    error::Error,
     protocol::Role,
-    session::{Agreed, Opened, Place, Session, Setup, Transport},
+    session::{Agreed, Opened, Place, Report, Session, Setup, Transport, WebSocket},
 };
 
 /// A session whose socket is held by the model.

@@ -3,16 +3,13 @@
 use std::task::Waker;
 
 use super::{end, explore, start};
-use crate::{
-    MemoryBudget,
-    memory::{Account, Held},
-};
+use crate::memory::{Account, Held, MemoryBudget};
 
 const KIB: usize = 1 << 10;
 
 /// Takes so much, then a little more, and leaves.
 async fn hold(budget: MemoryBudget, kib: usize) {
-    let mut account = Account::new(&budget);
+    let mut account = budget.open_account();
     for own in [kib * KIB, (kib + 8) * KIB] {
         account.settle(Held { own, weight: own }, Waker::noop());
         if account.is_condemned() {
@@ -36,7 +33,7 @@ fn budget_comes_back_to_nothing_whoever_is_told_to_go() {
         }
         end(room).await;
         assert_eq!(budget.used(), 0);
-        let mut all = Account::new(&budget);
+        let mut all = budget.open_account();
         for (own, too_much) in [(100 * KIB, false), (100 * KIB + 1, true)] {
             all.settle(Held { own, weight: own }, Waker::noop());
             assert_eq!(all.is_condemned(), too_much);

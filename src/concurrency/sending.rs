@@ -7,7 +7,12 @@ use super::{
     line::{PING, TEXT, close_frame, frame, peer, serve},
     start,
 };
-use crate::{CloseCode, Config, EndedBy, Error, Event, Receiver, Sender};
+use crate::{
+    config::Config,
+    error::Error,
+    protocol::{CloseCode, Event},
+    session::{EndedBy, Receiver, Sender},
+};
 
 /// Receives until the end; gives the texts.
 async fn receive_all(mut receiver: Receiver) -> Vec<String> {

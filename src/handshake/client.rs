@@ -19,7 +19,7 @@ use super::{
     target::{self, Target},
     tokens::{Lines, has_token, joined_tokens},
 };
-use crate::{Compression, Config, protocol::DeflateParams};
+use crate::{compression::Compression, config::Config, protocol::DeflateParams};
 
 /// Makes a handshake of a request's head, and remembers what it asks for.
 ///

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use http::{HeaderValue, header::ORIGIN, request::Parts};
 
 use super::{
-    Rejection,
     authority::{Authority, Origin},
+    rejection::Rejection,
     tokens::Lines,
 };
 

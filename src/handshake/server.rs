@@ -11,13 +11,13 @@ use http::{
 };
 
 use super::{
-    Rejection,
     authority::Authority,
     deflate::{self, Agreement},
     extensions, key,
+    rejection::Rejection,
     tokens::{Lines, has_token, joined_tokens},
 };
-use crate::{Config, protocol::DeflateParams};
+use crate::{config::Config, protocol::DeflateParams};
 
 /// Tells whether a request asks for a WebSocket connection, rightly or wrongly.
 ///

@@ -6,7 +6,7 @@ use tracing::Span;
 
 use super::{id::ConnectionId, setup::Setup};
 use crate::{
-    compression::Reservation,
+    compression::budget::Reservation,
     handshake::deflate::Agreement,
     protocol::{Context, DeflateParams, Outbound, Shape},
     sync::{Mutex, MutexGuard},

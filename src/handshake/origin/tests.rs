@@ -1,6 +1,7 @@
 use std::panic::catch_unwind;
 
-use super::{super::requests::*, *};
+use super::*;
+use crate::handshake::requests::*;
 
 /// Applies a policy to a request for `host` with these `Origin` lines.
 fn allows(policy: &OriginPolicy, host: &str, origins: &[&str]) -> bool {

@@ -1,4 +1,5 @@
-use super::{super::requests::*, *};
+use super::*;
+use crate::handshake::requests::*;
 
 const WEBSOCKET: Option<&str> = Some("websocket");
 

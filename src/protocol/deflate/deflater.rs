@@ -7,7 +7,10 @@ use super::{
     history::History,
     params::{Direction, Shape},
 };
-use crate::compression::{Budget, Compression, Reservation};
+use crate::compression::{
+    Compression,
+    budget::{Budget, Reservation},
+};
 
 /// Compresses a whole message that stands by itself; `None` where that does not make it shorter.
 ///

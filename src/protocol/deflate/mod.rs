@@ -3,7 +3,7 @@
 //! - `params`: what two endpoints agree on;
 //! - `deflater`, `inflater`: one direction each, by `engine`, which is zlib-rs;
 //! - `history`: what a later message may refer to;
-//! - `attach`, `modes`: what there is only with the feature `deflate`.
+//! - `attach`: what there is only with the feature `deflate`.
 //!
 //! Compressors and decompressors belong to the thread. A connection with context takeover remembers
 //! the last bytes of each direction, which is all that a message needs of those before it.
@@ -18,8 +18,6 @@ mod engine;
 mod engine;
 mod history;
 mod inflater;
-#[cfg(feature = "deflate")]
-mod modes;
 mod params;
 
 pub use self::params::DeflateParams;

@@ -42,7 +42,7 @@ impl Driver {
             return self.forget_cold();
         }
         let budget = &shared.setup.config.memory_budget;
-        let account = cold.account.get_or_insert_with(|| Account::new(budget));
+        let account = cold.account.get_or_insert_with(|| budget.open_account());
         account.settle(held, cx.waker());
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::handshake::OriginPolicy;
+use crate::handshake::origin::OriginPolicy;
 use Rejection::*;
 
 /// Handshakes in which one header field has these lines instead of its own.

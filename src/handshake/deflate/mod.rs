@@ -18,15 +18,17 @@
 //! differently may not know them in the answer. Quoted windows are invalid: a window is a decimal
 //! integer (RFC 7692 §7.1.2).
 
-use std::{error, fmt, mem};
+mod terms;
+
+pub use terms::InvalidAnswer;
 
 use http::HeaderValue;
 
-use super::extensions::{Extension, Param, Value};
+use self::terms::{Terms, is_deflate};
+use super::extensions::Extension;
 use crate::{
-    Compression,
-    compression::Reservation,
-    protocol::{DeflateParams, MAX_WINDOW_BITS, MIN_WINDOW_BITS, Role},
+    compression::{Compression, budget::Reservation},
+    protocol::{DeflateParams, MAX_WINDOW_BITS, Role},
 };
 
 /// Accepts the first offer of permessage-deflate that can be met; `None` when there is none.
@@ -207,182 +209,6 @@ impl Agreement {
     }
 }
 
-/// A server's answer that does not fit the client's offer.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum InvalidAnswer {
-    /// More extensions than the one that can have been offered.
-    SeveralExtensions,
-    /// An extension that was not offered (RFC 6455 §4.1).
-    NotOffered,
-    /// A parameter that permessage-deflate does not have (RFC 7692 §7).
-    UnknownParameter,
-    /// A parameter that is there twice (RFC 7692 §7).
-    RepeatedParameter(&'static str),
-    /// A parameter with a value it may not have, or without the one it has to have (RFC 7692 §7).
-    InvalidValue(&'static str),
-    /// No parameter where the offer asked for it (RFC 7692 §7.1.1.1, §7.1.2.1).
-    MissingParameter(&'static str),
-    /// A window of the server that is larger than what was offered (RFC 7692 §7.1.2.1).
-    WindowTooLarge {
-        /// The base-2 logarithm of the answered size.
-        bits: u8,
-        /// The base-2 logarithm of the offered size.
-        limit: u8,
-    },
-}
-
-impl fmt::Display for InvalidAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SeveralExtensions => f.write_str("more extensions than were offered"),
-            Self::NotOffered => f.write_str("extension that was not offered"),
-            Self::UnknownParameter => write!(f, "unknown parameter of {NAME}"),
-            Self::RepeatedParameter(name) => write!(f, "parameter {name} is repeated"),
-            Self::InvalidValue(name) => write!(f, "invalid value of parameter {name}"),
-            Self::MissingParameter(name) => write!(f, "parameter {name} is missing"),
-            Self::WindowTooLarge { bits, limit } => {
-                write!(
-                    f,
-                    "{SERVER_MAX_WINDOW_BITS} is {bits}, at most {limit} was offered"
-                )
-            }
-        }
-    }
-}
-
-impl error::Error for InvalidAnswer {}
-
-/// The parameters of one offer, or of an answer, as they are written.
-#[derive(Debug, Default)]
-struct Terms {
-    server_no_context_takeover: bool,
-    client_no_context_takeover: bool,
-    server_max_window_bits: Option<u8>,
-    /// May be there without a value in an offer.
-    client_max_window_bits: Option<Option<u8>>,
-}
-
-impl Terms {
-    fn of_offer(settings: &Compression) -> Self {
-        let less = |bits| (bits < MAX_WINDOW_BITS).then_some(bits);
-        Self {
-            server_no_context_takeover: !settings.context_takeover,
-            client_no_context_takeover: !settings.context_takeover,
-            server_max_window_bits: less(settings.peer_max_window_bits),
-            client_max_window_bits: Some(less(settings.max_window_bits)),
-        }
-    }
-
-    /// A server may limit its own window unasked, and must repeat a limit that was asked for
-    /// (RFC 7692 §7.1.2.1).
-    fn of_answer(params: &DeflateParams, offer: &Self) -> Self {
-        let server = Some(params.server_max_window_bits);
-        let client = Some(params.client_max_window_bits);
-        let less = |&bits: &u8| bits < MAX_WINDOW_BITS;
-        Self {
-            server_no_context_takeover: params.server_no_context_takeover,
-            client_no_context_takeover: params.client_no_context_takeover,
-            server_max_window_bits: server
-                .filter(|bits| less(bits) || offer.server_max_window_bits.is_some()),
-            client_max_window_bits: client.filter(less).map(Some),
-        }
-    }
-
-    /// Reads what holds for offers and answers alike.
-    fn read(extension: &Extension<'_>) -> Result<Self, InvalidAnswer> {
-        let mut terms = Self::default();
-        for param in &extension.params {
-            terms.set(param)?;
-        }
-        Ok(terms)
-    }
-
-    fn set(&mut self, param: &Param<'_>) -> Result<(), InvalidAnswer> {
-        let name = PARAMS.into_iter().find(|&name| name == param.name);
-        let name = name.ok_or(InvalidAnswer::UnknownParameter)?;
-        let value = match &param.value {
-            Some(value) => Some(window_bits(value).ok_or(InvalidAnswer::InvalidValue(name))?),
-            None => None,
-        };
-        let is_repeated = match (name, value) {
-            (SERVER_NO_CONTEXT_TAKEOVER, None) => {
-                mem::replace(&mut self.server_no_context_takeover, true)
-            }
-            (CLIENT_NO_CONTEXT_TAKEOVER, None) => {
-                mem::replace(&mut self.client_no_context_takeover, true)
-            }
-            (SERVER_MAX_WINDOW_BITS, Some(bits)) => {
-                self.server_max_window_bits.replace(bits).is_some()
-            }
-            (CLIENT_MAX_WINDOW_BITS, bits) => self.client_max_window_bits.replace(bits).is_some(),
-            _ => return Err(InvalidAnswer::InvalidValue(name)),
-        };
-        if is_repeated {
-            return Err(InvalidAnswer::RepeatedParameter(name));
-        }
-        Ok(())
-    }
-
-    /// Checks an answer against the offer it is for.
-    fn check(&self, offer: &Self) -> Result<(), InvalidAnswer> {
-        if self.client_max_window_bits == Some(None) {
-            return Err(InvalidAnswer::InvalidValue(CLIENT_MAX_WINDOW_BITS));
-        }
-        if offer.server_no_context_takeover && !self.server_no_context_takeover {
-            return Err(InvalidAnswer::MissingParameter(SERVER_NO_CONTEXT_TAKEOVER));
-        }
-        match (self.server_max_window_bits, offer.server_max_window_bits) {
-            (None, Some(_)) => Err(InvalidAnswer::MissingParameter(SERVER_MAX_WINDOW_BITS)),
-            (Some(bits), Some(limit)) if bits > limit => {
-                Err(InvalidAnswer::WindowTooLarge { bits, limit })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn header_value(&self) -> HeaderValue {
-        let text = self.to_string();
-        HeaderValue::try_from(text).expect("names and numbers are visible ASCII")
-    }
-}
-
-impl fmt::Display for Terms {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(NAME)?;
-        if self.server_no_context_takeover {
-            write!(f, "; {SERVER_NO_CONTEXT_TAKEOVER}")?;
-        }
-        if self.client_no_context_takeover {
-            write!(f, "; {CLIENT_NO_CONTEXT_TAKEOVER}")?;
-        }
-        if let Some(bits) = self.server_max_window_bits {
-            write!(f, "; {SERVER_MAX_WINDOW_BITS}={bits}")?;
-        }
-        match self.client_max_window_bits {
-            Some(Some(bits)) => write!(f, "; {CLIENT_MAX_WINDOW_BITS}={bits}"),
-            Some(None) => write!(f, "; {CLIENT_MAX_WINDOW_BITS}"),
-            None => Ok(()),
-        }
-    }
-}
-
-fn is_deflate(extension: &Extension<'_>) -> bool {
-    extension.name.eq_ignore_ascii_case(NAME)
-}
-
-/// Reads a decimal integer without leading zeros (RFC 7692 §7.1.2.1).
-fn window_bits(value: &Value<'_>) -> Option<u8> {
-    // `parse` would take a sign and zeros.
-    if value.quoted || !value.text.starts_with(|first| matches!(first, '1'..='9')) {
-        return None;
-    }
-    let bits = value.text.parse().ok()?;
-    (MIN_WINDOW_BITS..=MAX_WINDOW_BITS)
-        .contains(&bits)
-        .then_some(bits)
-}
-
 /// Takes memory for the windows that outlive a message; `None` also when there are none.
 fn reserve(params: &DeflateParams, settings: &Compression) -> Option<Reservation> {
     let windows = [Role::Server, Role::Client]
@@ -395,21 +221,6 @@ fn reserve(params: &DeflateParams, settings: &Compression) -> Option<Reservation
         .then(|| settings.budget.reserve(bytes))
         .flatten()
 }
-
-/// As registered (RFC 7692 §9.1).
-const NAME: &str = "permessage-deflate";
-
-const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
-const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
-const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
-const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
-
-const PARAMS: [&str; 4] = [
-    SERVER_NO_CONTEXT_TAKEOVER,
-    CLIENT_NO_CONTEXT_TAKEOVER,
-    SERVER_MAX_WINDOW_BITS,
-    CLIENT_MAX_WINDOW_BITS,
-];
 
 #[cfg(all(test, feature = "deflate"))]
 #[expect(clippy::unwrap_used, reason = "a failed test panics")]

@@ -1,6 +1,6 @@
-//! What there is only with the feature `deflate`: without it no `Compression` can be made.
+//! The two modes: without the feature `deflate` no `Compression` can be made.
 
-use crate::{Compression, compression::Budget};
+use super::{Compression, budget::Budget};
 
 impl Compression {
     /// Compresses each message by itself: no context takeover, in either direction.

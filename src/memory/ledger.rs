@@ -1,0 +1,142 @@
+//! What is held of a budget, and by which connections.
+
+use std::{
+    array,
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    task::Waker,
+};
+
+use crate::sync::{
+    Mutex, MutexGuard,
+    atomic::{
+        AtomicBool, AtomicU64, AtomicUsize,
+        Ordering::{AcqRel, Relaxed},
+    },
+};
+
+pub(super) struct Ledger {
+    pub(super) limit: usize,
+    pub(super) used: AtomicUsize,
+    /// What those hold who were told to give it up.
+    pub(super) condemned: AtomicUsize,
+    /// How many were told so far.
+    pub(super) closed: AtomicU64,
+    /// The next holder's number.
+    pub(super) next: AtomicU64,
+    /// Those who hold much, in the shard of their number: the oldest first.
+    holders: [Mutex<BTreeMap<u64, Arc<Holder>>>; SHARDS],
+    /// It is being decided who has to give up.
+    deciding: Mutex<()>,
+    /// It was said in the log that there is too little, and there still is.
+    pub(super) warned: AtomicBool,
+}
+
+/// A connection that holds much.
+pub(super) struct Holder {
+    pub(super) number: u64,
+    /// All that it holds, what it shares with others too.
+    pub(super) weight: AtomicUsize,
+    /// What was held by it alone when it was told to give it up.
+    pub(super) condemned: AtomicUsize,
+    pub(super) is_condemned: AtomicBool,
+    /// What it holds alone.
+    pub(super) own: AtomicUsize,
+    pub(super) session: Waker,
+}
+
+impl Ledger {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            used: AtomicUsize::new(0),
+            condemned: AtomicUsize::new(0),
+            closed: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            holders: array::from_fn(|_| Mutex::default()),
+            deciding: Mutex::default(),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.limit.saturating_sub(self.used.load(Relaxed))
+    }
+
+    /// How many bytes are held by those who were not told to give it up.
+    pub(super) fn stays(&self) -> usize {
+        let condemned = self.condemned.load(Relaxed);
+        self.used.load(Relaxed).saturating_sub(condemned)
+    }
+
+    /// Has those who hold most give it up, until this many bytes are free: the largest first, and
+    /// among equals who has held longest.
+    pub(super) fn free(&self, bytes: usize) {
+        let target = self.limit.saturating_sub(bytes);
+        if self.stays() <= target {
+            return;
+        }
+        // Who comes second finds it done.
+        let deciding = self.deciding.lock();
+        let deciding = deciding.unwrap_or_else(PoisonError::into_inner);
+        let mut excess = self.stays().saturating_sub(target);
+        if excess == 0 {
+            return;
+        }
+        let mut holders: Vec<_> = (0..SHARDS)
+            .flat_map(|index| {
+                let shard = self.shard(index as u64);
+                let all: Vec<_> = shard.values().cloned().collect();
+                all
+            })
+            .map(|holder| (holder.weight.load(Relaxed), holder))
+            .filter(|(weight, holder)| *weight > 0 && !holder.is_condemned.load(Relaxed))
+            .collect();
+        holders.sort_by_key(|(weight, holder)| (usize::MAX - weight, holder.number));
+        let told = holders.iter().take_while(|(weight, holder)| {
+            let due = excess > 0;
+            if due {
+                excess = excess.saturating_sub(*weight);
+                holder.condemn(self);
+            }
+            due
+        });
+        let told = told.count();
+        // Wakers are code of others.
+        drop(deciding);
+        for (_, holder) in &holders[..told] {
+            holder.session.wake_by_ref();
+        }
+    }
+
+    pub(super) fn shard(&self, number: u64) -> MutexGuard<'_, BTreeMap<u64, Arc<Holder>>> {
+        // Nothing under the lock can panic half-way.
+        self.holders[number as usize % SHARDS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        let before = self.used.fetch_sub(bytes, Relaxed);
+        if before - bytes < self.limit / 2 && self.warned.load(Relaxed) {
+            self.warned.store(false, Relaxed);
+        }
+    }
+}
+
+impl Holder {
+    pub(super) fn condemn(&self, ledger: &Ledger) {
+        let own = self.own.load(Relaxed);
+        self.condemned.store(own, Relaxed);
+        ledger.condemned.fetch_add(own, Relaxed);
+        if self.is_condemned.swap(true, AcqRel) {
+            // It has just been forgotten.
+            ledger.condemned.fetch_sub(own, Relaxed);
+        } else {
+            ledger.closed.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// How many cores can enter and leave without getting in each other's way.
+const SHARDS: usize = 16;
