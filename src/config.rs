@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Compression, MemoryBudget, handshake::OriginPolicy};
+use crate::{compression::Compression, handshake::OriginPolicy, memory::MemoryBudget};
 
 /// Settings of a WebSocket endpoint.
 ///

@@ -2,10 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::{
-    Message, Outbound,
-    protocol::{Expiry, ProtocolError},
-};
+use crate::protocol::{Expiry, Message, Outbound, ProtocolError};
 
 /// Why a connection can no longer be used.
 ///

@@ -50,13 +50,13 @@ use tokio::{
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::{
-    Config, OnUpgrade, WebSocket,
+    config::Config,
     handshake::{
         client::{self, Offer},
         deflate, extensions, target,
     },
-    service::{collect, extended_connect},
-    session::{Agreed, Opened, Session, Setup, Transport},
+    service::{OnUpgrade, collect, extended_connect},
+    session::{Agreed, Opened, Session, Setup, Transport, WebSocket},
 };
 
 /// Starts a handshake for `path`, as a client sends it over HTTP/1.1.

@@ -28,17 +28,18 @@ use tokio::{
 };
 
 use super::{
-    Client, ConnectError, Deadline, IntoRequest, Phase, error::is_http1_required,
-    keep_alive::KeepAlive, request,
+    Client, Deadline,
+    error::{ConnectError, Phase, is_http1_required},
+    keep_alive::KeepAlive,
+    request::{self, IntoRequest},
 };
 use crate::{
-    Http2Stream, WebSocket,
     handshake::{
         client::{self, Offer},
         target::Target,
     },
     service::{MAX_REFUSAL, in_time},
-    session::Transport,
+    session::{Http2Stream, Transport, WebSocket},
 };
 
 /// An HTTP/2 connection that carries many WebSocket connections.

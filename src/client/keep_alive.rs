@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    Config,
+    config::Config,
     protocol::{MAX_BELOW, SENDING_FLOOR},
     session::{Watch, Watched},
 };

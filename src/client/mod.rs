@@ -72,9 +72,10 @@ pub use settings::HttpVersion;
 
 use self::{request::Server, tls::Trust};
 use crate::{
-    WebSocket,
     handshake::client::{self as handshake, Offer},
-    session::{Agreed, Opened, Session, Setup, Transport, UNSENT_SHARED, set_notsent_lowat},
+    session::{
+        Agreed, Opened, Session, Setup, Transport, UNSENT_SHARED, WebSocket, set_notsent_lowat,
+    },
 };
 
 /// Connects with the default settings.

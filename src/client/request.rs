@@ -6,7 +6,7 @@ use http::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::ConnectError;
+use super::error::ConnectError;
 use crate::handshake::{
     client::InvalidRequest,
     target::{Target, escape},

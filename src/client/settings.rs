@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::{Client, HTTP1, HTTP2, tls::Trust};
-use crate::{Config, Report, session::Setup};
+use crate::{
+    config::Config,
+    session::{Report, Setup},
+};
 
 /// Settings.
 impl Client {

@@ -15,15 +15,16 @@ use axum_core::{
 };
 use http::request::Parts;
 
-use super::WebSocketUpgradeRejection;
+use super::rejection::WebSocketUpgradeRejection;
 use crate::{
-    Compression, Config, Connections, HandlerOutput, Handshake, Report, WebSocket,
+    compression::Compression,
+    config::Config,
     handshake::{
         Rejection,
         server::{self, Opening},
     },
-    service::{Upgrade, extended_connect, open, refuse, registry},
-    session::Setup,
+    service::{HandlerOutput, Handshake, Upgrade, extended_connect, open, refuse, registry},
+    session::{Connections, Report, Setup, WebSocket},
 };
 
 /// A WebSocket handshake, as an argument of a handler of axum.
