@@ -1,0 +1,70 @@
+//! Why there is no connection.
+
+use std::{error::Error as StdError, fmt};
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use tower::BoxError;
+
+use crate::handshake::client;
+
+/// Why [`connect`](super::connect) did not.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The service answered something else; of the body there is what comes within a second, up to
+    /// 64 KiB.
+    Refused(Box<Response<Bytes>>),
+    /// The service failed.
+    Service(BoxError),
+    /// The request's subprotocols are not a list of tokens.
+    Request(client::InvalidRequest),
+    /// The answer accepts, but not what was asked for.
+    Answer(client::InvalidAnswer),
+}
+
+impl ConnectError {
+    /// The status of the refusal.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.response().map(Response::status)
+    }
+
+    /// The refusal.
+    #[must_use]
+    pub fn response(&self) -> Option<&Response<Bytes>> {
+        match self {
+            Self::Refused(response) => Some(response),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(response) => {
+                let body = String::from_utf8_lossy(response.body());
+                write!(
+                    f,
+                    "the handshake was answered with {}: {body}",
+                    response.status()
+                )
+            }
+            Self::Service(_) => f.write_str("the service failed"),
+            Self::Request(_) => f.write_str("the request is no handshake"),
+            Self::Answer(_) => f.write_str("the answer is not one to what was asked"),
+        }
+    }
+}
+
+impl StdError for ConnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Service(error) => Some(&**error),
+            Self::Request(error) => Some(error),
+            Self::Answer(error) => Some(error),
+        }
+    }
+}

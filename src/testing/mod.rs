@@ -1,0 +1,181 @@
+//! Conversations without a socket, for the tests of an application.
+//!
+//! ```
+//! use axum::{Router, routing::any};
+//! use tower_websocket::{Error, WebSocket, WebSocketLayer, handler, testing};
+//!
+//! async fn echo(mut socket: WebSocket) -> Result<(), Error> {
+//!     while let Some(message) = socket.recv().await? {
+//!         socket.send(message).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app: Router = Router::new()
+//!     .route("/echo", any(async || "a page").layer(WebSocketLayer::new(handler(echo))));
+//!
+//! let (response, mut client) = testing::connect(app, testing::request("/echo").http2()).await?;
+//! assert_eq!(response.status(), 200);
+//! client.send("hi").await?;
+//! assert_eq!(client.recv().await?, Some("hi".into()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything runs in memory and under tokio's paused clock (`#[tokio::test(start_paused = true)]`),
+//! where deadlines pass at once.
+
+mod error;
+mod request;
+
+pub use error::ConnectError;
+pub use request::{Empty, TestRequest, request};
+
+use std::{future::ready, io, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Version, header};
+use http_body::Body;
+use tokio::{
+    io::{DuplexStream, duplex},
+    sync::oneshot,
+};
+use tower::{BoxError, Service, ServiceExt};
+
+use crate::{
+    config::Config,
+    handshake::{client::Offer, deflate, extensions},
+    service::{OnUpgrade, collect},
+    session::{Agreed, Opened, Session, Setup, Transport, WebSocket},
+};
+
+/// Sends a handshake to a service and, where it is accepted, gives the client's end of the
+/// connection.
+///
+/// The response is checked as a client would: 101 with the right `Sec-WebSocket-Accept`, or 200 on
+/// HTTP/2.
+///
+/// # Errors
+///
+/// The service failed, or refused: the response is in the error then, with its body.
+pub async fn connect<S, B, ResBody>(
+    service: S,
+    request: impl Into<TestRequest<B>>,
+) -> Result<(Response<()>, WebSocket), ConnectError>
+where
+    S: Service<Request<B>, Response = Response<ResBody>>,
+    S::Error: Into<BoxError>,
+    ResBody: Body,
+{
+    let TestRequest {
+        mut request,
+        config,
+    } = request.into();
+    if let Some(settings) = &config.compression {
+        let offer = deflate::offer(settings);
+        request
+            .headers_mut()
+            .insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
+    }
+    let multiplexed = request.version() >= Version::HTTP_2;
+    let (mut head, body) = request.into_parts();
+    let offer = Offer::of(&head, &config).map_err(ConnectError::Request)?;
+    let (hand_over, stream) = oneshot::channel::<DuplexStream>();
+    head.extensions.insert(OnUpgrade::from_future(async {
+        stream.await.map_err(|_| io::ErrorKind::NotConnected.into())
+    }));
+    let response = service.oneshot(Request::from_parts(head, body)).await;
+    let response = response.map_err(|error| ConnectError::Service(error.into()))?;
+    if !offer.is_accepted(response.status()) {
+        return Err(ConnectError::Refused(Box::new(
+            collect(response, None).await,
+        )));
+    }
+    let (head, body) = response.into_parts();
+    let mut accepted = offer.check(&head).map_err(ConnectError::Answer)?;
+    // The question that an HTTP server asks.
+    let _sent = body.is_end_stream();
+    let (ours, theirs) = duplex(PIPE);
+    // The session may be gone already; then the client's end finds out.
+    let _gone = hand_over.send(theirs);
+    let deflate = accepted.take_deflate();
+    let setup = Setup {
+        config,
+        ..Setup::client()
+    };
+    let agreed = Agreed::default()
+        .protocol(accepted.protocol())
+        .deflate(&setup, deflate);
+    let client = open(ours, multiplexed, setup, agreed);
+    Ok((Response::from_parts(head, ()), client))
+}
+
+/// Makes any request one that can be upgraded, so that a plain `oneshot` shows the answer.
+///
+/// The stream itself is never handed over, and the route service not called.
+#[must_use]
+pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
+    let never = ready(Err::<DuplexStream, _>(io::ErrorKind::NotConnected.into()));
+    request
+        .extensions_mut()
+        .insert(OnUpgrade::from_future(never));
+    request
+}
+
+/// Makes the two ends of a connection, the client's first, without a handshake.
+///
+/// Both have the same configuration, and agree on compression where that is set.
+///
+/// # Panics
+///
+/// Panics outside a tokio runtime.
+#[must_use]
+pub fn pair(config: Config) -> (WebSocket, WebSocket) {
+    let (client, server) = duplex(PIPE);
+    let ends = [Setup::client(), Setup::server()].map(|setup| Setup {
+        config: config.clone(),
+        ..setup
+    });
+    let [for_client, for_server] = agree(&config);
+    let [client_setup, server_setup] = ends;
+    let client_agreed = Agreed::default().deflate(&client_setup, for_client);
+    let server_agreed = Agreed::default().deflate(&server_setup, for_server);
+    let client = open(client, false, client_setup, client_agreed);
+    (client, open(server, false, server_setup, server_agreed))
+}
+
+/// Agrees on compression, for a client and a server with the same settings.
+fn agree(config: &Config) -> [Option<deflate::Agreement>; 2] {
+    let Some(settings) = &config.compression else {
+        return [None, None];
+    };
+    let accept = |headers: &HeaderMap| {
+        let offers = extensions::parse(headers).unwrap_or_default();
+        deflate::accept(&offers, settings)
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate::offer(settings));
+    let server = accept(&headers);
+    if let Some(server) = &server {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, server.header_value());
+    }
+    let answer = extensions::parse(&headers).unwrap_or_default();
+    let client = deflate::agree(&answer, Some(settings)).unwrap_or_default();
+    [client, server]
+}
+
+/// Starts a session whose socket is held by the caller.
+fn open(stream: DuplexStream, multiplexed: bool, setup: Setup, agreed: Agreed) -> WebSocket {
+    Session::spawn(Opened {
+        transport: Transport::other(stream).multiplexed(multiplexed),
+        read: Bytes::new(),
+        setup: Arc::new(setup),
+        agreed,
+        place: None,
+    })
+}
+
+/// What the in-memory stream holds in each direction.
+const PIPE: usize = 64 << 10;
