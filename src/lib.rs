@@ -106,6 +106,7 @@ pub mod extract;
 #[cfg(feature = "layer")]
 mod groups;
 pub mod handshake;
+mod lock;
 mod memory;
 pub mod protocol;
 #[cfg(feature = "serve")]

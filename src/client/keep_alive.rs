@@ -5,7 +5,7 @@ use std::{
     io,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Poll,
@@ -18,6 +18,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::lock::{Lock, LockGuard};
 use crate::{
     config::Config,
     protocol::{MAX_BELOW, SENDING_FLOOR},
@@ -128,7 +129,7 @@ impl KeepAlive {
 struct Life {
     /// Bytes that were received.
     heard: AtomicU64,
-    way: Mutex<Way>,
+    way: Lock<Way>,
     ended: AtomicBool,
 }
 
@@ -145,7 +146,7 @@ impl Life {
     fn new() -> Self {
         Self {
             heard: AtomicU64::new(0),
-            way: Mutex::new(Way {
+            way: Lock::new(Way {
                 arrived: Instant::now(),
                 behind_ping: Duration::ZERO,
             }),
@@ -173,8 +174,8 @@ impl Life {
         way.arrived = way.arrived.min(Instant::now() + way.behind_ping);
     }
 
-    fn way(&self) -> MutexGuard<'_, Way> {
-        self.way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn way(&self) -> LockGuard<'_, Way> {
+        self.way.lock()
     }
 
     fn end(&self) {

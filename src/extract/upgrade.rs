@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::Future,
     mem,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock},
 };
 
 use axum_core::{
@@ -23,6 +23,7 @@ use crate::{
         Rejection,
         server::{self, Opening},
     },
+    lock::Lock,
     service::{HandlerOutput, Handshake, Upgrade, extended_connect, open, refuse, registry},
     session::{Connections, Report, Setup, WebSocket},
 };
@@ -260,15 +261,15 @@ fn default_setup() -> &'static Arc<Setup> {
 }
 
 /// A function that is called once, though whoever has it may call it often.
-struct Once<F>(Mutex<Option<F>>);
+struct Once<F>(Lock<Option<F>>);
 
 impl<F> Once<F> {
     fn new(function: F) -> Self {
-        Self(Mutex::new(Some(function)))
+        Self(Lock::new(Some(function)))
     }
 
     fn take(&self) -> Option<F> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 

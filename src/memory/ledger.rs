@@ -1,18 +1,11 @@
 //! What is held of a budget, and by which connections.
 
-use std::{
-    array,
-    collections::BTreeMap,
-    sync::{Arc, PoisonError},
-    task::Waker,
-};
+use std::{array, collections::BTreeMap, sync::Arc, task::Waker};
 
-use crate::sync::{
-    Mutex, MutexGuard,
-    atomic::{
-        AtomicBool, AtomicU64, AtomicUsize,
-        Ordering::{AcqRel, Relaxed},
-    },
+use crate::lock::{Lock, LockGuard};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
 };
 
 pub(super) struct Ledger {
@@ -25,9 +18,9 @@ pub(super) struct Ledger {
     /// The next holder's number.
     pub(super) next: AtomicU64,
     /// Those who hold much, in the shard of their number: the oldest first.
-    holders: [Mutex<BTreeMap<u64, Arc<Holder>>>; SHARDS],
+    holders: [Lock<BTreeMap<u64, Arc<Holder>>>; SHARDS],
     /// It is being decided who has to give up.
-    deciding: Mutex<()>,
+    deciding: Lock<()>,
     /// It was said in the log that there is too little, and there still is.
     pub(super) warned: AtomicBool,
 }
@@ -53,8 +46,8 @@ impl Ledger {
             condemned: AtomicUsize::new(0),
             closed: AtomicU64::new(0),
             next: AtomicU64::new(0),
-            holders: array::from_fn(|_| Mutex::default()),
-            deciding: Mutex::default(),
+            holders: array::from_fn(|_| Lock::default()),
+            deciding: Lock::default(),
             warned: AtomicBool::new(false),
         }
     }
@@ -78,7 +71,6 @@ impl Ledger {
         }
         // Who comes second finds it done.
         let deciding = self.deciding.lock();
-        let deciding = deciding.unwrap_or_else(PoisonError::into_inner);
         let mut excess = self.stays().saturating_sub(target);
         if excess == 0 {
             return;
@@ -109,11 +101,9 @@ impl Ledger {
         }
     }
 
-    pub(super) fn shard(&self, number: u64) -> MutexGuard<'_, BTreeMap<u64, Arc<Holder>>> {
+    pub(super) fn shard(&self, number: u64) -> LockGuard<'_, BTreeMap<u64, Arc<Holder>>> {
         // Nothing under the lock can panic half-way.
-        self.holders[number as usize % SHARDS]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.holders[number as usize % SHARDS].lock()
     }
 
     pub(super) fn give_back(&self, bytes: usize) {

@@ -1,6 +1,6 @@
 //! What the opening handshake has settled for one connection.
 
-use std::{fmt, sync::PoisonError};
+use std::fmt;
 
 use tracing::Span;
 
@@ -8,8 +8,8 @@ use super::{id::ConnectionId, setup::Setup};
 use crate::{
     compression::budget::Reservation,
     handshake::deflate::Agreement,
+    lock::{Lock, LockGuard},
     protocol::{Context, DeflateParams, Outbound, Shape},
-    sync::{Mutex, MutexGuard},
 };
 
 /// The subprotocol and the compression agreed on, and who wants to know of the connection.
@@ -33,7 +33,7 @@ pub(crate) struct Agreed {
 pub(super) struct Compressing {
     pub(super) shape: Shape,
     /// With context takeover; `None` in it while a message sent piece by piece has it.
-    context: Option<Box<Mutex<Option<Context>>>>,
+    context: Option<Box<Lock<Option<Context>>>>,
 }
 
 impl Agreed {
@@ -55,7 +55,7 @@ impl Agreed {
             shape: Shape::new(direction, settings),
             context: direction
                 .context_takeover
-                .then(|| Box::new(Mutex::new(Some(Context::new(direction, settings))))),
+                .then(|| Box::new(Lock::new(Some(Context::new(direction, settings))))),
         });
         self
     }
@@ -99,7 +99,7 @@ impl Compressing {
     /// Gives up a compressor that is not used, unless somebody is using it.
     pub(super) fn release_if_unused(&self) {
         if let Some(context) = &self.context
-            && let Ok(mut slot) = context.try_lock()
+            && let Some(mut slot) = context.try_lock()
             && let Some(context) = &mut *slot
         {
             context.rest();
@@ -108,9 +108,9 @@ impl Compressing {
 
     /// Locks what later messages may refer to. Whoever compresses with it queues what came of it
     /// before the lock is released: the order on the wire is that of compression.
-    pub(super) fn lock(&self) -> Option<MutexGuard<'_, Option<Context>>> {
+    pub(super) fn lock(&self) -> Option<LockGuard<'_, Option<Context>>> {
         let context = self.context.as_ref()?;
-        Some(context.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(context.lock())
     }
 }
 

@@ -2,19 +2,19 @@
 
 use super::{Driver, Input, Phase};
 use crate::{
+    lock::LockGuard,
     memory::{Held, LITTLE},
     session::{
         scratch,
         shared::locked::{Awaited, Locked},
         traffic::Traffic,
     },
-    sync::MutexGuard,
 };
 
 impl Driver {
     /// Ends the turn, unless something has come up that no waker will report.
     #[inline]
-    pub(super) fn end_turn(&self, mut locked: MutexGuard<'_, Locked>, left: &mut Held) -> bool {
+    pub(super) fn end_turn(&self, mut locked: LockGuard<'_, Locked>, left: &mut Held) -> bool {
         if self.has_to_go_on(&locked) {
             return false;
         }

@@ -1,13 +1,11 @@
 //! What has happened, in numbers.
 
-use std::{collections::BTreeMap, sync::PoisonError};
+use std::collections::BTreeMap;
 
 use crate::{
+    lock::Lock,
     session::{report::Report, traffic::Traffic},
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 /// What the connections of some layers have done since they were made: a snapshot, made by
@@ -47,8 +45,8 @@ pub(super) struct Counting {
     accepted: AtomicU64,
     failed_upgrades: AtomicU64,
     /// Both change once a connection at most.
-    refused: Mutex<BTreeMap<&'static str, u64>>,
-    closed: Mutex<BTreeMap<u16, u64>>,
+    refused: Lock<BTreeMap<&'static str, u64>>,
+    closed: Lock<BTreeMap<u16, u64>>,
     traffic: [TrafficShard; SHARDS],
 }
 
@@ -72,12 +70,12 @@ impl Counting {
     }
 
     pub(super) fn refuse(&self, reason: &'static str) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = self.refused.lock();
         *refused.entry(reason).or_default() += 1;
     }
 
     pub(super) fn end(&self, report: &Report) {
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut closed = self.closed.lock();
         *closed.entry(report.close_code).or_default() += 1;
     }
 
@@ -99,16 +97,8 @@ impl Counting {
             open,
             accepted: self.accepted.load(Relaxed),
             failed_upgrades: self.failed_upgrades.load(Relaxed),
-            refused: self
-                .refused
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-            closed: self
-                .closed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            refused: self.refused.lock().clone(),
+            closed: self.closed.lock().clone(),
             messages_received: sum(|shard| &shard.messages_received),
             bytes_received: sum(|shard| &shard.bytes_received),
             messages_sent: sum(|shard| &shard.messages_sent),

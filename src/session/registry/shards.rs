@@ -3,22 +3,23 @@
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
 use super::{counters::Counting, doors::Doors};
 use crate::{
+    lock::{Lock, LockGuard},
     protocol::{CloseFrame, random},
     session::{handle::Sender, id::ConnectionId, shared::Shared},
     sync::{
-        Mutex, MutexGuard, Notify,
+        Notify,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 pub(super) struct Registry {
     /// Each connection in the shard of its number, so that cores seldom meet.
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Lock<Shard>; SHARDS],
     pub(super) open: AtomicUsize,
     /// For connections from the answer to the handshake until their handler is gone, too; closed,
     /// with what connections are closed, once they are drained.
@@ -54,15 +55,13 @@ impl Registry {
         }
     }
 
-    pub(super) fn shard(&self, id: ConnectionId) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, id: ConnectionId) -> LockGuard<'_, Shard> {
         self.lock(id.as_u64() as usize % SHARDS)
     }
 
-    fn lock(&self, index: usize) -> MutexGuard<'_, Shard> {
+    fn lock(&self, index: usize) -> LockGuard<'_, Shard> {
         // Nothing under the lock can panic half-way.
-        self.shards[index]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shards[index].lock()
     }
 
     pub(super) fn senders(&self, index: usize) -> Vec<Sender> {

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     error::TrySendError,
+    lock::LockGuard,
     protocol::{Kind, Outbound, Prepared, deflate, put_back},
-    sync::MutexGuard,
 };
 
 impl Shared {
@@ -23,7 +23,7 @@ impl Shared {
     #[inline(always)]
     pub(super) fn queue_on(
         &self,
-        mut locked: MutexGuard<'_, Locked>,
+        mut locked: LockGuard<'_, Locked>,
         outbound: Outbound,
     ) -> Result<Queued, Outbound> {
         let plain = self.compressing().is_none() && !matches!(outbound.kind, Kind::Prepared(_));
@@ -124,7 +124,7 @@ impl Shared {
     }
 
     /// Locks an open connection.
-    fn lock_open(&self) -> Option<MutexGuard<'_, Locked>> {
+    fn lock_open(&self) -> Option<LockGuard<'_, Locked>> {
         let locked = self.lock();
         (locked.is_open()).then_some(locked)
     }

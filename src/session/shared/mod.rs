@@ -17,10 +17,7 @@ pub(super) mod waiters;
 pub(crate) use wait_list::Ticket;
 pub(crate) use waiters::{Asleep, Wakers};
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use tracing::Span;
 
@@ -31,8 +28,8 @@ use super::{
     setup::Setup,
 };
 use crate::{
+    lock::{Lock, LockGuard},
     protocol::State,
-    sync::{Mutex, MutexGuard},
 };
 
 /// One connection, as its handles and its driver see it.
@@ -42,7 +39,7 @@ pub(crate) struct Shared {
     pub(super) setup: Arc<Setup>,
     /// What the handshake has settled, where that is anything.
     pub(super) agreed: Option<Box<Agreed>>,
-    locked: Mutex<Locked>,
+    locked: Lock<Locked>,
 }
 
 impl Shared {
@@ -50,7 +47,7 @@ impl Shared {
         Arc::new(Self {
             setup,
             agreed: agreed.boxed(),
-            locked: Mutex::new(Locked::new()),
+            locked: Lock::new(Locked::new()),
         })
     }
 
@@ -76,8 +73,8 @@ impl Shared {
     }
 
     #[inline]
-    pub(super) fn lock(&self) -> MutexGuard<'_, Locked> {
-        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> LockGuard<'_, Locked> {
+        self.locked.lock()
     }
 
     /// Returns how far the connection is.

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     error::Error,
+    lock::LockGuard,
     protocol::{Decoded, Event, Message, Piece, ProtocolError},
     session::{report::EndedBy, scratch, setup::Setup},
-    sync::MutexGuard,
 };
 
 impl Shared {
@@ -79,7 +79,7 @@ impl Shared {
 
     /// What was received is no message; nothing comes behind it.
     #[cold]
-    fn fail_to_receive(&self, mut locked: MutexGuard<'_, Locked>, error: ProtocolError) -> Error {
+    fn fail_to_receive(&self, mut locked: LockGuard<'_, Locked>, error: ProtocolError) -> Error {
         locked.close(&self.setup, EndedBy::Violation, &error.close_frame());
         locked.end(None, false);
         let driver = locked.take_driver();

@@ -8,7 +8,7 @@ use super::{
     wait_list::Ticket,
     waiters::{Waiters, Wakers, Woken},
 };
-use crate::{error::Error, protocol::State, session::setup::Setup, sync::MutexGuard};
+use crate::{error::Error, lock::LockGuard, protocol::State, session::setup::Setup};
 
 impl Shared {
     /// Waits until no more is queued than `max_send_queue` allows, to send `len` bytes.
@@ -29,7 +29,7 @@ impl Shared {
     }
 
     pub(super) fn wait_for_room<T>(
-        mut locked: MutexGuard<'_, Locked>,
+        mut locked: LockGuard<'_, Locked>,
         cx: &mut Context<'_>,
         ticket: &mut Option<Ticket>,
         len: usize,
@@ -75,7 +75,7 @@ impl Shared {
     pub(super) fn poll_written(
         &self,
         cx: &mut Context<'_>,
-        mut locked: MutexGuard<'_, Locked>,
+        mut locked: LockGuard<'_, Locked>,
         behind: usize,
         ticket: Option<&mut Option<Ticket>>,
     ) -> Poll<Result<(), Error>> {
