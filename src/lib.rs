@@ -108,6 +108,7 @@ mod groups;
 pub mod handshake;
 mod lock;
 mod memory;
+mod pool;
 pub mod protocol;
 #[cfg(feature = "serve")]
 pub mod serve;

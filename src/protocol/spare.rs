@@ -8,16 +8,18 @@ use std::cell::Cell;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::pool;
+
 /// Takes the thread's spare buffer for `len` bytes: where they fit, and need half of it at least.
 ///
 /// It holds more than has been received, but no more than was received before.
 pub(super) fn take(len: u64) -> Option<BytesMut> {
-    let spare = SPARE.try_with(Cell::take).ok().flatten()?;
+    let spare = pool::take(&SPARE)?;
     let capacity = spare.capacity() as u64;
     if len <= capacity && capacity / 2 <= len {
         return Some(spare);
     }
-    keep(spare);
+    pool::put_back(&SPARE, Some(spare));
     None
 }
 
@@ -28,13 +30,8 @@ pub(super) fn put_back(payload: Bytes) {
     };
     buffer.clear();
     if buffer.try_reclaim(SPARE_FROM) && buffer.capacity() <= MAX_SPARE {
-        keep(buffer);
+        pool::put_back(&SPARE, Some(buffer));
     }
-}
-
-fn keep(buffer: BytesMut) {
-    // A thread that ends has no use for it.
-    let _ended = SPARE.try_with(|spare| spare.set(Some(buffer)));
 }
 
 thread_local! {

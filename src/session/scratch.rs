@@ -3,15 +3,15 @@
 //! They are taken for the time of a read or a write and put back. Who finds none, because it runs
 //! inside another session's turn, makes its own.
 
-use std::{
-    cell::{Cell, RefCell},
-    thread::LocalKey,
-};
+use std::cell::{Cell, RefCell};
 
 use bytes::BytesMut;
 
 use super::{driver::Cold, shared::inbox::Inbox};
-use crate::protocol::Queue;
+use crate::{
+    pool::{self, put_back, take},
+    protocol::Queue,
+};
 
 /// Takes the thread's buffer to read to: empty, with room for one read.
 #[inline]
@@ -68,11 +68,11 @@ pub(super) fn put_back_cold(mut cold: Box<Cold>) {
 /// Takes one of the thread's spare queues for frames, where it has one.
 #[inline]
 pub(super) fn take_queue() -> Option<Box<Queue>> {
-    let spare = QUEUES.try_with(|queues| {
+    let spare = pool::with(&QUEUES, |queues| {
         let queues = &mut *queues.borrow_mut();
         queues.large.take().or_else(|| queues.small.pop())
     });
-    spare.ok().flatten()
+    spare.flatten()
 }
 
 /// Gives a queue that was written back to the thread: one of any size, and many small ones, as a
@@ -83,8 +83,7 @@ pub(super) fn put_back_queue(queue: Box<Queue>) {
     if !queue.is_empty() || capacity > MAX_QUEUE {
         return;
     }
-    // A thread that ends has no use for it.
-    let _ended = QUEUES.try_with(|queues| {
+    pool::with(&QUEUES, |queues| {
         let queues = &mut *queues.borrow_mut();
         if capacity > SMALL_QUEUE {
             queues.large = Some(queue);
@@ -110,15 +109,6 @@ pub(super) fn take_flat_buffer() -> Vec<u8> {
 pub(super) fn put_back_flat_buffer(mut buffer: Vec<u8>) {
     buffer.clear();
     put_back(&FLAT_BUFFER, buffer);
-}
-
-fn take<T: Default>(slot: &'static LocalKey<Cell<T>>) -> T {
-    slot.try_with(Cell::take).unwrap_or_default()
-}
-
-fn put_back<T>(slot: &'static LocalKey<Cell<T>>, value: T) {
-    // A thread that ends has no use for it.
-    let _ended = slot.try_with(|slot| slot.set(value));
 }
 
 thread_local! {

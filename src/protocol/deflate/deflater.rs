@@ -7,9 +7,12 @@ use super::{
     history::History,
     params::{Direction, Shape},
 };
-use crate::compression::{
-    Compression,
-    budget::{Budget, Reservation},
+use crate::{
+    compression::{
+        Compression,
+        budget::{Budget, Reservation},
+    },
+    pool,
 };
 
 /// Compresses a whole message that stands by itself; `None` where that does not make it shorter.
@@ -193,15 +196,14 @@ impl Context {
 }
 
 fn take_output() -> Vec<u8> {
-    OUTPUT.try_with(Cell::take).unwrap_or_default()
+    pool::take(&OUTPUT)
 }
 
 /// Gives a buffer of compressed bytes back to the thread.
 pub(crate) fn put_back(mut output: Vec<u8>) {
     if output.capacity() <= MAX_OUTPUT {
         output.clear();
-        // A thread that ends has no use for it.
-        let _ended = OUTPUT.try_with(|slot| slot.set(output));
+        pool::put_back(&OUTPUT, output);
     }
 }
 

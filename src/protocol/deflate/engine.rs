@@ -1,10 +1,11 @@
 //! DEFLATE by zlib-rs, with compressors and decompressors that belong to the thread.
 
-use std::{cell::RefCell, fmt};
+use std::fmt;
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
 use super::params::Shape;
+use crate::pool::{self, Pool};
 
 /// The state of a compressor.
 pub(super) struct Compressor {
@@ -15,12 +16,8 @@ pub(super) struct Compressor {
 impl Compressor {
     /// Takes one from the thread, or makes one; [`restart`](Self::restart) it before use.
     pub(super) fn take(shape: Shape) -> Self {
-        let found = COMPRESSORS.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            let index = pool.iter().rposition(|spare| spare.shape == shape)?;
-            Some(pool.swap_remove(index))
-        });
-        found.ok().flatten().unwrap_or_else(|| Self {
+        let found = pool::with(&COMPRESSORS, |pool| pool.take(|spare| spare.shape == shape));
+        found.flatten().unwrap_or_else(|| Self {
             shape,
             deflate: Deflate::new_with_config(config(shape)),
         })
@@ -28,14 +25,7 @@ impl Compressor {
 
     /// Gives it to the thread, which keeps a few.
     pub(super) fn put_back(self) {
-        // A thread that ends has no use for it.
-        let _ended = COMPRESSORS.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() == MAX_COMPRESSORS {
-                pool.remove(0);
-            }
-            pool.push(self);
-        });
+        pool::with(&COMPRESSORS, |pool| pool.put_back(self));
     }
 
     /// Begins anew, as if `history` had just been compressed.
@@ -122,22 +112,15 @@ pub(super) struct Corrupt {
 impl Decompressor {
     /// Takes one from the thread, or makes one; [`restart`](Self::restart) it before use.
     pub(super) fn take() -> Self {
-        let spare = DECOMPRESSORS.try_with(|pool| pool.borrow_mut().pop());
+        let spare = pool::with(&DECOMPRESSORS, |pool| pool.take(|_| true));
         spare
-            .ok()
             .flatten()
             .unwrap_or_else(|| Self(Inflate::new(false, 15)))
     }
 
     /// Gives it to the thread, which keeps a few.
     pub(super) fn put_back(self) {
-        // A thread that ends has no use for it.
-        let _ended = DECOMPRESSORS.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.len() < MAX_DECOMPRESSORS {
-                pool.push(self);
-            }
-        });
+        pool::with(&DECOMPRESSORS, |pool| pool.put_back(self));
     }
 
     /// Begins a stream whose blocks may refer to `history`, of which there may be several pieces.
@@ -169,8 +152,8 @@ impl fmt::Debug for Decompressor {
 }
 
 thread_local! {
-    static COMPRESSORS: RefCell<Vec<Compressor>> = const { RefCell::new(Vec::new()) };
-    static DECOMPRESSORS: RefCell<Vec<Decompressor>> = const { RefCell::new(Vec::new()) };
+    static COMPRESSORS: Pool<Compressor> = const { Pool::new(MAX_COMPRESSORS) };
+    static DECOMPRESSORS: Pool<Decompressor> = const { Pool::new(MAX_DECOMPRESSORS) };
 }
 
 /// How many compressors a thread keeps; windows of other sizes need other ones.

@@ -9,7 +9,7 @@ use super::{
     history::History,
     params::MAX_WINDOW,
 };
-use crate::protocol::error::ProtocolError;
+use crate::{pool, protocol::error::ProtocolError};
 
 /// A message that is being decompressed.
 #[derive(Debug)]
@@ -167,11 +167,10 @@ fn last(most: usize, bytes: &[u8]) -> &[u8] {
 
 /// Lends the thread's buffer: output is copied out of it, so that no memory has to be cleared.
 fn with_buffer<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
-    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    let mut buffer = pool::take(&BUFFER);
     buffer.resize(BUFFER_SIZE, 0);
     let result = work(&mut buffer);
-    // A thread that ends has no use for it.
-    let _ended = BUFFER.try_with(|slot| slot.set(buffer));
+    pool::put_back(&BUFFER, buffer);
     result
 }
 
