@@ -9,7 +9,7 @@ use super::{
     SendQueue, State,
     control_rate::ControlRate,
     deflate::{self, Context, Shape},
-    outbound::Kind,
+    outbound::Content,
     outgoing::Outgoing,
     random::random,
     timers::{Facts, MAX_BELOW, Timers},
@@ -193,8 +193,8 @@ impl Connection {
             return Err(outbound);
         }
         let compress = self.compresses(&outbound);
-        match outbound.kind {
-            Kind::Prepared(prepared) if !self.encoder.masks() => {
+        match outbound.content {
+            Content::Prepared(prepared) if !self.encoder.masks() => {
                 self.send_prepared(&prepared, compress);
             }
             _ if compress => self.send_compressed(outbound.into_message()),

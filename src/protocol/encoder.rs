@@ -67,16 +67,16 @@ impl Encoder {
         };
         match self.fragment_of(payload.len()) {
             Some(size) => {
-                self.fragments(First::new(opcode), &payload, size, queue);
+                self.fragments(FrameStart::new(opcode), &payload, size, queue);
                 Some(payload)
             }
-            None => self.frame(true, First::new(opcode), payload, queue),
+            None => self.frame(true, FrameStart::new(opcode), payload, queue),
         }
     }
 
     /// Encodes a message whose compressed form is `payload` (RFC 7692 §6), in fragments likewise.
     pub fn compressed(&self, is_text: bool, payload: &[u8], queue: &mut SendQueue) {
-        let first = First {
+        let first = FrameStart {
             opcode: if is_text {
                 Opcode::Text
             } else {
@@ -94,7 +94,13 @@ impl Encoder {
     }
 
     /// Encodes one fragment by copying it.
-    pub(crate) fn copied(&self, fin: bool, first: First, payload: &[u8], queue: &mut SendQueue) {
+    pub(crate) fn copied(
+        &self,
+        fin: bool,
+        first: FrameStart,
+        payload: &[u8],
+        queue: &mut SendQueue,
+    ) {
         if payload.len() < SHARE_FROM || self.masks() {
             let key = self.header(fin, first, payload.len(), queue);
             queue.gather_with(payload, |payload| mask(payload, key));
@@ -138,11 +144,11 @@ impl Encoder {
         (len > size).then_some(size)
     }
 
-    fn fragments(&self, first: First, payload: &Bytes, size: usize, queue: &mut SendQueue) {
+    fn fragments(&self, first: FrameStart, payload: &Bytes, size: usize, queue: &mut SendQueue) {
         let (mut first, mut start) = (first, 0);
         while payload.len() - start > size {
             self.frame(false, first, payload.slice(start..start + size), queue);
-            first = First::CONTINUATION;
+            first = FrameStart::CONTINUATION;
             start += size;
         }
         self.frame(true, first, payload.slice(start..), queue);
@@ -150,7 +156,7 @@ impl Encoder {
 
     fn control(&self, opcode: Opcode, payload: &[u8], queue: &mut SendQueue) {
         let payload = &payload[..payload.len().min(MAX_CONTROL)];
-        let key = self.header(true, First::new(opcode), payload.len(), queue);
+        let key = self.header(true, FrameStart::new(opcode), payload.len(), queue);
         queue.gather_with(payload, |payload| mask(payload, key));
     }
 
@@ -159,7 +165,7 @@ impl Encoder {
     pub(crate) fn frame(
         &self,
         fin: bool,
-        first: First,
+        first: FrameStart,
         payload: Bytes,
         queue: &mut SendQueue,
     ) -> Option<Bytes> {
@@ -176,7 +182,7 @@ impl Encoder {
     fn header(
         &self,
         fin: bool,
-        first: First,
+        first: FrameStart,
         len: usize,
         queue: &mut SendQueue,
     ) -> Option<[u8; 4]> {
@@ -195,13 +201,13 @@ impl Encoder {
 
 /// What the header of a frame says of its message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct First {
+pub(crate) struct FrameStart {
     pub(crate) opcode: Opcode,
     /// The message is compressed: said on its first frame only (RFC 7692 §6).
     pub(crate) rsv1: bool,
 }
 
-impl First {
+impl FrameStart {
     pub(crate) const CONTINUATION: Self = Self::new(Opcode::Continuation);
 
     pub(crate) const fn new(opcode: Opcode) -> Self {

@@ -71,9 +71,9 @@ pub(crate) use self::{
     control_rate::ControlRate,
     decoder::{Decoded, DecoderState, Limits, Piece},
     deflate::{Context, Deflater, Shape, deflate, put_back},
-    encoder::First,
-    outbound::Kind,
-    outgoing::{NotOpen, Outgoing, Queue},
+    encoder::FrameStart,
+    outbound::Content,
+    outgoing::{NotOpen, Outgoing, Unsent},
     random::random,
     timers::{Facts, MAX_BELOW, SENDING_FLOOR, Timers},
 };

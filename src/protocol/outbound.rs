@@ -28,11 +28,11 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outbound {
-    pub(crate) kind: Kind,
+    pub(crate) content: Content,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum Content {
     // Flat, so that it is no larger than a message.
     Text(Utf8Bytes, Choice),
     Binary(Bytes, Choice),
@@ -52,9 +52,9 @@ pub(crate) enum Choice {
 impl Outbound {
     fn new(message: Message, choice: Choice) -> Self {
         Self {
-            kind: match message {
-                Message::Text(text) => Kind::Text(text, choice),
-                Message::Binary(payload) => Kind::Binary(payload, choice),
+            content: match message {
+                Message::Text(text) => Content::Text(text, choice),
+                Message::Binary(payload) => Content::Binary(payload, choice),
             },
         }
     }
@@ -63,26 +63,26 @@ impl Outbound {
     #[must_use]
     #[inline(always)]
     pub fn into_message(self) -> Message {
-        match self.kind {
-            Kind::Text(text, _) => Message::Text(text),
-            Kind::Binary(payload, _) => Message::Binary(payload),
-            Kind::Prepared(prepared) => prepared.message().clone(),
+        match self.content {
+            Content::Text(text, _) => Message::Text(text),
+            Content::Binary(payload, _) => Message::Binary(payload),
+            Content::Prepared(prepared) => prepared.message().clone(),
         }
     }
 
     /// The length of the payload, in bytes.
     pub(crate) fn len(&self) -> usize {
-        match &self.kind {
-            Kind::Text(text, _) => text.len(),
-            Kind::Binary(payload, _) => payload.len(),
-            Kind::Prepared(prepared) => prepared.message().len(),
+        match &self.content {
+            Content::Text(text, _) => text.len(),
+            Content::Binary(payload, _) => payload.len(),
+            Content::Prepared(prepared) => prepared.message().len(),
         }
     }
 
     pub(crate) fn choice(&self) -> Choice {
-        match &self.kind {
-            Kind::Text(_, choice) | Kind::Binary(_, choice) => *choice,
-            Kind::Prepared(prepared) => prepared.0.choice,
+        match &self.content {
+            Content::Text(_, choice) | Content::Binary(_, choice) => *choice,
+            Content::Prepared(prepared) => prepared.0.choice,
         }
     }
 }
@@ -125,7 +125,7 @@ impl<T: Into<Message>> From<T> for Outbound {
 impl From<Prepared> for Outbound {
     fn from(prepared: Prepared) -> Self {
         Self {
-            kind: Kind::Prepared(prepared),
+            content: Content::Prepared(prepared),
         }
     }
 }
@@ -133,8 +133,8 @@ impl From<Prepared> for Outbound {
 impl From<Outbound> for Prepared {
     /// Prepares what is to be sent, unless it is prepared.
     fn from(outbound: Outbound) -> Self {
-        match outbound.kind {
-            Kind::Prepared(prepared) => prepared,
+        match outbound.content {
+            Content::Prepared(prepared) => prepared,
             _ => Self::new(outbound),
         }
     }
@@ -167,9 +167,9 @@ impl From<&Prepared> for Outbound {
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Prepared(Arc<Inner>);
+pub struct Prepared(Arc<Encodings>);
 
-struct Inner {
+struct Encodings {
     message: Message,
     choice: Choice,
     /// As it is, in fragments of the size that was asked for first.
@@ -197,7 +197,7 @@ impl Prepared {
     pub fn new(message: impl Into<Outbound>) -> Self {
         let outbound = message.into();
         let choice = outbound.choice();
-        Self(Arc::new(Inner {
+        Self(Arc::new(Encodings {
             message: outbound.into_message(),
             choice,
             plain: OnceLock::new(),

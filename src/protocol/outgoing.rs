@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{CloseFrame, Encoder, Event, Message, SendQueue, State, encoder::First, pongs::Pongs};
+use super::{
+    CloseFrame, Encoder, Event, Message, SendQueue, State, encoder::FrameStart, pongs::Pongs,
+};
 use crate::{Config, memory::Held};
 
 /// Everything that decides what leaves, and in which order.
@@ -12,7 +14,7 @@ use crate::{Config, memory::Held};
 /// only while something waits.
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
-    queue: Option<Box<Queue>>,
+    queue: Option<Box<Unsent>>,
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     /// Pings of ours that no pong has answered.
@@ -27,7 +29,7 @@ pub(crate) struct Outgoing {
 
 /// What waits to be written, and which pongs are among it.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct Unsent {
     pub(crate) frames: SendQueue,
     /// The messages that may only follow the one that is being sent piece by piece.
     behind: Option<Box<Behind>>,
@@ -47,7 +49,7 @@ struct Behind {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct NotOpen;
 
-impl Queue {
+impl Unsent {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.behind.is_none()
@@ -140,7 +142,7 @@ impl Outgoing {
         &mut self,
         encoder: &Encoder,
         fin: bool,
-        first: First,
+        first: FrameStart,
         len: usize,
         payload: Bytes,
     ) -> Result<Option<Bytes>, NotOpen> {
@@ -228,7 +230,7 @@ impl Outgoing {
     /// Takes the queue to write it, where something is in it.
     ///
     /// What may only follow a message in progress stays.
-    pub(crate) fn take_queue(&mut self) -> Option<Box<Queue>> {
+    pub(crate) fn take_queue(&mut self) -> Option<Box<Unsent>> {
         let mut taken = self.queue.take_if(|queue| !queue.frames.is_empty())?;
         if let Some(behind) = taken.behind.take() {
             self.queue().behind = Some(behind);
@@ -237,7 +239,7 @@ impl Outgoing {
     }
 
     /// Notes that all of `queue` was written; the newest unanswered ping is answered now.
-    pub(crate) fn written(&mut self, encoder: &Encoder, queue: &mut Queue) {
+    pub(crate) fn written(&mut self, encoder: &Encoder, queue: &mut Unsent) {
         queue.messages = 0;
         if let Some(payload) = queue.pongs.written() {
             self.answer_ping(encoder, &payload);
@@ -246,7 +248,7 @@ impl Outgoing {
 
     /// Puts what could not be written in front of what was queued meanwhile; `left` bytes of it did
     /// leave. If those were the last pong, the newest unanswered ping is answered now.
-    pub(crate) fn put_back(&mut self, encoder: &Encoder, mut rest: Box<Queue>, left: usize) {
+    pub(crate) fn put_back(&mut self, encoder: &Encoder, mut rest: Box<Unsent>, left: usize) {
         let (len, mut newer_pongs) = (rest.frames.len(), Pongs::default());
         if let Some(newer) = self.queue.take() {
             rest.frames.append(newer.frames);
@@ -262,7 +264,7 @@ impl Outgoing {
     }
 
     /// Takes an empty queue to use, where it has none.
-    pub(crate) fn adopt(&mut self, spare: Option<Box<Queue>>) {
+    pub(crate) fn adopt(&mut self, spare: Option<Box<Unsent>>) {
         if self.queue.is_none() {
             self.queue = spare;
         }
@@ -280,7 +282,7 @@ impl Outgoing {
 
     /// Throws away what waits; the caller drops it where that does no harm.
     #[must_use]
-    pub(crate) fn clear(&mut self) -> Option<Box<Queue>> {
+    pub(crate) fn clear(&mut self) -> Option<Box<Unsent>> {
         self.queue.take()
     }
 
@@ -349,7 +351,7 @@ impl Outgoing {
     }
 
     #[inline]
-    fn queue(&mut self) -> &mut Queue {
+    fn queue(&mut self) -> &mut Unsent {
         self.queue.get_or_insert_default()
     }
 }

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use super::{driver::Cold, shared::inbox::Inbox};
 use crate::{
     pool::{self, put_back, take},
-    protocol::Queue,
+    protocol::Unsent,
 };
 
 /// Takes the thread's buffer to read to: empty, with room for one read.
@@ -67,7 +67,7 @@ pub(super) fn put_back_cold(mut cold: Box<Cold>) {
 
 /// Takes one of the thread's spare queues for frames, where it has one.
 #[inline]
-pub(super) fn take_queue() -> Option<Box<Queue>> {
+pub(super) fn take_queue() -> Option<Box<Unsent>> {
     let spare = pool::with(&QUEUES, |queues| {
         let queues = &mut *queues.borrow_mut();
         queues.large.take().or_else(|| queues.small.pop())
@@ -78,7 +78,7 @@ pub(super) fn take_queue() -> Option<Box<Queue>> {
 /// Gives a queue that was written back to the thread: one of any size, and many small ones, as a
 /// broadcast to many connections needs them.
 #[inline]
-pub(super) fn put_back_queue(queue: Box<Queue>) {
+pub(super) fn put_back_queue(queue: Box<Unsent>) {
     let capacity = queue.frames.capacity();
     if !queue.is_empty() || capacity > MAX_QUEUE {
         return;
@@ -95,9 +95,9 @@ pub(super) fn put_back_queue(queue: Box<Queue>) {
 
 /// Queues without frames.
 struct Queues {
-    large: Option<Box<Queue>>,
+    large: Option<Box<Unsent>>,
     #[expect(clippy::vec_box, reason = "they move in and out as they are")]
-    small: Vec<Box<Queue>>,
+    small: Vec<Box<Unsent>>,
 }
 
 /// Takes the thread's buffer for one flat write.

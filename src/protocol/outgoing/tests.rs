@@ -200,7 +200,7 @@ fn newest_ping_is_answered_when_the_last_pong_has_left_though_the_queue_has_not(
 }
 
 /// Queues a fragment of a text message.
-fn piece(outgoing: &mut Outgoing, fin: bool, first: First, text: &'static str) {
+fn piece(outgoing: &mut Outgoing, fin: bool, first: FrameStart, text: &'static str) {
     let payload = Bytes::from_static(text.as_bytes());
     assert!(
         outgoing
@@ -209,7 +209,7 @@ fn piece(outgoing: &mut Outgoing, fin: bool, first: First, text: &'static str) {
     );
 }
 
-const TEXT: First = First::new(Opcode::Text);
+const TEXT: FrameStart = FrameStart::new(Opcode::Text);
 
 #[test]
 fn messages_wait_behind_one_that_is_sent_piece_by_piece_and_control_frames_do_not() {
@@ -221,7 +221,7 @@ fn messages_wait_behind_one_that_is_sent_piece_by_piece_and_control_frames_do_no
     assert_eq!(outgoing.queued_behind(), 8);
     assert_eq!(written(&mut outgoing), b"\x01\x01a\x8a\x01p");
     assert!(outgoing.take_queue().is_none(), "it waits");
-    piece(&mut outgoing, true, First::CONTINUATION, "b");
+    piece(&mut outgoing, true, FrameStart::CONTINUATION, "b");
     outgoing.end_stream();
     assert_eq!(outgoing.queued_behind(), 0);
     assert_eq!(written(&mut outgoing), b"\x80\x01b\x81\x06behind");

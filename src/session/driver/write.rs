@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Error,
     memory::Held,
-    protocol::{Queue, SendQueue},
+    protocol::{SendQueue, Unsent},
     session::{
         report::EndedBy,
         scratch,
@@ -44,7 +44,7 @@ impl Driver {
     /// # Errors
     ///
     /// The session was aborted; nothing is done then.
-    pub(super) fn take_queue(&self) -> Result<Option<Box<Queue>>, Aborted> {
+    pub(super) fn take_queue(&self) -> Result<Option<Box<Unsent>>, Aborted> {
         let mut locked = self.shared.lock();
         if locked.is_aborted() {
             return Err(Aborted);
@@ -62,7 +62,7 @@ impl Driver {
     pub(super) fn transmit(
         &mut self,
         cx: &mut Context<'_>,
-        queue: Option<Box<Queue>>,
+        queue: Option<Box<Unsent>>,
         turn: &mut Turn,
     ) -> Written {
         let mut written = Written::More;
@@ -163,7 +163,12 @@ impl Driver {
     /// Where that was the last thing to do the turn ends under the same lock, though deadlines are
     /// still to be kept: one that passes begins another round.
     #[inline(always)]
-    fn written(&mut self, cx: &mut Context<'_>, mut queue: Box<Queue>, left: &mut Held) -> Written {
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut queue: Box<Unsent>,
+        left: &mut Held,
+    ) -> Written {
         self.timers.write_done();
         let shared = &*self.shared;
         let config = &shared.setup.config;
@@ -211,7 +216,7 @@ impl Driver {
     }
 
     /// The rest of what was `queued` goes in front of what came meanwhile.
-    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Queue>, queued: usize) -> Written {
+    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Unsent>, queued: usize) -> Written {
         let left = queued - rest.frames.len();
         let mut locked = self.shared.lock();
         let waiting = locked.put_back(self.setup(), rest, left);

@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 
 use crate::{
     error::Error,
-    protocol::{self, Deflater, First, MessageKind, Opcode, Utf8Validator},
+    protocol::{self, Deflater, FrameStart, MessageKind, Opcode, Utf8Validator},
     session::{
         agreed::Compressing,
         shared::{Shared, wait_list::Ticket},
@@ -44,7 +44,7 @@ use crate::{
 pub struct MessageWriter<'a> {
     shared: &'a Shared,
     /// What the next frame begins with.
-    first: First,
+    first: FrameStart,
     /// What waits to be a fragment: as it was written, or compressed.
     buffer: Vec<u8>,
     /// How much was written of which nothing has left, in bytes.
@@ -121,7 +121,7 @@ impl<'a> MessageWriter<'a> {
         };
         Poll::Ready(Ok(Self {
             shared,
-            first: First::new(opcode),
+            first: FrameStart::new(opcode),
             buffer: Vec::new(),
             unsent: 0,
             utf8: (kind == MessageKind::Text).then(Utf8Validator::default),
@@ -276,7 +276,7 @@ impl<'a> MessageWriter<'a> {
     fn queue(&mut self, fin: bool, payload: Bytes) -> Result<(), Error> {
         let (first, len) = (self.first, mem::take(&mut self.unsent));
         self.shared.queue_piece(fin, first, len, payload)?;
-        self.first = First::CONTINUATION;
+        self.first = FrameStart::CONTINUATION;
         Ok(())
     }
 

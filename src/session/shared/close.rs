@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use super::{Shared, locked::Locked, wait_list::Ticket, waiters::Wakers};
 use crate::{
     error::Error,
-    protocol::{CloseCode, CloseFrame, Event, Queue},
+    protocol::{CloseCode, CloseFrame, Event, Unsent},
     session::{report::EndedBy, setup::Setup},
 };
 
@@ -171,7 +171,7 @@ impl Locked {
 
     /// Ends everything: the transport is gone. Gives what was queued, and all who wait, the session's
     /// own task among them.
-    pub(crate) fn end_all(&mut self, error: Option<Error>) -> (Option<Box<Queue>>, Wakers) {
+    pub(crate) fn end_all(&mut self, error: Option<Error>) -> (Option<Box<Unsent>>, Wakers) {
         self.ending().over = true;
         self.outgoing.end();
         let mut wakers = self.take_waiting(true, true);

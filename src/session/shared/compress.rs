@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::TrySendError,
     lock::LockGuard,
-    protocol::{Kind, Outbound, Prepared, deflate, put_back},
+    protocol::{Content, Outbound, Prepared, deflate, put_back},
 };
 
 impl Shared {
@@ -26,7 +26,8 @@ impl Shared {
         mut locked: LockGuard<'_, Locked>,
         outbound: Outbound,
     ) -> Result<Queued, Outbound> {
-        let plain = self.compressing().is_none() && !matches!(outbound.kind, Kind::Prepared(_));
+        let plain =
+            self.compressing().is_none() && !matches!(outbound.content, Content::Prepared(_));
         if !plain {
             drop(locked);
             return self.queue_encoded(outbound);
@@ -76,8 +77,8 @@ impl Shared {
             .map(|compressing| compressing.shape);
         let context = guard.as_mut().and_then(|context| context.as_mut());
 
-        let queued = match (&outbound.kind, shape) {
-            (Kind::Prepared(prepared), shape) if !encoder.masks() => {
+        let queued = match (&outbound.content, shape) {
+            (Content::Prepared(prepared), shape) if !encoder.masks() => {
                 let budget = &self.setup.config.memory_budget;
                 let encoded = prepared.encode(&encoder, shape, budget);
                 let queued = self.queue_frames(prepared, &encoded.frames);

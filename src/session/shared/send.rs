@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, TrySendError},
-    protocol::{Message, NotOpen, Outbound, Queue},
+    protocol::{Message, NotOpen, Outbound, Unsent},
     session::{scratch, setup::Setup},
 };
 
@@ -125,7 +125,7 @@ impl Locked {
 
     /// Takes what can be written, if anything is there: it has to be [written](Self::written),
     /// [put back](Self::put_back) or [lost](Self::lose).
-    pub(crate) fn take_queue(&mut self) -> Option<Box<Queue>> {
+    pub(crate) fn take_queue(&mut self) -> Option<Box<Unsent>> {
         let queue = self.outgoing.take_queue();
         self.writing |= queue.is_some();
         queue
@@ -143,7 +143,7 @@ impl Locked {
 
     /// Takes note that a queue was written, and answers the ping that waited for that. Gives those
     /// who waited for it.
-    pub(crate) fn written(&mut self, setup: &Setup, queue: &mut Queue) -> Wakers {
+    pub(crate) fn written(&mut self, setup: &Setup, queue: &mut Unsent) -> Wakers {
         self.writing = false;
         self.yielded = false;
         self.outgoing.written(&setup.encoder(), queue);
@@ -153,7 +153,7 @@ impl Locked {
 
     /// Puts back what could not be written, after `left` bytes were. Gives those who waited for
     /// room, if there is some now.
-    pub(crate) fn put_back(&mut self, setup: &Setup, rest: Box<Queue>, left: usize) -> Wakers {
+    pub(crate) fn put_back(&mut self, setup: &Setup, rest: Box<Unsent>, left: usize) -> Wakers {
         self.writing = false;
         let progress = left > 0;
         self.yielded &= !progress;
@@ -167,7 +167,7 @@ impl Locked {
     }
 
     /// The transport takes nothing more: what was queued is lost. Gives it, and who waited for it.
-    pub(crate) fn lose(&mut self) -> (Option<Box<Queue>>, Wakers) {
+    pub(crate) fn lose(&mut self) -> (Option<Box<Unsent>>, Wakers) {
         self.writing = true;
         self.outgoing.end();
         (self.outgoing.clear(), self.take_waiting(true, true))

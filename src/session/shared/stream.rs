@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    protocol::{self, CloseCode, First},
+    protocol::{self, CloseCode, FrameStart},
     session::{agreed::Compressing, report::EndedBy, setup::Setup},
 };
 
@@ -47,7 +47,7 @@ impl Shared {
     pub(crate) fn queue_piece(
         &self,
         fin: bool,
-        first: First,
+        first: FrameStart,
         len: usize,
         payload: Bytes,
     ) -> Result<(), Error> {

@@ -51,12 +51,12 @@ pub(crate) struct Transport {
     /// while the application lags, and is not dropped before the peer has ended it.
     multiplexed: bool,
     /// The kernel was asked to keep little that it has not sent.
-    unsent: Unsent,
+    kernel_queue: KernelQueue,
 }
 
 /// How much of what was written waits in the kernel to be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Unsent {
+enum KernelQueue {
     /// As much as the kernel likes.
     Unbounded,
     /// About [`UNSENT`].
@@ -89,7 +89,7 @@ impl Transport {
             Self {
                 stream,
                 multiplexed,
-                unsent: Unsent::Unbounded,
+                kernel_queue: KernelQueue::Unbounded,
             },
             read,
         )
@@ -107,7 +107,7 @@ impl Transport {
         Self {
             multiplexed: matches!(stream, Kind::Http2(_)),
             stream,
-            unsent: Unsent::Unbounded,
+            kernel_queue: KernelQueue::Unbounded,
         }
     }
 
@@ -207,10 +207,10 @@ impl Transport {
     /// Has the kernel keep little that it has not sent, where it is asked for the first time: what
     /// waits there stands before every ping and Close, and nobody sees how much it is.
     pub(super) fn bound_unsent(&mut self) {
-        if self.unsent == Unsent::Unbounded {
-            self.unsent = match &self.stream {
-                Kind::Tcp(stream) if set_notsent_lowat(stream, UNSENT) => Unsent::Bounded,
-                _ => Unsent::Unknown,
+        if self.kernel_queue == KernelQueue::Unbounded {
+            self.kernel_queue = match &self.stream {
+                Kind::Tcp(stream) if set_notsent_lowat(stream, UNSENT) => KernelQueue::Bounded,
+                _ => KernelQueue::Unknown,
             };
         }
     }
@@ -221,7 +221,7 @@ impl Transport {
         if self.multiplexed {
             // A window is opened again when half of it was taken, and may be of any size.
             MAX_BELOW
-        } else if self.unsent == Unsent::Bounded {
+        } else if self.kernel_queue == KernelQueue::Bounded {
             // Half of what was not sent, and what a receiver gathers before it opens its window again.
             1 << 20
         } else {
