@@ -319,10 +319,10 @@ impl Connection {
             let _open = self.outgoing.message(&self.encoder, message);
             return;
         };
-        let (encoder, is_text) = (&self.encoder, message.is_text());
+        let (encoder, kind) = (&self.encoder, message.kind());
         let _open = self
             .outgoing
-            .compressed(encoder, is_text, message.len(), &output);
+            .compressed(encoder, kind, message.len(), &output);
         deflate::put_back(output);
     }
 

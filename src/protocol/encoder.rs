@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 
 use super::{
-    CloseFrame, Header, Message, Opcode, Role, SendQueue, apply_mask, random_masking_key,
-    send_queue::SHARE_FROM,
+    CloseFrame, Header, Message, MessageKind, Opcode, Role, SendQueue, apply_mask,
+    random_masking_key, send_queue::SHARE_FROM,
 };
 use crate::Config;
 
@@ -61,10 +61,7 @@ impl Encoder {
     /// Gives the payload back where it was copied, so that the caller decides where it is dropped.
     #[inline]
     pub fn message(&self, message: Message, queue: &mut SendQueue) -> Option<Bytes> {
-        let (opcode, payload) = match message {
-            Message::Text(text) => (Opcode::Text, text.into_bytes()),
-            Message::Binary(payload) => (Opcode::Binary, payload),
-        };
+        let (opcode, payload) = (message.kind().opcode(), message.into_bytes());
         match self.fragment_of(payload.len()) {
             Some(size) => {
                 self.fragments(FrameStart::new(opcode), &payload, size, queue);
@@ -75,13 +72,9 @@ impl Encoder {
     }
 
     /// Encodes a message whose compressed form is `payload` (RFC 7692 §6), in fragments likewise.
-    pub fn compressed(&self, is_text: bool, payload: &[u8], queue: &mut SendQueue) {
+    pub fn compressed(&self, kind: MessageKind, payload: &[u8], queue: &mut SendQueue) {
         let first = FrameStart {
-            opcode: if is_text {
-                Opcode::Text
-            } else {
-                Opcode::Binary
-            },
+            opcode: kind.opcode(),
             rsv1: true,
         };
         match self.fragment_of(payload.len()) {

@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{CloseFrame, Utf8Bytes};
+use super::{
+    close::CloseFrame,
+    header::Opcode,
+    utf8::{InvalidUtf8, Utf8Bytes},
+};
 
 /// A message: what an application sends and receives. Cloning it shares its bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,6 +68,15 @@ impl Message {
         self.len() == 0
     }
 
+    /// Returns whether this is text or binary data.
+    #[must_use]
+    pub fn kind(&self) -> MessageKind {
+        match self {
+            Self::Text(_) => MessageKind::Text,
+            Self::Binary(_) => MessageKind::Binary,
+        }
+    }
+
     /// Whether this is text.
     #[must_use]
     pub fn is_text(&self) -> bool {
@@ -88,6 +101,37 @@ pub enum MessageKind {
     Text,
     /// Binary data.
     Binary,
+}
+
+impl MessageKind {
+    /// Returns the opcode of such a message's first frame.
+    pub(crate) fn opcode(self) -> Opcode {
+        match self {
+            Self::Text => Opcode::Text,
+            Self::Binary => Opcode::Binary,
+        }
+    }
+
+    /// Returns what kind of message begins with `opcode`, which is none of a control frame.
+    pub(super) fn of(opcode: Opcode) -> Self {
+        if opcode == Opcode::Text {
+            Self::Text
+        } else {
+            Self::Binary
+        }
+    }
+
+    /// Makes such a message of a payload.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not UTF-8.
+    pub(crate) fn message(self, payload: Bytes) -> Result<Message, InvalidUtf8> {
+        Ok(match self {
+            Self::Text => Message::Text(Utf8Bytes::try_from(payload)?),
+            Self::Binary => Message::Binary(payload),
+        })
+    }
 }
 
 impl From<Utf8Bytes> for Message {
@@ -169,6 +213,12 @@ mod tests {
         assert_eq!((text.is_text(), text.is_binary()), (true, false));
         assert_eq!((binary.is_text(), binary.is_binary()), (false, true));
         assert_eq!((text.as_text(), binary.as_text()), (Some("Hi"), None));
+        let kinds = [text.kind(), binary.kind()];
+        assert_eq!(kinds, [MessageKind::Text, MessageKind::Binary]);
+        assert_eq!(
+            kinds.map(MessageKind::opcode),
+            [Opcode::Text, Opcode::Binary]
+        );
     }
 
     #[test]

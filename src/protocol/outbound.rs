@@ -286,7 +286,7 @@ fn encode(
     let output = shape.and_then(|shape| deflate::deflate(shape, message.as_bytes()));
     let compressed = output.is_some();
     if let Some(output) = output {
-        encoder.compressed(message.is_text(), &output, &mut queue);
+        encoder.compressed(message.kind(), &output, &mut queue);
         deflate::put_back(output);
     } else {
         drop(encoder.message(message.clone(), &mut queue));

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    CloseFrame, Encoder, Event, Message, SendQueue, State, encoder::FrameStart, pongs::Pongs,
+    CloseFrame, Encoder, Event, Message, MessageKind, SendQueue, State, encoder::FrameStart,
+    pongs::Pongs,
 };
 use crate::{Config, memory::Held};
 
@@ -92,12 +93,12 @@ impl Outgoing {
     pub(crate) fn compressed(
         &mut self,
         encoder: &Encoder,
-        is_text: bool,
+        kind: MessageKind,
         len: usize,
         payload: &[u8],
     ) -> Result<(), NotOpen> {
         let queue = self.next_message(len)?;
-        encoder.compressed(is_text, payload, queue);
+        encoder.compressed(kind, payload, queue);
         Ok(())
     }
 

@@ -5,15 +5,14 @@ use bytes::{Bytes, BytesMut};
 use super::piece::Piece;
 use crate::protocol::{
     error::ProtocolError,
-    header::Opcode,
-    message::{Event, Message},
-    utf8::{Utf8Bytes, Utf8Validator},
+    message::{Event, MessageKind},
+    utf8::Utf8Validator,
 };
 
 /// The payload of a message, as far as it has come.
 #[derive(Debug)]
 pub(super) struct Body {
-    opcode: Opcode,
+    kind: MessageKind,
     pub(super) payload: BytesMut,
     /// How much of `payload` is unmasked and validated.
     pub(super) processed: usize,
@@ -23,9 +22,9 @@ pub(super) struct Body {
 }
 
 impl Body {
-    pub(super) fn new(opcode: Opcode) -> Self {
+    pub(super) fn new(kind: MessageKind) -> Self {
         Self {
-            opcode,
+            kind,
             payload: BytesMut::new(),
             processed: 0,
             utf8: Utf8Validator::default(),
@@ -60,7 +59,7 @@ impl Body {
     /// Validates the bytes that came since the last time, which are no longer masked.
     #[inline]
     pub(super) fn validate(&mut self) -> Result<(), ProtocolError> {
-        if self.opcode == Opcode::Text {
+        if self.kind == MessageKind::Text {
             self.utf8.push(&self.payload[self.processed..])?;
         }
         self.processed = self.payload.len();
@@ -104,7 +103,7 @@ impl Body {
 
     fn piece(&self, payload: Bytes, last: bool) -> Piece {
         Piece {
-            is_text: self.opcode == Opcode::Text,
+            kind: self.kind,
             payload,
             last,
         }
@@ -122,16 +121,8 @@ impl Body {
             whole.extend_from_slice(&self.payload);
             whole.freeze()
         };
-        message(self.opcode, payload)
+        Ok(Event::Message(self.kind.message(payload)?))
     }
-}
-
-pub(super) fn message(opcode: Opcode, payload: Bytes) -> Result<Event, ProtocolError> {
-    Ok(Event::Message(if opcode == Opcode::Text {
-        Message::Text(Utf8Bytes::try_from(payload)?)
-    } else {
-        Message::Binary(payload)
-    }))
 }
 
 /// The most that is decompressed, or given away, in one piece.

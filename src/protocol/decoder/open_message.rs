@@ -14,6 +14,7 @@ use crate::protocol::{
     error::ProtocolError,
     header::{Header, Opcode},
     mask::apply_mask,
+    message::MessageKind,
     spare::{self, SPARE_FROM},
 };
 
@@ -37,7 +38,7 @@ impl OpenMessage {
             fragments: 0,
             declared: 0,
             frame: None,
-            body: Body::new(opcode),
+            body: Body::new(MessageKind::of(opcode)),
             inflating: inflater.map(Inflating::new),
         }
     }

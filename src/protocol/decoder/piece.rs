@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::protocol::message::Event;
+use crate::protocol::message::{Event, MessageKind};
 
 /// What a decoder makes of its input.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) enum Decoded {
 /// A part of a message that is delivered as it arrives.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Piece {
-    pub(crate) is_text: bool,
+    pub(crate) kind: MessageKind,
     pub(crate) payload: Bytes,
     pub(crate) last: bool,
 }

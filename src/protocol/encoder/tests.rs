@@ -141,7 +141,8 @@ fn message_of_any_size_is_sent_in_no_more_fragments_than_a_receiver_takes() {
             let mut decoder = Decoder::new(Role::Client, &Config::default());
             let (messages, error) = decode_all(&mut decoder, [&wire[..]]);
             assert_eq!((messages.len(), error), (1, None), "{size}, {len}");
-            let compressed = bytes(|queue| encoder.compressed(false, &vec![1; len], queue));
+            let compressed =
+                bytes(|queue| encoder.compressed(MessageKind::Binary, &vec![1; len], queue));
             assert_eq!(frames(&compressed), frames(&wire));
             assert!(frames(&wire) <= 1024);
         }

@@ -50,11 +50,7 @@ impl<'a> MessageReader<'a> {
         };
         Poll::Ready(Ok(Some(Self {
             shared,
-            kind: if piece.is_text {
-                MessageKind::Text
-            } else {
-                MessageKind::Binary
-            },
+            kind: piece.kind,
             ended: piece.last,
             current: piece.payload,
             failed: false,

@@ -115,13 +115,9 @@ impl<'a> MessageWriter<'a> {
         ticket: &mut Option<Ticket>,
     ) -> Poll<Result<Self, Error>> {
         let context = ready!(shared.poll_begin_stream(cx, ticket))?;
-        let opcode = match kind {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
         Poll::Ready(Ok(Self {
             shared,
-            first: FrameStart::new(opcode),
+            first: FrameStart::new(kind.opcode()),
             buffer: Vec::new(),
             unsent: 0,
             utf8: (kind == MessageKind::Text).then(Utf8Validator::default),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     error::TrySendError,
     lock::LockGuard,
-    protocol::{Content, Outbound, Prepared, deflate, put_back},
+    protocol::{Content, MessageKind, Outbound, Prepared, deflate, put_back},
 };
 
 impl Shared {
@@ -96,7 +96,7 @@ impl Shared {
                     None => deflate(shape, payload),
                 };
                 output.and_then(|output| {
-                    let queued = self.queue_compressed(message.is_text(), payload.len(), &output);
+                    let queued = self.queue_compressed(message.kind(), payload.len(), &output);
                     put_back(output);
                     queued
                 })
@@ -113,9 +113,9 @@ impl Shared {
         Some(locked.queue(&self.setup, message))
     }
 
-    fn queue_compressed(&self, is_text: bool, len: usize, payload: &[u8]) -> Option<Queued> {
+    fn queue_compressed(&self, kind: MessageKind, len: usize, payload: &[u8]) -> Option<Queued> {
         let mut locked = self.lock_open()?;
-        Some(locked.queue_compressed(&self.setup, is_text, len, payload))
+        Some(locked.queue_compressed(&self.setup, kind, len, payload))
     }
 
     fn queue_frames(&self, prepared: &Prepared, frames: &Bytes) -> Option<Queued> {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, mem};
 
 use bytes::BytesMut;
 
-use crate::protocol::{Decoded, Event, Message, Piece, ProtocolError, Utf8Bytes};
+use crate::protocol::{Decoded, Event, Message, Piece, ProtocolError};
 
 /// Events and pieces of messages, in the order they came.
 #[derive(Default)]
@@ -123,11 +123,7 @@ impl Inbox {
             self.partial = Some(whole);
             return None;
         }
-        let message = if piece.is_text {
-            Utf8Bytes::try_from(whole).map(Message::Text)
-        } else {
-            Ok(Message::Binary(whole.freeze()))
-        };
+        let message = piece.kind.message(whole.freeze());
         Some(message.map(Event::Message).map_err(Into::into))
     }
 
@@ -185,7 +181,7 @@ fn too_big(size: usize, limit: usize) -> ProtocolError {
 
 fn whole(message: Message) -> Piece {
     Piece {
-        is_text: message.is_text(),
+        kind: message.kind(),
         payload: message.into_bytes(),
         last: true,
     }
@@ -211,10 +207,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::protocol::MessageKind;
 
     fn piece(text: &'static str, last: bool) -> Decoded {
         Decoded::Piece(Piece {
-            is_text: true,
+            kind: MessageKind::Text,
             payload: Bytes::from_static(text.as_bytes()),
             last,
         })

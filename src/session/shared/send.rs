@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, TrySendError},
-    protocol::{Message, NotOpen, Outbound, Unsent},
+    protocol::{Message, MessageKind, NotOpen, Outbound, Unsent},
     session::{scratch, setup::Setup},
 };
 
@@ -101,7 +101,7 @@ impl Locked {
     pub(super) fn queue_compressed(
         &mut self,
         setup: &Setup,
-        is_text: bool,
+        kind: MessageKind,
         len: usize,
         payload: &[u8],
     ) -> Queued {
@@ -109,7 +109,7 @@ impl Locked {
             self.outgoing.adopt(scratch::take_queue());
         }
         let encoder = setup.encoder();
-        let _open = self.outgoing.compressed(&encoder, is_text, len, payload);
+        let _open = self.outgoing.compressed(&encoder, kind, len, payload);
         Queued::new(self.take_driver(), None)
     }
 

@@ -3,7 +3,6 @@
 use bytes::BufMut;
 
 use super::*;
-use crate::protocol::header::Opcode;
 
 /// What a decoder that streams makes of input that comes in parts: the events, with the pieces of
 /// each message put together, and how many pieces there were.
@@ -26,14 +25,8 @@ fn stream(
                     pieces += 1;
                     open.extend_from_slice(&piece.payload);
                     if piece.last {
-                        let payload = open.split().freeze();
-                        let opcode = if piece.is_text {
-                            Opcode::Text
-                        } else {
-                            Opcode::Binary
-                        };
-                        let event = body::message(opcode, payload);
-                        events.push(event.expect("it was validated"));
+                        let message = piece.kind.message(open.split().freeze());
+                        events.push(Event::Message(message.expect("it was validated")));
                     }
                 }
                 Err(error) => return Err((events, error)),
