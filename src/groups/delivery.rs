@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use crate::{
-    CloseCode, CloseFrame,
+    protocol::{CloseCode, CloseFrame},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 

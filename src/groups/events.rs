@@ -14,8 +14,7 @@ use futures_core::Stream;
 
 use super::{Key, group::Group};
 use crate::{
-    ConnectionId,
-    session::Wakers,
+    session::{ConnectionId, Wakers},
     sync::{Mutex, MutexGuard},
 };
 

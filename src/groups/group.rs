@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{STRETCH, delivery::SlowMember, member::Member, unwoken::Unwoken};
 use crate::{
-    Sender,
+    session::Sender,
     sync::{FairMutex, Mutex, MutexGuard, spawn_on},
 };
 

@@ -13,8 +13,9 @@ use super::{
     group::Group,
 };
 use crate::{
-    Prepared, Sender, TrySendError,
-    session::{Asleep, Ticket},
+    error::TrySendError,
+    protocol::Prepared,
+    session::{Asleep, Sender, Ticket},
     sync::{Mutex, MutexGuard},
 };
 

@@ -31,7 +31,8 @@ pub use self::{
     member::Membership,
 };
 use crate::{
-    ConnectionId, Outbound, Prepared, Sender,
+    protocol::{Outbound, Prepared},
+    session::{ConnectionId, Sender},
     sync::{Mutex, MutexGuard},
 };
 

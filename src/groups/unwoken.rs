@@ -2,10 +2,7 @@
 
 use tokio::runtime::{Handle, Id};
 
-use crate::{
-    Sender,
-    session::{Asleep, Wakers},
-};
+use crate::session::{Asleep, Sender, Wakers};
 
 /// Sessions by the runtime they run in. Those that are left are woken on drop.
 #[derive(Default)]

@@ -26,7 +26,7 @@ use super::{
     line::Line,
     stop::{self, Race, race},
 };
-use crate::{Config, WebSocket, WebSocketLayer, handshake::Rejection};
+use crate::{config::Config, handshake::Rejection, service::WebSocketLayer, session::WebSocket};
 
 /// Opens a WebSocket on a stream: a connection just accepted, with TLS or without.
 ///

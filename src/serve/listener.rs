@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    PeerAddr,
+    service::PeerAddr,
     session::{UNSENT_SHARED, set_notsent_lowat},
 };
 

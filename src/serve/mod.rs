@@ -105,7 +105,10 @@ use self::{
     line::Limits,
     stop::{Race, race},
 };
-use crate::{Connections, Drain, service::Registries};
+use crate::{
+    service::Registries,
+    session::{Connections, Drain},
+};
 
 pub use accept::{AcceptError, accept};
 pub use listener::Listener;

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::{Connections, Drain, Drained};
+use crate::session::{Connections, Drain, Drained};
 
 /// What became of everything that was open when a server was stopped.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -10,7 +10,11 @@ use bytes::Bytes;
 use http::{Request, request::Parts};
 use tower::{BoxError, Service};
 
-use crate::{CloseCode, CloseFrame, Error, Event, Message, Sender, Utf8Bytes, WebSocket};
+use crate::{
+    error::Error,
+    protocol::{CloseCode, CloseFrame, Event, Message, Utf8Bytes},
+    session::{Sender, WebSocket},
+};
 
 /// A connection's life as callbacks, each with a default.
 ///

@@ -20,7 +20,11 @@ use super::{
     layer::refuse,
     upgrade::{Start, Upgrade, Upgrading},
 };
-use crate::{CloseFrame, Connections, WebSocket, handshake::Rejection};
+use crate::{
+    handshake::Rejection,
+    protocol::CloseFrame,
+    session::{Connections, WebSocket},
+};
 
 pin_project! {
     /// The future of [`WebSocketService`](super::WebSocketService).

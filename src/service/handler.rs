@@ -10,7 +10,7 @@ use http::Request;
 use pin_project_lite::pin_project;
 use tower::{BoxError, Service};
 
-use crate::WebSocket;
+use crate::session::WebSocket;
 
 /// Makes a route service of a function that takes a [`WebSocket`].
 ///

@@ -9,9 +9,10 @@ use http::{
 };
 
 use crate::{
-    CloseFrame, Config, Connections,
+    config::Config,
     handshake::server::Opening,
-    session::{Agreed, Setup},
+    protocol::CloseFrame,
+    session::{Agreed, Connections, Setup},
 };
 
 /// A handshake that is about to be accepted, in the hands of the hook of

@@ -22,9 +22,9 @@ use super::{
     upgrade::Upgrade,
 };
 use crate::{
-    Config, Connections, Report, WebSocket,
+    config::Config,
     handshake::{Rejection, server},
-    session::Setup,
+    session::{Connections, Report, Setup, WebSocket},
 };
 
 /// Accepts WebSocket handshakes; leaves every other request to the inner service.

@@ -7,7 +7,7 @@ use std::{
 
 use http::request::Parts;
 
-use crate::{Connections, handshake::Rejection, sync::Mutex};
+use crate::{handshake::Rejection, session::Connections, sync::Mutex};
 
 /// The registries whose connections a server closes before it stops.
 ///

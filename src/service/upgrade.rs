@@ -23,8 +23,8 @@ use tracing::{Span, field::Empty};
 
 use super::body::Witness;
 use crate::{
-    CloseFrame, WebSocket,
-    session::{Agreed, Opened, Place, Session, Setup, Transport},
+    protocol::CloseFrame,
+    session::{Agreed, Opened, Place, Session, Setup, Transport, WebSocket},
 };
 
 /// A stream that a handshake may take over, for servers and tests that are not hyper.
