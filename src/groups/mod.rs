@@ -3,8 +3,8 @@
 mod delivery;
 mod events;
 mod group;
+mod index;
 mod member;
-mod table;
 mod unwoken;
 
 use std::{
@@ -21,8 +21,8 @@ use self::{
     delivery::Totals,
     events::{Change, Subscribers},
     group::Group,
+    index::Table,
     member::Member,
-    table::Table,
     unwoken::Unwoken,
 };
 pub use self::{

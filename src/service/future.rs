@@ -18,7 +18,7 @@ use super::{
     body::ResponseBody,
     hook::{Answer, Handshake, Hook, HookFuture, Kind, add_headers},
     layer::refuse,
-    upgrade::{Start, Upgrade, Upgrading},
+    on_upgrade::{Start, Upgrade, Upgrading},
 };
 use crate::{
     handshake::Rejection,

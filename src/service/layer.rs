@@ -18,8 +18,8 @@ use super::{
     filter::Filter,
     future::{Accepting, ResponseFuture},
     hook::{Answer, Handshake, Hook},
+    on_upgrade::Upgrade,
     registries::registry,
-    upgrade::Upgrade,
 };
 use crate::{
     config::Config,

@@ -18,8 +18,8 @@ mod future;
 mod handler;
 mod hook;
 mod layer;
+mod on_upgrade;
 mod registries;
-mod upgrade;
 
 pub use body::ResponseBody;
 #[cfg(any(feature = "client", feature = "testing"))]
@@ -32,12 +32,12 @@ pub use future::ResponseFuture;
 pub use handler::{Handler, HandlerFuture, HandlerOutput, handler};
 pub use hook::{Answer, Handshake, Refusal};
 pub use layer::{Endpoint, WebSocketLayer, WebSocketService, endpoint};
-pub use upgrade::{OnUpgrade, PeerAddr};
+pub use on_upgrade::{OnUpgrade, PeerAddr};
 
 #[cfg(feature = "serve")]
 pub(crate) use registries::Registries;
 #[cfg(feature = "axum")]
-pub(crate) use {future::open, layer::refuse, registries::registry, upgrade::Upgrade};
+pub(crate) use {future::open, layer::refuse, on_upgrade::Upgrade, registries::registry};
 
 /// Whether this build serves WebSocket over HTTP/2 (the feature `http2`).
 pub const SUPPORTS_HTTP2: bool = extended_connect::SUPPORTED;
