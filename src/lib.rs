@@ -110,6 +110,8 @@ mod lock;
 mod memory;
 mod pool;
 pub mod protocol;
+#[cfg(any(feature = "client", feature = "testing"))]
+mod refused;
 #[cfg(feature = "serve")]
 pub mod serve;
 #[cfg(feature = "layer")]

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Deadline, error::ConnectError};
-use crate::{handshake::client::Offer, service::collect, session::Transport};
+use crate::{handshake::client::Offer, refused::collect, session::Transport};
 
 /// Sends a handshake over a connection that has carried nothing yet.
 ///

@@ -38,7 +38,7 @@ use crate::{
         client::{self, Offer},
         target::Target,
     },
-    service::{MAX_REFUSAL, in_time},
+    refused::{MAX_REFUSAL, in_time},
     session::{Http2Stream, Transport, WebSocket},
 };
 

@@ -3,11 +3,9 @@
 use std::{fmt, future::Future, mem, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version, header,
-    request::Parts,
-};
+use http::{Extensions, HeaderMap, HeaderName, Response, Uri, Version, header, request::Parts};
 
+use super::refusal::Refusal;
 use crate::{
     config::Config,
     handshake::server::Opening,
@@ -146,7 +144,7 @@ impl Handshake {
     /// Accepts the connection.
     pub fn accept(self) -> Answer {
         Answer {
-            kind: Kind::Accept(Box::new(self), None),
+            verdict: Verdict::Accept(Box::new(self), None),
         }
     }
 
@@ -157,7 +155,7 @@ impl Handshake {
     /// there is [`accept_then_close`](Self::accept_then_close).
     pub fn refuse(self, refusal: impl Into<Refusal>) -> Answer {
         Answer {
-            kind: Kind::Refuse(refusal.into().response(self.version), self.connections),
+            verdict: Verdict::Refuse(refusal.into().response(self.version), self.connections),
         }
     }
 
@@ -166,66 +164,8 @@ impl Handshake {
     /// The route service is not called.
     pub fn accept_then_close(self, frame: impl Into<CloseFrame>) -> Answer {
         Answer {
-            kind: Kind::Accept(Box::new(self), Some(frame.into())),
+            verdict: Verdict::Accept(Box::new(self), Some(frame.into())),
         }
-    }
-}
-
-/// A response that refuses a handshake.
-///
-/// ```
-/// use http::{Response, StatusCode};
-/// use tower_websocket::{Answer, Handshake};
-///
-/// async fn admit(handshake: Handshake) -> Answer {
-///     match handshake.headers().get("authorization") {
-///         None => handshake.refuse((StatusCode::UNAUTHORIZED, "a token is needed")),
-///         Some(token) if token != "Bearer 42" => handshake.refuse(StatusCode::FORBIDDEN),
-///         Some(_) => handshake.accept(),
-///     }
-/// }
-/// ```
-#[derive(Debug)]
-pub struct Refusal {
-    response: Response<Bytes>,
-}
-
-impl Refusal {
-    /// The response, as one that does refuse.
-    fn response(self, version: Version) -> Response<Bytes> {
-        let mut response = self.response;
-        let status = response.status();
-        if status.is_success() || status.is_informational() {
-            tracing::error!(%status, "a handshake was refused with a status that accepts it");
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        }
-        if version == Version::HTTP_11 {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        response
-    }
-}
-
-impl<B: Into<Bytes>> From<Response<B>> for Refusal {
-    fn from(response: Response<B>) -> Self {
-        Self {
-            response: response.map(Into::into),
-        }
-    }
-}
-
-impl From<StatusCode> for Refusal {
-    fn from(status: StatusCode) -> Self {
-        (status, Bytes::new()).into()
-    }
-}
-
-impl<B: Into<Bytes>> From<(StatusCode, B)> for Refusal {
-    fn from((status, text): (StatusCode, B)) -> Self {
-        let mut response = Response::new(text.into());
-        *response.status_mut() = status;
-        Self { response }
     }
 }
 
@@ -233,11 +173,11 @@ impl<B: Into<Bytes>> From<(StatusCode, B)> for Refusal {
 #[derive(Debug)]
 #[must_use = "a hook returns its answer"]
 pub struct Answer {
-    pub(super) kind: Kind,
+    pub(super) verdict: Verdict,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum Verdict {
     /// With a Close frame: accept only to close.
     Accept(Box<Handshake>, Option<CloseFrame>),
     Refuse(Response<Bytes>, Option<Connections>),

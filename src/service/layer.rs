@@ -1,30 +1,16 @@
 //! The layer and the service it makes.
 
-use std::{
-    convert::Infallible,
-    error::Error,
-    future::{Future, Ready, ready},
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{error::Error, future::Future, sync::Arc};
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Version, request::Parts};
-use tower::{BoxError, Layer, Service};
+use http::request::Parts;
 
 use super::{
-    body::ResponseBody,
-    extended_connect,
     filter::Filter,
-    future::{Accepting, ResponseFuture},
     hook::{Answer, Handshake, Hook},
-    on_upgrade::Upgrade,
-    registries::registry,
 };
 use crate::{
     config::Config,
-    handshake::{Rejection, server},
-    session::{Connections, Report, Setup, WebSocket},
+    session::{Connections, Report, Setup},
 };
 
 /// Accepts WebSocket handshakes; leaves every other request to the inner service.
@@ -41,7 +27,7 @@ use crate::{
 /// 1. A request that does not ask for WebSocket, or that [`path`](Self::path) or
 ///    [`when`](Self::when) leave out, goes to the inner service untouched.
 /// 2. A handshake that breaks RFC 6455, RFC 8441 or the [`Config`] is refused with a response; the
-///    [`Rejection`] is among its extensions.
+///    [`Rejection`](crate::handshake::Rejection) is among its extensions.
 /// 3. The route service must be ready, else 503: tower's `ConcurrencyLimitLayer` around it is a
 ///    limit of open connections.
 /// 4. The hook of [`on_handshake`](Self::on_handshake) may look, add and refuse.
@@ -87,11 +73,11 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct WebSocketLayer<H> {
-    route: H,
-    setup: Arc<Setup>,
-    connections: Option<Connections>,
-    hook: Option<Hook>,
-    filter: Option<Arc<Filter>>,
+    pub(super) route: H,
+    pub(super) setup: Arc<Setup>,
+    pub(super) connections: Option<Connections>,
+    pub(super) hook: Option<Hook>,
+    pub(super) filter: Option<Arc<Filter>>,
 }
 
 impl<H> WebSocketLayer<H> {
@@ -203,159 +189,5 @@ impl<H> WebSocketLayer<H> {
     pub fn connections(mut self, connections: &Connections) -> Self {
         self.connections = Some(connections.clone());
         self
-    }
-
-    /// Makes a service for a route that is nothing but a WebSocket: as [`endpoint`].
-    #[must_use]
-    pub fn endpoint(self) -> WebSocketService<Endpoint, H> {
-        WebSocketService {
-            inner: Endpoint,
-            layer: self,
-        }
-    }
-}
-
-/// Makes a service for a route that is nothing but a WebSocket.
-///
-/// Every other request gets 426 (400 on HTTP/2, which has no `Upgrade`), and an Extended CONNECT
-/// for another `:protocol` 501. For more than the default configuration there is
-/// [`WebSocketLayer::endpoint`].
-///
-/// ```
-/// use axum::Router;
-/// use tower_websocket::{WebSocket, endpoint, handler};
-///
-/// async fn chat(socket: WebSocket) { /* … */ }
-///
-/// let app: Router = Router::new().route_service("/chat", endpoint(handler(chat)));
-/// ```
-pub fn endpoint<H>(route: H) -> WebSocketService<Endpoint, H> {
-    WebSocketLayer::new(route).endpoint()
-}
-
-impl<S, H: Clone> Layer<S> for WebSocketLayer<H> {
-    type Service = WebSocketService<S, H>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        WebSocketService {
-            inner,
-            layer: self.clone(),
-        }
-    }
-}
-
-/// The service made by [`WebSocketLayer`].
-#[derive(Clone, Debug)]
-pub struct WebSocketService<S, H> {
-    inner: S,
-    layer: WebSocketLayer<H>,
-}
-
-impl<S, H, ReqBody, ResBody> Service<Request<ReqBody>> for WebSocketService<S, H>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    H: Service<Request<WebSocket>, Response = ()> + Clone + Send + 'static,
-    H::Error: Into<BoxError>,
-    H::Future: Send + 'static,
-{
-    type Response = Response<ResponseBody<ResBody>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, H>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
-        if !self.layer.is_handshake(&mut head) {
-            return ResponseFuture::inner(self.inner.call(Request::from_parts(head, body)));
-        }
-        match self.layer.accept(head) {
-            Ok(accepting) => ResponseFuture::accepting(accepting),
-            Err(refusal) => ResponseFuture::refusal(refusal),
-        }
-    }
-}
-
-impl<H: Clone> WebSocketLayer<H> {
-    fn is_handshake(&self, head: &mut Parts) -> bool {
-        server::is_handshake(head, extended_connect::protocol(head))
-            && self
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.admits(head))
-    }
-
-    /// Checks the handshake; what follows may have to wait.
-    fn accept(&self, mut head: Parts) -> Result<Accepting<H>, Box<Response<Bytes>>> {
-        let version = head.version;
-        let layer = self.connections.as_ref();
-        let registry = registry(&mut head, layer);
-        let connections = registry.as_ref().map_or(layer, Option::as_ref);
-        let refuse = |rejection: Rejection| Box::new(refuse(connections, &rejection, version));
-        if let Err(rejection) = &registry {
-            return Err(refuse(rejection.clone()));
-        }
-        if self.setup.config.memory_budget.is_nearly_used_up() {
-            return Err(refuse(Rejection::OverBudget));
-        }
-        let protocol = extended_connect::protocol(&head);
-        let opening = server::negotiate(&head, protocol, &self.setup.config).map_err(refuse)?;
-        let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
-        let handshake = Handshake::new(head, opening, self.setup.clone(), connections.cloned());
-        Ok(Accepting::new(
-            self.route.clone(),
-            handshake,
-            upgrade,
-            self.hook.clone(),
-        ))
-    }
-}
-
-/// Refuses a handshake, and lets it be known.
-pub(crate) fn refuse(
-    connections: Option<&Connections>,
-    rejection: &Rejection,
-    version: Version,
-) -> Response<Bytes> {
-    tracing::debug!(%rejection, "websocket handshake refused");
-    if let Some(connections) = connections {
-        connections.refuse(rejection);
-    }
-    rejection.response(version)
-}
-
-/// Answers whatever is not a WebSocket handshake: the inner service of [`endpoint`].
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Endpoint;
-
-impl<ReqBody> Service<Request<ReqBody>> for Endpoint {
-    type Response = Response<String>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<String>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (head, _) = request.into_parts();
-        let protocol = extended_connect::protocol(&head);
-        if server::is_handshake(&head, protocol) {
-            // The layer left it out: its path, or its predicate.
-            let mut response = Response::new("nothing here".to_owned());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            return ready(Ok(response));
-        }
-        let rejection = match (&head.method, protocol) {
-            (&Method::CONNECT, Some(_)) => Rejection::UnsupportedProtocol,
-            _ => Rejection::UpgradeRequired,
-        };
-        let response = rejection.response(head.version);
-        ready(Ok(
-            response.map(|text| String::from_utf8_lossy(&text).into_owned())
-        ))
     }
 }

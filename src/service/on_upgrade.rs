@@ -1,31 +1,21 @@
-//! From the answer to the open connection.
+//! The promise of a stream.
 
 use std::{
     error::Error,
     fmt,
     future::{Future, ready},
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Version, request::Parts};
-use pin_project_lite::pin_project;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Sleep, sleep},
-};
-use tower::{BoxError, Service};
-use tracing::{Span, field::Empty};
+use http::{Version, request::Parts};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::Witness;
-use crate::{
-    protocol::CloseFrame,
-    session::{Agreed, Opened, Place, Session, Setup, Transport, WebSocket},
-};
+use crate::session::Transport;
 
 /// A stream that a handshake may take over, for servers and tests that are not hyper.
 ///
@@ -81,7 +71,7 @@ impl fmt::Debug for OnUpgrade {
 }
 
 /// A stream, and what the HTTP server has read of it already.
-type HandedOver = (Transport, Bytes);
+pub(super) type HandedOver = (Transport, Bytes);
 
 /// The promise of a stream, hyper's or ours.
 pub(crate) struct Upgrade {
@@ -118,19 +108,22 @@ impl Upgrade {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<HandedOver, Failure>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<HandedOver, UpgradeFailure>> {
         let multiplexed = self.multiplexed;
         match &mut self.source {
             Source::Hyper(upgrade, witness) => match ready!(Pin::new(upgrade).poll(cx)) {
                 Ok(_) if witness.as_ref().is_some_and(|witness| !witness.was_asked()) => {
-                    Poll::Ready(Err(Failure::Replaced))
+                    Poll::Ready(Err(UpgradeFailure::Replaced))
                 }
                 Ok(upgraded) => Poll::Ready(Ok(Transport::hyper(upgraded, multiplexed))),
-                Err(error) => Poll::Ready(Err(Failure::Hyper(error))),
+                Err(error) => Poll::Ready(Err(UpgradeFailure::Hyper(error))),
             },
             Source::Other(stream) => Poll::Ready(match ready!(stream.as_mut().poll(cx)) {
                 Ok(transport) => Ok((transport.multiplexed(multiplexed), Bytes::new())),
-                Err(error) => Err(Failure::Other(error)),
+                Err(error) => Err(UpgradeFailure::Other(error)),
             }),
         }
     }
@@ -138,7 +131,7 @@ impl Upgrade {
 
 /// Why there was no stream.
 #[derive(Debug)]
-enum Failure {
+pub(super) enum UpgradeFailure {
     Hyper(hyper::Error),
     Other(io::Error),
     /// Another layer has replaced the answer, or has hidden its body.
@@ -147,10 +140,10 @@ enum Failure {
     TimedOut,
 }
 
-impl Failure {
+impl UpgradeFailure {
     /// A server that cannot upgrade is a mistake in the program, a layer that gets in the way may be
     /// one; a client that left is not.
-    fn log(&self) {
+    pub(super) fn log(&self) {
         match self {
             Self::Hyper(error) if error.is_user() => tracing::error!(
                 %error,
@@ -166,7 +159,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for UpgradeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Hyper(_) | Self::Other(_) => "the server did not hand the stream over",
@@ -176,7 +169,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Error for Failure {
+impl Error for UpgradeFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Hyper(error) => Some(error),
@@ -185,156 +178,3 @@ impl Error for Failure {
         }
     }
 }
-
-/// What a session is started with once the stream is there.
-pub(super) struct Start<H> {
-    pub(super) route: H,
-    pub(super) head: Parts,
-    pub(super) setup: Arc<Setup>,
-    pub(super) agreed: Agreed,
-    pub(super) place: Option<Place>,
-    /// Open only to close with this.
-    pub(super) close: Option<CloseFrame>,
-}
-
-pin_project! {
-    /// The task of a connection: waits for the stream, then is its session.
-    #[project = UpgradingProj]
-    pub(super) enum Upgrading<H: Service<Request<WebSocket>>> {
-        Waiting { waiting: Option<Box<Waiting<H>>> },
-        Open { #[pin] session: Session<H::Future> },
-    }
-}
-
-/// A connection whose stream has not been handed over.
-pub(super) struct Waiting<H> {
-    upgrade: Upgrade,
-    deadline: Option<Pin<Box<Sleep>>>,
-    start: Start<H>,
-}
-
-impl<H: Service<Request<WebSocket>>> Upgrading<H> {
-    pub(super) fn new(upgrade: Upgrade, start: Start<H>) -> Self {
-        let deadline = start
-            .setup
-            .config
-            .write_timeout
-            .map(|timeout| Box::pin(sleep(timeout)));
-        Self::Waiting {
-            waiting: Some(Box::new(Waiting {
-                upgrade,
-                deadline,
-                start,
-            })),
-        }
-    }
-}
-
-impl<H> Future for Upgrading<H>
-where
-    H: Service<Request<WebSocket>, Response = ()>,
-    H::Error: Into<BoxError>,
-{
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let UpgradingProj::Waiting { waiting } = self.as_mut().project() {
-            let transport = match waiting {
-                Some(waiting) => ready!(waiting.poll(cx)),
-                None => None,
-            };
-            let (Some(transport), Some(waiting)) = (transport, waiting.take()) else {
-                return Poll::Ready(());
-            };
-            self.set(Self::Open {
-                session: waiting.start.session(transport),
-            });
-        }
-        match self.project() {
-            UpgradingProj::Open { session } => session.poll(cx),
-            UpgradingProj::Waiting { .. } => Poll::Ready(()),
-        }
-    }
-}
-
-impl<H> Waiting<H> {
-    /// Waits for the stream; `None` when it does not come.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<HandedOver>> {
-        let failure = match self.upgrade.poll(cx) {
-            Poll::Ready(Ok(transport)) => return Poll::Ready(Some(transport)),
-            Poll::Ready(Err(failure)) => failure,
-            Poll::Pending => match &mut self.deadline {
-                None => return Poll::Pending,
-                Some(deadline) => {
-                    ready!(deadline.as_mut().poll(cx));
-                    Failure::TimedOut
-                }
-            },
-        };
-        failure.log();
-        if let Some(hook) = &self.start.setup.on_failed_upgrade {
-            hook(&failure);
-        }
-        Poll::Ready(None)
-    }
-}
-
-impl<H> Start<H>
-where
-    H: Service<Request<WebSocket>, Response = ()>,
-{
-    /// Makes the session; the route service is called here, and dropped.
-    fn session(self, (transport, read): HandedOver) -> Session<H::Future> {
-        let Self {
-            mut route,
-            head,
-            setup,
-            agreed,
-            place,
-            close,
-        } = self;
-        let span = connection_span(&head, place.as_ref(), &agreed);
-        let agreed = agreed.span(span);
-        let opened = Opened {
-            transport,
-            read,
-            setup,
-            agreed,
-            place,
-        };
-        match close {
-            None => Session::open(opened, |socket| {
-                route.call(Request::from_parts(head, socket))
-            }),
-            Some(frame) => Session::open_to_close(opened, &frame),
-        }
-    }
-}
-
-/// The span in which a connection's session and handler run.
-fn connection_span(head: &Parts, place: Option<&Place>, agreed: &Agreed) -> Span {
-    let id = place.and_then(Place::id);
-    let peer = head.extensions.get::<PeerAddr>();
-    tracing::info_span!(
-        "websocket",
-        id = id.map(display),
-        peer = peer.map(|PeerAddr(address)| display(address)),
-        path = head.uri.path(),
-        http = ?head.version,
-        protocol = agreed.protocol.as_deref(),
-        close_code = Empty,
-    )
-}
-
-/// The address of the client, among the extensions of a request.
-///
-/// The connection's `tracing` span shows it. The servers of the feature `serve` put it there over
-/// TCP; with others it is for a layer outside, or for the hook before the answer. A handler of axum
-/// takes `Extension<PeerAddr>`, a route service finds it in the request, the hook in
-/// [`Handshake::extensions`](super::Handshake::extensions).
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "it is the address and nothing else"
-)]
-pub struct PeerAddr(pub SocketAddr);

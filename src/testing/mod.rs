@@ -47,7 +47,8 @@ use tower::{BoxError, Service, ServiceExt};
 use crate::{
     config::Config,
     handshake::{client::Offer, deflate, extensions},
-    service::{OnUpgrade, collect},
+    refused::collect,
+    service::OnUpgrade,
     session::{Agreed, Opened, Session, Setup, Transport, WebSocket},
 };
 

@@ -1,0 +1,77 @@
+//! Responses that refuse a handshake.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, Version, header};
+
+use crate::{handshake::Rejection, session::Connections};
+
+/// Refuses a handshake, and lets it be known.
+pub(crate) fn refuse(
+    connections: Option<&Connections>,
+    rejection: &Rejection,
+    version: Version,
+) -> Response<Bytes> {
+    tracing::debug!(%rejection, "websocket handshake refused");
+    if let Some(connections) = connections {
+        connections.refuse(rejection);
+    }
+    rejection.response(version)
+}
+
+/// A response that refuses a handshake.
+///
+/// ```
+/// use http::{Response, StatusCode};
+/// use tower_websocket::{Answer, Handshake};
+///
+/// async fn admit(handshake: Handshake) -> Answer {
+///     match handshake.headers().get("authorization") {
+///         None => handshake.refuse((StatusCode::UNAUTHORIZED, "a token is needed")),
+///         Some(token) if token != "Bearer 42" => handshake.refuse(StatusCode::FORBIDDEN),
+///         Some(_) => handshake.accept(),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Refusal {
+    response: Response<Bytes>,
+}
+
+impl Refusal {
+    /// The response, as one that does refuse.
+    pub(super) fn response(self, version: Version) -> Response<Bytes> {
+        let mut response = self.response;
+        let status = response.status();
+        if status.is_success() || status.is_informational() {
+            tracing::error!(%status, "a handshake was refused with a status that accepts it");
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        if version == Version::HTTP_11 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+}
+
+impl<B: Into<Bytes>> From<Response<B>> for Refusal {
+    fn from(response: Response<B>) -> Self {
+        Self {
+            response: response.map(Into::into),
+        }
+    }
+}
+
+impl From<StatusCode> for Refusal {
+    fn from(status: StatusCode) -> Self {
+        (status, Bytes::new()).into()
+    }
+}
+
+impl<B: Into<Bytes>> From<(StatusCode, B)> for Refusal {
+    fn from((status, text): (StatusCode, B)) -> Self {
+        let mut response = Response::new(text.into());
+        *response.status_mut() = status;
+        Self { response }
+    }
+}
