@@ -5,10 +5,11 @@ use std::{collections::VecDeque, mem, time::Instant};
 use bytes::BytesMut;
 
 use super::{
-    CloseFrame, Decoder, Encoder, Event, Expiry, Message, Outbound, Prepared, ProtocolError, Role,
+    CloseFrame, Encoder, Event, Expiry, Message, Outbound, Prepared, ProtocolError, Role,
     SendQueue, State,
-    control_rate::ControlRate,
+    decoder::{Decoded, Limits},
     deflate::{self, Context, Shape},
+    incoming::Incoming,
     outbound::Content,
     outgoing::Outgoing,
     random::random,
@@ -51,17 +52,16 @@ use crate::Config;
 #[derive(Debug)]
 pub struct Connection {
     config: Config,
-    decoder: Decoder,
-    control_rate: ControlRate,
+    limits: Limits,
+    incoming: Incoming,
     encoder: Encoder,
     /// How messages are compressed, where that is agreed on, and what they may refer to.
     deflate: Option<(Shape, Option<Context>)>,
     outgoing: Outgoing,
     timers: Timers,
     /// What was received and could not be decoded yet: the beginning of a header.
-    input: BytesMut,
+    undecoded: BytesMut,
     events: VecDeque<Event>,
-    messages_received: u64,
     /// A ping was queued and has not left.
     ping_queued: bool,
     /// How much [`poll_transmit`](Self::poll_transmit) gave last.
@@ -75,16 +75,15 @@ impl Connection {
     #[must_use]
     pub fn new(role: Role, config: Config, now: Instant) -> Self {
         Self {
-            decoder: Decoder::new(role, &config),
-            control_rate: ControlRate::default(),
+            limits: Limits::whole_messages(&config),
+            incoming: Incoming::new(role),
             encoder: Encoder::new(role, &config),
             deflate: None,
             outgoing: Outgoing::default(),
             timers: Timers::new(now, u64::from_ne_bytes(random()), &config),
             config,
-            input: BytesMut::new(),
+            undecoded: BytesMut::new(),
             events: VecDeque::new(),
-            messages_received: 0,
             ping_queued: false,
             offered: 0,
             error: None,
@@ -100,7 +99,8 @@ impl Connection {
             return;
         }
         self.timers.heard();
-        let mut input = mem::take(&mut self.input);
+        self.incoming.count(bytes.len());
+        let mut input = mem::take(&mut self.undecoded);
         input.extend_from_slice(bytes);
         while !self.finished {
             match self.decode(&mut input, now) {
@@ -112,9 +112,9 @@ impl Connection {
         if self.finished {
             return;
         }
-        let frame = self.decoder.frame_in_progress(input.len());
+        let frame = self.incoming.frame_in_progress(input.len());
         self.timers.watch_frame(frame, || now, &self.config);
-        self.input = input;
+        self.undecoded = input;
     }
 
     /// Reading stops for a while, as the application cannot keep up.
@@ -270,7 +270,7 @@ impl Connection {
 
     #[cfg(feature = "deflate")]
     pub(super) fn set_deflate(&mut self, params: super::DeflateParams) {
-        self.decoder.set_deflate(params);
+        self.incoming.set_deflate(params);
         let role = if self.encoder.masks() {
             Role::Client
         } else {
@@ -326,33 +326,34 @@ impl Connection {
         deflate::put_back(output);
     }
 
-    /// Decodes one event; tells whether there was one.
+    /// Decodes one event; reports whether there was one.
     fn decode(&mut self, input: &mut BytesMut, now: Instant) -> Result<bool, ProtocolError> {
-        let Some(event) = self.decoder.decode(input)? else {
-            return Ok(false);
+        let (mut unlimited, closing) = (usize::MAX, self.outgoing.close_sent());
+        let decoded = self
+            .incoming
+            .decode(&self.limits, input, &mut unlimited, closing)?;
+        let event = match decoded {
+            None => return Ok(false),
+            Some(Decoded::Event(event)) => event,
+            Some(Decoded::Piece(_)) => unreachable!("the limits are those of whole messages"),
         };
-        match event {
-            Event::Message(_) => self.messages_received += 1,
-            Event::Close(_) => {
+        match &event {
+            Event::Message(_) => {}
+            Event::Close(frame) => {
                 self.finished = true;
                 self.timers.stop_open();
+                self.outgoing.receive_close(&self.encoder, frame.as_ref());
             }
-            // No flood, whatever its rate: we have asked for it.
-            Event::Pong(_) if self.outgoing.take_answer() => {
-                if self.outgoing.is_answered() {
-                    self.timers.pings_answered(now);
-                }
-            }
-            Event::Ping(_) | Event::Pong(_) => self
-                .control_rate
-                .receive(self.timers.age(now), &self.config)?,
+            Event::Ping(_) | Event::Pong(_) => self.incoming.control(
+                &event,
+                &mut self.outgoing,
+                &mut self.timers,
+                now,
+                &self.encoder,
+                &self.config,
+            )?,
         }
-        self.outgoing
-            .receive(&self.encoder, &event, self.config.auto_pong);
-        // §5.5.1: after our Close only the peer's is of interest.
-        if !self.outgoing.close_sent() || event.is_control() {
-            self.events.push_back(event);
-        }
+        self.events.push_back(event);
         Ok(true)
     }
 
@@ -371,16 +372,8 @@ impl Connection {
     }
 
     fn facts(&self) -> Facts {
-        Facts {
-            traffic: Facts::traffic([
-                self.messages_received,
-                self.decoder.message_in_progress(),
-                self.outgoing.messages,
-                self.outgoing.bytes,
-            ]),
-            received: self.messages_received,
-            frame: self.decoder.frame_in_progress(self.input.len()),
-        }
+        let undecoded = self.undecoded.len();
+        self.incoming.facts(&self.outgoing, &self.limits, undecoded)
     }
 }
 

@@ -25,6 +25,11 @@ mod error;
 mod expiry;
 mod frame;
 mod header;
+#[cfg_attr(
+    not(feature = "layer"),
+    expect(dead_code, reason = "sessions use all of it")
+)]
+mod incoming;
 mod mask;
 mod message;
 mod outbound;
@@ -68,10 +73,10 @@ pub use utf8::{InvalidUtf8, Utf8Bytes, Utf8Validator};
 pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 #[cfg(feature = "layer")]
 pub(crate) use self::{
-    control_rate::ControlRate,
-    decoder::{Decoded, DecoderState, Limits, Piece},
+    decoder::{Decoded, Limits, Piece},
     deflate::{Context, Deflater, Shape, deflate, put_back},
     encoder::FrameStart,
+    incoming::Incoming,
     outbound::Content,
     outgoing::{NotOpen, Outgoing, Unsent},
     random::random,

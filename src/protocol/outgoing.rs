@@ -3,8 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    CloseFrame, Encoder, Event, Message, MessageKind, SendQueue, State, encoder::FrameStart,
-    pongs::Pongs,
+    CloseFrame, Encoder, Message, MessageKind, SendQueue, State, encoder::FrameStart, pongs::Pongs,
 };
 use crate::{Config, memory::Held};
 
@@ -206,21 +205,15 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Does what a received event asks for: a pong, or the answer to a Close.
-    pub(crate) fn receive(&mut self, encoder: &Encoder, event: &Event, auto_pong: bool) {
-        match event {
-            Event::Ping(payload) if auto_pong => self.answer_ping(encoder, payload),
-            Event::Close(frame) => {
-                // §5.5.1: the same code goes back, and nothing more after it.
-                let _already_closing = self.close(encoder, frame.as_ref());
-                self.close_received = true;
-            }
-            _ => {}
-        }
+    /// Answers the peer's Close, unless ours was sent before.
+    pub(crate) fn receive_close(&mut self, encoder: &Encoder, frame: Option<&CloseFrame>) {
+        // §5.5.1: the same code goes back, and nothing more after it.
+        let _already_closing = self.close(encoder, frame);
+        self.close_received = true;
     }
 
     /// Answers a ping. After our own Close that goes on, until the peer's (§5.5.2).
-    fn answer_ping(&mut self, encoder: &Encoder, payload: &[u8]) {
+    pub(crate) fn receive_ping(&mut self, encoder: &Encoder, payload: &[u8]) {
         if self.ended || self.close_received {
             return;
         }
@@ -243,7 +236,7 @@ impl Outgoing {
     pub(crate) fn written(&mut self, encoder: &Encoder, queue: &mut Unsent) {
         queue.messages = 0;
         if let Some(payload) = queue.pongs.written() {
-            self.answer_ping(encoder, &payload);
+            self.receive_ping(encoder, &payload);
         }
     }
 
@@ -260,7 +253,7 @@ impl Outgoing {
         let ping = rest.pongs.put_back(left, len, newer_pongs);
         self.queue = Some(rest);
         if let Some(payload) = ping {
-            self.answer_ping(encoder, &payload);
+            self.receive_ping(encoder, &payload);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Buf;
 
 use super::*;
-use crate::{CloseCode, protocol::test_support::*};
+use crate::protocol::{close::CloseCode, decoder::Decoder, test_support::*};
 
 fn quiet() -> Config {
     Config::default()

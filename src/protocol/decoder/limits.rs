@@ -9,7 +9,7 @@ pub(crate) struct Limits {
     max_frame_size: u64,
     max_fragments: u64,
     /// Messages are given away in pieces, as they arrive.
-    pub(super) streaming: bool,
+    pub(crate) streaming: bool,
 }
 
 impl Limits {
@@ -40,7 +40,7 @@ impl Limits {
     }
 
     #[inline]
-    pub(super) fn whole_messages(config: &Config) -> Self {
+    pub(crate) fn whole_messages(config: &Config) -> Self {
         Self {
             max_message_size: limit(config.max_message_size),
             max_frame_size: limit(config.max_frame_size),

@@ -90,14 +90,6 @@ impl Decoder {
     pub fn is_message_open(&self) -> bool {
         self.state.open().is_some()
     }
-
-    pub(crate) fn frame_in_progress(&self, rest: usize) -> Option<FrameInProgress> {
-        self.state.frame_in_progress(rest)
-    }
-
-    pub(crate) fn message_in_progress(&self) -> u64 {
-        self.state.message_in_progress()
-    }
 }
 
 #[cfg(test)]

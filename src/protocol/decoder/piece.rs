@@ -9,8 +9,18 @@ use crate::protocol::message::{Event, MessageKind};
 pub(crate) enum Decoded {
     Event(Event),
     /// A part of a message, where messages are streamed.
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
     Piece(Piece),
+}
+
+impl Decoded {
+    /// Reports whether a message has ended with it.
+    #[inline]
+    pub(crate) fn ends_message(&self) -> bool {
+        match self {
+            Self::Event(event) => !event.is_control(),
+            Self::Piece(piece) => piece.last,
+        }
+    }
 }
 
 /// A part of a message that is delivered as it arrives.

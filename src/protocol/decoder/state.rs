@@ -73,18 +73,12 @@ impl DecoderState {
 
     /// How much memory is held for the message that has begun and not ended, in bytes.
     #[inline]
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
     pub(crate) fn memory(&self) -> usize {
         self.open().map_or(0, OpenMessage::memory)
     }
 
     fn open_mut(&mut self) -> Option<&mut OpenMessage> {
         self.held.as_mut()?.open.as_mut()
-    }
-
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
-    pub(crate) fn role(&self) -> Role {
-        self.role
     }
 
     /// As [`Decoder::decode`]. Stops for a while after `room` bytes, about, have come out of the
@@ -202,10 +196,6 @@ impl DecoderState {
     ///
     /// Their payloads are not kept, unmasked, decompressed or validated. What was received of a
     /// message in progress is dropped.
-    #[cfg_attr(
-        not(any(test, feature = "layer")),
-        expect(dead_code, reason = "sessions do")
-    )]
     pub(crate) fn discard_messages(&mut self) {
         if self.mode == Mode::Decoding {
             self.mode = Mode::Discarding;

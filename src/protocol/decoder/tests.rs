@@ -382,7 +382,7 @@ fn failed_decoder_holds_no_memory_and_takes_no_payload() {
     assert_eq!(decoder.decode(&mut input), Err(ProtocolError::InvalidUtf8));
     assert!(decoder.payload_buffer().is_none());
     assert!(!decoder.is_message_open());
-    assert_eq!(decoder.frame_in_progress(0), None);
+    assert_eq!(decoder.state.frame_in_progress(0), None);
 }
 
 #[test]

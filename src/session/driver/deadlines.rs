@@ -7,11 +7,7 @@ use std::{
 };
 
 use super::{Driver, Input, Phase, alarm::Alarm};
-use crate::{
-    error::Error,
-    protocol::{Expiry, Facts},
-    session::report::EndedBy,
-};
+use crate::{error::Error, protocol::Expiry, session::report::EndedBy};
 
 impl Driver {
     /// Keeps the deadlines; reports whether one passed, so that there may be more to do.
@@ -61,7 +57,7 @@ impl Driver {
     fn watch_frame(&mut self) {
         let waiting = self.phase == Phase::Open && self.input != Input::Paused;
         let frame = if waiting {
-            self.decoder.frame_in_progress(self.undecoded_len())
+            self.incoming.frame_in_progress(self.undecoded_len())
         } else {
             None
         };
@@ -105,27 +101,10 @@ impl Driver {
         passed
     }
 
-    /// Whether a message is being received as it arrives.
-    fn is_streaming_in(&self) -> bool {
-        self.config().streaming && self.decoder.message_in_progress() > 0
-    }
-
     fn expired(&mut self) -> Option<Expiry> {
-        let shared = self.shared.clone();
-        let (sent, bytes) = shared.lock().sent();
-        let facts = Facts {
-            traffic: Facts::traffic([
-                self.messages_received,
-                self.decoder.message_in_progress(),
-                sent,
-                bytes,
-            ]),
-            // A message that is streamed has come when it begins.
-            received: self.messages_received + u64::from(self.is_streaming_in()),
-            frame: self.decoder.frame_in_progress(self.undecoded_len()),
-        };
-        self.timers
-            .expired(Self::now(), facts, &shared.setup.config)
+        let (config, undecoded) = (&self.shared.setup.config, self.undecoded_len());
+        let facts = self.shared.lock().facts(&self.incoming, config, undecoded);
+        self.timers.expired(Self::now(), facts, config)
     }
 }
 

@@ -71,7 +71,7 @@ impl Driver {
         let (messages, bytes) = locked.sent();
         let sent = messages + bytes;
         // An application that has closed sends no more replies, and without a message there is none.
-        let replies = self.messages_received > 0 && !locked.close_sent();
+        let replies = self.incoming.messages() > 0 && !locked.close_sent();
         let away = replies && locked.receiver_is_away(self.handler_finished);
         drop(locked);
 

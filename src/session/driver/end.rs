@@ -155,13 +155,13 @@ impl Driver {
         };
         let transport = self.transport.as_ref();
         said && !self.write_failed
-            && self.decoder.role() == Role::Server
+            && self.setup().role == Role::Server
             && transport.is_some_and(|transport| transport.is_read_out(cx))
     }
 
     /// A client lets the server end a TCP connection first (RFC 6455 §7.1.1).
     fn waits_for_server(&self) -> bool {
-        self.decoder.role() == Role::Client && !self.is_multiplexed()
+        self.setup().role == Role::Client && !self.is_multiplexed()
     }
 
     pub(super) fn is_multiplexed(&self) -> bool {

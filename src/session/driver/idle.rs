@@ -89,8 +89,8 @@ impl Driver {
     pub(super) fn traffic(&self, locked: &Locked) -> Traffic {
         let (messages_sent, bytes_sent) = locked.sent();
         Traffic {
-            messages_received: self.messages_received,
-            bytes_received: self.bytes_received,
+            messages_received: self.incoming.messages(),
+            bytes_received: self.incoming.bytes(),
             messages_sent,
             bytes_sent,
         }

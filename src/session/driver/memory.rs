@@ -15,7 +15,7 @@ impl Driver {
     /// What is held of messages that have not ended, in bytes.
     #[inline]
     fn received(&self) -> usize {
-        self.decoder.memory() + self.undecoded_len()
+        self.incoming.memory() + self.undecoded_len()
     }
 
     /// Counts what the turn leaves behind: `held` is what waits for the application and for the
@@ -67,7 +67,7 @@ impl Driver {
                 "websocket connections are closed: the memory budget is used up"
             );
         }
-        self.decoder.discard_messages();
+        self.incoming.discard_messages();
         let mut locked = shared.lock();
         // Who holds something after that has a deadline for its end, and is told no more.
         let inbox = locked.discard_inbox();

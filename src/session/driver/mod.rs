@@ -34,7 +34,7 @@ use crate::{
     config::Config,
     error::Error,
     memory::Account,
-    protocol::{ControlRate, DecoderState, Timers, random},
+    protocol::{Incoming, Timers, random},
 };
 
 /// What a session starts with.
@@ -57,12 +57,9 @@ pub(super) struct Driver {
     entry: Option<Box<Entry>>,
     /// `None` once it is gone.
     transport: Option<Transport>,
-    decoder: DecoderState,
+    incoming: Incoming,
     timers: Timers,
     cold: Option<Box<Cold>>,
-    messages_received: u64,
-    bytes_received: u64,
-    control_rate: ControlRate,
     phase: Phase,
     input: Input,
     /// A ping was queued and has not left.
@@ -143,9 +140,9 @@ impl Driver {
             agreed,
             place,
         } = opened;
-        let mut decoder = DecoderState::new(setup.role);
+        let mut incoming = Incoming::new(setup.role);
         if let Some(params) = agreed.deflate_params() {
-            decoder.set_deflate(params);
+            incoming.set_deflate(params);
         }
         let entry = place.and_then(Place::take).map(Box::new);
         let agreed = agreed.numbered(entry.as_deref().map(Entry::id));
@@ -153,12 +150,9 @@ impl Driver {
         let mut driver = Self {
             transport: Some(transport),
             entry,
-            decoder,
+            incoming,
             timers: Timers::new(Self::now(), seed, &setup.config),
             cold: None,
-            messages_received: 0,
-            bytes_received: 0,
-            control_rate: ControlRate::default(),
             phase: Phase::Open,
             input: Input::Ready,
             ping_queued: false,
@@ -171,7 +165,7 @@ impl Driver {
         };
         if !read.is_empty() {
             // As after a pause: it is decoded before anything is read.
-            driver.bytes_received = read.len() as u64;
+            driver.incoming.count(read.len());
             driver.input = Input::Paused;
             driver.keep_undecoded(BytesMut::from(read));
         }

@@ -3,7 +3,6 @@
 use std::{
     io, mem,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use bytes::{BufMut, BytesMut};
@@ -50,7 +49,7 @@ impl Driver {
             let held = snapshot.held(None).unwrap_or_default();
             return self.pause(cx, held, &mut turn.budget);
         }
-        let (before, closing) = (self.bytes_received, snapshot.closing);
+        let (before, closing) = (self.incoming.bytes(), snapshot.closing);
         let mut decoded = None;
         if self.input == Input::Paused {
             // What was left while paused is decoded before anything is read, where it lies. There
@@ -78,7 +77,7 @@ impl Driver {
             self.deliver(cx, decoded);
         }
         if closing {
-            self.discard(self.bytes_received - before);
+            self.discard(self.incoming.bytes() - before);
         }
         if self.has_deferred() {
             self.note_progress();
@@ -166,7 +165,7 @@ impl Driver {
         held: Option<usize>,
         budget: &mut Budget,
     ) -> bool {
-        let held = held.map(|held| held + buffer.len() + self.decoder.memory());
+        let held = held.map(|held| held + buffer.len() + self.incoming.memory());
         let share = held.and_then(|held| self.share(held));
         if share == Some(0) && held >= Some(LEAST_SHARE) {
             self.wait_for_memory(cx, budget);
@@ -183,7 +182,7 @@ impl Driver {
         };
         // A large payload goes straight to where it will stay.
         let direct = if share.is_none() && buffer.is_empty() {
-            self.decoder.payload_buffer(&limits)
+            self.incoming.payload_buffer(&limits)
         } else {
             None
         };
@@ -209,7 +208,7 @@ impl Driver {
             }
             Poll::Ready(Ok(bytes)) => {
                 self.input = Input::Ready;
-                self.bytes_received += bytes as u64;
+                self.incoming.count(bytes);
                 self.timers.heard();
                 budget.spend(0, bytes);
                 return true;
@@ -257,9 +256,6 @@ impl Driver {
         let limits = Limits::new(self.config());
         let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(scratch::take_inbox);
-        if snapshot.closing {
-            self.decoder.discard_messages();
-        }
         while !self.has_deferred() {
             if !snapshot.closing && !self.shared.has_room_beside(snapshot.inbox + decoded.size) {
                 // The rest comes before anything that is read.
@@ -269,11 +265,15 @@ impl Driver {
             if decoded.size >= batch {
                 return true;
             }
-            match self.decoder.decode(&limits, buffer, &mut budget.inflated) {
+            let room = &mut budget.inflated;
+            match self
+                .incoming
+                .decode(&limits, buffer, room, snapshot.closing)
+            {
                 Ok(None) => return budget.decodes_no_more(),
                 Ok(Some(Decoded::Event(Event::Close(frame)))) => self.defer(Deferred::Close(frame)),
                 Ok(Some(event)) => {
-                    if self.take_event(&event, snapshot) {
+                    if self.is_delivered(&event, snapshot) {
                         budget.spend(1, 0);
                         decoded.push(event);
                     }
@@ -288,40 +288,21 @@ impl Driver {
         false
     }
 
-    /// Does what an event asks of the library; tells whether the application gets it.
-    fn take_event(&mut self, event: &Decoded, snapshot: &Snapshot) -> bool {
-        let event = match event {
-            Decoded::Event(Event::Message(_)) => {
-                self.messages_received += u64::from(!snapshot.closing);
-                return !snapshot.closing;
-            }
-            Decoded::Piece(piece) => {
-                self.messages_received += u64::from(piece.last && !snapshot.closing);
-                return !snapshot.closing;
-            }
-            Decoded::Event(event) => event,
+    /// Does what a control frame asks for; reports whether the application gets the event.
+    fn is_delivered(&mut self, event: &Decoded, snapshot: &Snapshot) -> bool {
+        let Decoded::Event(event @ (Event::Ping(_) | Event::Pong(_))) = event else {
+            return true;
         };
-        let now = Self::now();
-        if matches!(event, Event::Pong(_)) && self.take_answer(now) {
-            return snapshot.observed;
-        }
-        let shared = self.shared.clone();
-        let age = self.timers.age(now);
-        match self.control_rate.receive(age, &shared.setup.config) {
-            Ok(()) => shared.lock().receive_control(&shared.setup, event),
-            Err(error) => self.defer(Deferred::Violation(error)),
+        let (now, setup) = (Self::now(), &self.shared.setup);
+        let (incoming, timers) = (&mut self.incoming, &mut self.timers);
+        let mut locked = self.shared.lock();
+        let received = locked.receive_control(event, incoming, timers, now, setup);
+        drop(locked);
+        if let Err(error) = received {
+            self.defer(Deferred::Violation(error));
+            return false;
         }
         snapshot.observed
-    }
-
-    /// Takes a pong as the answer to a ping of ours, if there is one without; such a pong is no flood,
-    /// however fast they come.
-    fn take_answer(&mut self, now: Instant) -> bool {
-        let (answers, all) = self.shared.lock().take_answer();
-        if answers && all {
-            self.timers.pings_answered(now);
-        }
-        answers
     }
 
     /// Hands decoded events to the application, all at once.
@@ -360,7 +341,7 @@ impl Driver {
         }
         let limit = self.config().max_read_ahead;
         while self.is_multiplexed() && self.undecoded_len() < limit && !budget.is_spent() {
-            let held = held + self.decoder.memory() + self.undecoded_len();
+            let held = held + self.incoming.memory() + self.undecoded_len();
             let share = self.share(held).unwrap_or(usize::MAX);
             if share == 0 {
                 return;
@@ -372,7 +353,7 @@ impl Driver {
             };
             match transport.poll_read(cx, &mut rest.limit(room)) {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
-                    self.bytes_received += bytes as u64;
+                    self.incoming.count(bytes);
                     self.timers.heard();
                     budget.spend(1, bytes);
                 }

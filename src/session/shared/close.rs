@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use super::{Shared, locked::Locked, wait_list::Ticket, waiters::Wakers};
 use crate::{
     error::Error,
-    protocol::{CloseCode, CloseFrame, Event, Unsent},
+    protocol::{CloseCode, CloseFrame, Unsent},
     session::{report::EndedBy, setup::Setup},
 };
 
@@ -106,7 +106,8 @@ impl Locked {
         if !self.outgoing.close_sent() {
             self.ending().first_close = Some((EndedBy::Peer, frame.clone()));
         }
-        self.receive_control(setup, &Event::Close(frame.clone()));
+        self.outgoing
+            .receive_close(&setup.encoder(), frame.as_ref());
         self.ending().peer_close = frame;
     }
 

@@ -1,6 +1,9 @@
 //! What is received: how the driver delivers it, and how receivers take it.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
 
 use super::{
     Shared,
@@ -10,9 +13,10 @@ use super::{
     waiters::{Woken, wake},
 };
 use crate::{
+    config::Config,
     error::Error,
     lock::LockGuard,
-    protocol::{Decoded, Event, Message, Piece, ProtocolError},
+    protocol::{Decoded, Event, Facts, Incoming, Limits, Message, Piece, ProtocolError, Timers},
     session::{report::EndedBy, scratch, setup::Setup},
 };
 
@@ -104,17 +108,22 @@ impl Shared {
 }
 
 impl Locked {
-    /// Does what a control frame asks for.
-    pub(crate) fn receive_control(&mut self, setup: &Setup, event: &Event) {
-        let auto_pong = setup.config.auto_pong;
-        self.outgoing.receive(&setup.encoder(), event, auto_pong);
+    /// Does what a ping or a pong asks for; see [`Incoming::control`].
+    pub(crate) fn receive_control(
+        &mut self,
+        event: &Event,
+        incoming: &mut Incoming,
+        timers: &mut Timers,
+        now: Instant,
+        setup: &Setup,
+    ) -> Result<(), ProtocolError> {
+        let (encoder, config) = (setup.encoder(), &setup.config);
+        incoming.control(event, &mut self.outgoing, timers, now, &encoder, config)
     }
 
-    /// Takes a pong as the answer to a ping of ours; reports whether it is one, and whether all of
-    /// them are answered.
-    pub(crate) fn take_answer(&mut self) -> (bool, bool) {
-        let answers = self.outgoing.take_answer();
-        (answers, self.outgoing.is_answered())
+    /// Returns what the deadlines are judged by.
+    pub(crate) fn facts(&self, incoming: &Incoming, config: &Config, undecoded: usize) -> Facts {
+        incoming.facts(&self.outgoing, &Limits::new(config), undecoded)
     }
 
     /// Delivers what was decoded, unless nobody wants it. Gives the receiver to wake, unless it is polled anyway, and what is

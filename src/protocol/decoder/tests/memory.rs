@@ -300,7 +300,7 @@ fn frame_in_progress_is_told_from_its_neighbours() {
         for byte in frame {
             input.extend_from_slice(&[*byte]);
             while decoder.decode(&mut input).expect("valid").is_some() {}
-            let progress = decoder.frame_in_progress(input.len());
+            let progress = decoder.state.frame_in_progress(input.len());
             numbers.push(progress.map(|frame| frame.number));
         }
     }
