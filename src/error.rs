@@ -64,11 +64,7 @@ impl fmt::Display for Error {
             Self::Protocol(_) => f.write_str("the peer broke the protocol"),
             Self::Io(_) => f.write_str("the transport failed"),
             Self::Timeout(expiry) => {
-                write!(
-                    f,
-                    "the connection ended at a deadline: {}",
-                    expiry.close_frame().reason()
-                )
+                write!(f, "the connection ended at a deadline: {}", expiry.reason())
             }
             Self::OverBudget => f.write_str("the connection held too much of the memory budget"),
         }

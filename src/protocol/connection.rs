@@ -9,6 +9,7 @@ use super::{
     SendQueue, State,
     decoder::{Decoded, Limits},
     deflate::{self, Context, Shape},
+    expiry::Outcome,
     incoming::Incoming,
     outbound::Content,
     outgoing::Outgoing,
@@ -106,7 +107,10 @@ impl Connection {
             match self.decode(&mut input, now) {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => self.fail(error),
+                Err(error) => {
+                    self.fail(error.close_frame());
+                    self.error = Some(error);
+                }
             }
         }
         if self.finished {
@@ -170,13 +174,11 @@ impl Connection {
         let mut last = None;
         while let Some(expiry) = self.timers.expired(now, self.facts(), &self.config) {
             last = Some(expiry);
-            match expiry {
-                Expiry::Ping => self.ping_queued |= self.outgoing.ping(&self.encoder, b"").is_ok(),
-                Expiry::Write | Expiry::Close => self.abort(),
-                expiry => {
-                    self.close(expiry.close_frame());
-                    self.finished |= matches!(expiry, Expiry::PeerSilent | Expiry::Frame);
-                }
+            match expiry.outcome() {
+                Outcome::Ping => self.ping_queued |= self.ping(b""),
+                Outcome::Close(frame) => drop(self.close(frame)),
+                Outcome::Fail(frame) => self.fail(frame),
+                Outcome::GiveUp => self.abort(),
             }
         }
         last
@@ -358,9 +360,8 @@ impl Connection {
     }
 
     /// Fails the connection (RFC 6455 §7.1.7).
-    fn fail(&mut self, error: ProtocolError) {
-        self.close(error.close_frame());
-        self.error = Some(error);
+    fn fail(&mut self, frame: CloseFrame) {
+        self.close(frame);
         self.finished = true;
     }
 

@@ -1,6 +1,9 @@
 //! What a deadline that passed means.
 
-use super::{CloseCode, CloseFrame, Utf8Bytes};
+use super::{
+    close::{CloseCode, CloseFrame},
+    utf8::Utf8Bytes,
+};
 
 /// A deadline that passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,19 +27,44 @@ pub enum Expiry {
     Lifetime,
 }
 
+/// What a connection does when a deadline has passed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Outcome {
+    /// It sends a ping.
+    Ping,
+    /// It starts the closing handshake.
+    Close(CloseFrame),
+    /// It fails: the Close frame still leaves, and nothing more is received.
+    Fail(CloseFrame),
+    /// It ends at once: what was queued is lost.
+    GiveUp,
+}
+
 impl Expiry {
-    /// Returns what the peer is told if the connection ends by this.
-    pub(crate) fn close_frame(self) -> CloseFrame {
-        let (code, reason) = match self {
-            Self::Ping | Self::PeerSilent => (CloseCode::INTERNAL_ERROR, "no sign of life"),
-            Self::Frame => (CloseCode::POLICY_VIOLATION, "frame took too long"),
-            Self::Write => (CloseCode::POLICY_VIOLATION, "nothing was read for too long"),
-            Self::Close => (CloseCode::POLICY_VIOLATION, "closing took too long"),
-            Self::Idle => (CloseCode::GOING_AWAY, "idle"),
-            Self::FirstMessage => (CloseCode::POLICY_VIOLATION, "first message took too long"),
-            Self::Lifetime => (CloseCode::GOING_AWAY, "lifetime is over"),
-        };
-        CloseFrame::new(code, Utf8Bytes::from_static(reason))
+    /// Returns what the connection does, with what the peer is told if it is told anything.
+    pub(crate) fn outcome(self) -> Outcome {
+        let close = |code| CloseFrame::new(code, Utf8Bytes::from_static(self.reason()));
+        match self {
+            Self::Ping => Outcome::Ping,
+            Self::PeerSilent => Outcome::Fail(close(CloseCode::INTERNAL_ERROR)),
+            Self::Frame => Outcome::Fail(close(CloseCode::POLICY_VIOLATION)),
+            Self::FirstMessage => Outcome::Close(close(CloseCode::POLICY_VIOLATION)),
+            Self::Idle | Self::Lifetime => Outcome::Close(close(CloseCode::GOING_AWAY)),
+            Self::Write | Self::Close => Outcome::GiveUp,
+        }
+    }
+
+    /// Returns what is said of a connection that ends by this.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Ping | Self::PeerSilent => "no sign of life",
+            Self::Frame => "frame took too long",
+            Self::Write => "nothing was read for too long",
+            Self::Close => "closing took too long",
+            Self::Idle => "idle",
+            Self::FirstMessage => "first message took too long",
+            Self::Lifetime => "lifetime is over",
+        }
     }
 }
 
@@ -45,15 +73,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_by_a_deadline_has_its_close_code() {
-        for (expiry, code) in [
-            (Expiry::PeerSilent, CloseCode::INTERNAL_ERROR),
-            (Expiry::Frame, CloseCode::POLICY_VIOLATION),
-            (Expiry::FirstMessage, CloseCode::POLICY_VIOLATION),
-            (Expiry::Idle, CloseCode::GOING_AWAY),
-            (Expiry::Lifetime, CloseCode::GOING_AWAY),
+    fn every_deadline_has_its_outcome_and_its_close_code() {
+        let code = |frame: CloseFrame| Some(frame.code());
+        for (expiry, outcome, expected) in [
+            (Expiry::Ping, "ping", None),
+            (Expiry::PeerSilent, "fail", Some(CloseCode::INTERNAL_ERROR)),
+            (Expiry::Frame, "fail", Some(CloseCode::POLICY_VIOLATION)),
+            (Expiry::Write, "give up", None),
+            (Expiry::Close, "give up", None),
+            (Expiry::Idle, "close", Some(CloseCode::GOING_AWAY)),
+            (
+                Expiry::FirstMessage,
+                "close",
+                Some(CloseCode::POLICY_VIOLATION),
+            ),
+            (Expiry::Lifetime, "close", Some(CloseCode::GOING_AWAY)),
         ] {
-            assert_eq!(expiry.close_frame().code(), code, "{expiry:?}");
+            let found = match expiry.outcome() {
+                Outcome::Ping => ("ping", None),
+                Outcome::Close(frame) => ("close", code(frame)),
+                Outcome::Fail(frame) => ("fail", code(frame)),
+                Outcome::GiveUp => ("give up", None),
+            };
+            assert_eq!(found, (outcome, expected), "{expiry:?}");
         }
     }
 }

@@ -76,6 +76,7 @@ pub(crate) use self::{
     decoder::{Decoded, Limits, Piece},
     deflate::{Context, Deflater, Shape, deflate, put_back},
     encoder::FrameStart,
+    expiry::Outcome,
     incoming::Incoming,
     outbound::Content,
     outgoing::{NotOpen, Outgoing, Unsent},

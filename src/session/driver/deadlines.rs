@@ -7,7 +7,11 @@ use std::{
 };
 
 use super::{Driver, Input, Phase, alarm::Alarm};
-use crate::{error::Error, protocol::Expiry, session::report::EndedBy};
+use crate::{
+    error::Error,
+    protocol::{Expiry, Outcome},
+    session::report::EndedBy,
+};
 
 impl Driver {
     /// Keeps the deadlines; reports whether one passed, so that there may be more to do.
@@ -79,26 +83,31 @@ impl Driver {
                 break;
             };
             passed = true;
-            match expiry {
-                Expiry::Ping => {
+            match expiry.outcome() {
+                Outcome::Ping => {
                     self.ping_queued |= self.shared.lock().ping(self.setup(), b"").is_ok();
                     if let Some(compressing) = self.shared.compressing() {
                         compressing.release_if_unused();
                     }
                 }
-                Expiry::PeerSilent | Expiry::Frame => {
-                    let error = Error::Timeout(expiry);
-                    self.fail(cx, error, EndedBy::Timeout, &expiry.close_frame());
+                Outcome::Close(frame) => self.close(EndedBy::Timeout, &frame),
+                Outcome::Fail(frame) => {
+                    self.fail(cx, Error::Timeout(expiry), EndedBy::Timeout, &frame);
                 }
-                Expiry::Write if self.write_anyway(cx) || self.flush_anyway(cx) => {}
-                Expiry::Close if self.prolong_end(cx) => {}
-                Expiry::Write | Expiry::Close => self.time_out(Error::Timeout(expiry)),
-                Expiry::Idle | Expiry::FirstMessage | Expiry::Lifetime => {
-                    self.close(EndedBy::Timeout, &expiry.close_frame());
-                }
+                Outcome::GiveUp if self.goes_on_after(expiry, cx) => {}
+                Outcome::GiveUp => self.time_out(Error::Timeout(expiry)),
             }
         }
         passed
+    }
+
+    /// Reports whether what a deadline was for has come after all, now that it is looked at again.
+    fn goes_on_after(&mut self, expiry: Expiry, cx: &mut Context<'_>) -> bool {
+        if expiry == Expiry::Write {
+            self.write_anyway(cx) || self.flush_anyway(cx)
+        } else {
+            self.prolong_end(cx)
+        }
     }
 
     fn expired(&mut self) -> Option<Expiry> {
