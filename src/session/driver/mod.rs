@@ -2,11 +2,13 @@
 
 pub(super) mod alarm;
 mod deadlines;
+mod decode;
 mod deferred;
 mod end;
 mod end_time;
 mod idle;
 mod memory;
+mod pause;
 mod read;
 pub(super) mod round;
 mod turn;
@@ -201,14 +203,6 @@ impl Driver {
 
     fn undecoded(&self) -> &[u8] {
         self.cold.as_ref().map_or(&[], |cold| &cold.undecoded)
-    }
-
-    /// The transport, and where bytes go that are taken in without being decoded.
-    fn transport_and_undecoded(&mut self) -> (Option<&mut Transport>, &mut BytesMut) {
-        (
-            self.transport.as_mut(),
-            &mut self.cold.get_or_insert_default().undecoded,
-        )
     }
 
     /// Takes what was not decoded, to decode it in place.

@@ -8,12 +8,13 @@ use std::{
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    Deferred, Driver, Input, Phase,
+    Driver, Input, Phase,
+    deferred::Deferred,
     memory::LEAST_SHARE,
     round::{Budget, Snapshot, Turn},
 };
 use crate::{
-    protocol::{Decoded, Event, Limits},
+    protocol::Limits,
     session::{scratch, shared::inbox::Inbox},
 };
 
@@ -52,8 +53,8 @@ impl Driver {
         let (before, closing) = (self.incoming.bytes(), snapshot.closing);
         let mut decoded = None;
         if self.input == Input::Paused {
-            // What was left while paused is decoded before anything is read, where it lies. There
-            // may be more to decompress where nothing was.
+            // What was left while paused is decoded before anything is read, where it lies. Even
+            // when nothing was left, a message may have more to decompress.
             self.input = Input::Ready;
             let mut undecoded = self.take_undecoded();
             if self.decode(
@@ -146,7 +147,7 @@ impl Driver {
         }
     }
 
-    /// Whether there may be something to read. Else the transport will wake the session.
+    /// Reports whether there may be something to read; otherwise the transport will wake the session.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> bool {
         let transport = self.transport.as_ref();
         if transport.is_some_and(|transport| transport.poll_readable(cx).is_pending()) {
@@ -156,8 +157,9 @@ impl Driver {
         true
     }
 
-    /// Reads once; tells whether bytes came. `held` is what waits beside what is in the buffer;
-    /// `None` where messages are thrown away.
+    /// Reads once; reports whether bytes came.
+    ///
+    /// `held` is what waits beside what is in the buffer; `None` if messages are thrown away.
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -197,7 +199,7 @@ impl Driver {
         self.take_read(result, budget)
     }
 
-    /// Takes note of what a read has brought; tells whether that is bytes.
+    /// Notes what a read has brought; reports whether that is bytes.
     #[inline]
     fn take_read(&mut self, result: Poll<io::Result<usize>>, budget: &mut Budget) -> bool {
         match result {
@@ -221,8 +223,8 @@ impl Driver {
         false
     }
 
-    /// Stops reading, unless there is nothing to read: who waits for his peer does not wait for
-    /// memory. Not every transport can tell without a read, so one byte is read.
+    /// Stops reading, unless there is nothing to read: a connection that waits for its peer does not
+    /// wait for memory. Not every transport can tell without a read, so one byte is read.
     #[cold]
     fn wait_for_memory(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
         if self.cold().ahead.is_none() {
@@ -239,128 +241,6 @@ impl Driver {
             self.cold().ahead = Some(ahead[0]);
         }
         self.stop_reading(cx);
-    }
-
-    /// Decodes until the input ends, the inbox is full, or something has to wait for the handler.
-    ///
-    /// Reports whether it has ended before that, with events of the size of a `batch` or because the
-    /// turn has decompressed enough.
-    fn decode(
-        &mut self,
-        buffer: &mut BytesMut,
-        decoded: &mut Option<Box<Inbox>>,
-        snapshot: &Snapshot,
-        batch: usize,
-        budget: &mut Budget,
-    ) -> bool {
-        let limits = Limits::new(self.config());
-        let streaming = self.config().streaming;
-        let decoded = decoded.get_or_insert_with(scratch::take_inbox);
-        while !self.has_deferred() {
-            if !snapshot.closing && !self.shared.has_room_beside(snapshot.inbox + decoded.size) {
-                // The rest comes before anything that is read.
-                self.input = Input::Paused;
-                break;
-            }
-            if decoded.size >= batch {
-                return true;
-            }
-            let room = &mut budget.inflated;
-            match self
-                .incoming
-                .decode(&limits, buffer, room, snapshot.closing)
-            {
-                Ok(None) => return budget.decodes_no_more(),
-                Ok(Some(Decoded::Event(Event::Close(frame)))) => self.defer(Deferred::Close(frame)),
-                Ok(Some(event)) => {
-                    if self.is_delivered(&event, snapshot) {
-                        budget.spend(1, 0);
-                        decoded.push(event);
-                    }
-                    // Only what is streamed may come out of nothing.
-                    if buffer.is_empty() && !streaming {
-                        break;
-                    }
-                }
-                Err(error) => self.defer(Deferred::Violation(error)),
-            }
-        }
-        false
-    }
-
-    /// Does what a control frame asks for; reports whether the application gets the event.
-    fn is_delivered(&mut self, event: &Decoded, snapshot: &Snapshot) -> bool {
-        let Decoded::Event(event @ (Event::Ping(_) | Event::Pong(_))) = event else {
-            return true;
-        };
-        let (now, setup) = (Self::now(), &self.shared.setup);
-        let (incoming, timers) = (&mut self.incoming, &mut self.timers);
-        let mut locked = self.shared.lock();
-        let received = locked.receive_control(event, incoming, timers, now, setup);
-        drop(locked);
-        if let Err(error) = received {
-            self.defer(Deferred::Violation(error));
-            return false;
-        }
-        snapshot.observed
-    }
-
-    /// Hands decoded events to the application, all at once.
-    fn deliver(&mut self, cx: &mut Context<'_>, decoded: Box<Inbox>) {
-        if decoded.events.is_empty() {
-            return scratch::put_back_inbox(decoded);
-        }
-        let (receiver, spent) = self.shared.lock().deliver(decoded, cx.waker());
-        if let Some(inbox) = spent {
-            scratch::put_back_inbox(inbox);
-        }
-        if let Some(waker) = receiver {
-            waker.wake();
-        }
-    }
-
-    /// Reads on where a turn ends with a full inbox: else what comes waits for whatever wakes the
-    /// session next.
-    pub(super) fn read_on(&mut self, cx: &mut Context<'_>, turn: &mut Turn) {
-        let full = self.input == Input::Paused && !self.waits_for_memory();
-        if full && self.phase == Phase::Open && !turn.undecoded {
-            self.pause(cx, turn.left.weight, &mut turn.budget);
-        }
-    }
-
-    /// The inbox is full: reading stops.
-    ///
-    /// On HTTP/2 bytes are taken in for a while, lest small DATA frames pile up in the connection.
-    /// `held` is what waits for the application and for the transport.
-    fn pause(&mut self, cx: &mut Context<'_>, held: usize, budget: &mut Budget) {
-        self.timers.paused();
-        self.input = Input::Paused;
-        // The application is waited for, and no memory.
-        if let Some(ahead) = self.go_on_reading() {
-            self.cold().undecoded.put_u8(ahead);
-        }
-        let limit = self.config().max_read_ahead;
-        while self.is_multiplexed() && self.undecoded_len() < limit && !budget.is_spent() {
-            let held = held + self.incoming.memory() + self.undecoded_len();
-            let share = self.share(held).unwrap_or(usize::MAX);
-            if share == 0 {
-                return;
-            }
-            let room = (limit - self.undecoded_len()).min(RAW_READ).min(share);
-            // Both are there: a paused connection is open.
-            let (Some(transport), rest) = self.transport_and_undecoded() else {
-                return;
-            };
-            match transport.poll_read(cx, &mut rest.limit(room)) {
-                Poll::Ready(Ok(bytes)) if bytes > 0 => {
-                    self.incoming.count(bytes);
-                    self.timers.heard();
-                    budget.spend(1, bytes);
-                }
-                // An end or an error is met again when reading goes on.
-                Poll::Pending | Poll::Ready(_) => return,
-            }
-        }
     }
 
     /// Reads and throws away, so that the peer can end its side.
@@ -384,6 +264,3 @@ impl Driver {
         scratch::put_back_buffer(buffer);
     }
 }
-
-/// How much is read at once into what is kept.
-const RAW_READ: usize = 16 << 10;

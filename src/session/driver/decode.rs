@@ -1,0 +1,95 @@
+//! The driver's decoding: from bytes to what the application is given.
+
+use std::task::Context;
+
+use bytes::BytesMut;
+
+use super::{
+    Driver, Input,
+    deferred::Deferred,
+    round::{Budget, Snapshot},
+};
+use crate::{
+    protocol::{Decoded, Event, Limits},
+    session::{scratch, shared::inbox::Inbox},
+};
+
+impl Driver {
+    /// Decodes until the input ends, the inbox is full, or something has to wait for the handler.
+    ///
+    /// Reports whether it has ended before that, with events of the size of a `batch` or because the
+    /// turn has decompressed enough.
+    pub(super) fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+        decoded: &mut Option<Box<Inbox>>,
+        snapshot: &Snapshot,
+        batch: usize,
+        budget: &mut Budget,
+    ) -> bool {
+        let limits = Limits::new(self.config());
+        let streaming = self.config().streaming;
+        let decoded = decoded.get_or_insert_with(scratch::take_inbox);
+        while !self.has_deferred() {
+            if !snapshot.closing && !self.shared.has_room_beside(snapshot.inbox + decoded.size) {
+                // The rest comes before anything that is read.
+                self.input = Input::Paused;
+                break;
+            }
+            if decoded.size >= batch {
+                return true;
+            }
+            let room = &mut budget.inflated;
+            match self
+                .incoming
+                .decode(&limits, buffer, room, snapshot.closing)
+            {
+                Ok(None) => return budget.decodes_no_more(),
+                Ok(Some(Decoded::Event(Event::Close(frame)))) => self.defer(Deferred::Close(frame)),
+                Ok(Some(event)) => {
+                    if self.take_event(&event, snapshot) {
+                        budget.spend(1, 0);
+                        decoded.push(event);
+                    }
+                    // Without input only a message that is streamed can go on, from what is not decompressed yet.
+                    if buffer.is_empty() && !streaming {
+                        break;
+                    }
+                }
+                Err(error) => self.defer(Deferred::Violation(error)),
+            }
+        }
+        false
+    }
+
+    /// Does what a control frame asks for; reports whether the application gets the event.
+    fn take_event(&mut self, event: &Decoded, snapshot: &Snapshot) -> bool {
+        let Decoded::Event(event @ (Event::Ping(_) | Event::Pong(_))) = event else {
+            return true;
+        };
+        let (now, setup) = (Self::now(), &self.shared.setup);
+        let (incoming, timers) = (&mut self.incoming, &mut self.timers);
+        let mut locked = self.shared.lock();
+        let received = locked.receive_control(event, incoming, timers, now, setup);
+        drop(locked);
+        if let Err(error) = received {
+            self.defer(Deferred::Violation(error));
+            return false;
+        }
+        snapshot.observed
+    }
+
+    /// Hands decoded events to the application, all at once.
+    pub(super) fn deliver(&mut self, cx: &mut Context<'_>, decoded: Box<Inbox>) {
+        if decoded.events.is_empty() {
+            return scratch::put_back_inbox(decoded);
+        }
+        let (receiver, spent) = self.shared.lock().deliver(decoded, cx.waker());
+        if let Some(inbox) = spent {
+            scratch::put_back_inbox(inbox);
+        }
+        if let Some(waker) = receiver {
+            waker.wake();
+        }
+    }
+}
