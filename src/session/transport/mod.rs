@@ -1,10 +1,14 @@
 //! The byte stream under a connection, and the few things that tell one kind from another.
 
+mod downcast;
+mod flat;
 #[cfg(feature = "http2")]
 mod http2;
 #[cfg(not(feature = "http2"))]
 #[path = "http2_off.rs"]
 mod http2;
+mod kernel_queue;
+mod stream;
 #[cfg(any(feature = "client", feature = "serve"))]
 mod watched;
 #[cfg(not(any(feature = "client", feature = "serve")))]
@@ -16,10 +20,11 @@ pub use http2::Http2Stream;
 #[cfg(not(feature = "http2"))]
 use http2::Http2Stream;
 #[cfg(any(feature = "client", feature = "serve"))]
+pub(crate) use kernel_queue::{UNSENT_SHARED, set_notsent_lowat};
+#[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use watched::{Watch, Watched};
 
 use std::{
-    any::Any,
     fmt,
     io::{self, IoSlice},
     pin::Pin,
@@ -28,50 +33,27 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes};
 use hyper::upgrade::Upgraded;
-use hyper_util::{rt::TokioIo, server::conn::auto};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
-use super::scratch;
+use self::{
+    downcast::{downcast, downcast_to},
+    flat::{MAX_SLICES, poll_write_flat},
+    kernel_queue::KernelQueue,
+    stream::{ByteStream, Stream},
+};
 use crate::protocol::{MAX_BELOW, SendQueue};
-
-/// A stream that a connection runs over.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 
 /// The byte stream under a connection.
 pub(crate) struct Transport {
-    stream: Kind,
+    stream: Stream,
     /// The stream is one of many on its connection (HTTP/2): it wants flat writes, is read on
     /// while the application lags, and is not dropped before the peer has ended it.
     multiplexed: bool,
     /// The kernel was asked to keep little that it has not sent.
     kernel_queue: KernelQueue,
-}
-
-/// How much of what was written waits in the kernel to be sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum KernelQueue {
-    /// As much as the kernel likes.
-    Unbounded,
-    /// About [`UNSENT`].
-    Bounded,
-    /// That cannot be said.
-    Unknown,
-}
-
-enum Kind {
-    /// A plain TCP connection, taken out of hyper's box and whatever was around it.
-    Tcp(TcpStream),
-    Hyper(Box<TokioIo<Upgraded>>),
-    /// A stream that `h2` gives, without hyper around it.
-    Http2(Box<Http2Stream>),
-    Other(Pin<Box<dyn Stream>>),
 }
 
 impl Transport {
@@ -82,8 +64,11 @@ impl Transport {
     pub(crate) fn hyper(upgraded: Upgraded, multiplexed: bool) -> (Self, Bytes) {
         let tcp = downcast::<TcpStream>(upgraded).or_else(watched::take_apart);
         let (stream, read) = match tcp {
-            Ok((stream, read)) => (Kind::Tcp(stream), read),
-            Err(upgraded) => (Kind::Hyper(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+            Ok((stream, read)) => (Stream::Tcp(stream), read),
+            Err(upgraded) => (
+                Stream::Hyper(Box::new(TokioIo::new(upgraded))),
+                Bytes::new(),
+            ),
         };
         (
             Self {
@@ -96,16 +81,16 @@ impl Transport {
     }
 
     /// Any other stream; those that are known are taken as what they are.
-    pub(crate) fn other(stream: impl Stream + 'static) -> Self {
+    pub(crate) fn other(stream: impl ByteStream + 'static) -> Self {
         let stream = match downcast_to(stream) {
-            Ok(stream) => Kind::Tcp(stream),
+            Ok(stream) => Stream::Tcp(stream),
             Err(stream) => match downcast_to(stream) {
-                Ok(stream) => Kind::Http2(Box::new(stream)),
-                Err(stream) => Kind::Other(Box::pin(stream)),
+                Ok(stream) => Stream::Http2(Box::new(stream)),
+                Err(stream) => Stream::Other(Box::pin(stream)),
             },
         };
         Self {
-            multiplexed: matches!(stream, Kind::Http2(_)),
+            multiplexed: matches!(stream, Stream::Http2(_)),
             stream,
             kernel_queue: KernelQueue::Unbounded,
         }
@@ -128,10 +113,10 @@ impl Transport {
         dst: &mut impl BufMut,
     ) -> Poll<io::Result<usize>> {
         match &mut self.stream {
-            Kind::Tcp(stream) => poll_read_buf(Pin::new(stream), cx, dst),
-            Kind::Hyper(stream) => poll_read_buf(Pin::new(&mut **stream), cx, dst),
-            Kind::Http2(stream) => stream.poll_read_buf(cx, dst),
-            Kind::Other(stream) => poll_read_buf(stream.as_mut(), cx, dst),
+            Stream::Tcp(stream) => poll_read_buf(Pin::new(stream), cx, dst),
+            Stream::Hyper(stream) => poll_read_buf(Pin::new(&mut **stream), cx, dst),
+            Stream::Http2(stream) => stream.poll_read_buf(cx, dst),
+            Stream::Other(stream) => poll_read_buf(stream.as_mut(), cx, dst),
         }
     }
 
@@ -140,14 +125,14 @@ impl Transport {
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.stream {
             // An error is met again by the read.
-            Kind::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
-            Kind::Hyper(_) | Kind::Http2(_) | Kind::Other(_) => Poll::Ready(()),
+            Stream::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
+            Stream::Hyper(_) | Stream::Http2(_) | Stream::Other(_) => Poll::Ready(()),
         }
     }
 
     /// Whether it is a TCP connection, and all that came was read.
     pub(super) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
-        matches!(self.stream, Kind::Tcp(_)) && self.poll_readable(cx).is_pending()
+        matches!(self.stream, Stream::Tcp(_)) && self.poll_readable(cx).is_pending()
     }
 
     /// Writes once from the front of `queue`.
@@ -157,7 +142,7 @@ impl Transport {
         cx: &mut Context<'_>,
         queue: &mut SendQueue,
     ) -> Poll<io::Result<usize>> {
-        if let Kind::Http2(stream) = &mut self.stream {
+        if let Stream::Http2(stream) = &mut self.stream {
             return stream.poll_write_queue(cx, queue);
         }
         let multiplexed = self.multiplexed;
@@ -186,7 +171,7 @@ impl Transport {
         cx: &mut Context<'_>,
         queue: &mut SendQueue,
     ) -> Poll<io::Result<usize>> {
-        let Kind::Tcp(stream) = &self.stream else {
+        let Stream::Tcp(stream) = &self.stream else {
             return self.poll_write(cx, queue);
         };
         let written = {
@@ -209,7 +194,7 @@ impl Transport {
     pub(super) fn bound_unsent(&mut self) {
         if self.kernel_queue == KernelQueue::Unbounded {
             self.kernel_queue = match &self.stream {
-                Kind::Tcp(stream) if set_notsent_lowat(stream, UNSENT) => KernelQueue::Bounded,
+                Stream::Tcp(stream) => KernelQueue::bound(stream),
                 _ => KernelQueue::Unknown,
             };
         }
@@ -233,7 +218,7 @@ impl Transport {
     /// Whether what was written leaves only with a flush.
     #[inline]
     pub(super) fn needs_flush(&self) -> bool {
-        !matches!(self.stream, Kind::Tcp(_))
+        !matches!(self.stream, Stream::Tcp(_))
     }
 
     /// Sees to it that what was written leaves.
@@ -251,12 +236,12 @@ impl Transport {
         self.stream().poll_shutdown(cx)
     }
 
-    fn stream(&mut self) -> Pin<&mut dyn Stream> {
+    fn stream(&mut self) -> Pin<&mut dyn ByteStream> {
         match &mut self.stream {
-            Kind::Tcp(stream) => Pin::<&mut TcpStream>::new(stream),
-            Kind::Hyper(stream) => Pin::<&mut TokioIo<Upgraded>>::new(stream),
-            Kind::Http2(stream) => Pin::<&mut Http2Stream>::new(stream),
-            Kind::Other(stream) => stream.as_mut(),
+            Stream::Tcp(stream) => Pin::<&mut TcpStream>::new(stream),
+            Stream::Hyper(stream) => Pin::<&mut TokioIo<Upgraded>>::new(stream),
+            Stream::Http2(stream) => Pin::<&mut Http2Stream>::new(stream),
+            Stream::Other(stream) => stream.as_mut(),
         }
     }
 }
@@ -268,80 +253,6 @@ impl fmt::Debug for Transport {
             .finish_non_exhaustive()
     }
 }
-
-/// Has the kernel call a socket writable only while it holds less than half of so many bytes that it
-/// has not sent, and take no more than these; reports whether it does.
-#[cfg(any(target_os = "android", target_os = "linux"))]
-pub(crate) fn set_notsent_lowat(stream: &TcpStream, bytes: u32) -> bool {
-    SockRef::from(stream).set_tcp_notsent_lowat(bytes).is_ok()
-}
-
-/// There is no such option here, or no safe way to it.
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-pub(crate) fn set_notsent_lowat(_: &TcpStream, _: u32) -> bool {
-    false
-}
-
-/// Takes a stream as what it is.
-fn downcast_to<T: 'static, U: 'static>(stream: U) -> Result<T, U> {
-    let mut stream = Some(stream);
-    let known = (&mut stream as &mut dyn Any).downcast_mut::<Option<T>>();
-    match (known.and_then(Option::take), stream) {
-        (Some(known), _) => Ok(known),
-        (None, Some(stream)) => Err(stream),
-        (None, None) => unreachable!("it is taken only as what it is"),
-    }
-}
-
-/// Takes a stream out of hyper's box, as hyper's own servers and hyper-util's leave it.
-pub(super) fn downcast<T>(upgraded: Upgraded) -> Result<(T, Bytes), Upgraded>
-where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let upgraded = match upgraded.downcast::<TokioIo<T>>() {
-        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
-        Err(upgraded) => upgraded,
-    };
-    let parts = auto::upgrade::downcast::<TokioIo<T>>(upgraded)?;
-    Ok((parts.io.into_inner(), parts.read_buf))
-}
-
-/// Writes one piece of at most [`FLAT`] bytes: each becomes a DATA frame of its own, so header and
-/// payload must not go apart.
-fn poll_write_flat(
-    stream: Pin<&mut dyn Stream>,
-    cx: &mut Context<'_>,
-    queue: &SendQueue,
-) -> Poll<io::Result<usize>> {
-    let chunk = queue.chunk();
-    if chunk.len() >= FLAT || chunk.len() == queue.len() {
-        return stream.poll_write(cx, &chunk[..chunk.len().min(FLAT)]);
-    }
-    let mut flat = scratch::take_flat_buffer();
-    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-    let used = queue.chunks_vectored(&mut slices);
-    for slice in &slices[..used] {
-        let room = FLAT - flat.len();
-        flat.extend_from_slice(&slice[..slice.len().min(room)]);
-    }
-    let result = stream.poll_write(cx, &flat);
-    scratch::put_back_flat_buffer(flat);
-    result
-}
-
-/// How much of what a session writes may wait in the kernel to be sent, in bytes: less costs an echo of
-/// 1 MiB a sixth.
-const UNSENT: u32 = 1 << 20;
-
-/// The same for what many streams, or pings of HTTP/2, wait behind: 9 seconds of the slowest line.
-#[cfg(any(feature = "client", feature = "serve"))]
-pub(crate) const UNSENT_SHARED: u32 = 128 << 10;
-
-/// The default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2).
-const FLAT: usize = 16 << 10;
-
-/// How many pieces one vectored write takes.
-const MAX_SLICES: usize = 64;
 
 #[cfg(test)]
 mod tests;

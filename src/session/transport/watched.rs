@@ -14,7 +14,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::downcast;
+use super::downcast::downcast;
 
 /// Is told what passes through a [`Watched`] stream.
 pub(crate) trait Watch: Send + Sync {

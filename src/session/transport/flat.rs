@@ -1,0 +1,41 @@
+//! Writing to a stream of HTTP/2 whose frames are made by someone else.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Buf;
+
+use super::stream::ByteStream;
+use crate::{protocol::SendQueue, session::scratch};
+
+/// Writes one piece of at most [`FLAT`] bytes: each becomes a DATA frame of its own, so header and
+/// payload must not go apart.
+pub(super) fn poll_write_flat(
+    stream: Pin<&mut dyn ByteStream>,
+    cx: &mut Context<'_>,
+    queue: &SendQueue,
+) -> Poll<io::Result<usize>> {
+    let chunk = queue.chunk();
+    if chunk.len() >= FLAT || chunk.len() == queue.len() {
+        return stream.poll_write(cx, &chunk[..chunk.len().min(FLAT)]);
+    }
+    let mut flat = scratch::take_flat_buffer();
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let used = queue.chunks_vectored(&mut slices);
+    for slice in &slices[..used] {
+        let room = FLAT - flat.len();
+        flat.extend_from_slice(&slice[..slice.len().min(room)]);
+    }
+    let result = stream.poll_write(cx, &flat);
+    scratch::put_back_flat_buffer(flat);
+    result
+}
+
+/// The default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2).
+const FLAT: usize = 16 << 10;
+
+/// How many pieces one vectored write takes.
+pub(super) const MAX_SLICES: usize = 64;
