@@ -4,12 +4,30 @@
 //! handler that never yields to its socket still has its pings answered; all that a handler sends
 //! between two yields leaves in one write; an idle connection owns no buffer.
 //!
-//! - `handle`: what applications hold;
-//! - `shared`: what handles and driver share, behind one short lock;
-//! - `driver`: the transport's side; `transport`: the byte stream under it;
-//! - `registry`: all sessions of a layer, from outside;
-//! - `task`: the future that is spawned; `scratch`: buffers that belong to the thread;
-//! - `agreed`: what the handshake has settled.
+//! ```text
+//!   task        the future that is spawned: driver and handler
+//!     |
+//!   driver      the transport's side: turn, read, decode, write, deadlines, end
+//!     |   \
+//!     |    registry, transport      all sessions from outside; the byte stream under one
+//!     |   /
+//!   handle      what applications hold: WebSocket, Sender, Receiver
+//!     |
+//!   shared      what handles and driver share, behind one short lock
+//!     |
+//!   setup, agreed, report, traffic, id, scratch
+//! ```
+//!
+//! A folder is a wall: its fields are private to it, and what others want is a question with a name.
+//! Nothing knows what stands above it.
+//!
+//! - A byte comes in through `transport`, `driver/read`, `driver/decode` (where `protocol::Incoming`
+//!   judges it) and `shared/receive`, from where `handle/receiver` takes the message.
+//! - A message goes out through `handle/sender` and `shared/send` (where `protocol::Outgoing` queues
+//!   it), from where `driver/write` takes all that waits at once, for `transport`.
+//!
+//! The rules of the lock are those of [`Lock`](crate::lock::Lock), and its flags a table at
+//! `shared/locked`.
 
 mod agreed;
 mod driver;

@@ -5,12 +5,13 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use super::writer::MessageWriter;
 use crate::{
     error::Error,
-    protocol::Outbound,
+    protocol::{MessageKind, Outbound},
     session::shared::{Shared, wait_list::Ticket},
 };
 
@@ -173,6 +174,52 @@ impl Drop for Closed<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.shared.forget_closed(ticket);
+        }
+    }
+}
+
+/// Waits for the message before a message, where that is sent piece by piece too.
+pub(super) struct Begin<'a> {
+    shared: &'a Shared,
+    kind: MessageKind,
+    ticket: Option<Ticket>,
+}
+
+impl<'a> Begin<'a> {
+    pub(super) fn new(shared: &'a Shared, kind: MessageKind) -> Self {
+        Self {
+            shared,
+            kind,
+            ticket: None,
+        }
+    }
+}
+
+impl<'a> Future for Begin<'a> {
+    type Output = Result<MessageWriter<'a>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let writer = ready!(MessageWriter::poll_begin(
+            this.shared,
+            this.kind,
+            cx,
+            &mut this.ticket
+        ));
+        if writer.is_ok()
+            && let Some(ticket) = this.ticket.take()
+        {
+            // Whether it was its turn or not: nobody is to be woken in its place any more.
+            this.shared.leave_begin(ticket);
+        }
+        Poll::Ready(writer)
+    }
+}
+
+impl Drop for Begin<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.forget_begin(ticket);
         }
     }
 }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::{
-    futures::{Closed, Flush, Sending},
-    writer::{Begin, MessageWriter},
+    futures::{Begin, Closed, Flush, Sending},
+    writer::MessageWriter,
 };
 use crate::{
     error::{Error, TrySendError},
