@@ -1,13 +1,12 @@
 //! Buffers that belong to the thread, not to a connection.
 //!
-//! They are taken for the time of a read or a write and put back. Who finds none, because it runs
-//! inside another session's turn, makes its own.
+//! They are taken for the time of a read or a write and put back. A session that finds none, because it
+//! runs inside another one's turn, makes its own.
 
 use std::cell::{Cell, RefCell};
 
 use bytes::BytesMut;
 
-use super::{driver::Cold, shared::inbox::Inbox};
 use crate::{
     pool::{self, put_back, take},
     protocol::Unsent,
@@ -37,32 +36,6 @@ pub(super) fn put_back_buffer(buffer: BytesMut) {
     if buffer.capacity() <= 2 * READ {
         put_back(&BUFFER, Some(buffer));
     }
-}
-
-/// Takes the thread's spare inbox, or makes one.
-pub(super) fn take_inbox() -> Box<Inbox> {
-    take(&INBOX).unwrap_or_default()
-}
-
-/// Gives an empty inbox back to the thread.
-pub(super) fn put_back_inbox(mut inbox: Box<Inbox>) {
-    if !inbox.is_spent() {
-        inbox.clear();
-    }
-    if inbox.events.capacity() <= MAX_EVENTS {
-        put_back(&INBOX, Some(inbox));
-    }
-}
-
-/// Takes the thread's spare place for what a connection rarely has, or makes one.
-pub(super) fn take_cold() -> Box<Cold> {
-    take(&COLD).unwrap_or_default()
-}
-
-/// Gives the place back to the thread.
-pub(super) fn put_back_cold(mut cold: Box<Cold>) {
-    *cold = Cold::default();
-    put_back(&COLD, Some(cold));
 }
 
 /// Takes one of the thread's spare queues for frames, where it has one.
@@ -100,25 +73,11 @@ struct Queues {
     small: Vec<Box<Unsent>>,
 }
 
-/// Takes the thread's buffer for one flat write.
-pub(super) fn take_flat_buffer() -> Vec<u8> {
-    take(&FLAT_BUFFER)
-}
-
-/// Gives the buffer for flat writes back to the thread.
-pub(super) fn put_back_flat_buffer(mut buffer: Vec<u8>) {
-    buffer.clear();
-    put_back(&FLAT_BUFFER, buffer);
-}
-
 thread_local! {
     static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
-    static COLD: Cell<Option<Box<Cold>>> = const { Cell::new(None) };
-    static INBOX: Cell<Option<Box<Inbox>>> = const { Cell::new(None) };
     static QUEUES: RefCell<Queues> = const {
         RefCell::new(Queues { large: None, small: Vec::new() })
     };
-    static FLAT_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// How much one read takes at most.
@@ -135,6 +94,3 @@ const SMALL_QUEUE: usize = 1 << 10;
 
 /// How many of them: 1 MiB together, at most.
 const MAX_SMALL_QUEUES: usize = 1 << 10;
-
-/// A longer queue of events goes back to the allocator.
-const MAX_EVENTS: usize = 4096;

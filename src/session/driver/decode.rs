@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     protocol::{Decoded, Event, Limits},
-    session::{scratch, shared::inbox::Inbox},
+    session::shared::inbox::Inbox,
 };
 
 impl Driver {
@@ -29,7 +29,7 @@ impl Driver {
     ) -> bool {
         let limits = Limits::new(self.config());
         let streaming = self.config().streaming;
-        let decoded = decoded.get_or_insert_with(scratch::take_inbox);
+        let decoded = decoded.get_or_insert_with(Inbox::take);
         while !self.has_deferred() {
             if !snapshot.closing && !self.shared.has_room_beside(snapshot.inbox + decoded.size) {
                 // The rest comes before anything that is read.
@@ -82,11 +82,11 @@ impl Driver {
     /// Hands decoded events to the application, all at once.
     pub(super) fn deliver(&mut self, cx: &mut Context<'_>, decoded: Box<Inbox>) {
         if decoded.events.is_empty() {
-            return scratch::put_back_inbox(decoded);
+            return decoded.put_back();
         }
         let (receiver, spent) = self.shared.lock().deliver(decoded, cx.waker());
         if let Some(inbox) = spent {
-            scratch::put_back_inbox(inbox);
+            inbox.put_back();
         }
         if let Some(waker) = receiver {
             waker.wake();

@@ -5,7 +5,6 @@ use crate::{
     lock::LockGuard,
     memory::{Held, LITTLE},
     session::{
-        scratch,
         shared::locked::{Awaited, Locked},
         traffic::Traffic,
     },
@@ -35,7 +34,7 @@ impl Driver {
             entry.count(traffic);
         }
         if let Some(inbox) = inbox {
-            scratch::put_back_inbox(inbox);
+            inbox.put_back();
         }
         true
     }

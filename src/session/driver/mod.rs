@@ -1,6 +1,7 @@
 //! The driver: the transport's side of a session, from the first byte to the last.
 
 pub(super) mod alarm;
+mod cold;
 mod deadlines;
 mod decode;
 mod deferred;
@@ -19,23 +20,17 @@ use std::{mem, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use self::{
-    deferred::{Deferred, Progress},
-    end_time::EndWatch,
-};
+use self::cold::Cold;
 use super::{
     agreed::Agreed,
     registry::entry::{Entry, Place},
     report::EndedBy,
-    scratch,
     setup::Setup,
     shared::Shared,
     transport::Transport,
 };
 use crate::{
     config::Config,
-    error::Error,
-    memory::Account,
     protocol::{Incoming, Timers, random},
 };
 
@@ -74,35 +69,6 @@ pub(super) struct Driver {
     /// Something may have changed for the handler since it was last polled.
     handler_due: bool,
     handler_finished: bool,
-}
-
-/// What an idle connection does not have.
-#[derive(Default)]
-pub(super) struct Cold {
-    /// Received and not decoded: the beginning of a frame, or what did not fit in the inbox.
-    undecoded: BytesMut,
-    /// How far the application was with what came before `deferred`, when last looked at.
-    before: Progress,
-    /// Decoded, but waits until the handler has seen what came before it.
-    deferred: Option<Deferred>,
-    /// The first failure: what the application is told.
-    error: Option<Error>,
-    /// Our Close was written while the peer's was not there.
-    close_written: bool,
-    /// Bytes received and thrown away after our Close.
-    discarded: u64,
-    /// Present once the end is waited for.
-    end: Option<EndWatch>,
-    /// A deadline ended the connection.
-    timed_out: bool,
-    /// What is held of the memory budget, where that is anything.
-    account: Option<Account>,
-    /// When to look again whether what is waited for has come: memory, or who receives in another task.
-    look: Option<std::time::Instant>,
-    /// Since when nothing is read, because others need the memory.
-    stopped: Option<std::time::Instant>,
-    /// The first byte that is not read because of that. It comes behind `undecoded`.
-    ahead: Option<u8>,
 }
 
 /// How far a connection is.
@@ -189,50 +155,6 @@ impl Driver {
 
     pub(super) fn is_handler_finished(&self) -> bool {
         self.handler_finished
-    }
-
-    /// What an idle connection does not have, to be put in.
-    fn cold(&mut self) -> &mut Cold {
-        self.cold.get_or_insert_with(scratch::take_cold)
-    }
-
-    /// How much was received and not decoded, in bytes.
-    fn undecoded_len(&self) -> usize {
-        self.cold.as_ref().map_or(0, |cold| cold.undecoded.len())
-    }
-
-    fn undecoded(&self) -> &[u8] {
-        self.cold.as_ref().map_or(&[], |cold| &cold.undecoded)
-    }
-
-    /// Takes what was not decoded, to decode it in place.
-    fn take_undecoded(&mut self) -> BytesMut {
-        self.cold
-            .as_mut()
-            .map(|cold| mem::take(&mut cold.undecoded))
-            .unwrap_or_default()
-    }
-
-    /// Keeps what was not decoded, and no memory where that is nothing.
-    fn keep_undecoded(&mut self, undecoded: BytesMut) {
-        if !undecoded.is_empty() {
-            self.cold().undecoded = undecoded;
-        } else if let Some(cold) = &mut self.cold {
-            cold.undecoded = BytesMut::new();
-            self.forget_cold();
-        }
-    }
-
-    /// Keeps no memory for what is not there.
-    fn forget_cold(&mut self) {
-        let forgotten = self.cold.take_if(|cold| {
-            let ending = cold.deferred.is_some() || cold.error.is_some() || cold.end.is_some();
-            let memory = cold.account.is_some() || cold.stopped.is_some();
-            !ending && !memory && cold.undecoded.is_empty() && cold.discarded == 0
-        });
-        if let Some(cold) = forgotten {
-            scratch::put_back_cold(cold);
-        }
     }
 
     /// Reports whether something may have changed for the handler since it was last polled.

@@ -8,7 +8,7 @@ use super::{
     round::{Next, Snapshot, Turn},
     write::Written,
 };
-use crate::session::{scratch, shared::CORK};
+use crate::session::shared::CORK;
 
 // A round, in this order:
 //
@@ -105,7 +105,7 @@ impl Driver {
         drop(locked);
         drop(before);
         if let Some(inbox) = emptied {
-            scratch::put_back_inbox(inbox);
+            inbox.put_back();
         }
         (!aborted).then_some(snapshot)
     }

@@ -1,9 +1,10 @@
 //! What was decoded and not received by the application.
 
-use std::{collections::VecDeque, mem};
+use std::{cell::Cell, collections::VecDeque, mem};
 
 use bytes::BytesMut;
 
+use crate::pool;
 use crate::protocol::{Decoded, Event, Message, Piece, ProtocolError};
 
 /// Events and pieces of messages, in the order they came.
@@ -19,6 +20,21 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
+    /// Takes the thread's spare one, or makes one.
+    pub(crate) fn take() -> Box<Self> {
+        pool::take(&SPARE).unwrap_or_default()
+    }
+
+    /// Gives one that is empty, or that nobody wants, to the thread.
+    pub(crate) fn put_back(mut self: Box<Self>) {
+        if !self.is_spent() {
+            self.clear();
+        }
+        if self.events.capacity() <= MAX_EVENTS {
+            pool::put_back(&SPARE, Some(self));
+        }
+    }
+
     /// Adds an event to what is still to be delivered.
     #[inline]
     pub(crate) fn push(&mut self, event: Decoded) {
@@ -198,6 +214,13 @@ pub(super) fn size(event: &Decoded) -> usize {
     };
     payload + EVENT_OVERHEAD
 }
+
+thread_local! {
+    static SPARE: Cell<Option<Box<Inbox>>> = const { Cell::new(None) };
+}
+
+/// A longer queue of events goes back to the allocator.
+const MAX_EVENTS: usize = 4096;
 
 /// The memory an event takes beside its payload, about.
 const EVENT_OVERHEAD: usize = 64;

@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     lock::LockGuard,
     protocol::{Decoded, Event, Facts, Incoming, Limits, Message, Piece, ProtocolError, Timers},
-    session::{report::EndedBy, scratch, setup::Setup},
+    session::{report::EndedBy, setup::Setup},
 };
 
 impl Shared {
@@ -160,7 +160,7 @@ impl Locked {
             return None;
         }
         let frame = self.peer_close();
-        let mut inbox = scratch::take_inbox();
+        let mut inbox = Inbox::take();
         inbox.push(Decoded::Event(Event::Close(frame)));
         // A Close is nobody's code, and may be dropped here.
         self.deliver(inbox, turn).0
@@ -211,7 +211,7 @@ impl Locked {
 
     /// Passes over the rest of the message that is being received piece by piece.
     pub(crate) fn skip_message(&mut self) {
-        let inbox = self.inbox.get_or_insert_with(scratch::take_inbox);
+        let inbox = self.inbox.get_or_insert_with(Inbox::take);
         inbox.skip_message();
         let ending = self.ending.as_ref();
         if inbox.events.is_empty() && ending.is_some_and(|ending| ending.end.is_some()) {

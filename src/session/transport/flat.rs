@@ -1,6 +1,7 @@
 //! Writing to a stream of HTTP/2 whose frames are made by someone else.
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
@@ -9,7 +10,7 @@ use std::{
 use bytes::Buf;
 
 use super::stream::ByteStream;
-use crate::{protocol::SendQueue, session::scratch};
+use crate::{pool, protocol::SendQueue};
 
 /// Writes one piece of at most [`FLAT`] bytes: each becomes a DATA frame of its own, so header and
 /// payload must not go apart.
@@ -22,7 +23,7 @@ pub(super) fn poll_write_flat(
     if chunk.len() >= FLAT || chunk.len() == queue.len() {
         return stream.poll_write(cx, &chunk[..chunk.len().min(FLAT)]);
     }
-    let mut flat = scratch::take_flat_buffer();
+    let mut flat = pool::take(&FLAT_BUFFER);
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let used = queue.chunks_vectored(&mut slices);
     for slice in &slices[..used] {
@@ -30,8 +31,13 @@ pub(super) fn poll_write_flat(
         flat.extend_from_slice(&slice[..slice.len().min(room)]);
     }
     let result = stream.poll_write(cx, &flat);
-    scratch::put_back_flat_buffer(flat);
+    flat.clear();
+    pool::put_back(&FLAT_BUFFER, flat);
     result
+}
+
+thread_local! {
+    static FLAT_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// The default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2).
