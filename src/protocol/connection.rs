@@ -5,13 +5,11 @@ use std::{collections::VecDeque, mem, time::Instant};
 use bytes::BytesMut;
 
 use super::{
-    CloseFrame, Encoder, Event, Expiry, Message, Outbound, Prepared, ProtocolError, Role,
-    SendQueue, State,
+    CloseFrame, Encoder, Event, Expiry, Outbound, ProtocolError, Role, SendQueue, State,
     decoder::{Decoded, Limits},
-    deflate::{self, Context, Shape},
+    deflate::{Context, Shape},
     expiry::Outcome,
     incoming::Incoming,
-    outbound::Content,
     outgoing::Outgoing,
     random::random,
     timers::{Facts, MAX_BELOW, Timers},
@@ -175,7 +173,12 @@ impl Connection {
         while let Some(expiry) = self.timers.expired(now, self.facts(), &self.config) {
             last = Some(expiry);
             match expiry.outcome() {
-                Outcome::Ping => self.ping_queued |= self.ping(b""),
+                Outcome::Ping => {
+                    self.ping_queued |= self.ping(b"");
+                    if let Some((_, Some(context))) = &mut self.deflate {
+                        context.release_if_unused();
+                    }
+                }
                 Outcome::Close(frame) => drop(self.close(frame)),
                 Outcome::Fail(frame) => self.fail(frame),
                 Outcome::GiveUp => self.abort(),
@@ -194,17 +197,15 @@ impl Connection {
         if self.state() != State::Open {
             return Err(outbound);
         }
-        let compress = self.compresses(&outbound);
-        match outbound.content {
-            Content::Prepared(prepared) if !self.encoder.masks() => {
-                self.send_prepared(&prepared, compress);
-            }
-            _ if compress => self.send_compressed(outbound.into_message()),
-            _ => {
-                let message = outbound.into_message();
-                let _open = self.outgoing.message(&self.encoder, message);
-            }
-        }
+        let settings = self.config.compression.as_ref();
+        let compress = settings.is_some_and(|settings| outbound.compresses(settings));
+        let (shape, context) = match self.deflate.as_mut().filter(|_| compress) {
+            Some((shape, context)) => (Some(*shape), context.as_mut()),
+            None => (None, None),
+        };
+        let budget = &self.config.memory_budget;
+        let mut encoded = outbound.encode(&self.encoder, shape, context, budget);
+        drop(encoded.queue(&mut self.outgoing, &self.encoder));
         Ok(())
     }
 
@@ -285,47 +286,6 @@ impl Connection {
                 .then(|| Context::new(direction, settings));
             (Shape::new(direction, settings), context)
         });
-    }
-
-    fn compresses(&self, outbound: &Outbound) -> bool {
-        let settings = self.deflate.as_ref().and(self.config.compression.as_ref());
-        settings.is_some_and(|settings| {
-            outbound
-                .choice()
-                .compresses(outbound.len(), settings.threshold)
-        })
-    }
-
-    /// Queues what was encoded for others, too.
-    fn send_prepared(&mut self, prepared: &Prepared, compress: bool) {
-        let deflate = self.deflate.as_mut().filter(|_| compress);
-        let shape = deflate.as_ref().map(|(shape, _)| *shape);
-        let encoded = prepared.encode(&self.encoder, shape, &self.config.memory_budget);
-        let payload = prepared.message().as_bytes();
-        if let Some((_, Some(context))) = deflate
-            && encoded.compressed
-        {
-            context.sent_alone(payload);
-        }
-        let _open = self.outgoing.encoded(payload.len(), &encoded.frames);
-    }
-
-    /// Queues a message compressed, unless that would not make it shorter.
-    fn send_compressed(&mut self, message: Message) {
-        let output = match &mut self.deflate {
-            Some((shape, Some(context))) => context.deflate(*shape, message.as_bytes()),
-            Some((shape, None)) => deflate::deflate(*shape, message.as_bytes()),
-            None => None,
-        };
-        let Some(output) = output else {
-            let _open = self.outgoing.message(&self.encoder, message);
-            return;
-        };
-        let (encoder, kind) = (&self.encoder, message.kind());
-        let _open = self
-            .outgoing
-            .compressed(encoder, kind, message.len(), &output);
-        deflate::put_back(output);
     }
 
     /// Decodes one event; reports whether there was one.

@@ -20,6 +20,7 @@ mod decoder;
     expect(dead_code, unused_imports, reason = "sessions use all of it")
 )]
 mod deflate;
+mod encoded;
 mod encoder;
 mod error;
 mod expiry;
@@ -74,7 +75,8 @@ pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 #[cfg(feature = "layer")]
 pub(crate) use self::{
     decoder::{Decoded, Limits, Piece},
-    deflate::{Context, Deflater, Shape, deflate, put_back},
+    deflate::{Context, Deflater, Shape},
+    encoded::Encoded,
     encoder::FrameStart,
     expiry::Outcome,
     incoming::Incoming,

@@ -8,13 +8,15 @@ use std::{
 use bytes::{Buf, Bytes};
 
 use super::{
-    Encoder, Message, SendQueue, Utf8Bytes,
     deflate::{self, Shape},
-    encoder::FragmentSize,
-    send_queue::SHARE_FROM,
+    encoder::{Encoder, FragmentSize},
+    message::{Message, MessageKind},
+    send_queue::{SHARE_FROM, SendQueue},
+    utf8::Utf8Bytes,
 };
 use crate::{
-    MemoryBudget,
+    compression::Compression,
+    memory::MemoryBudget,
     sync::{Mutex, OnceLock},
 };
 
@@ -70,30 +72,42 @@ impl Outbound {
         }
     }
 
-    /// The length of the payload, in bytes.
+    /// Returns the length of the payload, in bytes.
     pub(crate) fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Returns the payload.
+    pub(super) fn as_bytes(&self) -> &[u8] {
         match &self.content {
-            Content::Text(text, _) => text.len(),
-            Content::Binary(payload, _) => payload.len(),
-            Content::Prepared(prepared) => prepared.message().len(),
+            Content::Text(text, _) => text.as_bytes(),
+            Content::Binary(payload, _) => payload,
+            Content::Prepared(prepared) => prepared.message().as_bytes(),
         }
     }
 
-    pub(crate) fn choice(&self) -> Choice {
+    /// Returns whether it is text or binary data.
+    pub(super) fn kind(&self) -> MessageKind {
+        match &self.content {
+            Content::Text(..) => MessageKind::Text,
+            Content::Binary(..) => MessageKind::Binary,
+            Content::Prepared(prepared) => prepared.message().kind(),
+        }
+    }
+
+    /// Reports whether it is compressed if that is agreed on, with these settings.
+    pub(crate) fn compresses(&self, settings: &Compression) -> bool {
+        match self.choice() {
+            Choice::BySize => self.len() >= settings.threshold,
+            Choice::Always => true,
+            Choice::Never => false,
+        }
+    }
+
+    fn choice(&self) -> Choice {
         match &self.content {
             Content::Text(_, choice) | Content::Binary(_, choice) => *choice,
             Content::Prepared(prepared) => prepared.0.choice,
-        }
-    }
-}
-
-impl Choice {
-    /// Whether a message of `len` bytes is compressed, where that is agreed on.
-    pub(crate) fn compresses(self, len: usize, threshold: usize) -> bool {
-        match self {
-            Self::BySize => len >= threshold,
-            Self::Always => true,
-            Self::Never => false,
         }
     }
 }
@@ -175,7 +189,7 @@ struct Encodings {
     /// As it is, in fragments of the size that was asked for first.
     plain: OnceLock<(FragmentSize, Bytes)>,
     /// One for each other form that was asked for; they are few.
-    encoded: Mutex<Vec<(Form, Encoded)>>,
+    encoded: Mutex<Vec<(Form, WireForm)>>,
 }
 
 /// What two connections must have in common to be sent the same bytes.
@@ -187,7 +201,7 @@ struct Form {
 
 /// A message in wire form.
 #[derive(Clone, Debug)]
-pub(crate) struct Encoded {
+pub(crate) struct WireForm {
     pub(crate) frames: Bytes,
     pub(crate) compressed: bool,
 }
@@ -234,11 +248,11 @@ impl Prepared {
         encoder: &Encoder,
         shape: Option<Shape>,
         budget: &MemoryBudget,
-    ) -> Encoded {
+    ) -> WireForm {
         if shape.is_none()
             && let Some(frames) = self.plain(encoder, budget)
         {
-            return Encoded {
+            return WireForm {
                 frames: frames.clone(),
                 compressed: false,
             };
@@ -281,19 +295,18 @@ fn encode(
     encoder: &Encoder,
     shape: Option<Shape>,
     budget: &MemoryBudget,
-) -> Encoded {
+) -> WireForm {
     let mut queue = SendQueue::new();
     let output = shape.and_then(|shape| deflate::deflate(shape, message.as_bytes()));
     let compressed = output.is_some();
     if let Some(output) = output {
         encoder.compressed(message.kind(), &output, &mut queue);
-        deflate::put_back(output);
     } else {
         drop(encoder.message(message.clone(), &mut queue));
     }
     let len = queue.len();
     let frames = queue.copy_to_bytes(len);
-    Encoded {
+    WireForm {
         frames: if len < SHARE_FROM {
             // Each queue copies it.
             frames

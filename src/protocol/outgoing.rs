@@ -102,7 +102,7 @@ impl Outgoing {
     }
 
     /// Queues a message of `len` bytes that was encoded before, and that others have, too.
-    pub(crate) fn encoded(&mut self, len: usize, frames: &Bytes) -> Result<(), NotOpen> {
+    pub(crate) fn frames(&mut self, len: usize, frames: &Bytes) -> Result<(), NotOpen> {
         self.next_message(len)?.share_ref(frames);
         Ok(())
     }

@@ -89,9 +89,8 @@ impl Agreed {
     #[inline]
     pub(super) fn compresses(&self, outbound: &Outbound, setup: &Setup) -> Option<&Compressing> {
         let compressing = self.compressing.as_ref()?;
-        let threshold = setup.config.compression.as_ref()?.threshold;
-        let compress = outbound.choice().compresses(outbound.len(), threshold);
-        compress.then_some(compressing)
+        let settings = setup.config.compression.as_ref()?;
+        outbound.compresses(settings).then_some(compressing)
     }
 }
 
@@ -102,7 +101,7 @@ impl Compressing {
             && let Some(mut slot) = context.try_lock()
             && let Some(context) = &mut *slot
         {
-            context.rest();
+            context.release_if_unused();
         }
     }
 

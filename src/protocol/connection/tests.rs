@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Buf;
 
 use super::*;
-use crate::protocol::{close::CloseCode, decoder::Decoder, test_support::*};
+use crate::protocol::{close::CloseCode, decoder::Decoder, message::Message, test_support::*};
 
 fn quiet() -> Config {
     Config::default()

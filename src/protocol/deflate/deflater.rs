@@ -1,6 +1,6 @@
 //! Compressing what is sent (RFC 7692 §7.2.1).
 
-use std::cell::Cell;
+use std::{cell::Cell, mem, ops::Deref};
 
 use super::{
     engine::{Compressor, compressor_size},
@@ -16,19 +16,12 @@ use crate::{
 };
 
 /// Compresses a whole message that stands by itself; `None` where that does not make it shorter.
-///
-/// The result may go to [`put_back`].
-pub(crate) fn deflate(shape: Shape, payload: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn deflate(shape: Shape, payload: &[u8]) -> Option<Output> {
     let mut deflater = Deflater::start(shape, None);
-    let mut output = take_output();
-    deflater.finish(payload, &mut output);
+    let mut output = Output::take();
+    deflater.finish(payload, &mut output.0);
     deflater.end(None);
-    if output.len() < payload.len() {
-        Some(output)
-    } else {
-        put_back(output);
-        None
-    }
+    (output.len() < payload.len()).then_some(output)
 }
 
 /// A message that is being compressed.
@@ -111,7 +104,7 @@ pub(crate) struct Context {
     history: History,
     /// A compressor that has just compressed what `history` ends with.
     own: Option<Own>,
-    /// Something was compressed since [`rest`](Self::rest).
+    /// Something was compressed since [`release_if_unused`](Self::release_if_unused).
     used: bool,
     budget: Budget,
 }
@@ -133,19 +126,18 @@ impl Context {
     }
 
     /// Compresses a whole message; `None` where that does not make it shorter, and it has to be sent
-    /// as it is. The result may go to [`put_back`].
-    pub(crate) fn deflate(&mut self, shape: Shape, payload: &[u8]) -> Option<Vec<u8>> {
+    /// as it is.
+    pub(crate) fn deflate(&mut self, shape: Shape, payload: &[u8]) -> Option<Output> {
         let (compressor, own) = self.take_compressor(shape);
         let mut deflater = Deflater {
             compressor,
             own,
             recent: None,
         };
-        let mut output = take_output();
-        deflater.finish(payload, &mut output);
+        let mut output = Output::take();
+        deflater.finish(payload, &mut output.0);
         if output.len() >= payload.len() {
             // The peer will not know of it, and a compressor of the connection's own would.
-            put_back(output);
             deflater.compressor.put_back();
             return None;
         }
@@ -161,8 +153,8 @@ impl Context {
     }
 
     /// Gives the connection's own compressor up, unless it was used since the last time.
-    pub(crate) fn rest(&mut self) {
-        if !std::mem::take(&mut self.used) {
+    pub(crate) fn release_if_unused(&mut self) {
+        if !mem::take(&mut self.used) {
             self.own = None;
         }
     }
@@ -195,15 +187,31 @@ impl Context {
     }
 }
 
-fn take_output() -> Vec<u8> {
-    pool::take(&OUTPUT)
+/// Compressed bytes, in a buffer of the thread, which gets it back.
+#[derive(Debug)]
+pub(crate) struct Output(Vec<u8>);
+
+impl Output {
+    fn take() -> Self {
+        Self(pool::take(&OUTPUT))
+    }
 }
 
-/// Gives a buffer of compressed bytes back to the thread.
-pub(crate) fn put_back(mut output: Vec<u8>) {
-    if output.capacity() <= MAX_OUTPUT {
-        output.clear();
-        pool::put_back(&OUTPUT, output);
+impl Deref for Output {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        let mut buffer = mem::take(&mut self.0);
+        if buffer.capacity() <= MAX_OUTPUT {
+            buffer.clear();
+            pool::put_back(&OUTPUT, buffer);
+        }
     }
 }
 

@@ -22,7 +22,7 @@ mod params;
 
 pub use self::params::DeflateParams;
 pub(crate) use self::{
-    deflater::{Context, Deflater, deflate, put_back},
+    deflater::{Context, Deflater, Output, deflate},
     history::History,
     inflater::Inflater,
     params::{Direction, MAX_WINDOW, MAX_WINDOW_BITS, MIN_WINDOW_BITS, Shape},

@@ -1,7 +1,5 @@
 //! From what is sent to what is queued: as it is, compressed, or encoded before.
 
-use bytes::Bytes;
-
 use super::{
     Shared,
     locked::Locked,
@@ -10,7 +8,7 @@ use super::{
 use crate::{
     error::TrySendError,
     lock::LockGuard,
-    protocol::{Content, MessageKind, Outbound, Prepared, deflate, put_back},
+    protocol::{Content, Outbound, Prepared},
 };
 
 impl Shared {
@@ -77,51 +75,15 @@ impl Shared {
             .map(|compressing| compressing.shape);
         let context = guard.as_mut().and_then(|context| context.as_mut());
 
-        let queued = match (&outbound.content, shape) {
-            (Content::Prepared(prepared), shape) if !encoder.masks() => {
-                let budget = &self.setup.config.memory_budget;
-                let encoded = prepared.encode(&encoder, shape, budget);
-                let queued = self.queue_frames(prepared, &encoded.frames);
-                if let Some(context) = context.filter(|_| encoded.compressed) {
-                    context.sent_alone(prepared.message().as_bytes());
-                }
-                queued
-            }
-            (_, None) => None,
-            (_, Some(shape)) => {
-                let message = outbound.clone().into_message();
-                let payload = message.as_bytes();
-                let output = match context {
-                    Some(context) => context.deflate(shape, payload),
-                    None => deflate(shape, payload),
-                };
-                output.and_then(|output| {
-                    let queued = self.queue_compressed(message.kind(), payload.len(), &output);
-                    put_back(output);
-                    queued
-                })
-            }
+        let budget = &self.setup.config.memory_budget;
+        let mut encoded = outbound.encode(&encoder, shape, context, budget);
+        let Some(mut locked) = self.lock_open() else {
+            return Err(encoded.into_outbound());
         };
-        let queued = queued.or_else(|| self.queue_plain(&outbound));
+        let queued = locked.queue_encoded(&self.setup, &mut encoded);
+        drop(locked);
         drop(guard);
-        queued.ok_or(outbound)
-    }
-
-    fn queue_plain(&self, outbound: &Outbound) -> Option<Queued> {
-        let message = outbound.clone().into_message();
-        let mut locked = self.lock_open()?;
-        Some(locked.queue(&self.setup, message))
-    }
-
-    fn queue_compressed(&self, kind: MessageKind, len: usize, payload: &[u8]) -> Option<Queued> {
-        let mut locked = self.lock_open()?;
-        Some(locked.queue_compressed(&self.setup, kind, len, payload))
-    }
-
-    fn queue_frames(&self, prepared: &Prepared, frames: &Bytes) -> Option<Queued> {
-        let len = prepared.message().len();
-        let mut locked = self.lock_open()?;
-        Some(locked.queue_frames(len, frames))
+        Ok(queued)
     }
 
     /// Locks an open connection.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, TrySendError},
-    protocol::{Message, MessageKind, NotOpen, Outbound, Unsent},
+    protocol::{Encoded, Message, NotOpen, Outbound, Unsent},
     session::{scratch, setup::Setup},
 };
 
@@ -97,20 +97,13 @@ impl Locked {
         Queued::new(self.take_driver(), copied.ok().flatten())
     }
 
-    /// Queues a message whose compressed form is `payload`; as [`queue`](Self::queue).
-    pub(super) fn queue_compressed(
-        &mut self,
-        setup: &Setup,
-        kind: MessageKind,
-        len: usize,
-        payload: &[u8],
-    ) -> Queued {
+    /// Queues what was encoded; as [`queue`](Self::queue).
+    pub(super) fn queue_encoded(&mut self, setup: &Setup, encoded: &mut Encoded) -> Queued {
         if self.outgoing.needs_queue() {
             self.outgoing.adopt(scratch::take_queue());
         }
-        let encoder = setup.encoder();
-        let _open = self.outgoing.compressed(&encoder, kind, len, payload);
-        Queued::new(self.take_driver(), None)
+        let copied = encoded.queue(&mut self.outgoing, &setup.encoder());
+        Queued::new(self.take_driver(), copied)
     }
 
     /// Queues a message of `len` bytes that was encoded before; as [`queue`](Self::queue).
@@ -119,7 +112,7 @@ impl Locked {
         if self.outgoing.needs_queue() {
             self.outgoing.adopt(scratch::take_queue());
         }
-        let _open = self.outgoing.encoded(len, frames);
+        let _open = self.outgoing.frames(len, frames);
         Queued::new(self.take_driver(), None)
     }
 

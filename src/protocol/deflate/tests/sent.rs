@@ -8,7 +8,7 @@ use super::{blocks::walk, *};
 use crate::{
     Compression, Outbound,
     protocol::{
-        Connection, Header,
+        Connection, Expiry, Header,
         deflate::{Context, Deflater, Shape, deflate},
     },
 };
@@ -449,7 +449,7 @@ fn message_after_a_rest_refers_back_all_the_same() {
     let mut remembering = Remembering::new(&settings);
     let first = remembering.send(&content);
     for rests in [1, 2, 3, 0, 5] {
-        (0..rests).for_each(|_| remembering.context.rest());
+        (0..rests).for_each(|_| remembering.context.release_if_unused());
         let len = remembering.send(&content);
         assert!(len < first / 10, "{first}, then {len}");
     }
@@ -468,9 +468,9 @@ fn memory_of_a_compressor_is_given_back_after_a_rest() {
     assert!(is_all_free(), "there were 8 KiB");
     remembering.send(&[7; 10]);
     assert!(!is_all_free(), "there were some bytes more");
-    remembering.context.rest();
+    remembering.context.release_if_unused();
     assert!(!is_all_free(), "it was used since the last time");
-    remembering.context.rest();
+    remembering.context.release_if_unused();
     assert!(is_all_free());
     remembering.send(&[7; 10]);
     assert!(!is_all_free());
@@ -483,6 +483,28 @@ fn memory_of_a_compressor_is_given_back_after_a_rest() {
     remembering.send(&[7; 10]);
     drop(remembering);
     assert!(is_all_free());
+}
+
+#[test]
+fn connection_gives_its_compressor_back_at_the_second_ping_without_a_message() {
+    let limit = 4 << 20;
+    let settings = Compression::dedicated().max_memory(limit);
+    let is_all_free = || settings.budget.reserve_luxury(limit / 2).is_some();
+    let config = Config::default()
+        .compression(settings.clone())
+        .ping_timeout(None);
+    let mut server =
+        Connection::new(Role::Server, config, Instant::now()).deflate(DeflateParams::default());
+    for len in [8 << 10, 10, 10] {
+        let message = Message::binary(vec![7; len]).compressed();
+        assert_eq!(server.send(message), Ok(()));
+    }
+    for free in [false, true] {
+        assert!(!is_all_free());
+        let ping = server.poll_timeout().expect("the next ping");
+        assert_eq!(server.handle_timeout(ping), Some(Expiry::Ping));
+        assert_eq!(is_all_free(), free);
+    }
 }
 
 #[test]
