@@ -115,6 +115,7 @@ impl Connection {
             return;
         }
         let frame = self.incoming.frame_in_progress(input.len());
+        let frame = frame.filter(|_| !self.outgoing.close_sent());
         self.timers.watch_frame(frame, || now, &self.config);
         self.undecoded = input;
     }

@@ -133,6 +133,7 @@ impl Incoming {
             traffic: Facts::traffic(traffic),
             received: self.messages + u64::from(begun),
             frame: self.frame_in_progress(undecoded),
+            closing: outgoing.close_sent(),
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Facts {
     /// Messages received so far.
     pub(crate) received: u64,
     pub(crate) frame: Option<FrameInProgress>,
+    /// Our Close was sent: only the end is waited for.
+    pub(crate) closing: bool,
 }
 
 impl Facts {
@@ -304,12 +306,17 @@ impl Timers {
     }
 
     /// Takes one deadline that passed and meant something.
+    ///
+    /// Once our Close was sent, none of the open state does, whenever it was set.
     pub(crate) fn expired(
         &mut self,
         now: Instant,
         facts: Facts,
         config: &Config,
     ) -> Option<Expiry> {
+        if facts.closing {
+            self.stop_open();
+        }
         let offset = self.offset(now);
         for timer in TIMER {
             if self.deadlines[timer as usize] <= offset {

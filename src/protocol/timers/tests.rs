@@ -6,6 +6,7 @@ const QUIET: Facts = Facts {
     traffic: 0,
     received: 0,
     frame: None,
+    closing: false,
 };
 
 /// A config without any deadline.
@@ -376,6 +377,7 @@ fn first_message_has_its_time() {
 fn lifetime_ends_whatever_happens() {
     let mut clock = Clock::new(none().max_lifetime(seconds(60)));
     let busy = Facts {
+        closing: false,
         traffic: 9,
         received: 9,
         frame: None,
@@ -588,5 +590,35 @@ fn answered_pings_show_what_has_reached_the_peer() {
         clock.timers.pings_answered(now);
         let below = clock.timers.below(now, MAX_BELOW);
         assert_eq!(below, seconds(left), "{behind}");
+    }
+}
+
+#[test]
+fn once_our_close_was_sent_only_the_end_is_waited_for_whatever_was_set_since() {
+    let config = none()
+        .ping_interval(seconds(1))
+        .ping_timeout(seconds(1))
+        .frame_timeout(seconds(1))
+        .idle_timeout(seconds(1))
+        .first_message_timeout(seconds(1))
+        .max_lifetime(seconds(1))
+        .write_timeout(seconds(90));
+    for closing in [false, true] {
+        let mut clock = Clock::new(config.clone());
+        clock.ping_written(seconds(0));
+        clock.watch(seconds(0), frame(1, 0));
+        clock.timers.write_waits(clock.start, 0, &config);
+        clock.timers.bound_end(clock.start, seconds(95));
+        let facts = Facts {
+            frame: frame(1, 0),
+            closing,
+            ..QUIET
+        };
+        assert_eq!(clock.expired(seconds(10), facts).is_empty(), closing);
+        clock.ping_written(seconds(20));
+        clock.watch(seconds(20), frame(1, 0));
+        let late = clock.expired(seconds(100), facts);
+        assert!(late.ends_with(&[Expiry::Write, Expiry::Close]) || !closing);
+        assert_eq!(late.len() == 2, closing, "{late:?}");
     }
 }

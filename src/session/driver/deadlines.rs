@@ -57,9 +57,11 @@ impl Driver {
         self.timers.have_changed();
     }
 
-    /// Watches the frame in progress, as long as it is the peer who keeps us waiting.
+    /// Watches the frame in progress, as long as it is the peer who keeps us waiting, and for more than
+    /// the end.
     fn watch_frame(&mut self) {
         let waiting = self.phase == Phase::Open && self.input != Input::Paused;
+        let waiting = waiting && !self.timers.is_closing();
         let frame = if waiting {
             self.incoming.frame_in_progress(self.undecoded_len())
         } else {

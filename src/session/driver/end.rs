@@ -40,6 +40,7 @@ impl Driver {
     /// Starts the closing handshake, unless it has begun.
     pub(crate) fn close(&mut self, by: EndedBy, frame: &CloseFrame) {
         self.shared.lock().close(self.setup(), by, frame);
+        self.timers.stop_open();
         self.handler_due = true;
     }
 
