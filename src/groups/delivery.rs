@@ -11,7 +11,7 @@ use crate::{
 /// ([`Config::max_send_queue`](crate::Config::max_send_queue), and
 /// [`Config::max_send_messages`](crate::Config::max_send_messages)).
 ///
-/// What is in the queue leaves first, whatever the policy: 1 MiB of older messages by default. Where
+/// What is in the queue leaves first, whatever the policy: 1 MiB of older messages by default. If
 /// only the newest matters, make the queue short: `max_send_messages(1)`. And whatever the policy,
 /// a member whose transport takes nothing for
 /// [`Config::write_timeout`](crate::Config::write_timeout) (10 seconds) is ended.
@@ -37,7 +37,7 @@ impl Default for SlowMember {
 }
 
 impl SlowMember {
-    /// How many messages may wait beside a full queue.
+    /// Returns how many messages may wait beside a full queue.
     pub(super) fn kept(&self) -> usize {
         match self {
             Self::Close(_) | Self::DropNewest => 0,
@@ -49,16 +49,16 @@ impl SlowMember {
 
 /// What became of a broadcast, in members.
 ///
-/// A member for whom an older message gave way to this one is both among
-/// [`sent`](Self::sent) and [`dropped`](Self::dropped); one that is closing is nowhere.
+/// If this message replaced an older one, the member counts as both [`sent`](Self::sent) and
+/// [`dropped`](Self::dropped). A closing member is not counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// Those for whom the message was queued, or waits beside a full queue.
+    /// Members for which the message was queued, or waits beside a full queue.
     pub sent: u64,
-    /// Those for whom a message was dropped: this one, or an older one that waited.
+    /// Members for which a message was dropped: this one, or an older one that waited.
     pub dropped: u64,
-    /// Those that were closed as too slow.
+    /// Members that were closed as too slow.
     pub closed: u64,
 }
 

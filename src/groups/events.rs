@@ -12,7 +12,7 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{Key, group::Group};
+use super::{group::Group, key::Key};
 use crate::{
     session::{ConnectionId, Wakers},
     sync::{Mutex, MutexGuard},
@@ -24,25 +24,25 @@ use crate::{
 pub enum GroupEvent<K = String> {
     /// The first member has joined; [`Joined`](Self::Joined) follows.
     Created(K),
-    /// A connection has joined: its number, where it is in [`Connections`](crate::Connections).
+    /// A connection has joined: its number, if it is in [`Connections`](crate::Connections).
     Joined(K, Option<ConnectionId>),
     /// A connection has left.
     Left(K, Option<ConnectionId>),
     /// The last member has left.
     Destroyed(K),
-    /// That many events came too fast to be kept: 4,096 wait at most.
+    /// So many events came too fast to be kept: 4,096 wait at most.
     Missed(u64),
 }
 
 /// The events of all groups, in the order they happened.
 ///
-/// Each has a queue of its own. It does not end: when all [`Groups`](super::Groups) are gone,
+/// Each has a queue of its own. It never ends: when all [`Groups`](super::Groups) are gone,
 /// nothing more comes. A [`Stream`], made by [`Groups::events`](super::Groups::events).
 pub struct GroupEvents<K = String> {
-    queue: Arc<Mutex<Queue<K>>>,
+    queue: Arc<Mutex<GroupQueue<K>>>,
 }
 
-pub(super) struct Queue<K> {
+pub(super) struct GroupQueue<K> {
     events: VecDeque<Happened<K>>,
     missed: u64,
     waker: Option<Waker>,
@@ -74,7 +74,7 @@ impl<K: Key> GroupEvents<K> {
         poll_fn(|cx| self.poll_event(cx))
     }
 
-    /// Only one task takes events: what is first stays first while it is looked at.
+    /// Takes the next event. Only one task does: what is first stays first while it is looked at.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<GroupEvent<K>> {
         let mut queue = lock(&self.queue);
         if queue.missed > 0 && queue.events.len() < MAX_EVENTS {
@@ -124,9 +124,9 @@ impl<K> fmt::Debug for GroupEvents<K> {
     }
 }
 
-/// Those who are told.
+/// The queues into which events go.
 pub(super) struct Subscribers<K> {
-    queues: Vec<Weak<Mutex<Queue<K>>>>,
+    queues: Vec<Weak<Mutex<GroupQueue<K>>>>,
     told: Told<K>,
 }
 
@@ -134,8 +134,8 @@ pub(super) struct Subscribers<K> {
 #[must_use]
 pub(super) struct Told<K> {
     wakers: Wakers,
-    /// Who listens may stop meanwhile, and leave its events to be dropped here.
-    queues: Vec<Arc<Mutex<Queue<K>>>>,
+    /// A listener may stop meanwhile, and leave its events to be dropped here.
+    queues: Vec<Arc<Mutex<GroupQueue<K>>>>,
 }
 
 impl<K> Default for Told<K> {
@@ -148,7 +148,7 @@ impl<K> Default for Told<K> {
 }
 
 impl<K> Told<K> {
-    /// Wakes those who listen.
+    /// Wakes the listeners.
     pub(super) fn wake(self) {
         self.wakers.wake();
     }
@@ -165,7 +165,7 @@ impl<K> Default for Subscribers<K> {
 
 impl<K> Subscribers<K> {
     pub(super) fn subscribe(&mut self) -> GroupEvents<K> {
-        let queue = Arc::new(Mutex::new(Queue {
+        let queue = Arc::new(Mutex::new(GroupQueue {
             events: VecDeque::new(),
             missed: 0,
             waker: None,
@@ -174,8 +174,8 @@ impl<K> Subscribers<K> {
         GroupEvents { queue }
     }
 
-    /// Adds an event to every queue, without running anybody's code; what has to be done then is to
-    /// be [taken](Self::take_told).
+    /// Adds an event to every queue, and runs no code of the application. What has to be done then is
+    /// to be [taken](Self::take_told).
     pub(super) fn push(&mut self, change: Change, group: &Arc<Group<K>>) {
         let told = &mut self.told;
         self.queues.retain(|queue| {
@@ -201,9 +201,9 @@ impl<K> Subscribers<K> {
     }
 }
 
-fn lock<K>(queue: &Mutex<Queue<K>>) -> MutexGuard<'_, Queue<K>> {
+fn lock<K>(queue: &Mutex<GroupQueue<K>>) -> MutexGuard<'_, GroupQueue<K>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many events wait for somebody who does not take them.
+/// How many events wait for a listener that does not take them.
 const MAX_EVENTS: usize = 4096;

@@ -11,7 +11,7 @@ use tokio::{
     task::yield_now,
 };
 
-use super::{STRETCH, delivery::SlowMember, member::Member, unwoken::Unwoken};
+use super::{delivery::SlowMember, member::Member, unwoken::Unwoken};
 use crate::{
     session::Sender,
     sync::{FairMutex, Mutex, MutexGuard, spawn_on},
@@ -23,11 +23,19 @@ pub(super) struct Group<K> {
     /// That of the key.
     pub(super) hash: u64,
     pub(super) slow: SlowMember,
+    /// Where it stands, for members to leave.
+    pub(super) home: Arc<dyn Home<K>>,
     members: Mutex<Members<K>>,
-    /// Whose broadcast it is: those who wait get it in the order they came.
+    /// Held by one broadcast at a time; the others get it in the order they came.
     pub(super) turn: FairMutex<()>,
     /// Sessions for which something was queued. For those of each runtime there is a promise.
     unwoken: Mutex<Unwoken>,
+}
+
+/// The table of all groups, as a group and its members know it.
+pub(super) trait Home<K>: Send + Sync {
+    /// Takes a member out of its group, and the group away with its last one.
+    fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>);
 }
 
 /// Wakes the sessions of a group that run in one runtime, when it is dropped.
@@ -67,11 +75,12 @@ struct Members<K> {
 }
 
 impl<K> Group<K> {
-    pub(super) fn new(key: K, hash: u64, slow: SlowMember) -> Self {
+    pub(super) fn new(key: K, hash: u64, slow: SlowMember, home: Arc<dyn Home<K>>) -> Self {
         Self {
             key,
             hash,
             slow,
+            home,
             members: Mutex::new(Members {
                 by_number: BTreeMap::new(),
                 next: 0,
@@ -82,11 +91,11 @@ impl<K> Group<K> {
         }
     }
 
-    /// Sees to it that sessions are woken: once the broadcasts that follow at once are queued, too,
-    /// so that they leave in one write.
+    /// Has sessions woken once the broadcasts that follow at once are queued, too, so that they leave
+    /// in one write.
     ///
-    /// A task of their own runtime does that, never one of the caller's: where it does not run, they
-    /// do not run either.
+    /// A task of their own runtime does that, never one of the caller's: if it does not run, they do
+    /// not run either.
     pub(super) fn wake_later(self: &Arc<Self>, sessions: &mut Unwoken)
     where
         K: Send + Sync + 'static,
@@ -114,12 +123,12 @@ impl<K> Group<K> {
         self.unwoken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the connection is a member.
+    /// Reports whether the connection is a member.
     pub(super) fn contains(&self, sender: &Sender) -> bool {
         self.lock().by_connection.contains_key(&sender.key())
     }
 
-    /// Adds a member, whose connection is none so far.
+    /// Adds a member, whose connection must be none so far.
     pub(super) fn add(&self, member: &Arc<Member<K>>) {
         let mut members = self.lock();
         let number = members.next;
@@ -128,7 +137,7 @@ impl<K> Group<K> {
         members.by_connection.insert(member.key(), number);
     }
 
-    /// Takes a member out, to be dropped outside all locks; and tells whether nobody is left.
+    /// Takes a member out, to be dropped outside all locks; reports whether the group is empty now.
     pub(super) fn remove(&self, member: &Member<K>) -> (Option<Arc<Member<K>>>, bool) {
         let mut members = self.lock();
         let number = members.by_connection.get(&member.key()).copied();
@@ -145,12 +154,12 @@ impl<K> Group<K> {
         (removed, members.by_connection.is_empty())
     }
 
-    /// The numbers of all members so far.
+    /// Returns the numbers of all members so far.
     pub(super) fn numbers(&self) -> Range<u64> {
         0..self.lock().next
     }
 
-    /// Takes the first few members out of a range of numbers; tells whether there are more.
+    /// Takes the first few members out of a range of numbers; reports whether there are more.
     pub(super) fn take(&self, numbers: &mut Range<u64>, taken: &mut Vec<Arc<Member<K>>>) -> bool {
         let members = self.lock();
         taken.reserve(members.by_number.len().min(STRETCH));
@@ -179,7 +188,7 @@ impl<K> Group<K> {
         self.lock().by_connection.len()
     }
 
-    /// Held for a few hundred members at most.
+    /// Locks the members, for a few hundred of them at most.
     fn lock(&self) -> MutexGuard<'_, Members<K>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,6 +202,9 @@ fn push_out(runtime: &Handle) {
         runtime.spawn(async {});
     }
 }
+
+/// How many members a broadcast sends to before others get their turn.
+const STRETCH: usize = 256;
 
 /// How often a broadcast may yield before the sessions that it has reached are woken.
 const MAX_TURNS: usize = 64;

@@ -1,4 +1,4 @@
-//! The groups that there are, found by their keys.
+//! The groups there are, found by their keys.
 
 use std::{
     borrow::Borrow,
@@ -12,8 +12,8 @@ use super::group::Group;
 /// Groups by the hash of their keys, which is made once for each and outside the lock.
 ///
 /// Of the application's code only `Eq` runs here, and only to find a group: whatever it does, even if
-/// it panics, a table that is changed is changed as a whole.
-pub(super) struct Table<K> {
+/// it panics, an index that is changed is changed as a whole.
+pub(super) struct Index<K> {
     by_hash: HashMap<u64, Same<K>, BuildHasherDefault<Hashed>>,
     len: usize,
 }
@@ -24,7 +24,7 @@ enum Same<K> {
     More(Vec<Arc<Group<K>>>),
 }
 
-impl<K> Default for Table<K> {
+impl<K> Default for Index<K> {
     fn default() -> Self {
         Self {
             by_hash: HashMap::default(),
@@ -33,8 +33,8 @@ impl<K> Default for Table<K> {
     }
 }
 
-impl<K> Table<K> {
-    /// The group of a key.
+impl<K> Index<K> {
+    /// Returns the group of a key.
     pub(super) fn get<Q>(&self, hash: u64, key: &Q) -> Option<Arc<Group<K>>>
     where
         K: Borrow<Q>,
@@ -45,7 +45,7 @@ impl<K> Table<K> {
         groups.find(|group| group.key.borrow() == key).cloned()
     }
 
-    /// Adds a group, which is not there.
+    /// Adds a group, which must not be there.
     pub(super) fn insert(&mut self, group: &Arc<Group<K>>) {
         self.len += 1;
         match self.by_hash.get_mut(&group.hash) {

@@ -8,9 +8,9 @@ use std::{
 };
 
 use super::{
-    Inner, Key,
     delivery::{Delivery, SlowMember},
     group::Group,
+    key::Key,
 };
 use crate::{
     error::TrySendError,
@@ -33,12 +33,12 @@ impl<K: Key> Membership<K> {
         Self { member }
     }
 
-    /// Leaves when the connection ends; `false` where it has.
+    /// Leaves when the connection ends; `false` if it has.
     pub(super) fn watch(&self) -> bool {
         self.member.watch()
     }
 
-    /// The key of the group.
+    /// Returns the key of the group.
     #[must_use]
     pub fn key(&self) -> &K {
         &self.member.group.key
@@ -62,31 +62,29 @@ impl<K: Key + fmt::Debug> fmt::Debug for Membership<K> {
     }
 }
 
-/// A member, as the group sees it. As a waker it is told of room in its queue, and of the end.
+/// A member, as the group sees it. As a waker, it is woken for room in its queue, and at the end.
 pub(super) struct Member<K> {
-    groups: Arc<Inner<K>>,
     group: Arc<Group<K>>,
     sender: Sender,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Backlog>,
 }
 
 /// What waits for a member.
 #[derive(Default)]
-struct Waiting {
+struct Backlog {
     /// Messages beside a full queue, where the group keeps some.
     messages: VecDeque<Prepared>,
-    /// That with which the end is waited for.
+    /// The place in the line of those that wait for the end.
     closed: Option<Ticket>,
-    /// That with which room is waited for.
+    /// The place in the line of those that wait for room.
     room: Option<Ticket>,
-    /// Nothing waits any more.
+    /// Nothing waits any longer.
     left: bool,
 }
 
 impl<K: Key> Member<K> {
-    pub(super) fn new(groups: &Arc<Inner<K>>, group: &Arc<Group<K>>, sender: Sender) -> Arc<Self> {
+    pub(super) fn new(group: &Arc<Group<K>>, sender: Sender) -> Arc<Self> {
         Arc::new(Self {
-            groups: groups.clone(),
             group: group.clone(),
             sender,
             waiting: Mutex::default(),
@@ -105,7 +103,8 @@ impl<K: Key> Member<K> {
 
     /// Sends a message, or does what the group does with those that are too slow.
     ///
-    /// Gives who has to be woken to write it. What is `done` is to be dropped outside all locks.
+    /// Returns the session that has to be woken to write it. What is `done` is to be dropped outside
+    /// all locks.
     pub(super) fn deliver(
         self: &Arc<Self>,
         message: &Prepared,
@@ -165,9 +164,9 @@ impl<K: Key> Member<K> {
         None
     }
 
-    /// Sends what waits, as far as there is room, and asks to be told of more; `false` where the
+    /// Sends what waits, as far as there is room, and asks to be woken for more; `false` if the
     /// connection is closed. What is `done` is to be dropped outside the lock.
-    fn send_waiting(self: &Arc<Self>, waiting: &mut Waiting, done: &mut Vec<Prepared>) -> bool {
+    fn send_waiting(self: &Arc<Self>, waiting: &mut Backlog, done: &mut Vec<Prepared>) -> bool {
         while let Some(message) = waiting.messages.front() {
             match self.sender.try_send(message) {
                 Ok(()) => {
@@ -195,9 +194,9 @@ impl<K: Key> Member<K> {
         true
     }
 
-    /// Leaves the group, unless it has. Gives what waited for it, to be dropped outside all locks.
+    /// Leaves the group, unless it has. Returns what waited for it, to be dropped outside all locks.
     fn leave(self: &Arc<Self>) -> VecDeque<Prepared> {
-        self.groups.leave(&self.group, self, self.sender.id());
+        self.group.home.leave(&self.group, self);
         let mut waiting = self.lock();
         waiting.left = true;
         let (closed, room) = (waiting.closed.take(), waiting.room.take());
@@ -214,7 +213,7 @@ impl<K: Key> Member<K> {
 }
 
 impl<K> Member<K> {
-    /// What tells its connection from others.
+    /// Returns what tells its connection from others.
     pub(super) fn key(&self) -> usize {
         self.sender.key()
     }
@@ -223,7 +222,7 @@ impl<K> Member<K> {
         &self.sender
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Backlog> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

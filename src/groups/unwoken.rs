@@ -10,7 +10,7 @@ pub(super) struct Unwoken {
     /// Mostly there is one runtime.
     first: Option<Batch>,
     others: Vec<Batch>,
-    /// Some were woken here, for it is not known where they run.
+    /// Some were woken here, because it is not known where they run.
     woken: bool,
 }
 
@@ -36,7 +36,7 @@ impl Unwoken {
         sessions.push(session.waker);
     }
 
-    /// Adds the sessions of a batch, and leaves it empty; tells whether there were none before.
+    /// Adds the sessions of a batch, and leaves it empty; reports whether there were none before.
     pub(super) fn append(&mut self, more: &mut Batch) -> bool {
         let runtime = || Some(more.runtime.clone());
         let Some(batch) = self.batch(more.runtime.id(), runtime) else {
@@ -47,7 +47,7 @@ impl Unwoken {
         none
     }
 
-    /// Whether sessions were woken here since this was asked.
+    /// Reports whether sessions were woken here since this was asked.
     pub(super) fn take_woken(&mut self) -> bool {
         std::mem::take(&mut self.woken)
     }
@@ -68,7 +68,7 @@ impl Unwoken {
         self.first.iter_mut().chain(&mut self.others)
     }
 
-    /// The sessions of a runtime, of which there are as many as cores, at most.
+    /// Returns the sessions of a runtime, of which there are as many as cores, at most.
     fn batch(&mut self, id: Id, runtime: impl FnOnce() -> Option<Handle>) -> Option<&mut Batch> {
         let is_it = |batch: &Batch| batch.runtime.id() == id;
         let first = match &self.first {

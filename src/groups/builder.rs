@@ -1,0 +1,42 @@
+//! Settings of groups.
+
+use std::fmt;
+
+use super::{delivery::SlowMember, key::Key};
+
+/// Settings of [`Groups`](super::Groups).
+pub struct GroupsBuilder<K> {
+    pub(super) max_groups: Option<usize>,
+    pub(super) slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
+}
+
+impl<K: Key> GroupsBuilder<K> {
+    /// Limits how many groups a connection may be in. Default: `None`, no limit.
+    #[must_use]
+    pub fn max_groups_per_connection(mut self, groups: impl Into<Option<usize>>) -> Self {
+        self.max_groups = groups.into();
+        self
+    }
+
+    /// Decides for each group, when it is made, what happens to members that cannot keep up.
+    ///
+    /// The function runs under a lock, and must not use the same [`Groups`](super::Groups). If it
+    /// panics, so does [`Groups::join`](super::Groups::join), and nothing is changed. Default:
+    /// [`SlowMember::default`], they are closed with code 1013.
+    #[must_use]
+    pub fn slow_members(
+        mut self,
+        policy: impl Fn(&K) -> SlowMember + Send + Sync + 'static,
+    ) -> Self {
+        self.slow = Box::new(policy);
+        self
+    }
+}
+
+impl<K> fmt::Debug for GroupsBuilder<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupsBuilder")
+            .field("max_groups_per_connection", &self.max_groups)
+            .finish_non_exhaustive()
+    }
+}
