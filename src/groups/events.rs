@@ -6,7 +6,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::Pin,
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -14,8 +14,8 @@ use futures_core::Stream;
 
 use super::{group::Group, key::Key};
 use crate::{
+    lock::Lock,
     session::{ConnectionId, Wakers},
-    sync::{Mutex, MutexGuard},
 };
 
 /// Something that happened to a group.
@@ -39,7 +39,7 @@ pub enum GroupEvent<K = String> {
 /// Each has a queue of its own. It never ends: when all [`Groups`](super::Groups) are gone,
 /// nothing more comes. A [`Stream`], made by [`Groups::events`](super::Groups::events).
 pub struct GroupEvents<K = String> {
-    queue: Arc<Mutex<GroupQueue<K>>>,
+    queue: Arc<Lock<GroupQueue<K>>>,
 }
 
 pub(super) struct GroupQueue<K> {
@@ -76,7 +76,7 @@ impl<K: Key> GroupEvents<K> {
 
     /// Takes the next event. Only one task does: what is first stays first while it is looked at.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<GroupEvent<K>> {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if queue.missed > 0 && queue.events.len() < MAX_EVENTS {
             // What was missed came after all that is kept.
             let missed = mem::take(&mut queue.missed);
@@ -98,7 +98,7 @@ impl<K: Key> GroupEvents<K> {
         drop(queue);
         // A clone that panics takes nothing.
         let key = group.key.clone();
-        let taken = lock(&self.queue).events.pop_front();
+        let taken = self.queue.lock().events.pop_front();
         // The key may be dropped with it.
         drop(taken);
         Poll::Ready(match change {
@@ -126,7 +126,7 @@ impl<K> fmt::Debug for GroupEvents<K> {
 
 /// The queues into which events go.
 pub(super) struct Subscribers<K> {
-    queues: Vec<Weak<Mutex<GroupQueue<K>>>>,
+    queues: Vec<Weak<Lock<GroupQueue<K>>>>,
     told: Told<K>,
 }
 
@@ -135,7 +135,7 @@ pub(super) struct Subscribers<K> {
 pub(super) struct Told<K> {
     wakers: Wakers,
     /// A listener may stop meanwhile, and leave its events to be dropped here.
-    queues: Vec<Arc<Mutex<GroupQueue<K>>>>,
+    queues: Vec<Arc<Lock<GroupQueue<K>>>>,
 }
 
 impl<K> Default for Told<K> {
@@ -165,7 +165,7 @@ impl<K> Default for Subscribers<K> {
 
 impl<K> Subscribers<K> {
     pub(super) fn subscribe(&mut self) -> GroupEvents<K> {
-        let queue = Arc::new(Mutex::new(GroupQueue {
+        let queue = Arc::new(Lock::new(GroupQueue {
             events: VecDeque::new(),
             missed: 0,
             waker: None,
@@ -182,7 +182,7 @@ impl<K> Subscribers<K> {
             let Some(queue) = queue.upgrade() else {
                 return false;
             };
-            let mut events = lock(&queue);
+            let mut events = queue.lock();
             if events.missed > 0 || events.events.len() >= MAX_EVENTS {
                 events.missed += 1;
             } else {
@@ -199,10 +199,6 @@ impl<K> Subscribers<K> {
     pub(super) fn take_told(&mut self) -> Told<K> {
         mem::take(&mut self.told)
     }
-}
-
-fn lock<K>(queue: &Mutex<GroupQueue<K>>) -> MutexGuard<'_, GroupQueue<K>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many events wait for a listener that does not take them.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
 use tokio::{
@@ -13,8 +13,9 @@ use tokio::{
 
 use super::{delivery::SlowMember, member::Member, unwoken::Unwoken};
 use crate::{
+    lock::{Lock, LockGuard},
     session::Sender,
-    sync::{FairMutex, Mutex, MutexGuard, spawn_on},
+    sync::{FairMutex, spawn_on},
 };
 
 /// A group, as long as it has members.
@@ -25,11 +26,11 @@ pub(super) struct Group<K> {
     pub(super) slow: SlowMember,
     /// Where it stands, for members to leave.
     pub(super) home: Arc<dyn Home<K>>,
-    members: Mutex<Members<K>>,
+    members: Lock<Members<K>>,
     /// Held by one broadcast at a time; the others get it in the order they came.
     pub(super) turn: FairMutex<()>,
     /// Sessions for which something was queued. For those of each runtime there is a promise.
-    unwoken: Mutex<Unwoken>,
+    unwoken: Lock<Unwoken>,
 }
 
 /// The table of all groups, as a group and its members know it.
@@ -58,7 +59,7 @@ impl<K> Promise<K> {
 
 impl<K> Drop for Promise<K> {
     fn drop(&mut self) {
-        let sessions = self.group.lock_unwoken().take(self.runtime);
+        let sessions = self.group.unwoken.lock().take(self.runtime);
         // Outside the lock.
         drop(sessions);
     }
@@ -81,13 +82,13 @@ impl<K> Group<K> {
             hash,
             slow,
             home,
-            members: Mutex::new(Members {
+            members: Lock::new(Members {
                 by_number: BTreeMap::new(),
                 next: 0,
                 by_connection: HashMap::new(),
             }),
             turn: FairMutex::new(()),
-            unwoken: Mutex::default(),
+            unwoken: Lock::default(),
         }
     }
 
@@ -101,7 +102,7 @@ impl<K> Group<K> {
         K: Send + Sync + 'static,
     {
         for batch in sessions.batches() {
-            if batch.sessions.is_empty() || !self.lock_unwoken().append(batch) {
+            if batch.sessions.is_empty() || !self.unwoken.lock().append(batch) {
                 continue;
             }
             // Dropped with its runtime, it wakes them.
@@ -117,10 +118,6 @@ impl<K> Group<K> {
         {
             push_out(&runtime);
         }
-    }
-
-    fn lock_unwoken(&self) -> MutexGuard<'_, Unwoken> {
-        self.unwoken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reports whether the connection is a member.
@@ -189,8 +186,8 @@ impl<K> Group<K> {
     }
 
     /// Locks the members, for a few hundred of them at most.
-    fn lock(&self) -> MutexGuard<'_, Members<K>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> LockGuard<'_, Members<K>> {
+        self.members.lock()
     }
 }
 

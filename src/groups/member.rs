@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     task::{Context, Wake, Waker},
 };
 
@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     error::TrySendError,
+    lock::{Lock, LockGuard},
     protocol::Prepared,
     session::{Asleep, Sender, Ticket},
-    sync::{Mutex, MutexGuard},
 };
 
 /// A connection's place in a group: it leaves when this is dropped.
@@ -66,7 +66,7 @@ impl<K: Key + fmt::Debug> fmt::Debug for Membership<K> {
 pub(super) struct Member<K> {
     group: Arc<Group<K>>,
     sender: Sender,
-    waiting: Mutex<Backlog>,
+    waiting: Lock<Backlog>,
 }
 
 /// What waits for a member.
@@ -87,7 +87,7 @@ impl<K: Key> Member<K> {
         Arc::new(Self {
             group: group.clone(),
             sender,
-            waiting: Mutex::default(),
+            waiting: Lock::default(),
         })
     }
 
@@ -222,8 +222,8 @@ impl<K> Member<K> {
         &self.sender
     }
 
-    fn lock(&self) -> MutexGuard<'_, Backlog> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> LockGuard<'_, Backlog> {
+        self.waiting.lock()
     }
 }
 

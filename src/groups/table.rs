@@ -4,7 +4,7 @@ use std::{
     borrow::Borrow,
     collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
-    sync::{Arc, PoisonError},
+    sync::Arc,
 };
 
 use super::{
@@ -17,13 +17,13 @@ use super::{
     member::{Member, Membership},
 };
 use crate::{
+    lock::{Lock, LockGuard},
     session::Sender,
-    sync::{Mutex, MutexGuard},
 };
 
 /// All groups of one [`Groups`](super::Groups), with what was set for them.
 pub(super) struct Table<K> {
-    state: Mutex<TableState<K>>,
+    state: Lock<TableState<K>>,
     hasher: RandomState,
     slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
     max_groups: Option<usize>,
@@ -48,7 +48,7 @@ impl<K> Table<K> {
             subscribers: Subscribers::default(),
         };
         Self {
-            state: Mutex::new(state),
+            state: Lock::new(state),
             hasher: RandomState::new(),
             slow,
             max_groups,
@@ -57,8 +57,11 @@ impl<K> Table<K> {
     }
 
     /// Locks the state, never over an await or a send.
-    pub(super) fn lock(&self) -> MutexGuard<'_, TableState<K>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    ///
+    /// Of the application's code, `Eq` of the key and the policy run under it, and both before anything
+    /// is changed.
+    pub(super) fn lock(&self) -> LockGuard<'_, TableState<K>> {
+        self.state.lock()
     }
 
     /// Finds a group. The key is hashed outside the lock.

@@ -6,7 +6,7 @@ use std::{
     fmt,
     future::{Ready, ready},
     io::{self, ErrorKind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -26,7 +26,9 @@ use super::{
     line::Line,
     stop::{self, Race, race},
 };
-use crate::{config::Config, handshake::Rejection, service::WebSocketLayer, session::WebSocket};
+use crate::{
+    config::Config, handshake::Rejection, lock::Lock, service::WebSocketLayer, session::WebSocket,
+};
 
 /// Opens a WebSocket on a stream: a connection just accepted, with TLS or without.
 ///
@@ -176,19 +178,18 @@ type Outcome = Result<Request<WebSocket>, Rejection>;
 /// The route service that takes the first connection out; ready until then.
 #[derive(Clone, Debug)]
 struct Taker {
-    sender: Arc<Mutex<Option<oneshot::Sender<Outcome>>>>,
+    sender: Arc<Lock<Option<oneshot::Sender<Outcome>>>>,
 }
 
 impl Taker {
     fn new(sender: oneshot::Sender<Outcome>) -> Self {
         Self {
-            sender: Arc::new(Mutex::new(Some(sender))),
+            sender: Arc::new(Lock::new(Some(sender))),
         }
     }
 
     fn give(&self, outcome: Outcome) {
-        let sender = self.sender.lock();
-        let sender = sender.unwrap_or_else(PoisonError::into_inner).take();
+        let sender = self.sender.lock().take();
         if let Some(sender) = sender {
             // Whoever has dropped the future of `accept` wants it no more.
             let _unwanted = sender.send(outcome);

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant as StdInstant},
 };
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::head::Heads;
 use crate::{
+    lock::{Lock, LockGuard},
     protocol::{MAX_BELOW, SENDING_FLOOR},
     session::Watch,
 };
@@ -46,7 +47,7 @@ pub(super) enum Expired {
 /// requests, too; and for HTTP/2 it takes nothing but the answer to a PING for a sign of life, which
 /// waits behind all that was written before. So hyper only tells what it waits for, by the timers
 /// that it is given, and the deadlines are kept here.
-pub(super) struct Line(Mutex<State>);
+pub(super) struct Line(Lock<State>);
 
 struct State {
     limits: Limits,
@@ -79,7 +80,7 @@ struct State {
 impl Line {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         let now = Instant::now();
-        Arc::new(Self(Mutex::new(State {
+        Arc::new(Self(Lock::new(State {
             limits,
             start: now,
             request: false,
@@ -158,8 +159,8 @@ impl Line {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> LockGuard<'_, State> {
+        self.0.lock()
     }
 }
 

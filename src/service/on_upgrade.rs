@@ -6,7 +6,7 @@ use std::{
     future::{Future, ready},
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -15,7 +15,7 @@ use http::{Version, request::Parts};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::Witness;
-use crate::session::Transport;
+use crate::{lock::Lock, session::Transport};
 
 /// A stream that a handshake may take over, for servers and tests that are not hyper.
 ///
@@ -34,7 +34,7 @@ use crate::session::Transport;
 /// ```
 #[derive(Clone)]
 pub struct OnUpgrade {
-    stream: Arc<Mutex<Option<StreamFuture>>>,
+    stream: Arc<Lock<Option<StreamFuture>>>,
 }
 
 type StreamFuture = Pin<Box<dyn Future<Output = io::Result<Transport>> + Send>>;
@@ -52,15 +52,12 @@ impl OnUpgrade {
     {
         let stream = Box::pin(async { stream.await.map(Transport::other) });
         Self {
-            stream: Arc::new(Mutex::new(Some(stream))),
+            stream: Arc::new(Lock::new(Some(stream))),
         }
     }
 
     fn take(&self) -> Option<StreamFuture> {
-        self.stream
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.stream.lock().take()
     }
 }
 

@@ -1,13 +1,10 @@
 //! How a server finds the WebSockets of its application.
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use http::request::Parts;
 
-use crate::{handshake::Rejection, session::Connections, sync::Mutex};
+use crate::{handshake::Rejection, lock::Lock, session::Connections};
 
 /// The registries whose connections a server closes before it stops.
 ///
@@ -15,39 +12,37 @@ use crate::{handshake::Rejection, session::Connections, sync::Mutex};
 /// server's; one that has its own makes it known here with its first handshake.
 #[derive(Clone)]
 pub(crate) struct Registries {
-    shared: Arc<Shared>,
+    known: Arc<Known>,
 }
 
-struct Shared {
+struct Known {
     own: Connections,
-    /// Those of the layers; `None` since the server stops.
-    layers: Mutex<Option<Vec<Connections>>>,
+    /// The registries of layers; `None` once the server stops.
+    layers: Lock<Option<Vec<Connections>>>,
 }
 
 impl Registries {
     #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "`serve` does"))]
     pub(crate) fn new(own: Connections) -> Self {
-        let layers = Mutex::new(Some(Vec::new()));
+        let layers = Lock::new(Some(Vec::new()));
         Self {
-            shared: Arc::new(Shared { own, layers }),
+            known: Arc::new(Known { own, layers }),
         }
     }
 
-    /// All of them, for the server to stop: from now on none becomes known.
+    /// Takes all of them, for the server to stop. From now on no layer becomes known.
     #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "`serve` does"))]
     pub(crate) fn take(&self) -> Vec<Connections> {
-        let layers = self.shared.layers.lock();
-        let layers = layers.unwrap_or_else(PoisonError::into_inner).take();
+        let layers = self.known.layers.lock().take();
         let mut all = layers.unwrap_or_default();
-        all.retain(|layer| !layer.is_same(&self.shared.own));
-        all.push(self.shared.own.clone());
+        all.retain(|layer| !layer.is_same(&self.known.own));
+        all.push(self.known.own.clone());
         all
     }
 
-    /// Sees to it that `layer` is among them; `false` where it is too late.
+    /// Adds `layer` unless it is known; `false` if it is too late.
     fn contain(&self, layer: &Connections) -> bool {
-        let layers = self.shared.layers.lock();
-        let mut layers = layers.unwrap_or_else(PoisonError::into_inner);
+        let mut layers = self.known.layers.lock();
         let Some(layers) = &mut *layers else {
             return false;
         };
@@ -64,7 +59,7 @@ impl fmt::Debug for Registries {
     }
 }
 
-/// Where a connection is registered: with its layer, or else with the server.
+/// Finds where a connection is registered: with its layer, or else with the server.
 ///
 /// # Errors
 ///
@@ -76,7 +71,7 @@ pub(crate) fn registry(
     let registry = match (head.extensions.remove::<Registries>(), layer) {
         (Some(server), Some(layer)) if !server.contain(layer) => return Err(Rejection::Draining),
         (_, Some(layer)) => Some(layer.clone()),
-        (server, None) => server.map(|server| server.shared.own.clone()),
+        (server, None) => server.map(|server| server.known.own.clone()),
     };
     if registry.as_ref().is_some_and(Connections::is_draining) {
         return Err(Rejection::Draining);

@@ -122,7 +122,7 @@ impl<H> Waiting<H> {
     }
 
     /// Makes the session. The route service is called here, and dropped.
-    fn session(self: Box<Self>, (transport, read): HandedOver) -> Session<H::Future>
+    fn session(self, (transport, read): HandedOver) -> Session<H::Future>
     where
         H: Service<Request<WebSocket>, Response = ()>,
     {
@@ -134,7 +134,7 @@ impl<H> Waiting<H> {
             place,
             close,
             ..
-        } = *self;
+        } = self;
         let span = connection_span(&head, place.as_ref(), &agreed);
         let opened = Opened {
             transport,
