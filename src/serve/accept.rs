@@ -20,10 +20,10 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    Settings,
     connection::{self, Failure, GOODBYE},
     http::Http,
     line::Line,
+    settings::Settings,
     stop::{self, Race, race},
 };
 use crate::{

@@ -2,8 +2,7 @@
 
 use std::{future::Future, marker::PhantomData, pin::pin, sync::Arc, time::Duration};
 
-use ::http::{Request, Response};
-use http_body::Body;
+use ::http::Request;
 use hyper::body::Incoming;
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use tokio::{
@@ -14,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service};
 
 use super::{
+    app::{App, AppBody, HyperApp},
     http::Http,
     line::{Expired, Limits, Line},
     listener::Listener,
@@ -38,12 +38,8 @@ pub(super) async fn run<L, S, B>(
     mut stop: Stop,
 ) where
     L: Listener,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    S: App<B>,
+    B: AppBody,
 {
     let Some(tls) = &server.tls else {
         return serve::<L, _, _, _>(&server, stream, address, app, stop).await;
@@ -64,12 +60,8 @@ async fn serve<L, T, S, B>(server: &Server, stream: T, address: L::Addr, app: S,
 where
     L: Listener,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    S: App<B>,
+    B: AppBody,
 {
     let line = Line::new(server.limits);
     let service = Serving::<L, S> {
@@ -97,12 +89,8 @@ pub(super) async fn http<T, S, B>(
 ) -> Result<(), Failure>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    S: hyper::service::Service<Request<Incoming>, Response = Response<B>>,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    S: HyperApp<B>,
+    B: AppBody,
 {
     let timed = http.timed(&line);
     let stream = Watched::new(stream, line.clone());

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Settings,
+    app::{AppBody, HyperApp},
     line::{HeadTimer, Line},
+    settings::Settings,
 };
 
 pub(super) use imp::{ALPN, Http};
@@ -16,21 +17,14 @@ mod imp {
         time::{Duration, Instant as StdInstant},
     };
 
-    use ::http::{Request, Response};
-    use http_body::Body;
-    use hyper::{
-        body::Incoming,
-        rt::{Sleep, Timer},
-        service::Service,
-    };
+    use hyper::rt::{Sleep, Timer};
     use hyper_util::{
         rt::{TokioExecutor, TokioIo, TokioTimer},
         server::conn::auto,
     };
     use tokio::io::{AsyncRead, AsyncWrite};
-    use tower::BoxError;
 
-    use super::{Arc, HeadTimer, Line, Settings};
+    use super::{AppBody, Arc, HeadTimer, HyperApp, Line, Settings};
     use crate::serve::line::PING_INTERVAL;
 
     pub(in crate::serve) const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -78,12 +72,8 @@ mod imp {
         ) -> auto::UpgradeableConnection<'_, TokioIo<T>, S, TokioExecutor>
         where
             T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-            S: Service<Request<Incoming>, Response = Response<B>>,
-            S::Future: Send + 'static,
-            S::Error: Into<BoxError>,
-            B: Body + Send + 'static,
-            B::Data: Send,
-            B::Error: Into<BoxError>,
+            S: HyperApp<B>,
+            B: AppBody,
         {
             self.0
                 .serve_connection_with_upgrades(TokioIo::new(stream), service)
@@ -128,14 +118,11 @@ mod imp {
 
 #[cfg(not(feature = "http2"))]
 mod imp {
-    use ::http::{Request, Response};
-    use http_body::Body;
-    use hyper::{body::Incoming, server::conn::http1, service::Service};
+    use hyper::server::conn::http1;
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncRead, AsyncWrite};
-    use tower::BoxError;
 
-    use super::{Arc, HeadTimer, Line, Settings};
+    use super::{AppBody, Arc, HeadTimer, HyperApp, Line, Settings};
 
     pub(in crate::serve) const ALPN: &[&[u8]] = &[b"http/1.1"];
 
@@ -168,10 +155,8 @@ mod imp {
         ) -> http1::UpgradeableConnection<TokioIo<T>, S>
         where
             T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-            S: Service<Request<Incoming>, Response = Response<B>>,
-            S::Error: Into<BoxError>,
-            B: Body + 'static,
-            B::Error: Into<BoxError>,
+            S: HyperApp<B>,
+            B: AppBody,
         {
             self.0
                 .serve_connection(TokioIo::new(stream), service)

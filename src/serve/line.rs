@@ -47,9 +47,9 @@ pub(super) enum Expired {
 /// requests, too; and for HTTP/2 it takes nothing but the answer to a PING for a sign of life, which
 /// waits behind all that was written before. So hyper only tells what it waits for, by the timers
 /// that it is given, and the deadlines are kept here.
-pub(super) struct Line(Lock<State>);
+pub(super) struct Line(Lock<LineState>);
 
-struct State {
+struct LineState {
     limits: Limits,
     start: Instant,
     /// A request has come.
@@ -80,7 +80,7 @@ struct State {
 impl Line {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         let now = Instant::now();
-        Arc::new(Self(Lock::new(State {
+        Arc::new(Self(Lock::new(LineState {
             limits,
             start: now,
             request: false,
@@ -159,7 +159,7 @@ impl Line {
         }
     }
 
-    fn lock(&self) -> LockGuard<'_, State> {
+    fn lock(&self) -> LockGuard<'_, LineState> {
         self.0.lock()
     }
 }
@@ -180,7 +180,7 @@ impl Watch for Line {
     }
 }
 
-impl State {
+impl LineState {
     /// Returns the next deadline, as things are now.
     fn deadline(&mut self, now: Instant) -> Option<(Instant, Expired)> {
         self.look(now);
@@ -268,7 +268,7 @@ impl Timer for HeadTimer {
         let mut state = self.0.lock();
         state.heads.wait();
         state.waiting = Some(Instant::now());
-        Box::pin(Waiting(self.0.clone()))
+        Box::pin(HeadWait(self.0.clone()))
     }
 
     fn now(&self) -> StdInstant {
@@ -279,9 +279,9 @@ impl Timer for HeadTimer {
 }
 
 /// Lives while a head is waited for.
-struct Waiting(Arc<Line>);
+struct HeadWait(Arc<Line>);
 
-impl Future for Waiting {
+impl Future for HeadWait {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
@@ -289,9 +289,9 @@ impl Future for Waiting {
     }
 }
 
-impl Sleep for Waiting {}
+impl Sleep for HeadWait {}
 
-impl Drop for Waiting {
+impl Drop for HeadWait {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.heads.came();

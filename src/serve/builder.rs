@@ -1,0 +1,188 @@
+//! A server about to run, and what can be set for it.
+
+use std::{
+    fmt,
+    future::{Future, Pending, pending},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio_rustls::rustls::ServerConfig;
+
+use super::{listener::Listener, settings::Settings};
+use crate::session::{Connections, Drain};
+
+/// Serves `app` to every client of `listener`.
+///
+/// It runs when awaited, and for ever unless there is a
+/// [`graceful_shutdown`](Serve::graceful_shutdown). Connections are tasks of their own.
+///
+/// # Errors
+///
+/// Errors of single connections are logged, and so is a lack of file descriptors or memory, after
+/// which it pauses for up to a second. It ends with an error only when the listener says
+/// [`InvalidInput`](io::ErrorKind::InvalidInput): it does not listen, or no longer. Open connections
+/// are shut down then as with a signal.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the listener. Connections that are open go on.
+///
+/// # Panics
+///
+/// Needs tokio's runtime with I/O and time enabled, and panics without.
+pub fn serve<L, S>(listener: L, app: S) -> Serve<L, S> {
+    Serve {
+        listener,
+        app,
+        signal: pending(),
+        settings: Settings::default(),
+    }
+}
+
+/// A server about to run: made by [`serve`](fn@serve), and awaited.
+#[must_use = "a server runs when it is awaited"]
+pub struct Serve<L, S, F = Pending<()>> {
+    pub(super) listener: L,
+    pub(super) app: S,
+    pub(super) signal: F,
+    pub(super) settings: Settings,
+}
+
+impl<L, S, F> Serve<L, S, F> {
+    /// Speaks TLS.
+    ///
+    /// `h2` and `http/1.1` are offered by ALPN where the configuration names no protocols; without
+    /// the feature `http2` only the latter.
+    ///
+    /// Which provider of cryptography is used is the configuration's business: this crate chooses
+    /// none here. `tokio-rustls = { version = "0.26", default-features = false, features = ["ring",
+    /// "tls12"] }` is one that goes with the feature `client`, which uses ring; with the default
+    /// features of `tokio-rustls` beside it there are two, and `ServerConfig::builder` panics until
+    /// the application has called `CryptoProvider::install_default`.
+    pub fn tls(mut self, config: impl Into<Arc<ServerConfig>>) -> Self {
+        self.settings.tls = Some(config.into());
+        self
+    }
+
+    /// Stops when `signal` is ready.
+    ///
+    /// 1. Nothing more is accepted, the listener is closed.
+    /// 2. Connections finish the requests that they have, and end.
+    /// 3. WebSockets are closed with 1001 and waited for, as by [`Connections::drain`]; handshakes
+    ///    are refused.
+    /// 4. What is left at the deadline of [`drain`](Self::drain) is aborted, and the future is ready
+    ///    within two seconds.
+    ///
+    /// These are the WebSockets of all layers that have answered a handshake of this server:
+    /// those of a layer with [`Connections`] of its own are all of that registry, also where
+    /// another server has accepted them.
+    pub fn graceful_shutdown<G>(mut self, signal: G) -> Serve<L, S, G>
+    where
+        G: Future<Output = ()> + Send + 'static,
+    {
+        self.settings.connections.get_or_insert_default();
+        Serve {
+            listener: self.listener,
+            app: self.app,
+            signal,
+            settings: self.settings,
+        }
+    }
+
+    /// Sets how connections are closed by [`graceful_shutdown`](Self::graceful_shutdown), and how
+    /// long that may take, requests that are no WebSockets included.
+    ///
+    /// Default: [`Drain::default`], within 30 seconds.
+    pub fn drain(mut self, drain: Drain) -> Self {
+        self.settings.drain = drain;
+        self
+    }
+
+    /// Registers the WebSockets of every layer that has no [`Connections`] of its own in these.
+    ///
+    /// Default: none, or with [`graceful_shutdown`](Self::graceful_shutdown) some that nobody sees.
+    ///
+    /// Shared by several servers, the first one that stops drains them for all: the others'
+    /// WebSockets are closed, too, their handshakes refused, and each [`Stopped`](super::Stopped) counts
+    /// all.
+    pub fn connections(mut self, connections: &Connections) -> Self {
+        self.settings.connections = Some(connections.clone());
+        self
+    }
+
+    /// Limits the time that a client has for the TLS handshake, and from then on for the first
+    /// request's head; over HTTP/1.1 also for every other head, from its first byte.
+    ///
+    /// A client that has said nothing, or too little, is cut off. Default: 10 seconds. `None` means
+    /// no limit. Less than a millisecond is taken as one: then only what is there at once is served.
+    pub fn header_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.header_timeout = timeout.into().map(at_least);
+        self
+    }
+
+    /// Limits the time between two requests on an HTTP/1.1 connection.
+    ///
+    /// It begins when the response has been written, and ends with the first byte of the next
+    /// request, whose head then has [`header_timeout`](Self::header_timeout). It is also the time
+    /// in which a client has to take some more of a response that waits for it, beside what the
+    /// part before needs at 14 KiB per second, at most 438 seconds: a slow client is not cut off, and
+    /// one that reads nothing is.
+    ///
+    /// Default: 75 seconds, longer than load balancers keep an idle connection, which is 60 as a rule:
+    /// when the server is the first to end it, a request may be lost. `None` means no limit. Less than
+    /// a millisecond is taken as one.
+    pub fn keep_alive_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.keep_alive_timeout = timeout.into().map(at_least);
+        self
+    }
+
+    /// Sets how many bytes a client may send ahead on one stream of an HTTP/2 connection.
+    ///
+    /// More lets clients far away send faster. It is also what a stream costs whose application does
+    /// not read. The window of the whole connection is as large as those of
+    /// [`max_streams`](Self::max_streams) together, or of 512 where these are fewer, and at least
+    /// 16 MiB: with hyper's own, 1 MiB for both, a stream or two that are not read stop all others.
+    /// Default: 64 KiB; of a connection with 200 streams that are not read, 12.5 MiB are kept.
+    /// Less than 1 KiB is taken as 1 KiB, and 2 GiB and more as one byte less than that.
+    pub fn stream_window(mut self, bytes: u32) -> Self {
+        self.settings.stream_window = bytes.max(MIN_STREAM_WINDOW);
+        self
+    }
+
+    /// Limits the streams that are open at a time on one HTTP/2 connection.
+    ///
+    /// Default: 200. Zero is taken as one.
+    pub fn max_streams(mut self, streams: u32) -> Self {
+        self.settings.max_streams = streams.max(1);
+        self
+    }
+}
+
+impl<L: Listener, S, F> Serve<L, S, F> {
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// What the listener says.
+    pub fn local_addr(&self) -> io::Result<L::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+impl<L: fmt::Debug, S, F> fmt::Debug for Serve<L, S, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Rounds a timeout up to what timers can tell apart.
+fn at_least(timeout: Duration) -> Duration {
+    timeout.max(Duration::from_millis(1))
+}
+
+/// Nearly all of a connection would be headers with less.
+const MIN_STREAM_WINDOW: u32 = 1 << 10;
