@@ -37,8 +37,8 @@ pub(crate) async fn collect<B: Body>(
     Response::from_parts(head, bytes.into())
 }
 
-/// Gives the reading of a refusal's body its time. What is read without a pause has to consume the
-/// task's budget: nobody looks at the clock otherwise.
+/// Limits the time for reading a refusal's body. What is read without a pause has to consume the
+/// task's budget: the clock is never looked at otherwise.
 pub(crate) async fn in_time(until: Option<Instant>, reading: impl Future<Output = ()>) {
     let patience = Instant::now() + REFUSAL_PATIENCE;
     let until = until.map_or(patience, |until| until.min(patience));

@@ -191,7 +191,7 @@ impl Taker {
     fn give(&self, outcome: Outcome) {
         let sender = self.sender.lock().take();
         if let Some(sender) = sender {
-            // Whoever has dropped the future of `accept` wants it no more.
+            // The future of `accept` may have been dropped.
             let _unwanted = sender.send(outcome);
         }
     }

@@ -15,7 +15,7 @@ use crate::session::{Connections, Drain};
 
 /// Serves `app` to every client of `listener`.
 ///
-/// It runs when awaited, and for ever unless there is a
+/// It runs when awaited, and forever unless there is a
 /// [`graceful_shutdown`](Serve::graceful_shutdown). Connections are tasks of their own.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub struct Serve<L, S, F = Pending<()>> {
 impl<L, S, F> Serve<L, S, F> {
     /// Speaks TLS.
     ///
-    /// `h2` and `http/1.1` are offered by ALPN where the configuration names no protocols; without
+    /// `h2` and `http/1.1` are offered by ALPN if the configuration names no protocols; without
     /// the feature `http2` only the latter.
     ///
     /// Which provider of cryptography is used is the configuration's business: this crate chooses
@@ -76,7 +76,7 @@ impl<L, S, F> Serve<L, S, F> {
     ///    within two seconds.
     ///
     /// These are the WebSockets of all layers that have answered a handshake of this server:
-    /// those of a layer with [`Connections`] of its own are all of that registry, also where
+    /// those of a layer with [`Connections`] of its own are all of that registry, also if
     /// another server has accepted them.
     pub fn graceful_shutdown<G>(mut self, signal: G) -> Serve<L, S, G>
     where
@@ -102,7 +102,8 @@ impl<L, S, F> Serve<L, S, F> {
 
     /// Registers the WebSockets of every layer that has no [`Connections`] of its own in these.
     ///
-    /// Default: none, or with [`graceful_shutdown`](Self::graceful_shutdown) some that nobody sees.
+    /// Default: none. [`graceful_shutdown`](Self::graceful_shutdown) uses a private registry if none is
+    /// set.
     ///
     /// Shared by several servers, the first one that stops drains them for all: the others'
     /// WebSockets are closed, too, their handshakes refused, and each [`Stopped`](super::Stopped) counts
@@ -142,7 +143,7 @@ impl<L, S, F> Serve<L, S, F> {
     ///
     /// More lets clients far away send faster. It is also what a stream costs whose application does
     /// not read. The window of the whole connection is as large as those of
-    /// [`max_streams`](Self::max_streams) together, or of 512 where these are fewer, and at least
+    /// [`max_streams`](Self::max_streams) together, or of 512 if these are fewer, and at least
     /// 16 MiB: with hyper's own, 1 MiB for both, a stream or two that are not read stop all others.
     /// Default: 64 KiB; of a connection with 200 streams that are not read, 12.5 MiB are kept.
     /// Less than 1 KiB is taken as 1 KiB, and 2 GiB and more as one byte less than that.
@@ -161,11 +162,11 @@ impl<L, S, F> Serve<L, S, F> {
 }
 
 impl<L: Listener, S, F> Serve<L, S, F> {
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     ///
     /// # Errors
     ///
-    /// What the listener says.
+    /// Those of the listener.
     pub fn local_addr(&self) -> io::Result<L::Addr> {
         self.listener.local_addr()
     }

@@ -13,7 +13,7 @@ pub(super) struct Heads {
     tail: [u8; 3],
     /// What was read behind the last head; `None` while that is not known.
     behind: Option<u64>,
-    /// The length of the body behind the last head; `None` where it is not said beforehand.
+    /// The length of the body behind the last head; `None` if it is not known beforehand.
     body: Option<u64>,
 }
 

@@ -49,7 +49,7 @@ mod imp {
             Self(builder)
         }
 
-        /// The settings of one connection, whose deadlines are kept by `line`.
+        /// Makes the settings of one connection, whose deadlines are kept by `line`.
         pub(in crate::serve) fn timed(&self, line: &Arc<Line>) -> Timed {
             let mut builder = self.0.clone();
             builder
@@ -80,7 +80,7 @@ mod imp {
         }
     }
 
-    /// The timer of hyper's PINGs, by which it tells that one was sent or answered: it waits for
+    /// The timer of hyper's PINGs, which shows that one was sent or answered: hyper waits for
     /// [`NEVER`] then, or until the next one is due.
     struct PingTimer(Arc<Line>);
 
@@ -134,7 +134,7 @@ mod imp {
             Self(http1::Builder::new())
         }
 
-        /// The settings of one connection, whose deadlines are kept by `line`.
+        /// Makes the settings of one connection, whose deadlines are kept by `line`.
         pub(in crate::serve) fn timed(&self, line: &Arc<Line>) -> Timed {
             let mut builder = self.0.clone();
             builder

@@ -45,7 +45,7 @@ pub(super) enum Expired {
 ///
 /// hyper's own deadlines are too coarse: that for the head of an HTTP/1.1 request runs between
 /// requests, too; and for HTTP/2 it takes nothing but the answer to a PING for a sign of life, which
-/// waits behind all that was written before. So hyper only tells what it waits for, by the timers
+/// waits behind all that was written before. So hyper only shows what it waits for, by the timers
 /// that it is given, and the deadlines are kept here.
 pub(super) struct Line(Lock<LineState>);
 
@@ -191,7 +191,7 @@ impl LineState {
         silent.into_iter().chain(request).min_by_key(|(at, _)| *at)
     }
 
-    /// Gives what has happened since the last look its time.
+    /// Records the time of what has happened since the last look.
     fn look(&mut self, now: Instant) {
         if self.receiving {
             self.receiving = false;
@@ -251,7 +251,7 @@ fn later(now: Instant, bytes: u64) -> Instant {
         + Duration::from_nanos(bytes % FLOOR * 1_000_000_000 / FLOOR)
 }
 
-/// The timer by which hyper tells that it waits for the head of an HTTP/1.1 request.
+/// The timer that shows when hyper waits for the head of an HTTP/1.1 request.
 pub(super) struct HeadTimer(pub(super) Arc<Line>);
 
 impl HeadTimer {

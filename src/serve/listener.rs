@@ -33,8 +33,8 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     ///
-    /// What happened tells what `serve` does. It goes on after a connection that failed before it was
-    /// accepted ([`ConnectionAborted`](ErrorKind::ConnectionAborted),
+    /// The kind of error decides what `serve` does. It goes on after a connection that failed before it
+    /// was accepted ([`ConnectionAborted`](ErrorKind::ConnectionAborted),
     /// [`ConnectionReset`](ErrorKind::ConnectionReset) and the like), ends after
     /// [`InvalidInput`](ErrorKind::InvalidInput), and calls again after a pause for all else.
     ///
@@ -43,11 +43,11 @@ pub trait Listener: Send + 'static {
     /// The future is dropped when the server stops, and at no other time.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     ///
     /// # Errors
     ///
-    /// Where that is not known.
+    /// The address is not known.
     fn local_addr(&self) -> io::Result<Self::Addr>;
 
     /// Puts the client's address among the extensions of a request.
@@ -63,7 +63,7 @@ pub trait Listener: Send + 'static {
 ///
 /// With the latter no more than that waits in the kernel unsent. Without it up to 4 MiB do, which a
 /// slow line takes minutes to carry: until then pings, Close frames and the small messages of other
-/// HTTP/2 streams wait behind them, and nobody can tell a slow peer from one that has gone. An own
+/// HTTP/2 streams wait behind them, and a slow peer cannot be told from one that has gone. An own
 /// listener for TCP should set both:
 ///
 /// ```

@@ -1,8 +1,8 @@
-//! A server, for who has a tower service and none yet (feature `serve`).
+//! A ready-to-run HTTP server for a tower service (feature `serve`).
 //!
 //! [`serve`](fn@serve) takes a listener and a service: an axum `Router`, [`endpoint`](crate::endpoint),
-//! or any other `tower::Service<http::Request<hyper::body::Incoming>>`. It speaks HTTP/1.1 and HTTP/2, with or
-//! without TLS, survives what clients do to it, and stops in good order:
+//! or any other `tower::Service<http::Request<hyper::body::Incoming>>`. It speaks HTTP/1.1 and HTTP/2,
+//! with or without TLS, survives what clients do to it, and stops in good order:
 //!
 //! ```no_run
 //! use axum::{Router, routing::any};

@@ -87,7 +87,7 @@ where
         Poll::Ready(self.answer(answer))
     }
 
-    /// Makes the response, and opens the connection where the hook accepts it.
+    /// Makes the response, and opens the connection if the hook accepts it.
     fn answer<B>(&mut self, answer: Answer) -> Response<ResponseBody<B>> {
         let (handshake, close) = match answer.verdict {
             Verdict::Accept(handshake, close) => (*handshake, close),
@@ -105,7 +105,7 @@ where
     }
 }
 
-/// Answers a handshake with yes, and spawns the session that goes with it.
+/// Accepts a handshake, and spawns the task of its session.
 ///
 /// With a Close frame the connection is opened only to be closed.
 pub(crate) fn open<H, B>(
@@ -135,7 +135,7 @@ where
     response.map(|()| ResponseBody::switching(witness))
 }
 
-/// Asks the route service whether it takes a connection: `false` when it fails or takes too long.
+/// Asks the route service whether it takes a connection; `false` if it fails or takes too long.
 fn poll_ready<H: Service<Request<WebSocket>>>(
     cx: &mut Context<'_>,
     route: Option<&mut H>,

@@ -20,11 +20,11 @@ pin_project! {
     ///
     /// The default is empty.
     ///
-    /// A body that wraps this one must pass [`is_end_stream`](http_body::Body::is_end_stream) on. hyper asks
-    /// that of the body it sends, which is how the layer knows that its 101 was not replaced by
-    /// another layer's response; a 101 whose body was not asked opens no connection, and an error is
-    /// logged. Of tower-http's layers `ResponseBodyTimeoutLayer` does not pass it on: put it
-    /// elsewhere.
+    /// A body that wraps this one must pass [`is_end_stream`](http_body::Body::is_end_stream) on.
+    /// hyper asks that of the body it sends, which is how the layer knows that its 101 was not
+    /// replaced by another layer's response. A 101 whose body was not asked opens no connection, and
+    /// an error is logged. Of tower-http's layers `ResponseBodyTimeoutLayer` does not pass it on: put
+    /// it elsewhere.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
@@ -55,7 +55,7 @@ impl<B> ResponseBody<B> {
         }
     }
 
-    /// The empty body of a 101 or 200, which tells `witness` when it is really sent.
+    /// Makes the empty body of a 101 or 200, which marks `witness` when it is really sent.
     pub(super) fn switching(witness: Option<Witness>) -> Self {
         Self {
             content: Body::Switching { witness },
@@ -109,7 +109,7 @@ impl<B: http_body::Body<Data = Bytes>> http_body::Body for ResponseBody<B> {
 
 /// Knows whether the answer to a handshake was really sent.
 ///
-/// hyper hands the stream over after any HTTP/1.1 response, also where another layer replaced our
+/// hyper hands the stream over after any HTTP/1.1 response, also if another layer replaced our
 /// 101; but it asks the body it sends whether it is at its end. A layer that asks by itself makes
 /// the session go ahead, as it would without a witness. A body around ours that does not pass the
 /// question on, such as that of tower-http's `ResponseBodyTimeoutLayer`, ends the connection.

@@ -37,13 +37,13 @@ use crate::{
 /// | the connection ends by | last callback |
 /// |---|---|
 /// | a Close of the peer | `on_close` with its frame, once its Close was answered |
-/// | a Close of this endpoint, also of [`Connections::drain`](crate::Connections::drain) or one for [`idle_timeout`](crate::Config::idle_timeout), [`first_message_timeout`](crate::Config::first_message_timeout) or [`max_lifetime`](crate::Config::max_lifetime) | `on_close` with the frame that the peer answers; with `None` where it disconnects instead |
+/// | a Close of this endpoint, also of [`Connections::drain`](crate::Connections::drain) or one for [`idle_timeout`](crate::Config::idle_timeout), [`first_message_timeout`](crate::Config::first_message_timeout) or [`max_lifetime`](crate::Config::max_lifetime) | `on_close` with the frame that the peer answers; `None` if it disconnects instead |
 /// | the same, and the peer does neither within [`close_timeout`](crate::Config::close_timeout) | `on_error` with [`Error::Timeout`] |
 /// | data without a callback | as a Close of this endpoint |
 /// | a violation of the protocol or of a limit | `on_error` with [`Error::Protocol`] |
 /// | any other deadline | `on_error` with [`Error::Timeout`] |
 /// | the peer's disconnect, without a Close | `on_error` with [`Error::Io`] |
-/// | [`Sender::abort`], also at the deadline of a drain | none: a callback that runs is dropped where it waits |
+/// | [`Sender::abort`], also at the deadline of a drain | none: a callback that runs is dropped while it waits |
 /// | a panic of a callback | none: the peer gets code 1011 |
 /// | the end of the runtime | none |
 ///
@@ -69,41 +69,42 @@ use crate::{
 /// let layer = WebSocketLayer::new(events(Shout::default()));
 /// ```
 pub trait Events: Send {
-    /// The connection is open; `head` is that of the request that opened it.
+    /// Runs when the connection is open; `head` is that of the request that opened it.
     fn on_open(&mut self, socket: &Sender, head: &Parts) -> impl Future<Output = ()> + Send {
         let _ = (socket, head);
         async {}
     }
 
-    /// Text was received.
+    /// Runs when text was received.
     fn on_text(&mut self, socket: &Sender, text: Utf8Bytes) -> impl Future<Output = ()> + Send {
         let _ = text;
-        refuse(socket)
+        close_unsupported(socket)
     }
 
-    /// Binary data was received.
+    /// Runs when binary data was received.
     fn on_binary(&mut self, socket: &Sender, payload: Bytes) -> impl Future<Output = ()> + Send {
         let _ = payload;
-        refuse(socket)
+        close_unsupported(socket)
     }
 
-    /// A ping was received. It is answered already, unless
+    /// Runs when a ping was received. It is answered already, unless
     /// [`Config::auto_pong`](crate::Config::auto_pong) is off.
     fn on_ping(&mut self, socket: &Sender, payload: Bytes) -> impl Future<Output = ()> + Send {
         let _ = (socket, payload);
         async {}
     }
 
-    /// A pong was received.
+    /// Runs when a pong was received.
     fn on_pong(&mut self, socket: &Sender, payload: Bytes) -> impl Future<Output = ()> + Send {
         let _ = (socket, payload);
         async {}
     }
 
-    /// The connection was closed by either side: the last callback of such an [end](Self#the-end).
+    /// Runs when the connection was closed by either side, as its last callback; see
+    /// [the end](Self#the-end).
     ///
-    /// `frame` is the peer's: its Close, or its answer to that of this endpoint. It is `None` where it
-    /// had no code, or where the peer disconnected instead of answering. Nothing can be sent any more.
+    /// `frame` is the peer's: its Close, or its answer to that of this endpoint. It is `None` if it
+    /// had no code, or if the peer disconnected instead of answering. Nothing can be sent any longer.
     fn on_close(
         &mut self,
         socket: &Sender,
@@ -113,9 +114,9 @@ pub trait Events: Send {
         async {}
     }
 
-    /// The connection failed: the last callback of such an [end](Self#the-end).
+    /// Runs when the connection failed, as its last callback; see [the end](Self#the-end).
     ///
-    /// Nothing can be sent any more.
+    /// Nothing can be sent any longer.
     fn on_error(&mut self, socket: &Sender, error: Error) -> impl Future<Output = ()> + Send {
         let _ = (socket, error);
         async {}
@@ -175,7 +176,7 @@ async fn run(mut events: impl Events, mut socket: WebSocket) {
 }
 
 /// Closes on a kind of data that has no callback.
-fn refuse(socket: &Sender) -> impl Future<Output = ()> + Send + use<> {
+fn close_unsupported(socket: &Sender) -> impl Future<Output = ()> + Send + use<> {
     socket.close(CloseCode::UNSUPPORTED_DATA);
     async {}
 }

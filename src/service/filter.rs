@@ -25,7 +25,7 @@ pub struct PathParams {
 }
 
 impl PathParams {
-    /// The value of the parameter `{name}`.
+    /// Returns the value of the parameter `{name}`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter()
@@ -33,7 +33,7 @@ impl PathParams {
             .map(|(_, value)| value)
     }
 
-    /// All parameters, in the order of the path.
+    /// Iterates over all parameters, in the order of the path.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.params.iter().map(|(key, value)| (&**key, &**value))
     }
@@ -64,7 +64,8 @@ impl Filter {
         });
     }
 
-    /// Whether the layer looks at the request; the parameters of its path are put beside it.
+    /// Reports whether the layer looks at the request, and puts the parameters of its path among its
+    /// extensions.
     pub(super) fn admits(&self, head: &mut Parts) -> bool {
         if self
             .predicate
@@ -90,7 +91,7 @@ impl fmt::Debug for Filter {
     }
 }
 
-/// The parameters of a path that one of `paths` matches, unless a value is not UTF-8.
+/// Returns the parameters of a path that one of `paths` matches, unless a value is not UTF-8.
 fn matched(paths: &Router<()>, path: &str) -> Option<PathParams> {
     let params = paths.at(path).ok()?.params;
     let decode = |(key, value): (&str, &str)| {

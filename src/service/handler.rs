@@ -29,8 +29,8 @@ use crate::session::WebSocket;
 /// let layer = WebSocketLayer::new(handler(move |socket| greet(socket, name.clone())));
 /// ```
 ///
-/// Where the head of the request matters, `tower::service_fn` takes the whole
-/// `Request<WebSocket>`; its future ends in a `Result`. A plain function that takes what it needs and
+/// If the head of the request matters, `tower::service_fn` takes the whole `Request<WebSocket>`; its
+/// future ends in a `Result`. A plain function that takes what it needs and
 /// returns `async move { … }` keeps the connection's task smaller than an `async fn`, whose future
 /// holds the head:
 ///
@@ -140,8 +140,8 @@ impl HandlerOutput for <fn() -> ! as Returns>::Output {
     }
 }
 
-/// Gives `!` a name, which Rust has none for outside a function's signature.
-#[expect(unnameable_types, reason = "nobody else needs it")]
+/// Names `!`, for which Rust has no name outside a function's signature.
+#[expect(unnameable_types, reason = "no other code needs it")]
 pub trait Returns {
     /// What the function returns.
     type Output;

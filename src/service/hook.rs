@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Handshake {
     pub(crate) head: Parts,
-    /// As it came; the hook may change the head.
+    /// The request's, as it came: the hook may change the head.
     pub(crate) version: Version,
     pub(crate) opening: Opening,
     pub(crate) setup: Arc<Setup>,
@@ -48,42 +48,42 @@ impl Handshake {
         }
     }
 
-    /// What the connection starts with.
+    /// Makes what the connection starts with.
     pub(super) fn agreed(&mut self) -> Agreed {
         let agreed = Agreed::default().protocol(self.opening.protocol());
         agreed.deflate(&self.setup, self.opening.take_deflate())
     }
 
-    /// The request's URI.
+    /// Returns the request's URI.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.head.uri
     }
 
-    /// The request's headers.
+    /// Returns the request's headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// The HTTP version of the request.
+    /// Returns the HTTP version of the request.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// The request's extensions.
+    /// Returns the request's extensions.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.head.extensions
     }
 
-    /// The request's extensions; the route service finds here what the hook puts in.
+    /// Returns the request's extensions; the route service finds here what the hook puts in.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.head.extensions
     }
 
-    /// The whole head, for extractors that want it, such as axum's.
+    /// Returns the whole head, for extractors that want it, such as axum's.
     ///
     /// ```
     /// use axum::{RequestPartsExt, extract::Path};
@@ -106,35 +106,35 @@ impl Handshake {
         &mut self.head
     }
 
-    /// The subprotocols that the client offers, its best first.
+    /// Iterates over the subprotocols that the client offers, its best first.
     pub fn offered_protocols(&self) -> impl Iterator<Item = &str> {
         self.opening.offered_protocols()
     }
 
-    /// The subprotocol chosen so far.
+    /// Returns the subprotocol chosen so far.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
         self.opening.protocol()
     }
 
-    /// Chooses a subprotocol; `false` when the client does not offer it.
+    /// Chooses a subprotocol; `false` if the client does not offer it.
     pub fn select_protocol(&mut self, name: &str) -> bool {
         self.opening.select_protocol(name)
     }
 
-    /// Leaves this connection uncompressed, whatever was agreed on.
+    /// Leaves this connection uncompressed, whatever was agreed.
     pub fn decline_compression(&mut self) {
         self.opening.decline_deflate();
     }
 
-    /// Headers to add to the answer that accepts, such as cookies.
+    /// Returns the headers to add to the answer that accepts, such as cookies.
     ///
     /// Those that belong to the handshake or to the connection are left out.
     pub fn response_headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.response_headers
     }
 
-    /// This connection's settings, to be changed for it alone.
+    /// Returns this connection's settings, to be changed for it alone.
     ///
     /// Those of the handshake itself have been applied already.
     pub fn config_mut(&mut self) -> &mut Config {
@@ -151,8 +151,8 @@ impl Handshake {
     /// Refuses the connection: with a status, a status and a text, or a whole response.
     ///
     /// On HTTP/1.1 it gets `Connection: close`. A status that means success would open a tunnel:
-    /// it is replaced by 500. Browsers tell a page nothing of a refusal; where it should know why,
-    /// there is [`accept_then_close`](Self::accept_then_close).
+    /// it is replaced by 500. Browsers do not show a refusal to a page; if it should know why,
+    /// use [`accept_then_close`](Self::accept_then_close).
     pub fn refuse(self, refusal: impl Into<Refusal>) -> Answer {
         Answer {
             verdict: Verdict::Refuse(refusal.into().response(self.version), self.connections),

@@ -20,9 +20,9 @@ use crate::{
 /// `tower::Service<http::Request<WebSocket>, Response = ()>`. The socket is the body of the request
 /// that opened it, so headers and extensions are at hand.
 ///
-/// A route service's future that is ready must have given its socket up, as every `async` block has:
-/// it is kept until the transport is gone, with the permits it holds, and the connection stays open
-/// while a `WebSocket` or a `Receiver` is alive.
+/// The layer keeps a finished future of the route service until the transport is gone, so that the
+/// permits it holds are released only then. Such a future must not hold the socket any longer, or the
+/// connection stays open. Futures of `async` blocks never do.
 ///
 /// 1. A request that does not ask for WebSocket, or that [`path`](Self::path) or
 ///    [`when`](Self::when) leave out, goes to the inner service untouched.
@@ -110,7 +110,7 @@ impl<H> WebSocketLayer<H> {
     ///
     /// # Panics
     ///
-    /// Panics when the path is malformed, or conflicts with one given before.
+    /// Panics if the path is malformed, or conflicts with one given before.
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         Arc::make_mut(self.filter.get_or_insert_default()).path(path);
@@ -128,8 +128,8 @@ impl<H> WebSocketLayer<H> {
 
     /// Asks `hook` before a handshake is answered.
     ///
-    /// It comes after all checks of the handshake, with the route service ready. While it runs the
-    /// client waits; nothing limits its time but what the application puts around.
+    /// It comes after all checks of the handshake, with the route service ready. The client waits while
+    /// the hook runs. There is no timeout; add one in the hook if you need it.
     ///
     /// ```
     /// use http::StatusCode;
@@ -167,7 +167,7 @@ impl<H> WebSocketLayer<H> {
         self
     }
 
-    /// Tells `hook` of upgrades that the HTTP server could not complete after the answer.
+    /// Calls `hook` for upgrades that the HTTP server could not complete after the answer.
     ///
     /// The route service is not called then. A server built without
     /// `serve_connection_with_upgrades` or `with_upgrades` fails every upgrade, and so does, over

@@ -97,7 +97,7 @@ impl Upgrade {
         })
     }
 
-    /// Who will know whether the answer was sent.
+    /// Returns the witness that will know whether the answer was sent, if one is needed.
     pub(super) fn witness(&self) -> Option<Witness> {
         match &self.source {
             Source::Hyper(_, witness) => witness.clone(),

@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode, Version, header};
 
 use crate::{handshake::Rejection, session::Connections};
 
-/// Refuses a handshake, and lets it be known.
+/// Refuses a handshake, counts it and logs it.
 pub(crate) fn refuse(
     connections: Option<&Connections>,
     rejection: &Rejection,
@@ -38,7 +38,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The response, as one that does refuse.
+    /// Returns the response, made such that it does refuse.
     pub(super) fn response(self, version: Version) -> Response<Bytes> {
         let mut response = self.response;
         let status = response.status();
