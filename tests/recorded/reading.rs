@@ -39,7 +39,7 @@ pub(super) enum Ending {
 impl Recording {
     /// Reads all that there are.
     pub(super) fn all() -> Vec<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recorded");
         let entries = fs::read_dir(folder).unwrap();
         let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "rec"));
