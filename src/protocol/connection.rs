@@ -6,13 +6,15 @@ use bytes::BytesMut;
 
 use super::{
     CloseFrame, Encoder, Event, Expiry, Outbound, ProtocolError, Role, SendQueue, State,
+    below::MAX_BELOW,
     decoder::{Decoded, Limits},
     deflate::{Context, Shape},
     expiry::Outcome,
+    facts::Facts,
     incoming::Incoming,
     outgoing::Outgoing,
     random::random,
-    timers::{Facts, MAX_BELOW, Timers},
+    timers::Timers,
 };
 use crate::Config;
 

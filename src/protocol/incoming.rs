@@ -10,10 +10,11 @@ use super::{
     deflate::DeflateParams,
     encoder::Encoder,
     error::ProtocolError,
+    facts::Facts,
     message::Event,
     outgoing::Outgoing,
     role::Role,
-    timers::{Facts, Timers},
+    timers::Timers,
 };
 use crate::config::Config;
 

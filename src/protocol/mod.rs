@@ -10,6 +10,7 @@
 //! - [`Encoder`] and [`SendQueue`]: messages into bytes, without a connection;
 //! - [`Connection`]: all of it joined, with the closing handshake and the deadlines.
 
+mod below;
 mod close;
 mod codec;
 mod connection;
@@ -24,6 +25,7 @@ mod encoded;
 mod encoder;
 mod error;
 mod expiry;
+mod facts;
 mod frame;
 mod header;
 #[cfg_attr(
@@ -47,6 +49,7 @@ mod spare;
 mod state;
 #[cfg(test)]
 mod test_support;
+mod ticks;
 mod timers;
 #[cfg(feature = "codec")]
 mod tokio_codec;
@@ -74,14 +77,16 @@ pub use utf8::{InvalidUtf8, Utf8Bytes, Utf8Validator};
 pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 #[cfg(feature = "layer")]
 pub(crate) use self::{
+    below::{MAX_BELOW, SENDING_FLOOR},
     decoder::{Decoded, Limits, Piece},
     deflate::{Context, Deflater, Shape},
     encoded::Encoded,
     encoder::FrameStart,
     expiry::Outcome,
+    facts::Facts,
     incoming::Incoming,
     outbound::Content,
     outgoing::{NotOpen, Outgoing, Unsent},
     random::random,
-    timers::{Facts, MAX_BELOW, SENDING_FLOOR, Timers},
+    timers::Timers,
 };

@@ -5,8 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Expiry, decoder::FrameInProgress};
-use crate::Config;
+use super::{
+    below::{Below, MAX_BELOW},
+    decoder::FrameInProgress,
+    expiry::Expiry,
+    facts::Facts,
+    ticks::{NEVER, TICK, TICKS_PER_SECOND, ticks},
+};
+use crate::config::Config;
 
 /// The deadlines of a connection.
 ///
@@ -34,40 +40,7 @@ pub(crate) struct Timers {
     paused: bool,
     /// What had come and gone when the idle deadline was set.
     traffic: u32,
-    /// When all that was written has reached the peer, if that takes half of [`SENDING_FLOOR`] bytes
-    /// a second: what lies below us, in the buffers of kernels and on the line, as a point in time.
-    ///
-    /// At half the speed, so that it is not forgotten what lies below a line that is a little slower
-    /// than the floor, and always full.
-    drained: u32,
-    /// What was written since `drained` was last moved, in bytes: less than [`SENDING_FLOOR`].
-    unsettled: u16,
-    /// By how much `drained` was moved since the last ping was written, in ticks.
-    behind_ping: u16,
-}
-
-/// What the deadlines are judged by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
-    /// A number that changes with every part of a message received or sent.
-    pub(crate) traffic: u32,
-    /// Messages received so far.
-    pub(crate) received: u64,
-    pub(crate) frame: Option<FrameInProgress>,
-    /// Our Close was sent: only the end is waited for.
-    pub(crate) closing: bool,
-}
-
-impl Facts {
-    /// Makes one number of several counters: a hash, so that no two changes cancel each other.
-    pub(crate) fn traffic(counters: [u64; 4]) -> u32 {
-        let hash = counters.into_iter().fold(0_u64, |hash, counter| {
-            (hash ^ counter)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .rotate_left(29)
-        });
-        (hash >> 32) as u32
-    }
+    below: Below,
 }
 
 #[derive(Clone, Copy)]
@@ -95,9 +68,7 @@ impl Timers {
             heard: false,
             paused: false,
             traffic: Facts::traffic([0; 4]),
-            drained: 0,
-            unsettled: 0,
-            behind_ping: 0,
+            below: Below::default(),
         };
         timers.set(Timer::Ping, now, timers.ping_interval(config));
         timers.set(Timer::Idle, now, config.idle_timeout);
@@ -106,37 +77,33 @@ impl Timers {
         timers
     }
 
-    /// The earliest deadline.
+    /// Returns the earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let earliest = self
-            .deadlines
-            .iter()
-            .copied()
-            .min()
-            .filter(|&at| at != NEVER)?;
+        let earliest = self.deadlines.into_iter().min();
+        let earliest = earliest.filter(|&at| at != NEVER)?;
         self.start.checked_add(TICK * earliest)
     }
 
-    /// Whether the earliest deadline may be earlier than when this was last asked.
+    /// Reports whether the earliest deadline may be earlier than when this was last asked.
     #[inline]
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions ask"))]
     pub(crate) fn take_changed(&mut self) -> bool {
         mem::take(&mut self.changed)
     }
 
-    /// Bytes were received.
+    /// Notes that bytes were received.
     #[inline]
     pub(crate) fn heard(&mut self) {
         self.heard = true;
     }
 
-    /// Reading stopped until the application receives.
+    /// Notes that reading stopped until the application receives.
     #[inline]
     pub(crate) fn paused(&mut self) {
         self.paused = true;
     }
 
-    /// A ping was written.
+    /// Notes that a ping was written.
     pub(crate) fn ping_written(&mut self, now: Instant, config: &Config) {
         if self.is_set(Timer::Pong) && !self.heard {
             // The time of the ping before it runs on.
@@ -144,8 +111,7 @@ impl Timers {
         }
         self.heard = false;
         self.paused = false;
-        let _ticks = self.settle(self.unsettled.into(), now);
-        self.behind_ping = 0;
+        self.below.ping_written(self.offset(now));
         // The ping waits behind all that is below us.
         let below = self.below(now, MAX_BELOW);
         let timeout = config.ping_timeout;
@@ -156,50 +122,25 @@ impl Timers {
         );
     }
 
-    /// Bytes were given to the transport. Reports whether some seconds' worth of them may still be
-    /// below us.
+    /// Notes bytes that were given to the transport; reports whether some seconds' worth of them may
+    /// still be below us.
     ///
     /// The clock is asked only once in 14 KiB.
     #[inline]
     pub(crate) fn written(&mut self, bytes: usize, now: impl FnOnce() -> Instant) -> bool {
-        let bytes = (bytes as u64).saturating_add(self.unsettled.into());
-        if bytes < SENDING_FLOOR {
-            self.unsettled = bytes as u16;
-            return false;
-        }
-        self.settle(bytes, now()) >= MUCH_BELOW
+        let start = self.start;
+        self.below.written(bytes, || offset(start, now()))
     }
 
-    /// Moves the time at which all that was written is at the peer's, by so many bytes; gives how
-    /// far off it is, in ticks.
-    fn settle(&mut self, bytes: u64, now: Instant) -> u32 {
-        let now = self.offset(now);
-        let added = (bytes / DRAINED_PER_TICK).min(MAX_BELOW / DRAINED_PER_TICK) as u32;
-        // Less than what takes a tick is left for the next time.
-        self.unsettled = (bytes % DRAINED_PER_TICK) as u16;
-        let most = now.saturating_add((MAX_BELOW / DRAINED_PER_TICK) as u32);
-        self.drained = self.drained.max(now).saturating_add(added).min(most);
-        let added = u16::try_from(added).unwrap_or(u16::MAX);
-        self.behind_ping = self.behind_ping.saturating_add(added);
-        self.drained - now
-    }
-
-    /// The peer has answered all pings: what was written before the last one has reached it.
+    /// Notes that the peer has answered all pings.
     pub(crate) fn pings_answered(&mut self, now: Instant) {
-        // At its most it says nothing.
-        if self.behind_ping < u16::MAX {
-            let most = self.offset(now).saturating_add(self.behind_ping.into());
-            self.drained = self.drained.min(most);
-        }
+        self.below.pings_answered(self.offset(now));
     }
 
-    /// How long what was written, of which at most `most` bytes are still below us, may be on its way
-    /// to the peer: in whole seconds, so that a few bytes change no deadline.
+    /// Returns how long what was written, of which at most `most` bytes are still below us, may be on
+    /// its way to the peer, in whole seconds.
     pub(crate) fn below(&self, now: Instant, most: u64) -> Duration {
-        let left = self.drained.saturating_sub(self.offset(now));
-        // `drained` is what it would be at half the speed.
-        let left = (TICK * left).as_secs() / 2;
-        Duration::from_secs(left.min(most / SENDING_FLOOR))
+        self.below.time(self.offset(now), most)
     }
 
     /// Watches the frame that is in progress when all there is was decoded.
@@ -224,7 +165,7 @@ impl Timers {
         }
     }
 
-    /// Something waits to be written, and progress was just made, or waiting has just begun.
+    /// Notes that something waits to be written: progress was just made, or waiting has just begun.
     ///
     /// The transport may take nothing more before `most` bytes that are below it have left.
     pub(crate) fn write_waits(&mut self, now: Instant, most: u64, config: &Config) {
@@ -241,27 +182,27 @@ impl Timers {
         self.is_set(Timer::Write)
     }
 
-    /// Nothing waits to be written.
+    /// Notes that nothing waits to be written.
     #[inline]
     pub(crate) fn write_done(&mut self) {
         self.stop(Timer::Write);
     }
 
-    /// Only the end is waited for now, for no longer than `timeout` from when what was written has
-    /// reached the peer.
+    /// Waits only for the end now, for no longer than `timeout` from when what was written has reached
+    /// the peer.
     pub(crate) fn closing(&mut self, now: Instant, timeout: Duration) {
         self.deadlines = [NEVER; TIMERS];
         let below = self.below(now, MAX_BELOW);
         self.set(Timer::Close, now, Some(timeout.saturating_add(below)));
     }
 
-    /// The session has a deadline of its own that may be earlier than all of these.
+    /// Notes that the session has a deadline of its own, which may be earlier than all of these.
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(crate) fn have_changed(&mut self) {
         self.changed = true;
     }
 
-    /// The peer has all its time for a first message from now on: until now nothing was read.
+    /// Gives the peer all its time for a first message from now on: until now nothing was read.
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(crate) fn restart_first_message(&mut self, now: Instant, config: &Config) {
         if self.is_set(Timer::FirstMessage) {
@@ -269,12 +210,12 @@ impl Timers {
         }
     }
 
-    /// Nothing is waited for any more.
+    /// Stops all deadlines.
     pub(crate) fn stop_all(&mut self) {
         self.deadlines = [NEVER; TIMERS];
     }
 
-    /// Nothing is waited for any more but that what is queued leaves.
+    /// Stops all deadlines but that of what is queued.
     pub(crate) fn ended(&mut self) {
         let write = self.deadlines[Timer::Write as usize];
         self.stop_all();
@@ -285,7 +226,7 @@ impl Timers {
         self.is_set(Timer::Close)
     }
 
-    /// The end is awaited as by [`closing`](Self::closing); the deadlines of the open state stay.
+    /// Bounds the end as [`closing`](Self::closing) does; the deadlines of the open state stay.
     #[cfg_attr(
         not(any(test, feature = "layer")),
         expect(dead_code, reason = "sessions do")
@@ -295,7 +236,7 @@ impl Timers {
         self.set(Timer::Close, now, Some(timeout.saturating_add(below)));
     }
 
-    /// The connection does not get new deadlines of the open state any more.
+    /// Stops the deadlines of the open state.
     pub(crate) fn stop_open(&mut self) {
         let (write, close) = (Timer::Write as usize, Timer::Close as usize);
         for (index, deadline) in self.deadlines.iter_mut().enumerate() {
@@ -350,7 +291,7 @@ impl Timers {
             }
             Timer::Pong => {
                 // What is below has had its time.
-                self.drained = 0;
+                self.below.forget();
                 Expiry::PeerSilent
             }
             Timer::Frame => return self.judge_frame(now, facts, config),
@@ -395,18 +336,14 @@ impl Timers {
 
     fn set(&mut self, timer: Timer, now: Instant, after: Option<Duration>) {
         self.changed = true;
-        let due = after.map_or(NEVER, |after| self.due(now, after));
         // What bounds the end of a connection is set however old that is.
         let last = if matches!(timer, Timer::Write | Timer::Close) {
             NEVER - 1
         } else {
             NEVER
         };
-        self.deadlines[timer as usize] = if after.is_some() {
-            due.min(last)
-        } else {
-            NEVER
-        };
+        let due = after.map(|after| self.due(now, after).min(last));
+        self.deadlines[timer as usize] = due.unwrap_or(NEVER);
     }
 
     #[inline]
@@ -418,36 +355,28 @@ impl Timers {
         self.deadlines[timer as usize] != NEVER
     }
 
-    /// The first tick that is not before `after` from now.
+    /// Returns the first tick that is not before `after` from now.
     fn due(&self, now: Instant, after: Duration) -> u32 {
         ticks(self.age(now).saturating_add(after))
     }
 
-    /// The tick that has begun.
     fn offset(&self, now: Instant) -> u32 {
-        let age = self.age(now);
-        let subsec = age.subsec_nanos() / TICK.subsec_nanos();
-        let ticks = age.as_secs().saturating_mul(TICKS_PER_SECOND);
-        u32::try_from(ticks.saturating_add(subsec.into())).unwrap_or(NEVER - 1)
+        offset(self.start, now)
     }
 
-    /// How long the connection has been open.
+    /// Returns how long the connection has been open.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.start)
     }
 }
 
-/// A duration in ticks, rounded up.
-fn ticks(duration: Duration) -> u32 {
-    u32::try_from(duration.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(NEVER)
+/// Returns the tick that has begun.
+fn offset(start: Instant, now: Instant) -> u32 {
+    let age = now.saturating_duration_since(start);
+    let subsec = age.subsec_nanos() / TICK.subsec_nanos();
+    let ticks = age.as_secs().saturating_mul(TICKS_PER_SECOND);
+    u32::try_from(ticks.saturating_add(subsec.into())).unwrap_or(NEVER - 1)
 }
-
-/// The unit of deadlines.
-const TICK: Duration = Duration::from_millis(10);
-
-const TICKS_PER_SECOND: u64 = 100;
-
-const NEVER: u32 = u32::MAX;
 
 const TIMER: [Timer; TIMERS] = [
     Timer::Ping,
@@ -464,21 +393,6 @@ const TIMERS: usize = 8;
 
 /// How many bytes of a frame a peer has to send in a second, so as not to be cut off.
 const RECEIVING_FLOOR: u64 = 16 << 10;
-
-/// How many bytes a second what was written is expected to take to the peer at least: what headers
-/// leave of a line of 128 kbit/s, rounded down.
-pub(crate) const SENDING_FLOOR: u64 = 14 << 10;
-
-/// What leaves in a tick at half of that.
-const DRAINED_PER_TICK: u64 = SENDING_FLOOR / 2 / TICKS_PER_SECOND;
-
-/// From here on it is worth a system call to have the kernel keep less: 4 seconds, as ticks at half
-/// the speed.
-const MUCH_BELOW: u32 = 800;
-
-/// How much may be below us, on its way to the peer: as much as Linux lets the buffer of a receiver
-/// grow, which is more than that of a sender.
-pub(crate) const MAX_BELOW: u64 = 6 << 20;
 
 #[cfg(test)]
 mod tests;
