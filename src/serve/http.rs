@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     app::{AppBody, HyperApp},
-    line::{HeadTimer, Line},
+    head_timer::HeadTimer,
+    line::Line,
     settings::Settings,
 };
 

@@ -1,15 +1,8 @@
 //! The deadlines of one connection: what its client owes, and until when.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-    time::{Duration, Instant as StdInstant},
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use http_body::Body;
-use hyper::rt::{Sleep, Timer};
 use tokio::time::{Instant, sleep_until};
 
 use super::head::Heads;
@@ -159,6 +152,21 @@ impl Line {
         }
     }
 
+    /// Records that hyper waits for the head of an HTTP/1.1 request from now on.
+    pub(super) fn head_awaited(&self) {
+        let mut state = self.lock();
+        state.heads.wait();
+        state.waiting = Some(Instant::now());
+    }
+
+    /// Records that hyper waits for a head no longer: it is complete, or the connection ends.
+    pub(super) fn head_came(&self) {
+        let mut state = self.lock();
+        state.heads.came();
+        state.waiting = None;
+        state.head = None;
+    }
+
     fn lock(&self) -> LockGuard<'_, LineState> {
         self.0.lock()
     }
@@ -251,55 +259,6 @@ fn later(now: Instant, bytes: u64) -> Instant {
         + Duration::from_nanos(bytes % FLOOR * 1_000_000_000 / FLOOR)
 }
 
-/// The timer that shows when hyper waits for the head of an HTTP/1.1 request.
-pub(super) struct HeadTimer(pub(super) Arc<Line>);
-
-impl HeadTimer {
-    /// hyper's deadline, which is none.
-    pub(super) const TIMEOUT: Duration = Duration::ZERO;
-}
-
-impl Timer for HeadTimer {
-    fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(self.now())
-    }
-
-    fn sleep_until(&self, _: StdInstant) -> Pin<Box<dyn Sleep>> {
-        let mut state = self.0.lock();
-        state.heads.wait();
-        state.waiting = Some(Instant::now());
-        Box::pin(HeadWait(self.0.clone()))
-    }
-
-    fn now(&self) -> StdInstant {
-        Instant::now().into_std()
-    }
-
-    fn reset(&self, _: &mut Pin<Box<dyn Sleep>>, _: StdInstant) {}
-}
-
-/// Lives while a head is waited for.
-struct HeadWait(Arc<Line>);
-
-impl Future for HeadWait {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Pending
-    }
-}
-
-impl Sleep for HeadWait {}
-
-impl Drop for HeadWait {
-    fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.heads.came();
-        state.waiting = None;
-        state.head = None;
-    }
-}
-
 /// What is sent arrives no slower than this, in bytes per second.
 const FLOOR: u64 = SENDING_FLOOR;
 
@@ -312,7 +271,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::pin::Pin;
+
+    use hyper::rt::{Sleep, Timer};
+
+    use super::{super::head_timer::HeadTimer, *};
 
     const SECOND: Duration = Duration::from_secs(1);
 

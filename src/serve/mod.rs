@@ -80,6 +80,7 @@ mod app;
 mod builder;
 mod connection;
 mod head;
+mod head_timer;
 mod http;
 mod line;
 mod listener;
