@@ -1,6 +1,6 @@
 //! The page *Security* says what is so: each of its rows names tests, and they exist.
 
-use std::{fs, path::Path};
+use crate::{read, root};
 
 /// How many classes of attacks there are.
 const ROWS: usize = 45;
@@ -112,14 +112,4 @@ fn has_test(source: &str, name: &str) -> bool {
         }
     }
     false
-}
-
-fn read(path: &str) -> String {
-    let path = root().join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn root() -> &'static Path {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().expect("the repository is around the tests")
 }
