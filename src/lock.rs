@@ -10,8 +10,10 @@
 
 use std::sync::{PoisonError, TryLockError};
 
-use crate::sync::Mutex;
-pub(crate) use crate::sync::MutexGuard as LockGuard;
+use crate::sync::{Mutex, MutexGuard};
+
+/// Has the lock until it is dropped.
+pub(crate) type LockGuard<'a, T> = MutexGuard<'a, T>;
 
 /// A mutex that is taken whether or not a thread has panicked with it.
 #[derive(Debug, Default)]

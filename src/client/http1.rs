@@ -11,7 +11,7 @@ use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Deadline, error::ConnectError};
+use super::{deadline::Deadline, error::ConnectError};
 use crate::{handshake::client::Offer, refused::collect, session::Transport};
 
 /// Sends a handshake over a connection that has carried nothing yet.

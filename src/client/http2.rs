@@ -28,10 +28,11 @@ use tokio::{
 };
 
 use super::{
-    Client, Deadline,
+    deadline::Deadline,
     error::{ConnectError, Phase, is_http1_required},
     keep_alive::KeepAlive,
     request::{self, IntoRequest},
+    settings::Client,
 };
 use crate::{
     handshake::{

@@ -1,15 +1,49 @@
-//! What a client can be told.
+//! A client, and what it can be told.
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{Client, HTTP1, HTTP2, tls::Trust};
+use super::{tls::Trust, version::HttpVersion};
 use crate::{
     config::Config,
     session::{Report, Setup},
 };
+
+/// Connects to servers.
+///
+/// Clones are cheap, and what is connected keeps the settings it was connected with.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use http::header::{AUTHORIZATION, HeaderValue};
+/// use tower_websocket::{Compression, Config, client::Client};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config::default()
+///     .protocols(["chat.v2", "chat.v1"])
+///     .compression(Compression::shared())
+///     .max_message_size(16 << 20);
+/// let client = Client::new()
+///     .config(config)
+///     .header(AUTHORIZATION, HeaderValue::from_static("Bearer 1234"))
+///     .connect_timeout(Duration::from_secs(3));
+/// let socket = client.connect("wss://example.com/chat").await?;
+/// assert_eq!(socket.protocol(), Some("chat.v2"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(super) setup: Arc<Setup>,
+    pub(super) headers: HeaderMap,
+    pub(super) trust: Trust,
+    pub(super) version: HttpVersion,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) tls_timeout: Option<Duration>,
+    pub(super) handshake_timeout: Option<Duration>,
+}
 
 /// Settings.
 impl Client {
@@ -116,33 +150,6 @@ impl Default for Client {
             tls_timeout: Some(PHASE_TIMEOUT),
             handshake_timeout: Some(PHASE_TIMEOUT),
         }
-    }
-}
-
-/// Which HTTP a connection is opened with.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum HttpVersion {
-    /// HTTP/1.1: a TCP connection for each socket, understood by every server.
-    #[default]
-    Http1,
-    /// HTTP/2, over TLS announced as such, over TCP by prior knowledge. [`Client::http2`] has many
-    /// sockets over one connection.
-    Http2,
-    /// What the server prefers, told in the TLS handshake (ALPN). A server that has HTTP/2 without
-    /// WebSocket, or requires HTTP/1.1 for it (RFC 9113 §7), is connected to again, with HTTP/1.1.
-    /// Without TLS it is HTTP/1.1.
-    Negotiated,
-}
-
-impl HttpVersion {
-    pub(super) fn alpn(self) -> Vec<Vec<u8>> {
-        let names: &[&[u8]] = match self {
-            Self::Http1 => &[HTTP1],
-            Self::Http2 => &[HTTP2],
-            Self::Negotiated => &[HTTP2, HTTP1],
-        };
-        names.iter().map(|name| name.to_vec()).collect()
     }
 }
 

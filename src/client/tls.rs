@@ -15,7 +15,7 @@ use tokio_rustls::{
 
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use super::{error::ConnectError, settings::HttpVersion};
+use super::{error::ConnectError, version::HttpVersion};
 
 /// Whom a client trusts.
 #[derive(Clone, Debug, Default)]

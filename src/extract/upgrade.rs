@@ -24,7 +24,7 @@ use crate::{
         server::{self, Opening},
     },
     lock::Lock,
-    service::{HandlerOutput, Handshake, Upgrade, extended_connect, open, refuse, registry},
+    service::{self, HandlerOutput, Handshake, Upgrade, extended_connect, open, refuse, registry},
     session::{Connections, Report, Setup, WebSocket},
 };
 
@@ -176,7 +176,7 @@ impl WebSocketUpgrade {
     /// takes long comes before. Where the settings do not allow the connection, the response is the
     /// refusal of a [`WebSocketLayer`](crate::WebSocketLayer), and `handler` is not called.
     ///
-    /// `handler` is as that of [`handler`](crate::handler()): its future ends in `()`, which closes
+    /// `handler` is as that of [`handler`](handler()): its future ends in `()`, which closes
     /// with 1000, or in `Result<(), E>`, where an error closes with 1011 or with the
     /// [`CloseFrame`](crate::CloseFrame) it is. A panic closes with 1011.
     ///
@@ -198,7 +198,7 @@ impl WebSocketUpgrade {
             let connections = handshake.connections.as_ref();
             return refuse(connections, &rejection, handshake.version).map(Body::from);
         }
-        let route = crate::handler(once(handler));
+        let route = service::handler(once(handler));
         open::<_, Body>(handshake, None, route, upgrade).map(Body::new)
     }
 }

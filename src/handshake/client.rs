@@ -13,6 +13,8 @@ use http::{
     response::Parts,
 };
 
+pub use super::invalid_request::InvalidRequest;
+
 use super::{
     deflate::{self, Agreement},
     extensions, key,
@@ -231,47 +233,6 @@ impl Accepted {
         self.deflate.take()
     }
 }
-
-/// A request that cannot be made a handshake.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum InvalidRequest {
-    /// A scheme that is none of `ws`, `wss`, `http` and `https`, or none where one is needed.
-    Scheme,
-    /// No host, in the URI or in `Host`.
-    MissingHost,
-    /// A host that is none, such as a malformed address, in the URI or in `Host`; or more than one
-    /// `Host`.
-    Host,
-    /// A host with characters beyond ASCII. It has to be given as DNS has it, which begins with
-    /// `xn--` (RFC 5890 §2.3.2.1): `xn--bcher-kva.example` for `bücher.example`. The crates `url`
-    /// and `idna` make it.
-    NonAsciiHost,
-    /// A port that is no number up to 65535, in the URI or in `Host`.
-    Port,
-    /// A target without a path, which is the asterisk, or with one that is too long for a URI.
-    Path,
-    /// Subprotocols that are not a list of tokens (RFC 6455 §4.1).
-    Subprotocols,
-}
-
-impl fmt::Display for InvalidRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Scheme => "the URI's scheme is not ws or wss",
-            Self::MissingHost => "the URI has no host",
-            Self::Host => "the host is malformed",
-            Self::NonAsciiHost => {
-                "the URI's host has characters beyond ASCII: give it in its xn-- form"
-            }
-            Self::Port => "the port is no number up to 65535",
-            Self::Path => "the URI has no path, or too long a one",
-            Self::Subprotocols => "subprotocols have to be tokens",
-        })
-    }
-}
-
-impl error::Error for InvalidRequest {}
 
 /// An answer that accepts, but not what was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

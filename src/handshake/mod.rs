@@ -35,6 +35,7 @@ mod authority;
 pub mod client;
 pub mod deflate;
 pub mod extensions;
+mod invalid_request;
 pub mod key;
 mod origin;
 mod rejection;

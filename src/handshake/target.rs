@@ -8,7 +8,7 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 
-use super::{authority::Authority, client::InvalidRequest, tokens::Lines};
+use super::{authority::Authority, invalid_request::InvalidRequest, tokens::Lines};
 
 /// Where a request goes to, taken apart.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use super::{
     random::random,
     timers::Timers,
 };
-use crate::Config;
+use crate::config::Config;
 
 /// One end of a WebSocket connection, from the end of the opening handshake on.
 ///

@@ -8,7 +8,7 @@ use super::{
     CloseFrame, Header, Message, MessageKind, Opcode, Role, SendQueue, apply_mask,
     random_masking_key, send_queue::SHARE_FROM,
 };
-use crate::Config;
+use crate::config::Config;
 
 /// Writes what an endpoint sends.
 ///

@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt};
 
-use super::{CloseCode, CloseFrame};
+use super::{
+    close::{CloseCode, CloseFrame},
+    utf8::InvalidUtf8,
+};
 
 /// The peer broke RFC 6455, or a limit of this endpoint.
 ///
@@ -101,6 +104,12 @@ impl ProtocolError {
     /// What the peer is told.
     pub(crate) fn close_frame(&self) -> CloseFrame {
         CloseFrame::new(self.close_code(), self.to_string())
+    }
+}
+
+impl From<InvalidUtf8> for ProtocolError {
+    fn from(_: InvalidUtf8) -> Self {
+        Self::InvalidUtf8
     }
 }
 

@@ -88,7 +88,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CloseCode;
+    use crate::protocol::CloseCode;
 
     #[test]
     fn frames_are_made_whole() {

@@ -12,6 +12,7 @@
 
 mod below;
 mod close;
+mod close_payload;
 mod codec;
 mod connection;
 mod control_rate;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     CloseFrame, Encoder, Message, MessageKind, SendQueue, State, encoder::FrameStart, pongs::Pongs,
 };
-use crate::{Config, memory::Held};
+use crate::{config::Config, memory::Held};
 
 /// Everything that decides what leaves, and in which order.
 ///

@@ -50,8 +50,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Config, Event,
-        protocol::{Decoder, Role, SendQueue, test_support::from_client},
+        config::Config,
+        protocol::{Decoder, Event, Role, SendQueue, test_support::from_client},
     };
 
     /// The address of the buffer that is kept, if one is.

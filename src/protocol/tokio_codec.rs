@@ -56,12 +56,9 @@ impl Encoder<Frame> for FrameCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        ProtocolError,
-        protocol::{
-            Role,
-            test_support::{HELLO, MASKED_HELLO},
-        },
+    use crate::protocol::{
+        ProtocolError, Role,
+        test_support::{HELLO, MASKED_HELLO},
     };
 
     #[test]

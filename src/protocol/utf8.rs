@@ -5,8 +5,6 @@ use std::{error::Error, fmt, ops::Deref};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
-use super::ProtocolError;
-
 /// Text in shared bytes: cheap to clone, always valid UTF-8.
 #[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Utf8Bytes(ByteString);
@@ -143,12 +141,6 @@ impl fmt::Display for InvalidUtf8 {
 }
 
 impl Error for InvalidUtf8 {}
-
-impl From<InvalidUtf8> for ProtocolError {
-    fn from(_: InvalidUtf8) -> Self {
-        Self::InvalidUtf8
-    }
-}
 
 /// Validates text that arrives in pieces, and fails at the first impossible byte.
 ///

@@ -10,8 +10,8 @@ use bytes::BytesMut;
 
 use super::{DeflateParams, deflater};
 use crate::{
-    Config, Message,
-    protocol::{Decoder, Event, ProtocolError, Role, test_support::*},
+    config::Config,
+    protocol::{Decoder, Event, Message, ProtocolError, Role, test_support::*},
 };
 
 type FromPeer = fn(u8, &[u8]) -> Vec<u8>;

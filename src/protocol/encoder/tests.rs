@@ -3,14 +3,11 @@
 use bytes::Buf;
 
 use super::*;
-use crate::{
-    CloseCode,
-    protocol::{
-        Decoder,
-        test_support::{
-            HEL, HELLO, KEY, LO, MASKED_HELLO, MASKED_PONG_HELLO, PING_HELLO, decode_all,
-            from_client, from_server,
-        },
+use crate::protocol::{
+    CloseCode, Decoder,
+    test_support::{
+        HEL, HELLO, KEY, LO, MASKED_HELLO, MASKED_PONG_HELLO, PING_HELLO, decode_all, from_client,
+        from_server,
     },
 };
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Config,
+    config::Config,
     protocol::{Decoder, Role, test_support::*},
 };
 use bytes::BytesMut;

@@ -1,15 +1,15 @@
 //! What an idle connection does not have, and no memory for.
 
-use std::{cell::Cell, mem, time::Instant};
+use std::{cell::Cell, io, time::Instant};
 
 use bytes::BytesMut;
 
-use super::{
-    Driver,
-    deferred::{Deferred, Progress},
-    end_time::EndWatch,
+use crate::{
+    error::Error,
+    memory::Account,
+    pool,
+    protocol::{CloseFrame, ProtocolError},
 };
-use crate::{error::Error, memory::Account, pool};
 
 /// What is there only for a while, or at the end.
 #[derive(Default)]
@@ -40,59 +40,69 @@ pub(super) struct Cold {
     pub(super) ahead: Option<u8>,
 }
 
-impl Driver {
-    /// Returns what an idle connection does not have, to put something in.
-    pub(super) fn cold(&mut self) -> &mut Cold {
-        self.cold.get_or_insert_with(take_cold)
-    }
+/// What is handled only after the handler was polled with the messages before it.
+#[derive(Debug)]
+pub(super) enum Deferred {
+    Close(Option<CloseFrame>),
+    Violation(ProtocolError),
+    Eof,
+    Failure(io::Error),
+}
 
-    /// Returns how much was received and not decoded, in bytes.
-    pub(super) fn undecoded_len(&self) -> usize {
-        self.cold.as_ref().map_or(0, |cold| cold.undecoded.len())
-    }
+/// How far the application is with what came before.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The events that it has not taken.
+    pub(super) undelivered: usize,
+    /// What it has sent: messages and their bytes, which may come in pieces.
+    pub(super) sent: u64,
+    /// The rounds that were given to its sending alone.
+    pub(super) rounds: u8,
+    /// It has taken or sent something since it was looked at before.
+    pub(super) moved: bool,
+    /// A receiver in another task has been given time.
+    pub(super) patient: bool,
+}
 
-    pub(super) fn undecoded(&self) -> &[u8] {
-        self.cold.as_ref().map_or(&[], |cold| &cold.undecoded)
-    }
+/// How far the end was when its time began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndWatch {
+    /// When its first time began.
+    pub(super) first: Instant,
+    pub(super) since: Instant,
+    /// What was queued then, in bytes.
+    pub(super) queued: usize,
+    /// What was thrown away until then, in bytes.
+    pub(super) discarded: u64,
+}
 
-    /// Takes what was not decoded, to decode it in place.
-    pub(super) fn take_undecoded(&mut self) -> BytesMut {
-        self.cold
-            .as_mut()
-            .map(|cold| mem::take(&mut cold.undecoded))
-            .unwrap_or_default()
-    }
-
-    /// Keeps what was not decoded, and no memory where that is nothing.
-    pub(super) fn keep_undecoded(&mut self, undecoded: BytesMut) {
-        if !undecoded.is_empty() {
-            self.cold().undecoded = undecoded;
-        } else if let Some(cold) = &mut self.cold {
-            cold.undecoded = BytesMut::new();
-            self.forget_cold();
+impl EndWatch {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            first: now,
+            since: now,
+            queued: 0,
+            discarded: 0,
         }
     }
+}
 
-    /// Keeps no memory for what is not there.
-    pub(super) fn forget_cold(&mut self) {
-        let forgotten = self.cold.take_if(|cold| {
-            let ending = cold.deferred.is_some() || cold.error.is_some() || cold.end.is_some();
-            let memory = cold.account.is_some() || cold.stopped.is_some();
-            !ending && !memory && cold.undecoded.is_empty() && cold.discarded == 0
-        });
-        if let Some(cold) = forgotten {
-            put_back_cold(cold);
-        }
+impl Cold {
+    /// Reports whether there is nothing in it to remember.
+    pub(super) fn is_spent(&self) -> bool {
+        let ending = self.deferred.is_some() || self.error.is_some() || self.end.is_some();
+        let memory = self.account.is_some() || self.stopped.is_some();
+        !ending && !memory && self.undecoded.is_empty() && self.discarded == 0
     }
 }
 
 /// Takes the thread's spare place for what a connection rarely has, or makes one.
-fn take_cold() -> Box<Cold> {
+pub(super) fn take_cold() -> Box<Cold> {
     pool::take(&COLD).unwrap_or_default()
 }
 
 /// Gives the place back to the thread.
-fn put_back_cold(mut cold: Box<Cold>) {
+pub(super) fn put_back_cold(mut cold: Box<Cold>) {
     *cold = Cold::default();
     pool::put_back(&COLD, Some(cold));
 }

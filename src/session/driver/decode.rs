@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::{
     Driver, Input,
-    deferred::Deferred,
+    cold::Deferred,
     round::{Budget, Snapshot},
 };
 use crate::{

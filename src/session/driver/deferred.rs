@@ -2,36 +2,11 @@
 
 use std::{io, mem, task::Context, time::Duration};
 
-use super::{Cold, Driver};
-use crate::{
-    error::Error,
-    protocol::{CloseFrame, ProtocolError},
-    session::report::EndedBy,
+use super::{
+    Driver,
+    cold::{Cold, Deferred},
 };
-
-/// What is handled only after the handler was polled with the messages before it.
-#[derive(Debug)]
-pub(super) enum Deferred {
-    Close(Option<CloseFrame>),
-    Violation(ProtocolError),
-    Eof,
-    Failure(io::Error),
-}
-
-/// How far the application is with what came before.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    /// The events that it has not taken.
-    undelivered: usize,
-    /// What it has sent: messages and their bytes, which may come in pieces.
-    sent: u64,
-    /// The rounds that were given to its sending alone.
-    rounds: u8,
-    /// It has taken or sent something since it was looked at before.
-    moved: bool,
-    /// A receiver in another task has been given time.
-    patient: bool,
-}
+use crate::{error::Error, session::report::EndedBy};
 
 impl Driver {
     pub(super) fn has_deferred(&self) -> bool {

@@ -1,35 +1,9 @@
 //! How long the end may take.
 
-use std::{
-    task::Context,
-    time::{Duration, Instant},
-};
+use std::{task::Context, time::Duration};
 
-use super::Driver;
+use super::{Driver, cold::EndWatch};
 use crate::protocol::SENDING_FLOOR;
-
-/// How far the end was when its time began.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EndWatch {
-    /// When its first time began.
-    first: Instant,
-    since: Instant,
-    /// What was queued then, in bytes.
-    queued: usize,
-    /// What was thrown away until then, in bytes.
-    discarded: u64,
-}
-
-impl EndWatch {
-    fn new(now: Instant) -> Self {
-        Self {
-            first: now,
-            since: now,
-            queued: 0,
-            discarded: 0,
-        }
-    }
-}
 
 impl Driver {
     /// What is queued may leave slowly, but not for ever: each 14 KiB have another second.

@@ -3,7 +3,7 @@
 
 use std::{task::Context, time::Duration};
 
-use super::{Cold, Driver, Input, Phase};
+use super::{Driver, Input, Phase, cold::Cold};
 use crate::{
     error::Error,
     memory::{Account, Held},

@@ -13,6 +13,7 @@ mod pause;
 mod read;
 pub(super) mod round;
 mod turn;
+mod undecoded;
 mod write;
 
 use std::{mem, sync::Arc};

@@ -9,7 +9,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::{
     Driver, Input, Phase,
-    deferred::Deferred,
+    cold::Deferred,
     memory::LEAST_SHARE,
     round::{Budget, Snapshot, Turn},
 };

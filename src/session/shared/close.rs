@@ -2,36 +2,18 @@
 
 use std::task::{Context, Poll};
 
-use super::{Shared, locked::Locked, wait_list::Ticket, waiters::Wakers};
+use super::{
+    Shared,
+    ending::{End, Ending},
+    locked::Locked,
+    wait_list::Ticket,
+    waiters::Wakers,
+};
 use crate::{
     error::Error,
     protocol::{CloseCode, CloseFrame, Unsent},
     session::{report::EndedBy, setup::Setup},
 };
-
-/// How a connection ends.
-#[derive(Default)]
-pub(super) struct Ending {
-    /// Set once nothing more is delivered.
-    pub(super) end: Option<End>,
-    /// Who sent the first Close frame, and what it said.
-    first_close: Option<(EndedBy, Option<CloseFrame>)>,
-    /// The peer's Close frame, where it had a code.
-    peer_close: Option<CloseFrame>,
-    /// A whole `WebSocket` was dropped by a panic.
-    pub(super) panicked: bool,
-    /// The transport is gone.
-    over: bool,
-    /// Nothing is waited for any more.
-    pub(super) aborted: bool,
-}
-
-/// How receiving ends.
-pub(super) enum End {
-    Clean,
-    /// The error is taken by the first who receives it.
-    Failed(Option<Error>),
-}
 
 impl Shared {
     /// Ends the connection at once, and the handler with it.

@@ -5,7 +5,7 @@ use std::{mem, task::Waker};
 use tokio::runtime::Handle;
 
 use super::{
-    close::Ending,
+    ending::Ending,
     inbox::Inbox,
     waiters::{Asleep, Waiters},
 };

@@ -5,6 +5,7 @@
 
 mod close;
 mod compress;
+mod ending;
 pub(super) mod inbox;
 pub(super) mod locked;
 mod receive;

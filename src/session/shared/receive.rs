@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Shared,
-    close::End,
+    ending::End,
     inbox::Inbox,
     locked::{Awaited, Locked},
     waiters::{Woken, wake},

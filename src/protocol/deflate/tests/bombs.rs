@@ -1,9 +1,9 @@
 //! Little on the wire, much in memory.
 
 use super::{blocks::Blocks, *};
-use crate::{
+use crate::protocol::{
     CloseCode, Event,
-    protocol::decoder::{Decoded, DecoderState, Limits},
+    decoder::{Decoded, DecoderState, Limits},
 };
 
 fn limited(limit: usize, params: DeflateParams) -> Decoder {

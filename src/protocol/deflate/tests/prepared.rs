@@ -2,8 +2,9 @@
 
 use super::{blocks::walk, deflater::FINISHED, *};
 use crate::{
-    Compression, MemoryBudget, Prepared,
-    protocol::{Encoder, deflate::Shape},
+    compression::Compression,
+    memory::MemoryBudget,
+    protocol::{Encoder, Prepared, deflate::Shape},
 };
 
 fn long() -> String {
@@ -147,8 +148,8 @@ mod sessions {
 
     use super::*;
     use crate::{
-        Groups, WebSocket,
-        session::{Agreed, Opened, Session, Setup, Transport},
+        groups::Groups,
+        session::{Agreed, Opened, Session, Setup, Transport, WebSocket},
         testing,
     };
 

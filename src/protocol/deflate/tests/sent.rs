@@ -6,9 +6,9 @@ use bytes::Buf;
 
 use super::{blocks::walk, *};
 use crate::{
-    Compression, Outbound,
+    compression::Compression,
     protocol::{
-        Connection, Expiry, Header,
+        Connection, Expiry, Header, Outbound,
         deflate::{Context, Deflater, Shape, deflate},
     },
 };

@@ -1,0 +1,267 @@
+//! Connecting: from a request to a socket, or to an HTTP/2 connection.
+
+use std::{error::Error, io};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri, Version, request::Parts};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+use tower::ServiceExt;
+
+use super::{
+    deadline::Deadline,
+    error::{ConnectError, Phase},
+    http1,
+    http2::Connection,
+    request::{self, IntoRequest, Server},
+    settings::Client,
+    tls,
+    version::{HTTP2, HttpVersion},
+};
+use crate::{
+    handshake::client::{self as handshake, Offer},
+    session::{Agreed, Opened, Session, Transport, UNSENT_SHARED, WebSocket, set_notsent_lowat},
+};
+
+/// Connecting. A future that is dropped gives up and closes what was open; all of them need tokio's
+/// runtime with I/O and time enabled, and panic elsewhere.
+impl Client {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn connect(&self, request: impl IntoRequest) -> Result<WebSocket, ConnectError> {
+        self.open(request).await.map(Response::into_body)
+    }
+
+    /// Connects to a server; the socket is the body of the response that accepted it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn open(
+        &self,
+        request: impl IntoRequest,
+    ) -> Result<Response<WebSocket>, ConnectError> {
+        let head = request::head(request.into_request()?, &self.headers);
+        let server = Server::of(&head.uri)?;
+        if self.version == HttpVersion::Negotiated && server.tls {
+            match self
+                .open_by(&server, head.clone(), HttpVersion::Negotiated)
+                .await
+            {
+                Err(ConnectError::NoExtendedConnect) => {}
+                Err(error) if error.requires_http1() => {}
+                result => return result,
+            }
+        }
+        let version = match self.version {
+            HttpVersion::Negotiated => HttpVersion::Http1,
+            version => version,
+        };
+        self.open_by(&server, head, version).await
+    }
+
+    async fn open_by(
+        &self,
+        server: &Server,
+        head: Parts,
+        version: HttpVersion,
+    ) -> Result<Response<WebSocket>, ConnectError> {
+        let stream = self.reach(server).await?;
+        if !server.tls {
+            return self.open_on(stream, head, version).await;
+        }
+        let (stream, version) = self.secure(server, stream, version).await?;
+        self.open_on(stream, head, version).await
+    }
+
+    /// Opens a connection over a stream that leads to the server, such as a proxy's; the socket is
+    /// the body of the response.
+    ///
+    /// TLS is the caller's. [`HttpVersion::Http2`] makes an HTTP/2 connection of the stream, with
+    /// one socket on it; any other version is HTTP/1.1. The stream has carried nothing of HTTP yet.
+    /// The request's host need not be resolvable, its scheme is told to HTTP/2 servers.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn open_over<T>(
+        &self,
+        stream: T,
+        request: impl IntoRequest,
+    ) -> Result<Response<WebSocket>, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let head = request::head(request.into_request()?, &self.headers);
+        self.open_on(stream, head, self.version).await
+    }
+
+    async fn open_on<T>(
+        &self,
+        stream: T,
+        mut head: Parts,
+        version: HttpVersion,
+    ) -> Result<Response<WebSocket>, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if version == HttpVersion::Http2 {
+            let connection = self.begin(stream, &head.uri).await?;
+            return connection.open(Request::from_parts(head, ())).await;
+        }
+        head.version = Version::HTTP_11;
+        let offer = handshake::offer(&mut head, &self.setup.config)?;
+        let deadline = Deadline::of(Phase::Handshake, self.handshake_timeout);
+        let answer = http1::open(stream, head, &offer, deadline).await?;
+        self.accept(answer, &offer)
+    }
+
+    /// Connects to a server over HTTP/2, for many sockets.
+    ///
+    /// Of the URI scheme and authority count, and are those of requests that have none. Without TLS
+    /// it is HTTP/2 by prior knowledge.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::NoHttp2`] and [`ConnectError::NoExtendedConnect`] where the server does not
+    /// take part, and whatever else keeps a connection from being opened.
+    pub async fn http2(&self, request: impl IntoRequest) -> Result<Connection, ConnectError> {
+        let request = request.into_request()?;
+        let server = Server::of(request.uri())?;
+        let stream = self.reach(&server).await?;
+        if !server.tls {
+            return self.begin(stream, request.uri()).await;
+        }
+        let (stream, _) = self.secure(&server, stream, HttpVersion::Http2).await?;
+        self.begin(stream, request.uri()).await
+    }
+
+    /// Begins HTTP/2 on a stream that leads to the server, for many sockets.
+    ///
+    /// TLS is the caller's. Of the URI scheme and authority count.
+    ///
+    /// # Errors
+    ///
+    /// As [`http2`](Self::http2).
+    pub async fn http2_over<T>(
+        &self,
+        stream: T,
+        request: impl IntoRequest,
+    ) -> Result<Connection, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let request = request.into_request()?;
+        self.begin(stream, request.uri()).await
+    }
+
+    async fn begin<T>(&self, stream: T, uri: &Uri) -> Result<Connection, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let deadline = Deadline::of(Phase::Handshake, self.handshake_timeout);
+        deadline.limit(Connection::begin(self, stream, uri)).await
+    }
+
+    /// Makes a TCP connection, over whichever of the addresses answers first.
+    async fn reach(&self, server: &Server) -> Result<TcpStream, ConnectError> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        let uri = server.http_uri()?;
+        let connecting = async {
+            let stream = connector.oneshot(uri).await.map_err(unreached)?;
+            let stream = stream.into_inner();
+            // Over plain HTTP/1.1 the session would, and nobody can below TLS and HTTP/2.
+            let _elsewhere = set_notsent_lowat(&stream, UNSENT_SHARED);
+            Ok(stream)
+        };
+        let deadline = Deadline::of(Phase::Connect, self.connect_timeout);
+        deadline.limit(connecting).await
+    }
+
+    /// Does the TLS handshake; gives the version of HTTP that the server has chosen.
+    async fn secure(
+        &self,
+        server: &Server,
+        stream: TcpStream,
+        version: HttpVersion,
+    ) -> Result<(TlsStream<TcpStream>, HttpVersion), ConnectError> {
+        let connecting = self.trust.connect(stream, &server.host, version);
+        let connecting = async {
+            let stream = connecting.await;
+            stream.map_err(|error| tls::failure(error, version))
+        };
+        let deadline = Deadline::of(Phase::Tls, self.tls_timeout);
+        let stream = deadline.limit(connecting).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        match version {
+            HttpVersion::Http2 if !is_http2 => Err(ConnectError::NoHttp2),
+            _ if is_http2 => Ok((stream, HttpVersion::Http2)),
+            _ => Ok((stream, HttpVersion::Http1)),
+        }
+    }
+
+    /// Checks an answer that accepts, and starts the session.
+    pub(super) fn accept(
+        &self,
+        answer: Response<(Transport, Bytes)>,
+        offer: &Offer,
+    ) -> Result<Response<WebSocket>, ConnectError> {
+        let (head, (transport, read)) = answer.into_parts();
+        let mut accepted = offer.check(&head)?;
+        let deflate = accepted.take_deflate();
+        let agreed = Agreed::default()
+            .protocol(accepted.protocol())
+            .deflate(&self.setup, deflate);
+        let socket = Session::spawn(Opened {
+            transport,
+            read,
+            setup: self.setup.clone(),
+            agreed,
+            place: None,
+        });
+        Ok(Response::from_parts(head, socket))
+    }
+}
+
+/// Says why there is no TCP connection, in the kind of the error below.
+fn unreached(error: impl Error + Send + Sync + 'static) -> ConnectError {
+    let mut below: Option<&(dyn Error + 'static)> = Some(&error);
+    let mut kind = io::ErrorKind::Other;
+    while let Some(error) = below {
+        kind = error.downcast_ref().map_or(kind, io::Error::kind);
+        below = error.source();
+    }
+    ConnectError::Connect(io::Error::new(kind, error))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use socket2::SockRef;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_are_configured() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let uri = format!("wss://{address}/").parse().unwrap();
+        let server = Server::of(&uri).unwrap();
+        let stream = Client::new().reach(&server).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(
+            SockRef::from(&stream).tcp_notsent_lowat().unwrap(),
+            128 << 10
+        );
+    }
+}
