@@ -176,7 +176,7 @@ impl WebSocketUpgrade {
     /// takes long comes before. Where the settings do not allow the connection, the response is the
     /// refusal of a [`WebSocketLayer`](crate::WebSocketLayer), and `handler` is not called.
     ///
-    /// `handler` is as that of [`handler`](handler()): its future ends in `()`, which closes
+    /// `handler` is as that of [`handler`](fn@crate::handler): its future ends in `()`, which closes
     /// with 1000, or in `Result<(), E>`, where an error closes with 1011 or with the
     /// [`CloseFrame`](crate::CloseFrame) it is. A panic closes with 1011.
     ///
