@@ -8,7 +8,7 @@ use http::{Response, header};
 use tokio::task::JoinSet;
 use tower_websocket::{
     Answer, Compression, Config, Error, Event, Handshake, Message, Outbound, Prepared, WebSocket,
-    WebSocketLayer, handler,
+    WebSocketLayer,
     protocol::{Connection, DeflateParams, Role},
     testing,
 };
@@ -19,7 +19,7 @@ use crate::{
         support::{Frame, SHAPES, Shape, hold_compressed},
     },
     support::{
-        Http, Log, close, echo,
+        Http, Log, close, echo, handler,
         http::{Ask, Peer, Server},
         on_both, within,
     },

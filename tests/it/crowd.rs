@@ -8,20 +8,22 @@ use std::{
 use http::Request;
 use tokio::{runtime::Handle, task::yield_now};
 use tower_websocket::{
-    Connections, Endpoint, Handler, HandlerOutput, WebSocket, WebSocketLayer, WebSocketService,
-    handler,
+    Connections, Endpoint, HandlerOutput, WebSocket, WebSocketLayer, WebSocketService,
     testing::{self, Empty},
 };
 
-use crate::{session::support::Shape, support::within};
+use crate::{
+    session::support::Shape,
+    support::{Boxed, handler, within},
+};
 
 /// An endpoint whose connections are registered.
 pub(crate) fn registered<F, Fut>(
     connections: &Connections,
     function: F,
-) -> WebSocketService<Endpoint, Handler<F>>
+) -> WebSocketService<Endpoint, Boxed>
 where
-    F: FnMut(WebSocket) -> Fut + Clone + Send + 'static,
+    F: FnMut(WebSocket) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future + Send + 'static,
     Fut::Output: HandlerOutput,
 {

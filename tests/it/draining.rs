@@ -24,15 +24,14 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_websocket::{
-    CloseCode, Config, Connections, Drain, Drained, Handshake, OnUpgrade, WebSocket,
-    WebSocketLayer, handler,
+    CloseCode, Config, Connections, Drain, Drained, Handshake, OnUpgrade, WebSocket, WebSocketLayer,
 };
 
 use crate::{
     crowd::{Kept, OnDrop, ask, registered, tasks, until},
     session::support::{PIPE, SHAPES, Shape, idle, lock},
     support::{
-        Http, Log, echo,
+        Http, Log, echo, handler,
         http::{Ask, Peer, Server},
         on_both, open, refused, within,
     },

@@ -14,13 +14,12 @@ use tower_websocket::{
     CloseCode, CloseFrame, Compression, Config, Connections, Drain, MemoryBudget, Message,
     OriginPolicy, WebSocket, WebSocketLayer,
     extract::{WebSocketUpgrade, WebSocketUpgradeRejection},
-    handler,
     handshake::Rejection,
     testing,
 };
 
 use crate::support::{
-    Http, Log, Seen, close, echo, echoes,
+    Http, Log, Seen, close, echo, echoes, handler,
     http::{Answer, Ask, KEY, Server},
     on_both, oneshot, open, refused,
 };

@@ -11,8 +11,10 @@ use tokio::{
 use tower::ServiceExt;
 use tower_websocket::{
     CloseCode, Config, EndedBy, Error, Groups, MemoryBudget, Message, MessageKind, OnUpgrade,
-    WebSocket, WebSocketLayer, handler, handshake::Rejection, testing,
+    WebSocket, WebSocketLayer, handshake::Rejection, testing,
 };
+
+use crate::support::handler;
 
 use crate::session::support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,

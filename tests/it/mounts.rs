@@ -9,12 +9,12 @@ use axum::{
 use http::{Request, Response, StatusCode};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Error, PathParams, WebSocket, WebSocketLayer, endpoint, handler,
+    Error, PathParams, WebSocket, WebSocketLayer, endpoint,
     testing::{self, Empty},
 };
 
 use crate::support::{
-    Http, close, echo, echoes,
+    Http, close, echo, echoes, handler,
     http::{Ask, Server},
     on_both, oneshot, open, refused,
 };

@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use tower_websocket::{
     Answer, CloseCode, CloseFrame, Config, Connections, Error, Events, GroupEvent, Groups,
     Handshake, Message, OnUpgrade, Sender, SlowMember, State, Utf8Bytes, WebSocketLayer, events,
-    handler, testing,
+    testing,
 };
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
         Frame, PIPE, Peer, SHAPES, client_frame, close, echo, hold, hold_over, idle, ping, pong,
         text,
     },
+    support::handler,
 };
 
 /// Panics once, after so many calls of the application's code.

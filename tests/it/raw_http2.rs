@@ -9,14 +9,14 @@ use tokio::{
     sync::oneshot,
 };
 use tower::ServiceExt;
-use tower_websocket::{Config, Http2Stream, OnUpgrade, client::Client, endpoint, handler};
+use tower_websocket::{Config, Http2Stream, OnUpgrade, client::Client, endpoint};
 
 use crate::{
     session::{
         self,
         support::{Frame, Peer, Shape, idle, text},
     },
-    support::{close, echo, echoes, within},
+    support::{close, echo, echoes, handler, within},
 };
 
 /// Serves one connection of HTTP/2 without hyper.

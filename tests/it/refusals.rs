@@ -12,13 +12,13 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
 use tower_websocket::{
-    Config, WebSocket, WebSocketLayer, endpoint, handler,
+    Config, WebSocket, WebSocketLayer, endpoint,
     handshake::{OriginPolicy, Rejection},
     testing,
 };
 
 use crate::support::{
-    Http, echo,
+    Http, echo, handler,
     http::{Answer, Ask, KEY, Peer, Server},
     on_both, oneshot, refused, within,
 };

@@ -25,10 +25,10 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
     },
 };
-use tower_websocket::{PeerAddr, WebSocketLayer, endpoint, handler, serve};
+use tower_websocket::{PeerAddr, WebSocketLayer, endpoint, serve};
 
 use crate::support::{
-    Http, echo,
+    Http, echo, handler,
     http::{Ask, Http2, Peer, Server},
     on_both, within,
 };

@@ -16,14 +16,14 @@ use tower_websocket::{
     CloseCode, Compression, Config, Drain, Error, Groups, MessageKind, Report, WebSocket,
     WebSocketLayer,
     client::{Client, HttpVersion},
-    endpoint, handler, serve,
+    endpoint, serve,
     serve::Serve,
     testing,
 };
 
 use crate::{
     serve::support::{Memory, memory},
-    support::{Http, echo},
+    support::{Http, echo, handler},
 };
 
 /// What became of a conversation.

@@ -8,12 +8,12 @@ use tokio::{
 };
 use tower::service_fn;
 use tower_websocket::{
-    Answer, Config, Handshake, WebSocketLayer, endpoint, handler,
+    Answer, Config, Handshake, WebSocketLayer, endpoint,
     testing::{self, upgradable},
 };
 
 use crate::support::{
-    Http, Log, Pen, Seen, close, echo,
+    Http, Log, Pen, Seen, close, echo, handler,
     http::{Ask, Http2, KEY, Peer, Server, frame},
     on_both, oneshot, watched, within,
 };

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use http::Request;
 use tower::service_fn;
 use tower_websocket::{
-    CloseCode, Config, Connections, Handshake, PeerAddr, WebSocket, WebSocketLayer, handler,
+    CloseCode, Config, Connections, Handshake, PeerAddr, WebSocket, WebSocketLayer,
 };
 use tracing::{
     Event, Metadata, Subscriber,
@@ -23,7 +23,7 @@ use tracing::{
 use crate::{
     crowd::OnDrop,
     session::support::{idle, lock},
-    support::{close, echo, on_both, open},
+    support::{close, echo, handler, on_both, open},
 };
 
 /// The fields of a span or an event, as text.

@@ -17,10 +17,10 @@ use tower_http::{
     timeout::{ResponseBodyTimeoutLayer, TimeoutLayer},
     trace::TraceLayer,
 };
-use tower_websocket::{ResponseBody, WebSocketLayer, handler, testing};
+use tower_websocket::{ResponseBody, WebSocketLayer, testing};
 
 use crate::support::{
-    Http, NOT_HANDED_OVER, REPLACED, Seen, close_after, echo,
+    Http, NOT_HANDED_OVER, REPLACED, Seen, close_after, echo, handler,
     http::{Ask, Server},
     on_both, watched, within,
 };

@@ -17,8 +17,10 @@ use tokio::{io::duplex, sync::mpsc};
 use tower_websocket::{
     Config, Connections,
     EndedBy::{self, Disconnect, Local, Peer},
-    Error, Message, Report, WebSocket, WebSocketLayer, handler,
+    Error, Message, Report, WebSocket, WebSocketLayer,
 };
+
+use crate::support::handler;
 
 use crate::session::support::{Frame, PIPE, client_frame, close, idle, text, within};
 

@@ -10,7 +10,6 @@ use tokio::{
 use tower_websocket::{
     WebSocket, WebSocketLayer,
     client::{Client, Connection, HttpVersion},
-    handler,
 };
 
 use super::support::{
@@ -18,7 +17,7 @@ use super::support::{
 };
 use crate::{
     session::support::{PIPE, idle, once, within},
-    support::{Http, close, echo, echoes},
+    support::{Http, close, echo, echoes, handler},
 };
 
 fn app() -> Router {

@@ -11,7 +11,6 @@ use tokio::{
 use tower_websocket::{
     CloseCode, CloseFrame, Config, WebSocket, WebSocketLayer,
     client::{Client, ConnectError, Connection},
-    handler,
 };
 
 use super::support::{
@@ -19,7 +18,7 @@ use super::support::{
 };
 use crate::{
     session::support::{PIPE, idle, once, within},
-    support::{close, echo, echoes},
+    support::{close, echo, echoes, handler},
 };
 
 fn app() -> Router {

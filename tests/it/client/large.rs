@@ -5,13 +5,13 @@ use std::sync::OnceLock;
 use axum::{Router, routing::any};
 use bytes::Bytes;
 use tower_websocket::{
-    Config, EndedBy, Error, Message, ProtocolError, Report, WebSocket, WebSocketLayer, handler,
+    Config, EndedBy, Error, Message, ProtocolError, Report, WebSocket, WebSocketLayer,
 };
 
 use super::{client_of, support::served};
 use crate::{
     session::support::within,
-    support::{Http, Log, close, echo},
+    support::{Http, Log, close, echo, handler},
 };
 
 const LIMIT: usize = 64 << 20;

@@ -20,10 +20,9 @@ use tokio::net::TcpStream;
 use tower_websocket::{
     Compression, Config, Error, WebSocket, WebSocketLayer,
     client::{self, Client, ConnectError, HttpVersion},
-    handler,
 };
 
-use crate::support::{Http, Log, close, echo, echoes, http::Server, on_both, within};
+use crate::support::{Http, Log, close, echo, echoes, handler, http::Server, on_both, within};
 
 /// An application with an echo, and a page beside it.
 fn app() -> Router {

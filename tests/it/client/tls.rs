@@ -22,10 +22,9 @@ use tokio_rustls::{
 use tower_websocket::{
     WebSocketLayer,
     client::{Client, ConnectError, HttpVersion},
-    handler,
 };
 
-use crate::support::{Log, Pen, close, echo, echoes, within};
+use crate::support::{Log, Pen, close, echo, echoes, handler, within};
 
 /// A server with TLS, which tells what it is asked for.
 struct Server {

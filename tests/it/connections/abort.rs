@@ -9,13 +9,13 @@ use std::{
 
 use tokio::{io::duplex, time::Instant};
 use tower::ServiceBuilder;
-use tower_websocket::{Config, Connections, EndedBy, Sender, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{Config, Connections, EndedBy, Sender, WebSocket, WebSocketLayer};
 
 use super::gone;
 use crate::{
     crowd::{Kept, OnDrop, ask, registered},
     session::support::{PIPE, Plan, SHAPES, Shape, Wire, hold_over, idle, lock},
-    support::{Log, http::Peer, within},
+    support::{Log, handler, http::Peer, within},
 };
 
 #[tokio::test(start_paused = true)]

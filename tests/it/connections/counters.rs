@@ -12,7 +12,7 @@ use tokio::{
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::MapResponseLayer};
 use tower_websocket::{
     Answer, CloseCode, Config, Connections, Counters, Drain, Handshake, Message, OnUpgrade,
-    WebSocket, WebSocketLayer, handler, testing,
+    WebSocket, WebSocketLayer, testing,
 };
 
 use super::{announce, gone};
@@ -23,7 +23,7 @@ use crate::{
         support::{SHAPES, Shape, client_frame, client_header, idle, text},
     },
     support::{
-        Http, close_after, echo,
+        Http, close_after, echo, handler,
         http::{Ask, Peer, Server},
         on_both, open, refused, within,
     },

@@ -17,7 +17,7 @@ use http::StatusCode;
 use tokio::time::sleep;
 use tower_websocket::{
     CloseCode, CloseFrame, Config, ConnectionId, Connections, Drain, Drained, Error, Event,
-    Message, WebSocket, WebSocketLayer, handler, testing,
+    Message, WebSocket, WebSocketLayer, testing,
 };
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         support::{SHAPES, hold, idle},
     },
     support::{
-        self, Http, Log, echo,
+        self, Http, Log, echo, handler,
         http::{Ask, Server},
         on_both, open,
     },

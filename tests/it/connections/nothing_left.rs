@@ -5,14 +5,14 @@ use std::{future::pending, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 use tower::BoxError;
-use tower_websocket::{Config, Connections, Drain, Groups, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{Config, Connections, Drain, Groups, WebSocket, WebSocketLayer};
 
 use super::{gone, gone_by_now};
 use crate::{
     crowd::{Kept, ask, tasks, until},
     session::support::{SHAPES, idle},
     support::{
-        self, Http,
+        self, Http, handler,
         http::{Ask, Peer, Server},
         on_both, within,
     },

@@ -17,14 +17,14 @@ use tokio::{
 };
 use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
 use tower_websocket::{
-    Config, Connections, Drain, Error, Groups, Handshake, WebSocket, WebSocketLayer, handler, serve,
+    Config, Connections, Drain, Error, Groups, Handshake, WebSocket, WebSocketLayer, serve,
 };
 
 use super::support::{Dialer, PREFACE, memory, raw_frame};
 use crate::{
     crowd::Kept,
     support::{
-        Http, echo,
+        Http, echo, handler,
         http::{Ask, Http2, Peer},
         within,
     },

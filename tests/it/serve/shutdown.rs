@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower::service_fn;
 use tower_websocket::{
-    Connections, Drain, WebSocket, WebSocketLayer, endpoint, handler,
+    Connections, Drain, WebSocket, WebSocketLayer, endpoint,
     serve::{self, Stopped},
 };
 
@@ -23,7 +23,7 @@ use super::{
     support::{Dialer, memory},
 };
 use crate::support::{
-    Http, Log, Pen, echo,
+    Http, Log, Pen, echo, handler,
     http::{Ask, Http2, Peer},
     on_both, within,
 };

@@ -11,11 +11,11 @@ use tokio::{
     sync::oneshot,
     time::{Instant, sleep},
 };
-use tower_websocket::{Config, Error, WebSocket, WebSocketLayer, handler, serve};
+use tower_websocket::{Config, Error, WebSocket, WebSocketLayer, serve};
 
 use super::support::{Dialer, PREFACE, memory, raw_frame};
 use crate::support::{
-    Http,
+    Http, handler,
     http::{Ask, Http2, Peer},
     within,
 };

@@ -13,11 +13,11 @@ use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
-use tower_websocket::{Error, WebSocket, endpoint, handler, serve};
+use tower_websocket::{Error, WebSocket, endpoint, serve};
 
 use super::support::memory;
 use crate::support::{
-    Http, Log, echo,
+    Http, Log, echo, handler,
     http::{Ask, Http2, Peer, frame},
     within,
 };

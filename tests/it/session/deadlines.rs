@@ -12,9 +12,9 @@ use tokio::{
     io::{AsyncReadExt, duplex},
     time::{Instant, sleep},
 };
-use tower_websocket::{
-    CloseCode, Config, EndedBy, Error, Sender, WebSocket, handler, protocol::Expiry,
-};
+use tower_websocket::{CloseCode, Config, EndedBy, Error, Sender, WebSocket, protocol::Expiry};
+
+use crate::support::handler;
 
 use super::support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_header, close, echo, hold,

@@ -15,7 +15,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     sync::mpsc,
 };
-use tower_websocket::{Config, EndedBy, Error, Message, Report, WebSocket, handler};
+use tower_websocket::{Config, EndedBy, Error, Message, Report, WebSocket};
+
+use crate::support::handler;
 
 use super::support::{
     Fault, Frame, Log, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, close,

@@ -12,7 +12,9 @@ use std::{
 };
 
 use tokio::{io::duplex, sync::mpsc, task::coop::consume_budget, time::interval};
-use tower_websocket::{CloseCode, Config, EndedBy, Error, TrySendError, WebSocket, handler};
+use tower_websocket::{CloseCode, Config, EndedBy, Error, TrySendError, WebSocket};
+
+use crate::support::handler;
 
 use super::support::{
     Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, close, echo, hold, hold_over, idle, lock,

@@ -14,8 +14,10 @@ use tokio::{io::duplex, sync::mpsc, time::sleep};
 use tower::service_fn;
 use tower_websocket::{
     CloseCode, CloseFrame, Config, EndedBy, Error, Event, Events, Message, Sender, TrySendError,
-    Utf8Bytes, WebSocket, events, handler, protocol::State, testing,
+    Utf8Bytes, WebSocket, events, protocol::State, testing,
 };
+
+use crate::support::handler;
 
 use super::support::{
     Frame, PIPE, Peer, SHAPES, Shape, binary, client_frame, close, echo, hold, idle, lock, once,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::{io::duplex, time::Instant};
-use tower_websocket::{Config, EndedBy, Error, Message, ProtocolError, WebSocket, handler};
+use tower_websocket::{Config, EndedBy, Error, Message, ProtocolError, WebSocket};
+
+use crate::support::handler;
 
 use super::support::{
     Frame, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header,

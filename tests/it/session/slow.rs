@@ -15,7 +15,9 @@ use tokio::{
     },
     time::{Instant, sleep},
 };
-use tower_websocket::{CloseCode, Config, EndedBy, Error, WebSocket, handler};
+use tower_websocket::{CloseCode, Config, EndedBy, Error, WebSocket};
+
+use crate::support::handler;
 
 use super::support::{
     Frame, Peer, Reports, SHAPES, Shape, binary, client_frame, close, idle, lock, open, pong,

@@ -22,8 +22,10 @@ use tokio::{
 };
 use tower_websocket::{
     CloseCode, Config, EndedBy, Error, HandlerOutput, Message, Report, Sender, WebSocket,
-    WebSocketLayer, handler,
+    WebSocketLayer,
 };
+
+use crate::support::handler;
 
 use super::support::{
     Frame, PIPE, Peer, Shape, Wire, binary, client_frame, client_header, close, echo, hold_over,

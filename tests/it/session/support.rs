@@ -16,7 +16,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt, util::BoxCloneService};
 use tower_websocket::{
     Config, Error, HandlerOutput, OnUpgrade, Report, WebSocket, WebSocketLayer, handler, testing,
 };
@@ -109,6 +109,22 @@ pub(crate) async fn hold_over(
     (socket.expect("the handler was called"), reports)
 }
 
+/// Any error, as one type: of `BoxError` itself the compiler cannot see that tasks may be sent.
+#[derive(Debug)]
+pub(crate) struct Failure(BoxError);
+
+impl Failure {
+    pub(crate) fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<Failure> for BoxError {
+    fn from(failure: Failure) -> Self {
+        failure.0
+    }
+}
+
 /// Opens a connection over `stream`, with any route service.
 pub(crate) async fn serve<H>(
     shape: Shape,
@@ -122,6 +138,8 @@ where
     H::Future: Send + 'static,
 {
     let (sender, reports) = mpsc::unbounded_channel();
+    // One type for all tests: each would be compiled with a session of its own.
+    let route = BoxCloneService::new(route.map_err(Failure::new));
     let service = WebSocketLayer::new(route)
         .config(config)
         .on_end(move |report| {

@@ -21,9 +21,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tower_websocket::{
-    CloseCode, Compression, Config, EndedBy, Error, Outbound, WebSocket, WebSocketLayer, handler,
-    testing,
+    CloseCode, Compression, Config, EndedBy, Error, Outbound, WebSocket, WebSocketLayer, testing,
 };
+
+use crate::support::handler;
 
 use super::support::{
     Frame, PIPE, Peer, Reports, SHAPES, Shape, binary, client_frame, close, echo, lock, open, ping,

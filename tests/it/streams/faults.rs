@@ -8,7 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
-use tower_websocket::{Config, Error, MessageKind, MessageWriter, Report, WebSocket, handler};
+use tower_websocket::{Config, Error, MessageKind, MessageWriter, Report, WebSocket};
+
+use crate::support::handler;
 
 use super::{in_bytes, streaming};
 use crate::session::support::{

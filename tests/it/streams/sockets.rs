@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 use tower_websocket::{
-    Compression, Config, Error, Event, Message, MessageKind, WebSocket, WebSocketLayer, handler,
+    Compression, Config, Error, Event, Message, MessageKind, WebSocket, WebSocketLayer,
     protocol::{Connection, DeflateParams, Role},
 };
 
@@ -13,6 +13,7 @@ use super::{rest, streaming};
 use crate::{
     session::support::{binary, client_frame},
     support::{
+        handler,
         http::{Ask, Server},
         on_both, within,
     },

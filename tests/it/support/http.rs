@@ -5,6 +5,7 @@ use std::{net::SocketAddr, pin::Pin};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -16,10 +17,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt, util::BoxCloneService};
 use tower_websocket::OnUpgrade;
 
 use super::Http;
+use crate::session::support::Failure;
 
 /// A hyper server on 127.0.0.1, which takes HTTP/1.1 and HTTP/2 by prior knowledge.
 #[derive(Debug)]
@@ -34,10 +36,10 @@ impl Server {
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let app = boxed(app);
         Self::run(move |stream| {
             let app = TowerToHyperService::new(app.clone());
             async move {
@@ -57,10 +59,10 @@ impl Server {
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
         S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let app = boxed(app);
         Self::run(move |stream| {
             let app = TowerToHyperService::new(app.clone());
             async move {
@@ -98,6 +100,22 @@ impl Server {
         });
         Self { address, task }
     }
+}
+
+/// What every application becomes, so that hyper is compiled once for all of them.
+type App = BoxCloneService<Request<Incoming>, Response<UnsyncBoxBody<Bytes, BoxError>>, Failure>;
+
+fn boxed<S, B>(app: S) -> App
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let app =
+        app.map_response(|response| response.map(|body| body.map_err(Into::into).boxed_unsync()));
+    BoxCloneService::new(app.map_err(Failure::new))
 }
 
 impl Drop for Server {

@@ -12,11 +12,13 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::timeout,
 };
-use tower::{BoxError, Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_websocket::{
-    Error, WebSocket, WebSocketLayer,
+    Error, HandlerOutput, WebSocket, WebSocketLayer,
     testing::{self, ConnectError, Empty, TestRequest},
 };
+
+use crate::session::support::Failure;
 
 /// The way by which a connection is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -98,6 +100,20 @@ pub(crate) async fn close(mut client: WebSocket) {
     while let Ok(Some(_)) = client.recv().await {}
     client.closed().await;
 }
+
+/// The crate's [`handler`](tower_websocket::handler), of one type for all tests: each would be compiled with a
+/// service and a session of its own.
+pub(crate) fn handler<F, Fut>(function: F) -> Boxed
+where
+    F: FnMut(WebSocket) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future + Send + 'static,
+    Fut::Output: HandlerOutput,
+{
+    BoxCloneSyncService::new(tower_websocket::handler(function).map_err(Failure::new))
+}
+
+/// See [`handler`].
+pub(crate) type Boxed = BoxCloneSyncService<Request<WebSocket>, (), Failure>;
 
 /// Opens a connection in memory.
 pub(crate) async fn open<S, B>(service: S, http: Http, path: &str) -> WebSocket
