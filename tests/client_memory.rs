@@ -1,4 +1,4 @@
-//! What ten thousand handshakes leave behind: nothing.
+//! What two thousand handshakes leave behind: nothing.
 //!
 //! A binary of its own: its allocator counts, and nothing else may run meanwhile. `HANDSHAKES` says
 //! how many there are of each kind.
@@ -74,9 +74,9 @@ fn handshakes_leave_nothing_behind() {
     });
 }
 
-/// Does something ten thousand times, and looks at what is there before and after.
+/// Does something two thousand times, and looks at what is there before and after.
 async fn flat(what: impl std::fmt::Debug, once: impl AsyncFn()) {
-    let rounds = env::var("HANDSHAKES").map_or(10_000, |rounds| rounds.parse().unwrap());
+    let rounds = env::var("HANDSHAKES").map_or(2_000, |rounds| rounds.parse().unwrap());
     // What belongs to the process, the thread or a connection is there then.
     for _ in 0..600 {
         once().await;
