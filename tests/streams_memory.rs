@@ -2,34 +2,18 @@
 //!
 //! A binary of its own: its allocator counts, and nothing else may run meanwhile.
 
+#[path = "memory/rise.rs"]
+mod rise;
 #[expect(dead_code, reason = "these tests need less of it than the others")]
 #[path = "it/session/support.rs"]
 mod support;
 
-use std::future::Future;
-
 use bytes::Bytes;
-use peak_alloc::PeakAlloc;
+use rise::{Rise, alone};
 use support::{Peer, SHAPES, Shape, client_frame, client_header, hold_over, idle, within};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    runtime::Builder,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tower_websocket::{Compression, Config, Error, MessageKind, WebSocket, testing};
 use zlib_rs::{Deflate, DeflateFlush};
-
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
-
-/// Runs one measurement, on a runtime of its own.
-fn alone(test: impl Future<Output = ()>) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test);
-}
 
 /// The only test, so that the harness itself has nothing to allocate meanwhile.
 #[test]
@@ -40,24 +24,6 @@ fn a_streamed_message_takes_the_same_memory_whatever_its_length() {
     a_bomb_takes_no_more_than_its_reader_is_behind();
     a_writer_to_a_peer_that_reads_nothing_is_bounded();
     a_thousand_connections_inside_a_huge_frame_cost_next_to_nothing();
-}
-
-/// Measures how far the heap rises above where it is.
-struct Rise(usize);
-
-impl Rise {
-    fn begin() -> Self {
-        ALLOCATOR.reset_peak_usage();
-        Self(ALLOCATOR.current_usage())
-    }
-
-    fn peak(&self) -> usize {
-        ALLOCATOR.peak_usage().saturating_sub(self.0)
-    }
-
-    fn now(&self) -> usize {
-        ALLOCATOR.current_usage().saturating_sub(self.0)
-    }
 }
 
 /// What two ends of a connection may take beside what they hold when idle.

@@ -14,11 +14,12 @@ use tower_websocket::{
     WebSocket, WebSocketLayer, handshake::Rejection, testing,
 };
 
-use crate::support::handler;
-
-use crate::session::support::{
-    Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,
-    echo, hold, hold_over, idle, open, text, within,
+use crate::{
+    session::support::{
+        Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header,
+        close, echo, hold, hold_over, idle, open, text, within,
+    },
+    support::handler,
 };
 
 const KIB: usize = 1 << 10;

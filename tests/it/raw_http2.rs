@@ -204,7 +204,7 @@ async fn tcp_connection_may_be_handed_over() {
     let address = listener.local_addr().unwrap();
     let ours = TcpStream::connect(address).await.unwrap();
     let (theirs, _) = listener.accept().await.unwrap();
-    let route = handler(session::support::echo);
+    let route = handler(echo);
     let _reports = session::support::serve(Shape::H1, Config::default(), route, theirs).await;
     let mut peer = Peer::new(ours);
     peer.send(text("hello")).await;

@@ -20,9 +20,10 @@ use tower_websocket::{
     Error, Message, Report, WebSocket, WebSocketLayer,
 };
 
-use crate::support::handler;
-
-use crate::session::support::{Frame, PIPE, client_frame, close, idle, text, within};
+use crate::{
+    session::support::{Frame, PIPE, client_frame, close, idle, text, within},
+    support::handler,
+};
 
 /// What a client does, or has to see.
 #[derive(Clone, Debug)]

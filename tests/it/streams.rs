@@ -20,6 +20,17 @@ fn streaming() -> Config {
     Config::default().streaming(true)
 }
 
+/// Streams every message back, as it arrives.
+async fn relay(mut socket: WebSocket) -> Result<(), Error> {
+    let sender = socket.sender();
+    while let Some(mut reader) = socket.recv_stream().await? {
+        let mut writer = sender.send_stream(reader.kind()).await?;
+        tokio::io::copy(&mut reader, &mut writer).await?;
+        writer.finish().await?;
+    }
+    Ok(())
+}
+
 /// A frame as a server sends it.
 fn frame(first: u8, payload: impl Into<Vec<u8>>) -> Frame {
     Frame {

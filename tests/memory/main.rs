@@ -5,36 +5,23 @@
 mod at_rest;
 #[cfg(feature = "deflate")]
 mod compression;
+mod rise;
 #[expect(dead_code, reason = "these tests need less of it than the others")]
 #[path = "../it/session/support.rs"]
 mod support;
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
-use peak_alloc::PeakAlloc;
+use rise::{Rise, alone};
 use support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,
     echo, hold_over, idle, ping, serve, within,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    runtime::Builder,
     time::sleep,
 };
 use tower_websocket::{Compression, Config, Groups, SlowMember, WebSocket, handler, testing};
-
-#[global_allocator]
-static ALLOCATOR: PeakAlloc = PeakAlloc;
-
-/// Runs one measurement, on a runtime of its own.
-fn alone(test: impl Future<Output = ()>) {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(test);
-}
 
 /// The only test, so that the harness itself has nothing to allocate meanwhile.
 #[test]
@@ -66,24 +53,6 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
         compression::a_message_in_progress_takes_one_decompressor();
         compression::an_idle_connection_takes_nothing_for_shared_compression();
         compression::an_idle_connection_takes_what_is_documented_for_takeover();
-    }
-}
-
-/// Measures how far the heap rises above where it is.
-struct Rise(usize);
-
-impl Rise {
-    fn begin() -> Self {
-        ALLOCATOR.reset_peak_usage();
-        Self(ALLOCATOR.current_usage())
-    }
-
-    fn peak(&self) -> usize {
-        ALLOCATOR.peak_usage().saturating_sub(self.0)
-    }
-
-    fn now(&self) -> usize {
-        ALLOCATOR.current_usage().saturating_sub(self.0)
     }
 }
 

@@ -2,28 +2,22 @@
 
 use std::{future::Future, pin::pin, task::Poll};
 
-use axum::{Router, routing::any};
 use tokio::{
     io::{AsyncReadExt, duplex},
     time::{Duration, sleep},
 };
 use tower_websocket::{
-    WebSocket, WebSocketLayer,
+    WebSocket,
     client::{Client, Connection, HttpVersion},
 };
 
 use super::support::{
-    DATA, Frame, HEADERS, Http2, MAX_CONCURRENT_STREAMS, OK, RST_STREAM, served, tasks,
+    DATA, Frame, HEADERS, Http2, MAX_CONCURRENT_STREAMS, OK, RST_STREAM, app, served, tasks,
 };
 use crate::{
     session::support::{PIPE, idle, once, within},
-    support::{Http, close, echo, echoes, handler},
+    support::{Http, close, echoes},
 };
-
-fn app() -> Router {
-    let layer = WebSocketLayer::new(handler(echo));
-    Router::new().route("/", any(async || "a page").layer(layer))
-}
 
 fn client(http: Http) -> Client {
     Client::new().http_version(http.pick(HttpVersion::Http1, HttpVersion::Http2))

@@ -14,35 +14,19 @@ use tower_websocket::{
 };
 
 use super::support::{
-    self, ACK, END_STREAM, Frame, GOAWAY, HEADERS, Http2, NOT_FOUND, OK, SETTINGS, served, tasks,
+    self, ACK, END_STREAM, Frame, GOAWAY, HEADERS, Http2, NOT_FOUND, OK, SETTINGS, app, served,
+    socket, tasks,
 };
 use crate::{
     session::support::{PIPE, idle, once, within},
-    support::{close, echo, echoes, handler},
+    support::{close, echoes, handler},
 };
-
-fn app() -> Router {
-    let layer = WebSocketLayer::new(handler(echo));
-    Router::new().route("/", any(async || "a page").layer(layer))
-}
 
 async fn connection() -> Connection {
     Client::new()
         .http2_over(served(app()), "ws://localhost/")
         .await
         .unwrap()
-}
-
-/// Opens a socket on a server that speaks frames.
-async fn socket(connection: &Connection, server: &mut Http2) -> (WebSocket, u32) {
-    let accepting = async {
-        let headers = server.next().await.unwrap();
-        assert_eq!(headers.kind, HEADERS, "{headers:?}");
-        server.write(&Frame::headers(headers.stream, OK)).await;
-        headers.stream
-    };
-    let (socket, stream) = within(async { tokio::join!(connection.connect("/"), accepting) }).await;
-    (socket.unwrap(), stream)
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,28 +7,16 @@ use tokio::{
     time::{Duration, Instant, sleep, timeout},
 };
 use tower_websocket::{
-    Config, Error, WebSocket,
-    client::{Client, ConnectError, Connection},
+    Config, Error,
+    client::{Client, ConnectError},
 };
 
 use super::support::{
-    self, ACK, DATA, Frame, HEADERS, Http2, INITIAL_WINDOW_SIZE, OK, PING, WINDOW_UPDATE, tasks,
+    self, ACK, DATA, Frame, Http2, INITIAL_WINDOW_SIZE, PING, WINDOW_UPDATE, socket, tasks,
 };
 use crate::session::support::{idle, within};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Opens a socket on a server that speaks frames.
-async fn socket(connection: &Connection, server: &mut Http2) -> (WebSocket, u32) {
-    let accepting = async {
-        let headers = server.next().await.unwrap();
-        assert_eq!(headers.kind, HEADERS, "{headers:?}");
-        server.write(&Frame::headers(headers.stream, OK)).await;
-        headers.stream
-    };
-    let (socket, stream) = within(async { tokio::join!(connection.connect("/"), accepting) }).await;
-    (socket.unwrap(), stream)
-}
 
 /// Reads for so long, and gives how many pings came; `answer` says whether they are answered.
 async fn pings(server: &mut Http2, time: Duration, answer: bool) -> usize {

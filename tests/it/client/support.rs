@@ -1,6 +1,6 @@
 //! Servers in memory: a real one, and some that say exactly what a test wants said.
 
-use axum::Router;
+use axum::{Router, routing::any};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -10,9 +10,16 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     runtime::Handle,
 };
-use tower_websocket::{WebSocket, client::Client, handshake::key};
+use tower_websocket::{
+    WebSocket, WebSocketLayer,
+    client::{Client, Connection},
+    handshake::key,
+};
 
-use crate::session::support::{PIPE, within};
+use crate::{
+    session::support::{PIPE, within},
+    support::{echo, handler},
+};
 
 /// A stream to a server for both versions of HTTP.
 pub(super) fn served(app: Router) -> DuplexStream {
@@ -150,10 +157,7 @@ impl Http2 {
     }
 
     /// A client's connection to such a server, which takes WebSocket.
-    pub(super) async fn pair(
-        client: &Client,
-        settings: &[(u16, u32)],
-    ) -> (tower_websocket::client::Connection, Self) {
+    pub(super) async fn pair(client: &Client, settings: &[(u16, u32)]) -> (Connection, Self) {
         let (ours, theirs) = duplex(PIPE);
         let settings = [&[(ENABLE_CONNECT_PROTOCOL, 1)], settings].concat();
         let server = async {
@@ -237,3 +241,20 @@ pub(super) const NOT_FOUND: &[u8] = &[0x8d];
 
 /// The code of RST_STREAM.
 pub(super) const CANCEL: u32 = 8;
+
+pub(crate) fn app() -> Router {
+    let layer = WebSocketLayer::new(handler(echo));
+    Router::new().route("/", any(async || "a page").layer(layer))
+}
+
+/// Opens a socket on a server that speaks frames.
+pub(crate) async fn socket(connection: &Connection, server: &mut Http2) -> (WebSocket, u32) {
+    let accepting = async {
+        let headers = server.next().await.unwrap();
+        assert_eq!(headers.kind, HEADERS, "{headers:?}");
+        server.write(&Frame::headers(headers.stream, OK)).await;
+        headers.stream
+    };
+    let (socket, stream) = within(async { tokio::join!(connection.connect("/"), accepting) }).await;
+    (socket.unwrap(), stream)
+}

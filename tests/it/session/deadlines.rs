@@ -14,12 +14,11 @@ use tokio::{
 };
 use tower_websocket::{CloseCode, Config, EndedBy, Error, Sender, WebSocket, protocol::Expiry};
 
-use crate::support::handler;
-
 use super::support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_header, close, echo, hold,
     hold_over, idle, lock, open, pong, serve, text, within,
 };
+use crate::support::handler;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -1,13 +1,11 @@
 //! Faults: streams that cut, stall and fail, and futures that are dropped half-way.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -17,12 +15,11 @@ use tokio::{
 };
 use tower_websocket::{Config, EndedBy, Error, Message, Report, WebSocket};
 
-use crate::support::handler;
-
 use super::support::{
     Fault, Frame, Log, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, close,
     echo, idle, lock, once, open, ping, pong, serve, text, within,
 };
+use crate::support::{handler, poll_times};
 
 /// A conversation with a bit of everything, as the client's bytes.
 fn conversation() -> Vec<u8> {
@@ -283,20 +280,6 @@ async fn recv_in_pieces(socket: &mut WebSocket, polls: usize) -> Result<Option<M
         }
         tokio::task::yield_now().await;
     }
-}
-
-/// Polls a future so many times, each time when it is woken, and gives up then.
-async fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize) -> Option<F::Output> {
-    let mut polled = 0;
-    poll_fn(|cx| {
-        polled += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if polled >= times => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
 
 #[tokio::test(start_paused = true)]

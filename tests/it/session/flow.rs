@@ -14,12 +14,11 @@ use std::{
 use tokio::{io::duplex, sync::mpsc, task::coop::consume_budget, time::interval};
 use tower_websocket::{CloseCode, Config, EndedBy, Error, TrySendError, WebSocket};
 
-use crate::support::handler;
-
 use super::support::{
     Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, close, echo, hold, hold_over, idle, lock,
     open, ping, serve, text, within,
 };
+use crate::support::handler;
 
 #[tokio::test(start_paused = true)]
 async fn a_full_queue_makes_send_wait_until_the_peer_reads() {

@@ -17,12 +17,11 @@ use tower_websocket::{
     Utf8Bytes, WebSocket, events, protocol::State, testing,
 };
 
-use crate::support::handler;
-
 use super::support::{
     Frame, PIPE, Peer, SHAPES, Shape, binary, client_frame, close, echo, hold, idle, lock, once,
     open, ping, pong, serve, text, within,
 };
+use crate::support::handler;
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_may_split_spawn_and_return() {

@@ -5,12 +5,11 @@ use std::time::Duration;
 use tokio::{io::duplex, time::Instant};
 use tower_websocket::{Config, EndedBy, Error, Message, ProtocolError, WebSocket};
 
-use crate::support::handler;
-
 use super::support::{
     Frame, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header,
     close, echo, hold, hold_over, idle, lock, open, ping, pong, serve, text, within,
 };
+use crate::support::handler;
 
 /// Sends bytes to an echo, and gives all that came back.
 async fn answers(shape: Shape, config: Config, bytes: Vec<u8>) -> Vec<Frame> {

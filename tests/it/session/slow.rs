@@ -17,12 +17,11 @@ use tokio::{
 };
 use tower_websocket::{CloseCode, Config, EndedBy, Error, WebSocket};
 
-use crate::support::handler;
-
 use super::support::{
     Frame, Peer, Reports, SHAPES, Shape, binary, client_frame, close, idle, lock, open, pong,
     serve, within,
 };
+use crate::support::handler;
 
 /// What waits in the kernel to be sent.
 #[derive(Default)]

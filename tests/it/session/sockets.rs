@@ -25,12 +25,11 @@ use tower_websocket::{
     WebSocketLayer,
 };
 
-use crate::support::handler;
-
 use super::support::{
     Frame, PIPE, Peer, Shape, Wire, binary, client_frame, client_header, close, echo, hold_over,
     ping, text,
 };
+use crate::support::handler;
 
 /// Fails a test that hangs, with all the time a busy machine may need.
 async fn guarded<T>(test: impl Future<Output = T>) -> T {

@@ -24,12 +24,11 @@ use tower_websocket::{
     CloseCode, Compression, Config, EndedBy, Error, Outbound, WebSocket, WebSocketLayer, testing,
 };
 
-use crate::support::handler;
-
 use super::support::{
     Frame, PIPE, Peer, Reports, SHAPES, Shape, binary, client_frame, close, echo, lock, open, ping,
     serve, text, within,
 };
+use crate::support::handler;
 
 /// Runs a test in a thread and a runtime of its own, under a paused clock: a poll that never returns
 /// would keep any other guard from being asked.

@@ -1,33 +1,20 @@
 //! Faults in streamed messages: streams that cut, stall and fail, and futures that are dropped.
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::{Pin, pin},
-    task::Poll,
 };
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
 use tower_websocket::{Config, Error, MessageKind, MessageWriter, Report, WebSocket};
 
-use crate::support::handler;
-
-use super::{in_bytes, streaming};
+use super::{in_bytes, relay, streaming};
 use crate::session::support::{
     Fault, Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, client_frame, close, idle, lock,
     open, ping, pong, serve, text, within,
 };
-
-/// Streams every message back, as it arrives.
-async fn relay(mut socket: WebSocket) -> Result<(), Error> {
-    let sender = socket.sender();
-    while let Some(mut reader) = socket.recv_stream().await? {
-        let mut writer = sender.send_stream(reader.kind()).await?;
-        tokio::io::copy(&mut reader, &mut writer).await?;
-        writer.finish().await?;
-    }
-    Ok(())
-}
+use crate::support::{handler, poll_times};
 
 /// A conversation with a bit of everything, as the client's bytes.
 fn conversation() -> Vec<u8> {
@@ -248,20 +235,6 @@ async fn a_fault_at_any_operation_of_a_streamed_conversation_ends_it_without_a_h
             }
         }
     }
-}
-
-/// Polls a future so many times, each time when it is woken, and gives up then.
-async fn poll_times<F: Future>(mut future: Pin<&mut F>, times: usize) -> Option<F::Output> {
-    let mut polled = 0;
-    poll_fn(|cx| {
-        polled += 1;
-        match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if polled >= times => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
 
 /// Polls what `begin` makes so many times, drops it, and begins again, until it is ready.

@@ -5,11 +5,11 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 use tower_websocket::{
-    Compression, Config, Error, Event, Message, MessageKind, WebSocket, WebSocketLayer,
+    Compression, Config, Event, Message, MessageKind, WebSocketLayer,
     protocol::{Connection, DeflateParams, Role},
 };
 
-use super::{rest, streaming};
+use super::{relay, rest, streaming};
 use crate::{
     session::support::{binary, client_frame},
     support::{
@@ -18,17 +18,6 @@ use crate::{
         on_both, within,
     },
 };
-
-/// Streams every message back, as it arrives.
-async fn relay(mut socket: WebSocket) -> Result<(), Error> {
-    let sender = socket.sender();
-    while let Some(mut reader) = socket.recv_stream().await? {
-        let mut writer = sender.send_stream(reader.kind()).await?;
-        tokio::io::copy(&mut reader, &mut writer).await?;
-        writer.finish().await?;
-    }
-    Ok(())
-}
 
 #[tokio::test]
 async fn a_message_is_relayed_over_hyper() {

@@ -2,7 +2,12 @@
 
 pub(crate) mod http;
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
 
 use ::http::{Request, Response, StatusCode, Version};
 use bytes::Bytes;
@@ -19,6 +24,7 @@ use tower_websocket::{
 };
 
 use crate::session::support::Failure;
+pub(crate) use crate::session::support::echo;
 
 /// The way by which a connection is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,12 +86,21 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     guarded.expect("what the test waits for does not happen")
 }
 
-/// Sends every message back.
-pub(crate) async fn echo(mut socket: WebSocket) -> Result<(), Error> {
-    while let Some(message) = socket.recv().await? {
-        socket.send(message).await?;
-    }
-    Ok(())
+/// Polls a future so many times, each time when it is woken, and gives up then.
+pub(crate) async fn poll_times<F: Future>(
+    mut future: Pin<&mut F>,
+    times: usize,
+) -> Option<F::Output> {
+    let mut polled = 0;
+    poll_fn(|cx| {
+        polled += 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if polled >= times => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Sends a message back and forth through an echo.
@@ -226,10 +241,10 @@ pub(crate) struct Watched {
 impl Service<Request<WebSocket>> for Watched {
     type Response = ();
     type Error = Error;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error>> {
-        std::task::Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
