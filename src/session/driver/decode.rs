@@ -39,44 +39,47 @@ impl Driver {
             if decoded.size >= batch {
                 return true;
             }
-            let room = &mut budget.inflated;
-            match self
-                .incoming
-                .decode(&limits, buffer, room, snapshot.closing)
-            {
+            let (room, closing) = (&mut budget.inflated, snapshot.closing);
+            match self.incoming.decode(&limits, buffer, room, closing) {
                 Ok(None) => return budget.decodes_no_more(),
-                Ok(Some(Decoded::Event(Event::Close(frame)))) => self.defer(Deferred::Close(frame)),
-                Ok(Some(event)) => {
-                    if self.take_event(&event, snapshot) {
+                Ok(Some(event @ (Decoded::Event(Event::Message(_)) | Decoded::Piece(_)))) => {
+                    budget.spend(1, 0);
+                    decoded.push(event);
+                }
+                Ok(Some(Decoded::Event(event))) => {
+                    if let Some(event) = self.take_control(event, snapshot) {
                         budget.spend(1, 0);
-                        decoded.push(event);
-                    }
-                    // Without input only a message that is streamed can go on, from what is not decompressed yet.
-                    if buffer.is_empty() && !streaming {
-                        break;
+                        decoded.push(Decoded::Event(event));
                     }
                 }
                 Err(error) => self.defer(Deferred::Violation(error)),
+            }
+            // Without input only a message that is streamed can go on: there may be more of it to
+            // decompress.
+            if buffer.is_empty() && !streaming {
+                break;
             }
         }
         false
     }
 
-    /// Does what a control frame asks for; reports whether the application gets the event.
-    fn take_event(&mut self, event: &Decoded, snapshot: &Snapshot) -> bool {
-        let Decoded::Event(event @ (Event::Ping(_) | Event::Pong(_))) = event else {
-            return true;
-        };
+    /// Does what a control frame asks for; gives it back if the application is to see it.
+    #[inline(never)]
+    fn take_control(&mut self, event: Event, snapshot: &Snapshot) -> Option<Event> {
+        if let Event::Close(frame) = event {
+            self.defer(Deferred::Close(frame));
+            return None;
+        }
         let (now, setup) = (Self::now(), &self.shared.setup);
         let (incoming, timers) = (&mut self.incoming, &mut self.timers);
         let mut locked = self.shared.lock();
-        let received = locked.receive_control(event, incoming, timers, now, setup);
+        let received = locked.receive_control(&event, incoming, timers, now, setup);
         drop(locked);
         if let Err(error) = received {
             self.defer(Deferred::Violation(error));
-            return false;
+            return None;
         }
-        snapshot.observed
+        snapshot.observed.then_some(event)
     }
 
     /// Hands decoded events to the application, all at once.
