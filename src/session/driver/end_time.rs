@@ -29,8 +29,8 @@ impl Driver {
     pub(super) fn await_end(&mut self, timeout: Duration) {
         self.timers.closing(Self::now(), timeout);
         self.cold().end = None;
-        let queued = self.shared.lock().queued();
-        self.watch_end(queued);
+        // A pong that is queued behind our Close does not bring the end nearer when it leaves.
+        self.watch_end(0);
     }
 
     /// Remembers how far the end is, to see later whether it has come nearer.
