@@ -335,6 +335,14 @@ impl Connection {
         drop(self.outgoing.clear());
     }
 
+    /// Returns messages and bytes received, and messages and bytes sent.
+    #[cfg(all(test, feature = "layer"))]
+    pub(crate) fn traffic(&self) -> [u64; 4] {
+        let (incoming, outgoing) = (&self.incoming, &self.outgoing);
+        let received = (incoming.messages(), incoming.bytes());
+        [received.0, received.1, outgoing.messages, outgoing.bytes]
+    }
+
     fn facts(&self) -> Facts {
         let undecoded = self.undecoded.len();
         self.incoming.facts(&self.outgoing, &self.limits, undecoded)

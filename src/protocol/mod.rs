@@ -43,13 +43,13 @@ mod outbound;
 )]
 mod outgoing;
 mod pongs;
-mod random;
+pub(crate) mod random;
 mod role;
 mod send_queue;
 mod spare;
 mod state;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
 mod ticks;
 mod timers;
 #[cfg(feature = "codec")]

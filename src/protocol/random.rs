@@ -88,6 +88,17 @@ thread_local! {
     static BYTES: RefCell<Batch> = const { RefCell::new(Batch { bytes: [0; BATCH], left: 0 }) };
 }
 
+/// Has this thread draw nothing but `byte`, until a batch is used up.
+#[cfg(all(test, not(shuttle)))]
+pub(crate) fn repeat(byte: u8) {
+    BYTES.with_borrow_mut(|batch| {
+        *batch = Batch {
+            bytes: [byte; BATCH],
+            left: BATCH,
+        };
+    });
+}
+
 /// How many bytes are drawn at once.
 #[cfg(any(test, not(shuttle)))]
 const BATCH: usize = 256;

@@ -5,21 +5,21 @@ use bytes::BytesMut;
 use super::{Decoder, Event, ProtocolError};
 
 /// RFC 6455 §5.7: a single-frame unmasked text message.
-pub(super) const HELLO: &[u8] = b"\x81\x05\x48\x65\x6c\x6c\x6f";
+pub(crate) const HELLO: &[u8] = b"\x81\x05\x48\x65\x6c\x6c\x6f";
 /// RFC 6455 §5.7: a single-frame masked text message.
-pub(super) const MASKED_HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+pub(crate) const MASKED_HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 /// RFC 6455 §5.7: a fragmented unmasked text message, its two frames.
-pub(super) const HEL: &[u8] = b"\x01\x03\x48\x65\x6c";
-pub(super) const LO: &[u8] = b"\x80\x02\x6c\x6f";
+pub(crate) const HEL: &[u8] = b"\x01\x03\x48\x65\x6c";
+pub(crate) const LO: &[u8] = b"\x80\x02\x6c\x6f";
 /// RFC 6455 §5.7: an unmasked ping.
-pub(super) const PING_HELLO: &[u8] = b"\x89\x05\x48\x65\x6c\x6c\x6f";
+pub(crate) const PING_HELLO: &[u8] = b"\x89\x05\x48\x65\x6c\x6c\x6f";
 /// RFC 6455 §5.7: the masked pong that answers it.
-pub(super) const MASKED_PONG_HELLO: &[u8] = b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+pub(crate) const MASKED_PONG_HELLO: &[u8] = b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 /// The masking key of those frames.
-pub(super) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+pub(crate) const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// A frame from a server, `first` being its first byte: FIN, reserved bits, opcode.
-pub(super) fn from_server(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn from_server(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
         len @ 0..126 => frame.push(len as u8),
@@ -37,7 +37,7 @@ pub(super) fn from_server(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The same from a client, masked with [`KEY`] as §5.3 has it, byte by byte.
-pub(super) fn from_client(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn from_client(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = from_server(first, payload);
     let start = frame.len() - payload.len();
     frame[1] |= 0x80;
@@ -49,7 +49,7 @@ pub(super) fn from_client(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// What a decoder makes of input that comes in pieces: the events, and what ended them.
-pub(super) fn decode_all<'a>(
+pub(crate) fn decode_all<'a>(
     decoder: &mut Decoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Event>, Option<ProtocolError>) {
@@ -70,10 +70,10 @@ pub(super) fn decode_all<'a>(
 
 /// Numbers that look random and are the same in every run (SplitMix64).
 #[derive(Clone, Debug)]
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -81,16 +81,16 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.number() % end as u64) as usize
     }
 
-    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.number() as u8).collect()
     }
 
     /// Cuts `bytes` into pieces of 1 to `most` bytes.
-    pub(super) fn cut<'a>(&mut self, mut bytes: &'a [u8], most: usize) -> Vec<&'a [u8]> {
+    pub(crate) fn cut<'a>(&mut self, mut bytes: &'a [u8], most: usize) -> Vec<&'a [u8]> {
         let mut pieces = Vec::new();
         while !bytes.is_empty() {
             let len = (1 + self.below(most)).min(bytes.len());

@@ -39,6 +39,8 @@ mod scratch;
 mod setup;
 mod shared;
 mod task;
+#[cfg(all(test, feature = "deflate"))]
+mod tests;
 mod traffic;
 mod transport;
 
