@@ -4,7 +4,10 @@ use std::io::{self, Read, Write};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::{Frame, Header, ProtocolError, Role, apply_mask, random_masking_key};
+use super::{
+    error::ProtocolError, frame::Frame, header::Header, mask::apply_mask,
+    random::random_masking_key, role::Role,
+};
 
 /// Encodes and decodes single frames.
 ///

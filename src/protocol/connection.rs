@@ -5,15 +5,22 @@ use std::{collections::VecDeque, mem, time::Instant};
 use bytes::BytesMut;
 
 use super::{
-    CloseFrame, Encoder, Event, Expiry, Outbound, ProtocolError, Role, SendQueue, State,
     below::MAX_BELOW,
+    close::CloseFrame,
     decoder::{Decoded, Limits},
     deflate::{Context, Shape},
-    expiry::Outcome,
+    encoder::Encoder,
+    error::ProtocolError,
+    expiry::{Expiry, Outcome},
     facts::Facts,
     incoming::Incoming,
+    message::Event,
+    outbound::Outbound,
     outgoing::Outgoing,
     random::random,
+    role::Role,
+    send_queue::SendQueue,
+    state::State,
     timers::Timers,
 };
 use crate::config::Config;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ProtocolError;
+use super::error::ProtocolError;
 use crate::config::Config;
 
 /// A bucket of control frames that fills with time, which is given as the age of the connection.

@@ -5,8 +5,13 @@ use std::num::NonZeroUsize;
 use bytes::Bytes;
 
 use super::{
-    CloseFrame, Header, Message, MessageKind, Opcode, Role, SendQueue, apply_mask,
-    random_masking_key, send_queue::SHARE_FROM,
+    close::CloseFrame,
+    header::{Header, Opcode},
+    mask::apply_mask,
+    message::{Message, MessageKind},
+    random::random_masking_key,
+    role::Role,
+    send_queue::{SHARE_FROM, SendQueue},
 };
 use crate::config::Config;
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{CloseFrame, Opcode, Utf8Bytes};
+use super::{close::CloseFrame, header::Opcode, utf8::Utf8Bytes};
 
 /// A frame of RFC 6455 §5.2, unmasked.
 #[derive(Clone, Debug, Eq, PartialEq)]

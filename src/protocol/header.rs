@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Deref};
 
-use super::ProtocolError;
+use super::error::ProtocolError;
 
 /// What a frame is (RFC 6455 §5.2, §11.8).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

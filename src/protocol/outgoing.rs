@@ -3,7 +3,12 @@
 use bytes::Bytes;
 
 use super::{
-    CloseFrame, Encoder, Message, MessageKind, SendQueue, State, encoder::FrameStart, pongs::Pongs,
+    close::CloseFrame,
+    encoder::{Encoder, FrameStart},
+    message::{Message, MessageKind},
+    pongs::Pongs,
+    send_queue::SendQueue,
+    state::State,
 };
 use crate::{config::Config, memory::Held};
 

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::{EncodedHeader, spare};
+use super::{header::EncodedHeader, spare};
 use crate::memory::Held;
 
 /// Encoded frames in the order they leave.

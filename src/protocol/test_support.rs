@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::{Decoder, Event, ProtocolError};
+use super::{decoder::Decoder, error::ProtocolError, message::Event};
 
 /// RFC 6455 §5.7: a single-frame unmasked text message.
 pub(crate) const HELLO: &[u8] = b"\x81\x05\x48\x65\x6c\x6c\x6f";

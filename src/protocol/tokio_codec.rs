@@ -5,7 +5,7 @@ use std::io;
 use bytes::BytesMut;
 use tokio_util::codec::{Decoder, Encoder};
 
-use super::{Frame, FrameCodec};
+use super::{codec::FrameCodec, frame::Frame};
 
 /// Turns a byte stream into a stream of frames, with `tokio_util::codec::Framed`.
 ///
