@@ -51,13 +51,13 @@ pub(super) struct GroupQueue<K> {
 /// An event as it waits: the key is cloned when it is taken, so that no code of the key runs when it
 /// happens.
 enum Happened<K> {
-    In(Change, Arc<Group<K>>),
+    In(GroupChange, Arc<Group<K>>),
     Missed(u64),
 }
 
 /// What happened to a group.
 #[derive(Clone, Copy)]
-pub(super) enum Change {
+pub(super) enum GroupChange {
     Created,
     Joined(Option<ConnectionId>),
     Left(Option<ConnectionId>),
@@ -102,10 +102,10 @@ impl<K: Key> GroupEvents<K> {
         // The key may be dropped with it.
         drop(taken);
         Poll::Ready(match change {
-            Change::Created => GroupEvent::Created(key),
-            Change::Joined(id) => GroupEvent::Joined(key, id),
-            Change::Left(id) => GroupEvent::Left(key, id),
-            Change::Destroyed => GroupEvent::Destroyed(key),
+            GroupChange::Created => GroupEvent::Created(key),
+            GroupChange::Joined(id) => GroupEvent::Joined(key, id),
+            GroupChange::Left(id) => GroupEvent::Left(key, id),
+            GroupChange::Destroyed => GroupEvent::Destroyed(key),
         })
     }
 }
@@ -176,7 +176,7 @@ impl<K> Subscribers<K> {
 
     /// Adds an event to every queue, and runs no code of the application. What has to be done then is
     /// to be [taken](Self::take_told).
-    pub(super) fn push(&mut self, change: Change, group: &Arc<Group<K>>) {
+    pub(super) fn push(&mut self, change: GroupChange, group: &Arc<Group<K>>) {
         let told = &mut self.told;
         self.queues.retain(|queue| {
             let Some(queue) = queue.upgrade() else {

@@ -10,7 +10,7 @@ use std::{
 use super::{
     delivery::{SlowMember, Totals},
     error::JoinError,
-    events::{Change, Subscribers},
+    events::{GroupChange, Subscribers},
     group::{Group, Home},
     index::Index,
     key::Key,
@@ -109,12 +109,14 @@ impl<K: Key> Table<K> {
         // From here on no code runs that is not ours, until the lock is released.
         if created {
             state.groups.insert(&group);
-            state.subscribers.push(Change::Created, &group);
+            state.subscribers.push(GroupChange::Created, &group);
         }
         let member = Member::new(&group, sender.clone());
         group.add(&member);
         *state.memberships.entry(sender.key()).or_default() += 1;
-        state.subscribers.push(Change::Joined(sender.id()), &group);
+        state
+            .subscribers
+            .push(GroupChange::Joined(sender.id()), &group);
         let told = state.subscribers.take_told();
         drop(state);
         // Leaves at once if the connection has ended meanwhile.
@@ -143,11 +145,11 @@ impl<K: Key> Home<K> for Table<K> {
                 state.memberships.remove(&key);
             }
         }
-        let left = Change::Left(member.sender().id());
+        let left = GroupChange::Left(member.sender().id());
         state.subscribers.push(left, group);
         if empty {
             state.groups.remove(group);
-            state.subscribers.push(Change::Destroyed, group);
+            state.subscribers.push(GroupChange::Destroyed, group);
         }
         let told = state.subscribers.take_told();
         drop(state);

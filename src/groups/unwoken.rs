@@ -8,14 +8,14 @@ use crate::session::{Asleep, Sender, Wakers};
 #[derive(Default)]
 pub(super) struct Unwoken {
     /// Mostly there is one runtime.
-    first: Option<Batch>,
-    others: Vec<Batch>,
+    first: Option<SessionBatch>,
+    others: Vec<SessionBatch>,
     /// Some were woken here, because it is not known where they run.
     woken: bool,
 }
 
 /// Sessions of one runtime.
-pub(super) struct Batch {
+pub(super) struct SessionBatch {
     pub(super) runtime: Handle,
     pub(super) sessions: Wakers,
 }
@@ -25,7 +25,7 @@ impl Unwoken {
     pub(super) fn add(&mut self, sender: &Sender, session: Asleep, more: usize) {
         let known = session.runtime;
         let batch = known.and_then(|id| self.batch(id, || sender.runtime()));
-        let Some(Batch { sessions, .. }) = batch else {
+        let Some(SessionBatch { sessions, .. }) = batch else {
             // No task would wake it better.
             self.woken = true;
             return session.waker.wake();
@@ -37,7 +37,7 @@ impl Unwoken {
     }
 
     /// Adds the sessions of a batch, and leaves it empty; reports whether there were none before.
-    pub(super) fn append(&mut self, more: &mut Batch) -> bool {
+    pub(super) fn append(&mut self, more: &mut SessionBatch) -> bool {
         let runtime = || Some(more.runtime.clone());
         let Some(batch) = self.batch(more.runtime.id(), runtime) else {
             return false;
@@ -53,7 +53,7 @@ impl Unwoken {
     }
 
     /// Takes the sessions of a runtime out.
-    pub(super) fn take(&mut self, runtime: Id) -> Option<Batch> {
+    pub(super) fn take(&mut self, runtime: Id) -> Option<SessionBatch> {
         if let Some(batch) = self.first.take_if(|batch| batch.runtime.id() == runtime) {
             return Some(batch);
         }
@@ -64,19 +64,23 @@ impl Unwoken {
         index.map(|index| others.swap_remove(index))
     }
 
-    pub(super) fn batches(&mut self) -> impl Iterator<Item = &mut Batch> {
+    pub(super) fn batches(&mut self) -> impl Iterator<Item = &mut SessionBatch> {
         self.first.iter_mut().chain(&mut self.others)
     }
 
     /// Returns the sessions of a runtime, of which there are as many as cores, at most.
-    fn batch(&mut self, id: Id, runtime: impl FnOnce() -> Option<Handle>) -> Option<&mut Batch> {
-        let is_it = |batch: &Batch| batch.runtime.id() == id;
+    fn batch(
+        &mut self,
+        id: Id,
+        runtime: impl FnOnce() -> Option<Handle>,
+    ) -> Option<&mut SessionBatch> {
+        let is_it = |batch: &SessionBatch| batch.runtime.id() == id;
         let first = match &self.first {
             Some(first) => is_it(first),
             None => self.others.is_empty(),
         };
         let new = || {
-            Some(Batch {
+            Some(SessionBatch {
                 runtime: runtime()?,
                 sessions: Wakers::default(),
             })

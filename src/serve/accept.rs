@@ -173,22 +173,22 @@ where
     connection::http(&http, line, stream, service, stop).await
 }
 
-type Outcome = Result<Request<WebSocket>, Rejection>;
+type Taken = Result<Request<WebSocket>, Rejection>;
 
 /// The route service that takes the first connection out; ready until then.
 #[derive(Clone, Debug)]
 struct Taker {
-    sender: Arc<Lock<Option<oneshot::Sender<Outcome>>>>,
+    sender: Arc<Lock<Option<oneshot::Sender<Taken>>>>,
 }
 
 impl Taker {
-    fn new(sender: oneshot::Sender<Outcome>) -> Self {
+    fn new(sender: oneshot::Sender<Taken>) -> Self {
         Self {
             sender: Arc::new(Lock::new(Some(sender))),
         }
     }
 
-    fn give(&self, outcome: Outcome) {
+    fn give(&self, outcome: Taken) {
         let sender = self.sender.lock().take();
         if let Some(sender) = sender {
             // The future of `accept` may have been dropped.

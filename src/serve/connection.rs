@@ -15,7 +15,7 @@ use tower::{BoxError, Service};
 use super::{
     app::{App, AppBody, HyperApp},
     http::Http,
-    line::{Expired, Limits, Line},
+    line::{Expired, Line, TimeLimits},
     listener::Listener,
     stop::{Race, Stop, race},
 };
@@ -26,7 +26,7 @@ pub(super) struct Server {
     pub(super) http: Http,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) registries: Option<Registries>,
-    pub(super) limits: Limits,
+    pub(super) limits: TimeLimits,
 }
 
 /// Serves a connection of a listener until it ends.

@@ -14,7 +14,7 @@ use crate::{
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct TimeLimits {
     /// For the head of a request.
     pub(super) header: Option<Duration>,
     /// Between two requests, over HTTP/1.1.
@@ -43,7 +43,7 @@ pub(super) enum Expired {
 pub(super) struct Line(Lock<LineState>);
 
 struct LineState {
-    limits: Limits,
+    limits: TimeLimits,
     start: Instant,
     /// A request has come.
     request: bool,
@@ -71,7 +71,7 @@ struct LineState {
 }
 
 impl Line {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(super) fn new(limits: TimeLimits) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self(Lock::new(LineState {
             limits,
@@ -217,7 +217,7 @@ impl LineState {
     }
 
     fn request_deadline(&self) -> Option<(Instant, Expired)> {
-        let Limits { header, keep_alive } = self.limits;
+        let TimeLimits { header, keep_alive } = self.limits;
         let (begin, limit, expired) = match (self.waiting, self.head) {
             (Some(_), _) if !self.request => (self.start, header, Expired::Head),
             (None, _) if !self.request => (self.start, header, Expired::NoRequest),
@@ -288,7 +288,7 @@ mod tests {
 
     /// A connection on which hyper waits for the next head.
     fn waiting() -> (Arc<Line>, Pin<Box<dyn Sleep>>) {
-        let line = Line::new(Limits {
+        let line = Line::new(TimeLimits {
             header: Some(10 * SECOND),
             keep_alive: Some(75 * SECOND),
         });

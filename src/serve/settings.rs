@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::ServerConfig;
 
-use super::line::Limits;
+use super::line::TimeLimits;
 use crate::session::{Connections, Drain};
 
 /// The settings of a server.
@@ -20,8 +20,8 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Returns how long a client may take.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
+    pub(super) fn limits(&self) -> TimeLimits {
+        TimeLimits {
             header: self.header_timeout,
             keep_alive: self.keep_alive_timeout,
         }

@@ -27,7 +27,7 @@ pub struct Stopped {
 
 /// How far a server is on its way to its end.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Stage {
+enum StopStage {
     Serving,
     /// Connections end when they have no request left.
     Stopping,
@@ -36,21 +36,21 @@ enum Stage {
 }
 
 /// Tells connections when to stop, and knows when they have.
-pub(super) struct Stopper(watch::Sender<Stage>);
+pub(super) struct Stopper(watch::Sender<StopStage>);
 
 /// A connection's end of it, which it keeps for as long as it lives.
 #[derive(Clone)]
-pub(super) struct Stop(watch::Receiver<Stage>);
+pub(super) struct Stop(watch::Receiver<StopStage>);
 
 pub(super) fn channel() -> (Stopper, Stop) {
-    let (sender, receiver) = watch::channel(Stage::Serving);
+    let (sender, receiver) = watch::channel(StopStage::Serving);
     (Stopper(sender), Stop(receiver))
 }
 
 impl Stopper {
     /// Tells connections to end when they have no request left.
     pub(super) fn start(&self) {
-        self.0.send_replace(Stage::Stopping);
+        self.0.send_replace(StopStage::Stopping);
     }
 
     /// Ends connections and WebSockets, by the deadline of `drain`.
@@ -63,7 +63,7 @@ impl Stopper {
         let deadline = deadline.max(Instant::now() + LAST_TURN);
         let _late = timeout_at(deadline, self.0.closed()).await;
         let aborted = self.0.receiver_count();
-        self.0.send_replace(Stage::Aborting);
+        self.0.send_replace(StopStage::Aborting);
         let _stuck = timeout(LAST_TURN, self.0.closed()).await;
         let connections = Drained {
             ended: before.saturating_sub(aborted),
@@ -79,15 +79,15 @@ impl Stopper {
 impl Stop {
     /// Waits until the server stops.
     pub(super) async fn stopping(&mut self) {
-        self.wait(Stage::Stopping).await;
+        self.wait(StopStage::Stopping).await;
     }
 
     /// Waits until there is no more time.
     pub(super) async fn aborting(&mut self) {
-        self.wait(Stage::Aborting).await;
+        self.wait(StopStage::Aborting).await;
     }
 
-    async fn wait(&mut self, stage: Stage) {
+    async fn wait(&mut self, stage: StopStage) {
         if self.0.wait_for(|now| *now >= stage).await.is_err() {
             // The server was dropped: connections go on.
             pending().await

@@ -29,10 +29,10 @@ pub(super) struct Accepting<H> {
     route: Option<H>,
     upgrade: Option<Upgrade>,
     hook: Option<Hook>,
-    step: Step,
+    step: AcceptStep,
 }
 
-enum Step {
+enum AcceptStep {
     /// Waiting for the route service; with a deadline once it was pending.
     Ready(Box<Handshake>, Option<Pin<Box<Sleep>>>),
     /// Waiting for the hook.
@@ -47,7 +47,7 @@ impl<H> Accepting<H> {
         upgrade: Upgrade,
         hook: Option<Hook>,
     ) -> Self {
-        let step = Step::Ready(Box::new(handshake), None);
+        let step = AcceptStep::Ready(Box::new(handshake), None);
         Self {
             route: Some(route),
             upgrade: Some(upgrade),
@@ -64,26 +64,27 @@ where
     H::Future: Send + 'static,
 {
     pub(super) fn poll<B>(&mut self, cx: &mut Context<'_>) -> Poll<Response<ResponseBody<B>>> {
-        if let Step::Ready(handshake, deadline) = &mut self.step {
+        if let AcceptStep::Ready(handshake, deadline) = &mut self.step {
             let version = handshake.version;
             if !ready!(poll_ready(cx, self.route.as_mut(), handshake, deadline)) {
                 let connections = handshake.connections.as_ref();
                 let refusal = refuse(connections, &Rejection::NotReady, version);
                 return Poll::Ready(refusal.map(ResponseBody::text));
             }
-            let Step::Ready(handshake, _) = mem::replace(&mut self.step, Step::Done) else {
+            let AcceptStep::Ready(handshake, _) = mem::replace(&mut self.step, AcceptStep::Done)
+            else {
                 unreachable!("the step was just looked at");
             };
             match &self.hook {
-                Some(hook) => self.step = Step::Hook(hook.call(*handshake)),
+                Some(hook) => self.step = AcceptStep::Hook(hook.call(*handshake)),
                 None => return Poll::Ready(self.answer(handshake.accept())),
             }
         }
-        let Step::Hook(hook) = &mut self.step else {
+        let AcceptStep::Hook(hook) = &mut self.step else {
             panic!("polled after completion");
         };
         let answer = ready!(hook.as_mut().poll(cx));
-        self.step = Step::Done;
+        self.step = AcceptStep::Done;
         Poll::Ready(self.answer(answer))
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
@@ -20,7 +20,7 @@ pin_project! {
     ///
     /// The default is empty.
     ///
-    /// A body that wraps this one must pass [`is_end_stream`](http_body::Body::is_end_stream) on.
+    /// A body that wraps this one must pass [`is_end_stream`](Body::is_end_stream) on.
     /// hyper asks that of the body it sends, which is how the layer knows that its 101 was not
     /// replaced by another layer's response. A 101 whose body was not asked opens no connection, and
     /// an error is logged. Of tower-http's layers `ResponseBodyTimeoutLayer` does not pass it on: put
@@ -28,14 +28,14 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
-        content: Body<B>,
+        content: BodyKind<B>,
     }
 }
 
 pin_project! {
-    #[project = BodyProj]
+    #[project = BodyKindProj]
     #[derive(Debug)]
-    enum Body<B> {
+    enum BodyKind<B> {
         Inner { #[pin] body: B },
         Text { text: Bytes },
         Switching { witness: Option<Witness> },
@@ -45,20 +45,20 @@ pin_project! {
 impl<B> ResponseBody<B> {
     pub(super) fn inner(body: B) -> Self {
         Self {
-            content: Body::Inner { body },
+            content: BodyKind::Inner { body },
         }
     }
 
     pub(super) fn text(text: Bytes) -> Self {
         Self {
-            content: Body::Text { text },
+            content: BodyKind::Text { text },
         }
     }
 
     /// Makes the empty body of a 101 or 200, which marks `witness` when it is really sent.
     pub(super) fn switching(witness: Option<Witness>) -> Self {
         Self {
-            content: Body::Switching { witness },
+            content: BodyKind::Switching { witness },
         }
     }
 }
@@ -69,7 +69,7 @@ impl<B> Default for ResponseBody<B> {
     }
 }
 
-impl<B: http_body::Body<Data = Bytes>> http_body::Body for ResponseBody<B> {
+impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -78,18 +78,18 @@ impl<B: http_body::Body<Data = Bytes>> http_body::Body for ResponseBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().content.project() {
-            BodyProj::Inner { body } => body.poll_frame(cx),
-            BodyProj::Text { text } if text.is_empty() => Poll::Ready(None),
-            BodyProj::Text { text } => Poll::Ready(Some(Ok(Frame::data(mem::take(text))))),
-            BodyProj::Switching { .. } => Poll::Ready(None),
+            BodyKindProj::Inner { body } => body.poll_frame(cx),
+            BodyKindProj::Text { text } if text.is_empty() => Poll::Ready(None),
+            BodyKindProj::Text { text } => Poll::Ready(Some(Ok(Frame::data(mem::take(text))))),
+            BodyKindProj::Switching { .. } => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Body::Inner { body } => body.is_end_stream(),
-            Body::Text { text } => text.is_empty(),
-            Body::Switching { witness } => {
+            BodyKind::Inner { body } => body.is_end_stream(),
+            BodyKind::Text { text } => text.is_empty(),
+            BodyKind::Switching { witness } => {
                 if let Some(witness) = witness {
                     witness.testify();
                 }
@@ -100,9 +100,9 @@ impl<B: http_body::Body<Data = Bytes>> http_body::Body for ResponseBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Body::Inner { body } => body.size_hint(),
-            Body::Text { text } => SizeHint::with_exact(text.len() as u64),
-            Body::Switching { .. } => SizeHint::with_exact(0),
+            BodyKind::Inner { body } => body.size_hint(),
+            BodyKind::Text { text } => SizeHint::with_exact(text.len() as u64),
+            BodyKind::Switching { .. } => SizeHint::with_exact(0),
         }
     }
 }

@@ -21,13 +21,13 @@ pin_project! {
     /// Dropping it before it is ready leaves the handshake unanswered; no session is started.
     pub struct ResponseFuture<F, H> {
         #[pin]
-        state: State<F, H>,
+        state: ResponseState<F, H>,
     }
 }
 
 pin_project! {
-    #[project = StateProj]
-    enum State<F, H> {
+    #[project = ResponseStateProj]
+    enum ResponseState<F, H> {
         Inner { #[pin] future: F },
         Refused { response: Option<Box<Response<Bytes>>> },
         Accepting { accepting: Box<Accepting<H>> },
@@ -37,13 +37,13 @@ pin_project! {
 impl<F, H> ResponseFuture<F, H> {
     pub(super) fn inner(future: F) -> Self {
         Self {
-            state: State::Inner { future },
+            state: ResponseState::Inner { future },
         }
     }
 
     pub(super) fn refusal(response: Box<Response<Bytes>>) -> Self {
         Self {
-            state: State::Refused {
+            state: ResponseState::Refused {
                 response: Some(response),
             },
         }
@@ -51,7 +51,7 @@ impl<F, H> ResponseFuture<F, H> {
 
     pub(super) fn accepting(accepting: Accepting<H>) -> Self {
         Self {
-            state: State::Accepting {
+            state: ResponseState::Accepting {
                 accepting: Box::new(accepting),
             },
         }
@@ -69,15 +69,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Inner { future } => future
+            ResponseStateProj::Inner { future } => future
                 .poll(cx)
                 .map_ok(|response| response.map(ResponseBody::inner)),
-            StateProj::Refused { response } => {
+            ResponseStateProj::Refused { response } => {
                 // A future is not polled again after it was ready.
                 let response = response.take().expect("polled after completion");
                 Poll::Ready(Ok(response.map(ResponseBody::text)))
             }
-            StateProj::Accepting { accepting } => accepting.poll(cx).map(Ok),
+            ResponseStateProj::Accepting { accepting } => accepting.poll(cx).map(Ok),
         }
     }
 }
