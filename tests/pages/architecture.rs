@@ -272,27 +272,25 @@ fn between_files(sources: &Sources) -> Arrows<'_> {
 
 /// The largest sets in which each is reached from each.
 fn circles(arrows: &Arrows<'_>) -> BTreeSet<BTreeSet<String>> {
-    let reached = |from: &String| {
-        let mut found = BTreeSet::new();
-        let mut left = vec![from];
+    let mut next: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (from, to) in arrows.keys() {
+        next.entry(from).or_default().push(to);
+    }
+    let reached = |from| {
+        let mut found: BTreeSet<&str> = BTreeSet::new();
+        let mut left: Vec<&str> = vec![from];
         while let Some(at) = left.pop() {
-            for (_, to) in arrows.keys().filter(|(from, _)| from == at) {
-                if found.insert(to.clone()) {
-                    left.push(to);
-                }
-            }
+            let new = next.get(at).into_iter().flatten();
+            left.extend(new.filter(|to| found.insert(**to)));
         }
         found
     };
-    let reach: BTreeMap<_, _> = arrows
-        .keys()
-        .map(|(from, _)| (from.clone(), reached(from)))
-        .collect();
-    let circle = |one: &String| {
+    let reach: BTreeMap<_, _> = next.keys().map(|from| (*from, reached(*from))).collect();
+    let circle = |one: &&str| {
         let both = reach[one]
             .iter()
             .filter(|other| reach.get(*other).is_some_and(|back| back.contains(one)));
-        both.cloned().collect::<BTreeSet<_>>()
+        both.map(|name| (*name).to_owned()).collect::<BTreeSet<_>>()
     };
     reach
         .keys()
