@@ -113,13 +113,8 @@ impl Connection {
         let (hand_over, pings) = oneshot::channel();
         let (holders, holder) = watch::channel(());
         let patience = config.close_timeout;
-        tokio::spawn(async move {
-            let connection = keep_alive.beside(connection, pings);
-            let result = while_held(connection, holders, patience).await;
-            if let Some(Err(error)) = result {
-                tracing::debug!(%error, "http/2 connection of a websocket client failed");
-            }
-        });
+        let connection = keep_alive.beside(connection, pings);
+        tokio::spawn(run(while_held(connection, holders, patience)));
         // The settings are the first frame of a server (RFC 9113 §3.4): they are there with the
         // answer to anything.
         if let Err(error) = ping.ping(Ping::opaque()).await {
@@ -294,6 +289,13 @@ impl Drop for Asked {
 
 /// Whoever holds it keeps the connection open.
 type Holder = watch::Receiver<()>;
+
+/// Runs a connection to its end.
+async fn run(connection: impl Future<Output = Option<Result<(), h2::Error>>>) {
+    if let Some(Err(error)) = connection.await {
+        tracing::debug!(%error, "http/2 connection of a websocket client failed");
+    }
+}
 
 /// Runs a connection for as long as somebody holds it; its end then has a moment: a server that
 /// reads nothing could draw it out for ever.

@@ -70,16 +70,7 @@ where
     S::Error: Into<BoxError>,
     ResBody: Body,
 {
-    let TestRequest {
-        mut request,
-        config,
-    } = request.into();
-    if let Some(settings) = &config.compression {
-        let offer = deflate::offer(settings);
-        request
-            .headers_mut()
-            .insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
-    }
+    let (request, config) = request.into().offering();
     let multiplexed = request.version() >= Version::HTTP_2;
     let (mut head, body) = request.into_parts();
     let offer = Offer::of(&head, &config).map_err(ConnectError::Request)?;

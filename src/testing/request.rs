@@ -10,7 +10,11 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::{config::Config, handshake::target, service::extended_connect};
+use crate::{
+    config::Config,
+    handshake::{deflate, target},
+    service::extended_connect,
+};
 
 /// Starts a handshake for `path`, as a client sends it over HTTP/1.1.
 ///
@@ -42,8 +46,8 @@ pub fn request(path: &str) -> TestRequest<Empty> {
 /// A handshake of a test, made by [`request`] or from any `http::Request`.
 #[derive(Debug)]
 pub struct TestRequest<B> {
-    pub(super) request: Request<B>,
-    pub(super) config: Config,
+    request: Request<B>,
+    config: Config,
 }
 
 impl<B> TestRequest<B> {
@@ -114,6 +118,17 @@ impl<B> TestRequest<B> {
     #[must_use]
     pub fn into_request(self) -> Request<B> {
         self.request
+    }
+}
+
+impl<B> TestRequest<B> {
+    /// Offers what is set.
+    pub(super) fn offering(mut self) -> (Request<B>, Config) {
+        if let Some(settings) = &self.config.compression {
+            let headers = self.request.headers_mut();
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate::offer(settings));
+        }
+        (self.request, self.config)
     }
 }
 
