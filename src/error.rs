@@ -24,25 +24,25 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the connection had been closed before.
+    /// Reports whether the connection had been closed before.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
 
-    /// Whether the peer broke the protocol or a limit.
+    /// Reports whether the peer broke the protocol or a limit.
     #[must_use]
     pub fn is_protocol(&self) -> bool {
         matches!(self, Self::Protocol(_))
     }
 
-    /// Whether a deadline passed.
+    /// Reports whether a deadline passed.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Whether the peer just went away: an everyday event, not a bug on either side.
+    /// Reports whether the peer just went away: an everyday event, not a bug on either side.
     #[must_use]
     pub fn is_disconnect(&self) -> bool {
         match self {
@@ -131,13 +131,13 @@ pub enum TrySendError {
 }
 
 impl TrySendError {
-    /// Whether there was no room, so that it may be tried again.
+    /// Reports whether there was no room, so that it may be tried again.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
     }
 
-    /// Whether the connection is closing or closed.
+    /// Reports whether the connection is closing or closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))

@@ -86,7 +86,7 @@ impl ConnectError {
         })
     }
 
-    /// Whether the server has HTTP/2, but wants HTTP/1.1 for this (RFC 9113 §7).
+    /// Reports whether the server has HTTP/2, but wants HTTP/1.1 for this (RFC 9113 §7).
     pub(super) fn requires_http1(&self) -> bool {
         let mut below: Option<&(dyn error::Error + 'static)> = Some(self);
         while let Some(error) = below {
@@ -102,7 +102,7 @@ impl ConnectError {
         false
     }
 
-    /// Whether a phase took too long.
+    /// Reports whether a phase took too long.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::Timeout(_))
@@ -160,7 +160,7 @@ impl From<http::Error> for ConnectError {
     }
 }
 
-/// Whether a server has said so, of a stream or of all.
+/// Reports whether a server has said so, of a stream or of all.
 pub(super) fn is_http1_required(error: &h2::Error) -> bool {
     error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED)
 }

@@ -242,7 +242,7 @@ impl Connection {
         failure(&self.requests).is_some()
     }
 
-    /// How many sockets the server allows at once, as it has said last; `usize::MAX` where it has not.
+    /// Returns how many sockets the server allows at once, as it has said last; `usize::MAX` where it has not.
     #[must_use]
     pub fn max_sockets(&self) -> usize {
         self.requests.current_max_send_streams()

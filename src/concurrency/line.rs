@@ -211,7 +211,7 @@ pub(super) struct End {
 }
 
 impl End {
-    /// How much was written at this end, in bytes.
+    /// Returns how much was written at this end, in bytes.
     pub(super) fn has_come(&self) -> Arc<Pipe> {
         self.reads.clone()
     }
@@ -243,7 +243,7 @@ impl Pipe {
         })))
     }
 
-    /// How much was written so far, in bytes.
+    /// Returns how much was written so far, in bytes.
     pub(super) fn written(&self) -> usize {
         self.0.lock().unwrap().written
     }

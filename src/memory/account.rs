@@ -129,7 +129,7 @@ impl Account {
         }
     }
 
-    /// Whether the connection has to give up what it holds.
+    /// Reports whether the connection has to give up what it holds.
     pub(crate) fn is_condemned(&self) -> bool {
         let holder = self.holder.as_ref();
         holder.is_some_and(|holder| holder.is_condemned.load(Acquire))

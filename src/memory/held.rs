@@ -22,7 +22,7 @@ impl Held {
         }
     }
 
-    /// Whether it is too little to count.
+    /// Reports whether it is too little to count.
     #[inline]
     pub(crate) fn is_little(self) -> bool {
         self.weight < LITTLE

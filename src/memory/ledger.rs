@@ -56,7 +56,7 @@ impl Ledger {
         self.limit.saturating_sub(self.used.load(Relaxed))
     }
 
-    /// How many bytes are held by those who were not told to give it up.
+    /// Returns how many bytes are held by those who were not told to give it up.
     pub(super) fn stays(&self) -> usize {
         let condemned = self.condemned.load(Relaxed);
         self.used.load(Relaxed).saturating_sub(condemned)

@@ -90,19 +90,19 @@ impl MemoryBudget {
         Some(self.ledger.limit).filter(|limit| *limit < usize::MAX)
     }
 
-    /// How many bytes are held.
+    /// Returns how many bytes are held.
     #[must_use]
     pub fn used(&self) -> usize {
         self.ledger.used.load(Relaxed)
     }
 
-    /// How many connections were closed for it so far.
+    /// Returns how many connections were closed for it so far.
     #[must_use]
     pub fn closed(&self) -> u64 {
         self.ledger.closed.load(Relaxed)
     }
 
-    /// Whether so little is left that handshakes are refused.
+    /// Reports whether so little is left that handshakes are refused.
     #[must_use]
     pub fn is_nearly_used_up(&self) -> bool {
         self.left() < self.ledger.limit / 8 || self.ledger.limit == 0

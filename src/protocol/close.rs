@@ -59,7 +59,7 @@ impl CloseCode {
         self.0
     }
 
-    /// Whether the code is for applications to give a meaning to (4000–4999, §7.4.2).
+    /// Reports whether the code is for applications to give a meaning to (4000–4999, §7.4.2).
     #[must_use]
     pub const fn is_private(self) -> bool {
         self.0 >= 4000

@@ -219,17 +219,17 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a ping with at most 125 bytes of payload; tells whether the connection was open.
+    /// Queues a ping with at most 125 bytes of payload; reports whether the connection was open.
     pub fn ping(&mut self, payload: &[u8]) -> bool {
         self.outgoing.ping(&self.encoder, payload).is_ok()
     }
 
-    /// Queues a pong with at most 125 bytes of payload; tells whether the connection was open.
+    /// Queues a pong with at most 125 bytes of payload; reports whether the connection was open.
     pub fn pong(&mut self, payload: &[u8]) -> bool {
         self.outgoing.pong(&self.encoder, payload).is_ok()
     }
 
-    /// Starts the closing handshake; tells whether the connection was open.
+    /// Starts the closing handshake; reports whether the connection was open.
     pub fn close(&mut self, frame: impl Into<CloseFrame>) -> bool {
         self.timers.stop_open();
         self.outgoing
@@ -268,13 +268,13 @@ impl Connection {
         self.error.as_ref()
     }
 
-    /// Whether nothing more is received: what is queued may leave, then the stream ends.
+    /// Reports whether nothing more is received: what is queued may leave, then the stream ends.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Whether the closing handshake is complete (§7.1.4): a Close frame came, and ours is queued
+    /// Reports whether the closing handshake is complete (§7.1.4): a Close frame came, and ours is queued
     /// or has left.
     #[must_use]
     pub fn is_clean(&self) -> bool {

@@ -59,7 +59,7 @@ const FULL: u32 = u32::MAX;
 mod tests {
     use super::*;
 
-    /// How many of `frames` control frames at `age` pass.
+    /// Returns how many of `frames` control frames at `age` pass.
     fn pass(bucket: &mut ControlRate, frames: u32, age: Duration, config: &Config) -> u32 {
         (0..frames)
             .map(|_| u32::from(bucket.receive(age, config).is_ok()))

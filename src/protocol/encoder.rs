@@ -107,7 +107,7 @@ impl Encoder {
         }
     }
 
-    /// Whether what is encoded is for one connection alone.
+    /// Reports whether what is encoded is for one connection alone.
     pub(crate) fn masks(&self) -> bool {
         self.masking_keys.is_some()
     }

@@ -38,7 +38,7 @@ impl Opcode {
         })
     }
 
-    /// Whether this is Close, Ping or Pong (§5.5).
+    /// Reports whether this is Close, Ping or Pong (§5.5).
     #[must_use]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0

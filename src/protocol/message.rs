@@ -62,7 +62,7 @@ impl Message {
         self.as_bytes().len()
     }
 
-    /// Whether the payload is empty.
+    /// Reports whether the payload is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -77,13 +77,13 @@ impl Message {
         }
     }
 
-    /// Whether this is text.
+    /// Reports whether this is text.
     #[must_use]
     pub fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }
 
-    /// Whether this is binary data.
+    /// Reports whether this is binary data.
     #[must_use]
     pub fn is_binary(&self) -> bool {
         matches!(self, Self::Binary(_))
@@ -194,7 +194,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether this came in a control frame.
+    /// Reports whether this came in a control frame.
     #[must_use]
     pub fn is_control(&self) -> bool {
         !matches!(self, Self::Message(_))

@@ -276,7 +276,7 @@ impl Prepared {
 }
 
 impl PartialEq for Prepared {
-    /// Whether the messages are equal, and compressed alike.
+    /// Reports whether the messages are equal, and compressed alike.
     fn eq(&self, other: &Self) -> bool {
         (&self.0.message, self.0.choice) == (&other.0.message, other.0.choice)
     }

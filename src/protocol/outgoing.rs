@@ -55,7 +55,7 @@ struct Behind {
 pub(crate) struct NotOpen;
 
 impl Unsent {
-    /// Whether nothing waits.
+    /// Reports whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.behind.is_none()
     }
@@ -269,7 +269,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether queueing would have to allocate.
+    /// Reports whether queueing would have to allocate.
     pub(crate) fn needs_queue(&self) -> bool {
         self.queue.is_none()
     }
@@ -312,7 +312,7 @@ impl Outgoing {
         self.queue.as_ref().map_or(0, |queue| queue.messages())
     }
 
-    /// Whether so much waits that no further message should.
+    /// Reports whether so much waits that no further message should.
     #[inline]
     pub(crate) fn is_full(&self, config: &Config) -> bool {
         let Some(queue) = &self.queue else {

@@ -162,7 +162,7 @@ mod tests {
         keys.collect()
     }
 
-    /// How many keys were drawn before.
+    /// Returns how many keys were drawn before.
     fn repeats(mut keys: Vec<u32>) -> usize {
         keys.sort_unstable();
         keys.windows(2).filter(|pair| pair[0] == pair[1]).count()

@@ -50,7 +50,7 @@ impl SendQueue {
         self.remaining
     }
 
-    /// Whether nothing waits.
+    /// Reports whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.remaining == 0
@@ -149,7 +149,7 @@ impl SendQueue {
         self.gathered.capacity()
     }
 
-    /// How much is well written at once: all of a shared payload, or no more than `gather` of what
+    /// Returns how much is well written at once: all of a shared payload, or no more than `gather` of what
     /// has to be put together.
     #[cfg_attr(
         not(any(test, all(feature = "layer", feature = "http2"))),

@@ -85,7 +85,7 @@ impl Decoder {
         self.state.payload_buffer(&self.limits)
     }
 
-    /// Whether a message has begun and not ended.
+    /// Reports whether a message has begun and not ended.
     #[must_use]
     pub fn is_message_open(&self) -> bool {
         self.state.open().is_some()

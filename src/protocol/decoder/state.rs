@@ -71,7 +71,7 @@ impl DecoderState {
         self.held.as_ref()?.open.as_ref()
     }
 
-    /// How much memory is held for the message that has begun and not ended, in bytes.
+    /// Returns how much memory is held for the message that has begun and not ended, in bytes.
     #[inline]
     pub(crate) fn memory(&self) -> usize {
         self.open().map_or(0, OpenMessage::memory)
@@ -348,7 +348,7 @@ impl DecoderState {
         self.open_mut()?.payload_buffer(limits)
     }
 
-    /// How much of the open message was received, in bytes.
+    /// Returns how much of the open message was received, in bytes.
     pub(crate) fn message_in_progress(&self) -> u64 {
         self.open().map_or(0, OpenMessage::received)
     }

@@ -118,7 +118,7 @@ fn message_of_the_fragment_size_is_one_frame_and_one_byte_more_is_two() {
     }
 }
 
-/// How many frames these are.
+/// Returns how many frames these are.
 fn frames(mut wire: &[u8]) -> usize {
     let mut frames = 0;
     while let Ok(Some((header, len))) = Header::decode(wire) {

@@ -22,7 +22,7 @@ fn wire(first: u8, mask: bool, len: u64, field: usize) -> Vec<u8> {
     bytes
 }
 
-/// How many bytes of extended length §5.2 demands.
+/// Returns how many bytes of extended length §5.2 demands.
 fn field_of(len: u64) -> usize {
     match len {
         0..=125 => 0,

@@ -71,7 +71,7 @@ impl Driver {
         self.timers.watch_frame(frame, Self::now, config);
     }
 
-    /// Handles every deadline that passed; tells whether there was one.
+    /// Handles every deadline that passed; reports whether there was one.
     fn handle_timeout(&mut self, cx: &mut Context<'_>) -> bool {
         let mut passed = false;
         if let Some(cold) = &mut self.cold {

@@ -142,12 +142,12 @@ impl Driver {
         }
     }
 
-    /// Whether everything queued was given to the transport.
+    /// Reports whether everything queued was given to the transport.
     fn is_drained(&self) -> bool {
         self.shared.lock().queued() == 0 && !self.flush_pending
     }
 
-    /// Whether a server may drop a TCP connection at once: both sides have sent their Close frame,
+    /// Reports whether a server may drop a TCP connection at once: both sides have sent their Close frame,
     /// and nothing that came is left unread, which would be answered by a reset.
     fn is_said_and_read(&self, cx: &mut Context<'_>) -> bool {
         let said = {

@@ -51,7 +51,7 @@ impl Driver {
         self.cold.as_ref()?.account.as_ref()
     }
 
-    /// Whether the connection was told to give up what it holds.
+    /// Reports whether the connection was told to give up what it holds.
     #[inline]
     pub(super) fn is_condemned(&self) -> bool {
         self.account().is_some_and(Account::is_condemned)
@@ -89,7 +89,7 @@ impl Driver {
         drop(inbox);
     }
 
-    /// How much more may be read now by a connection that holds `held` bytes: no more than is left
+    /// Returns how much more may be read now by a connection that holds `held` bytes: no more than is left
     /// for all. `None` where that is more than a read brings.
     #[inline]
     pub(super) fn share(&self, held: usize) -> Option<usize> {
@@ -133,14 +133,14 @@ impl Driver {
         cold.ahead.take()
     }
 
-    /// Whether the connection is not read because others need the memory.
+    /// Reports whether the connection is not read because others need the memory.
     #[inline]
     pub(super) fn waits_for_memory(&self) -> bool {
         let stopped = |cold: &Cold| cold.stopped.is_some();
         self.cold.as_deref().is_some_and(stopped)
     }
 
-    /// Whether it does not look yet whether there is memory.
+    /// Reports whether it does not look yet whether there is memory.
     pub(super) fn is_stopped(&self) -> bool {
         let stopped = |cold: &Cold| cold.stopped.is_some() && cold.look.is_some();
         self.cold.as_deref().is_some_and(stopped)

@@ -57,7 +57,7 @@ impl<'a> MessageReader<'a> {
         })))
     }
 
-    /// Whether it is text or binary data.
+    /// Reports whether it is text or binary data.
     #[must_use]
     pub fn kind(&self) -> MessageKind {
         self.kind

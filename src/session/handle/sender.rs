@@ -136,7 +136,7 @@ impl Sender {
         self.shared.state()
     }
 
-    /// Whether messages can still be sent.
+    /// Reports whether messages can still be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.state() == State::Open
@@ -158,7 +158,7 @@ impl Sender {
         &self.shared
     }
 
-    /// Whether both send over the same connection.
+    /// Reports whether both send over the same connection.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
@@ -215,7 +215,7 @@ impl Sender {
         self.shared.forget_closed(ticket);
     }
 
-    /// Whether the transport is gone.
+    /// Reports whether the transport is gone.
     pub(crate) fn is_over(&self) -> bool {
         self.shared.is_over()
     }

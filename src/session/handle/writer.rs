@@ -230,12 +230,12 @@ impl<'a> MessageWriter<'a> {
         Ok(())
     }
 
-    /// Whether nothing was written.
+    /// Reports whether nothing was written.
     fn is_fresh(&self) -> bool {
         !self.has_begun() && self.unsent == 0
     }
 
-    /// Whether a fragment was queued.
+    /// Reports whether a fragment was queued.
     fn has_begun(&self) -> bool {
         self.first.opcode == Opcode::Continuation
     }

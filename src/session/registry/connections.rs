@@ -75,14 +75,14 @@ impl Connections {
         }
     }
 
-    /// How many connections are open: their transport is there. A handler may go on behind one that
+    /// Returns how many connections are open: their transport is there. A handler may go on behind one that
     /// has ended, and [`drain`](Self::drain) waits for it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.registry.open.load(Ordering::Relaxed)
     }
 
-    /// Whether no connection is open.
+    /// Reports whether no connection is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -117,7 +117,7 @@ impl Connections {
         self.registry.counting.snapshot(self.len())
     }
 
-    /// Whether handshakes are refused, since [`drain`](Self::drain) was called.
+    /// Reports whether handshakes are refused, since [`drain`](Self::drain) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.registry.doors.closed().is_some()
@@ -129,7 +129,7 @@ impl Connections {
         self.registry.doors.close(frame.clone());
     }
 
-    /// How many connections there are whose handler may still run.
+    /// Returns how many connections there are whose handler may still run.
     pub(crate) fn alive(&self) -> usize {
         self.registry.doors.inside()
     }

@@ -29,7 +29,7 @@ impl<T> Doors<T> {
         self.closed().is_none()
     }
 
-    /// One less is inside, which was let in or turned away; tells whether it was the last.
+    /// One less is inside, which was let in or turned away; reports whether it was the last.
     pub(super) fn leave(&self) -> bool {
         self.inside.fetch_sub(1, Ordering::AcqRel) == 1
     }
@@ -46,7 +46,7 @@ impl<T> Doors<T> {
         self.closed.get()
     }
 
-    /// How many are inside, or are about to be turned away.
+    /// Returns how many are inside, or are about to be turned away.
     pub(super) fn inside(&self) -> usize {
         self.inside.load(Ordering::Acquire)
     }

@@ -63,7 +63,7 @@ impl Drain {
         Instant::now() + self.timeout.min(FOREVER)
     }
 
-    /// How many of `connections` are closed at once, and how often.
+    /// Returns how many of `connections` are closed at once, and how often.
     fn pace(&self, connections: usize) -> (usize, Duration) {
         let connections = u32::try_from(connections).unwrap_or(u32::MAX).max(1);
         let fitting = self.timeout / 2 / connections;

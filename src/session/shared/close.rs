@@ -73,7 +73,7 @@ impl Shared {
 }
 
 impl Locked {
-    /// Sends a Close frame, if it is the first; tells whether it was.
+    /// Sends a Close frame, if it is the first; reports whether it was.
     pub(crate) fn close(&mut self, setup: &Setup, by: EndedBy, frame: &CloseFrame) -> bool {
         let encoder = setup.encoder();
         let first = self.outgoing.close(&encoder, Some(frame)).is_ok();

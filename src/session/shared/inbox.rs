@@ -63,13 +63,13 @@ impl Inbox {
         }
     }
 
-    /// How much memory it holds, in bytes, with an allowance for each event.
+    /// Returns how much memory it holds, in bytes, with an allowance for each event.
     pub(super) fn memory(&self) -> usize {
         let partial = self.partial.as_ref();
         self.size + partial.map_or(0, BytesMut::capacity)
     }
 
-    /// Whether an event belongs to a message that nobody wants.
+    /// Reports whether an event belongs to a message that nobody wants.
     fn skip(&mut self, event: &Decoded) -> bool {
         match event {
             Decoded::Piece(piece) if self.skipping => {
@@ -174,7 +174,7 @@ impl Inbox {
         self.append(&mut events);
     }
 
-    /// Whether there is nothing in it to remember.
+    /// Reports whether there is nothing in it to remember.
     pub(crate) fn is_spent(&self) -> bool {
         self.events.is_empty() && self.partial.is_none() && !self.skipping
     }

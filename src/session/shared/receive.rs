@@ -94,13 +94,13 @@ impl Shared {
         Error::Protocol(error)
     }
 
-    /// Whether another event may be decoded: always one, then while the limit is not reached.
+    /// Reports whether another event may be decoded: always one, then while the limit is not reached.
     #[inline]
     pub(crate) fn has_room(&self, locked: &Locked) -> bool {
         self.has_room_beside(locked.inbox_size())
     }
 
-    /// Whether another event may be decoded where so many bytes wait.
+    /// Reports whether another event may be decoded where so many bytes wait.
     #[inline]
     pub(crate) fn has_room_beside(&self, waiting: usize) -> bool {
         waiting < self.setup.config.max_read_ahead.max(1)
@@ -199,7 +199,7 @@ impl Locked {
         receiver.replace(waker.clone())
     }
 
-    /// Whether somebody receives in another task, as whoever outlives the handler does, and has not
+    /// Reports whether somebody receives in another task, as whoever outlives the handler does, and has not
     /// come back for more.
     pub(crate) fn receiver_is_away(&self, handler_finished: bool) -> bool {
         let (elsewhere, waiting) = match &self.waiters {
@@ -235,7 +235,7 @@ impl Locked {
         self.inbox.take()
     }
 
-    /// Whether the application has taken what the driver waits for.
+    /// Reports whether the application has taken what the driver waits for.
     #[inline]
     pub(super) fn is_taken(&self, has_room: impl FnOnce(&Self) -> bool) -> bool {
         match self.awaited {

@@ -163,7 +163,7 @@ impl Wakers {
         self.extend(std::iter::from_fn(|| list.pop()).map(|(waker, _)| waker));
     }
 
-    /// Wakes all but the task whose turn it is; tells whether that waits too.
+    /// Wakes all but the task whose turn it is; reports whether that waits too.
     #[inline]
     pub(crate) fn wake_others(self, cx: &Context<'_>) -> bool {
         !self.is_empty() && self.wake_some_others(cx)

@@ -130,7 +130,7 @@ impl Transport {
         }
     }
 
-    /// Whether it is a TCP connection, and all that came was read.
+    /// Reports whether it is a TCP connection, and all that came was read.
     pub(super) fn is_read_out(&self, cx: &mut Context<'_>) -> bool {
         matches!(self.stream, Stream::Tcp(_)) && self.poll_readable(cx).is_pending()
     }
@@ -200,7 +200,7 @@ impl Transport {
         }
     }
 
-    /// How much of what was written may have to reach the peer before the stream takes more, in
+    /// Returns how much of what was written may have to reach the peer before the stream takes more, in
     /// bytes.
     pub(super) fn stalls_for(&self) -> u64 {
         if self.multiplexed {
@@ -215,7 +215,7 @@ impl Transport {
         }
     }
 
-    /// Whether what was written leaves only with a flush.
+    /// Reports whether what was written leaves only with a flush.
     #[inline]
     pub(super) fn needs_flush(&self) -> bool {
         !matches!(self.stream, Stream::Tcp(_))

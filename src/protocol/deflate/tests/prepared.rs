@@ -19,7 +19,7 @@ fn shape(window_bits: u8, settings: &Compression) -> Shape {
     Shape::new(params.direction(Role::Server), settings)
 }
 
-/// How many messages were compressed by `work`, on this thread.
+/// Returns how many messages were compressed by `work`, on this thread.
 fn compressed_by(work: impl FnOnce()) -> usize {
     let before = FINISHED.get();
     work();
