@@ -16,7 +16,6 @@ use super::{end, give_up, start};
 use crate::{
     config::Config,
     error::Error,
-    protocol::Role,
     session::{Agreed, Opened, Place, Report, Session, Setup, Transport, WebSocket},
 };
 

@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use super::{end, explore, start};
-use crate::memory::{Account, Held, MemoryBudget};
+use crate::memory::{Held, MemoryBudget};
 
 const KIB: usize = 1 << 10;
 

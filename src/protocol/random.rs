@@ -100,10 +100,10 @@ pub(crate) fn repeat(byte: u8) {
 }
 
 /// How many bytes are drawn at once.
-#[cfg(any(test, not(shuttle)))]
+#[cfg(not(shuttle))]
 const BATCH: usize = 256;
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod tests {
     use std::collections::HashSet;
 
