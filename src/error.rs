@@ -1,4 +1,4 @@
-//! What the holder of a connection can meet.
+//! The errors that a connection's handles return.
 
 use std::{fmt, io};
 
@@ -6,7 +6,7 @@ use crate::protocol::{Expiry, Message, Outbound, ProtocolError};
 
 /// Why a connection can no longer be used.
 ///
-/// A clean end is not among them: receiving says `None` then.
+/// A clean end is not among them: receiving returns `None` then.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,8 +18,8 @@ pub enum Error {
     Io(io::Error),
     /// A deadline passed.
     Timeout(Expiry),
-    /// The connection held most of what the [`MemoryBudget`](crate::MemoryBudget) has, and was closed
-    /// for it, with code 1013 where that could be said.
+    /// The connection held most of its [`MemoryBudget`](crate::MemoryBudget) and was closed for it, with
+    /// code 1013 if a Close frame could be sent.
     OverBudget,
 }
 
@@ -48,7 +48,7 @@ impl Error {
         match self {
             Self::Closed | Self::Timeout(_) => true,
             Self::Protocol(_) | Self::OverBudget => false,
-            // hyper says `Other` of an HTTP/2 stream that was reset.
+            // hyper's kind is `Other` when an HTTP/2 stream was reset.
             Self::Io(error) => !matches!(
                 error.kind(),
                 io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
@@ -88,17 +88,17 @@ impl From<ProtocolError> for Error {
 }
 
 impl From<io::Error> for Error {
-    /// The error itself, where it has come through [`io::Error`]; else one of the transport.
+    /// Returns the error itself if the [`io::Error`] was made of one, otherwise one of the transport.
     ///
     /// So `?` after copying from a [`MessageReader`](crate::MessageReader), or to a
-    /// [`MessageWriter`](crate::MessageWriter), tells what happened to the connection.
+    /// [`MessageWriter`](crate::MessageWriter), returns what happened to the connection.
     fn from(error: io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Io)
     }
 }
 
 impl From<Error> for io::Error {
-    /// The error of the transport itself, or one that holds this one: `BrokenPipe` for
+    /// Returns the transport's error itself, or wraps this one: `BrokenPipe` for
     /// [`Closed`](Error::Closed), `InvalidData` for [`Protocol`](Error::Protocol), `TimedOut` for
     /// [`Timeout`](Error::Timeout), `OutOfMemory` for [`OverBudget`](Error::OverBudget).
     fn from(error: Error) -> Self {
@@ -116,7 +116,7 @@ impl From<Error> for io::Error {
     }
 }
 
-/// A message that was not queued, given back.
+/// A message that was not queued, returned to the caller.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(
     clippy::exhaustive_enums,
@@ -131,7 +131,7 @@ pub enum TrySendError {
 }
 
 impl TrySendError {
-    /// Reports whether there was no room, so that it may be tried again.
+    /// Reports whether the queue was full, so that it may be tried again.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
@@ -143,7 +143,7 @@ impl TrySendError {
         matches!(self, Self::Closed(_))
     }
 
-    /// What was to be sent, with what was said about its compression.
+    /// Returns what was to be sent, with its setting of compression.
     #[must_use]
     pub fn into_outbound(self) -> Outbound {
         match self {
@@ -151,7 +151,7 @@ impl TrySendError {
         }
     }
 
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn into_message(self) -> Message {
         self.into_outbound().into_message()

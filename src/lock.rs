@@ -1,11 +1,11 @@
 //! A lock whose poisoning means nothing.
 //!
-//! What holds a [`Lock`] keeps three rules, so that nobody waits long for it and no panic under it
-//! leaves half a change behind:
+//! Code that holds a [`Lock`] keeps three rules, so that no thread waits long for it and no panic leaves
+//! half a change behind:
 //!
 //! - it is held for a few instructions, never over a read, a write, an encoding or an `.await`;
-//! - nothing that belongs to others runs under it: wakers are taken out and woken later, and payloads,
-//!   wakers and hooks are dropped later;
+//! - no code of the application or the runtime runs under it: wakers are taken out and woken later, and
+//!   payloads, wakers and hooks are dropped later;
 //! - of two locks the compressor's comes before the connection's, and a group's before its members'.
 
 use std::sync::{PoisonError, TryLockError};

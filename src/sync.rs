@@ -1,7 +1,7 @@
 //! Locks, atomics and tasks: those of the standard library and of tokio.
 //!
-//! Compiled with `--cfg shuttle`, as `.ci/concurrency` does, they are such that every order in which
-//! threads may come to them can be tried; see `concurrency`. Whatever threads share goes through here.
+//! With `--cfg shuttle`, as `.ci/concurrency` compiles them, every order in which threads may reach them
+//! can be tried; see `concurrency`. Everything that threads share goes through here.
 
 #[cfg(not(shuttle))]
 mod real {
@@ -28,7 +28,7 @@ mod tried {
 
     use atomic::{AtomicBool, Ordering::SeqCst};
 
-    /// Where other threads may come in between.
+    /// Lets other threads run here.
     fn come_in() {
         AtomicBool::new(false).load(SeqCst);
     }

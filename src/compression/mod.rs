@@ -6,14 +6,14 @@ mod modes;
 
 use self::budget::Budget;
 
-/// How messages are compressed, where the peer takes part: permessage-deflate (RFC 7692).
+/// How messages are compressed if the peer supports it: permessage-deflate (RFC 7692).
 ///
 /// Set with [`Config::compression`](crate::Config::compression). There are two modes:
 ///
 /// - [`shared`](Self::shared): every message stands by itself. Compressor and decompressor belong to
 ///   the thread, so an idle connection takes next to no memory for it. The right choice for most.
 /// - [`dedicated`](Self::dedicated): messages refer to those before them (context takeover), which
-///   pays where many small ones are alike. Each connection remembers what was sent and received
+///   pays when many small ones are alike. Each connection remembers what was sent and received
 ///   last, and a busy one with a window above 8 KiB has a compressor of its own.
 ///
 /// ```
@@ -29,9 +29,9 @@ use self::budget::Budget;
 ///
 /// # Secrets
 ///
-/// The length of a compressed message leaks information about its content. Where a secret and text that an
-/// attacker chooses are in one message, or with [`dedicated`](Self::dedicated) in one connection,
-/// the secret can be guessed bit by bit (BREACH). Send such messages
+/// The length of a compressed message leaks information about its content. If a secret and text that
+/// an attacker chooses are in one message, or with [`dedicated`](Self::dedicated) in one connection,
+/// the attacker can guess the secret bit by bit (BREACH). Send such messages
 /// [`uncompressed`](crate::Message::uncompressed).
 #[derive(Clone, Debug)]
 pub struct Compression {

@@ -21,7 +21,7 @@ impl Compression {
         }
     }
 
-    /// Lets messages refer to those before them: context takeover, where the peer agrees.
+    /// Lets messages refer to those before them: context takeover, if the peer agrees.
     ///
     /// A connection remembers up to `2^max_window_bits` bytes of what it has sent compressed, and
     /// `2^peer_max_window_bits` of what it has received: 64 KiB by default, allocated as it is

@@ -27,8 +27,8 @@
 //!     .with_state(Groups::new());
 //! ```
 //!
-//! It is the [`WebSocketLayer`](crate::WebSocketLayer) from another side: the same checks, refusals,
-//! sessions and sockets. Other extractors stand beside it, and a page is served on the same path:
+//! It does what a [`WebSocketLayer`](crate::WebSocketLayer) does: the same checks, rejections, sessions
+//! and sockets. It works beside other extractors, and the same path can serve a page:
 //!
 //! ```
 //! use axum::response::{Html, IntoResponse, Response};
@@ -42,17 +42,17 @@
 //! }
 //! ```
 //!
-//! What the layer has a hook for, a handler does before `on_upgrade`: it may answer otherwise, and
-//! add headers, as in `([(SET_COOKIE, "a=b")], ws.on_upgrade(talk))`. In place of a limit around the
-//! route service, it takes a permit of a semaphore and moves it into the connection's handler.
+//! A handler does before `on_upgrade` what the layer has a hook for: it may answer something else, and
+//! add headers, as in `([(SET_COOKIE, "a=b")], ws.on_upgrade(talk))`. Instead of a limit around the
+//! route service, take a permit of a semaphore and move it into the connection's handler.
 //!
 //! # `any`, not `get`
 //!
-//! Over HTTP/2 a WebSocket is asked for by CONNECT (RFC 8441), which axum's `get` answers with 405
-//! before any extractor is asked. `any` lets it through, and HTTP/1.1's GET too; another method is
-//! refused by the extractor. axum serves HTTP/2 with its feature `http2`, where `axum::serve`
-//! announces Extended CONNECT by itself. It does not set `TCP_NODELAY`, without which an exchange may
-//! take 40 ms longer: give it `listener.tap_io(|stream| drop(stream.set_nodelay(true)))`.
+//! Over HTTP/2 the method of a handshake is CONNECT (RFC 8441), which axum's `get` answers with 405
+//! before any extractor runs. `any` accepts it, and HTTP/1.1's GET too; the extractor rejects other
+//! methods. axum serves HTTP/2 with its feature `http2`; `axum::serve` announces Extended CONNECT
+//! then. It does not set `TCP_NODELAY`, without which an exchange may take 40 ms longer: pass it
+//! `listener.tap_io(|stream| drop(stream.set_nodelay(true)))`.
 //!
 //! # From axum's extractor
 //!
@@ -101,10 +101,9 @@
 //!  let app: Router = Router::new().route("/greetings", any(greeter));
 //! ```
 //!
-//! With `StreamExt` nothing changes where `next` is called: `socket.next().await` is
-//! `Option<Result<Message, _>>` in both. `socket.split()` needs no crate `futures`, and its
-//! [`Sender`](crate::Sender) can be cloned. `send` is no longer `SinkExt`'s: that import and the `mut` of
-//! a sender go.
+//! `StreamExt::next` stays the same: `socket.next().await` is `Option<Result<Message, _>>` in both.
+//! `socket.split()` does not need the crate `futures`, and its [`Sender`](crate::Sender) can be cloned.
+//! `send` is no longer `SinkExt`'s: remove that import, and the `mut` of a sender.
 //!
 //! | axum's `WebSocketUpgrade` | here |
 //! | --- | --- |
@@ -126,7 +125,7 @@
 //! | `send(message)` | the same; `&str`, `String`, `Vec<u8>` and more are messages too |
 //! | `protocol` | the same, as `&str` |
 //! | `Stream`, `Sink` | the same |
-//! | `FusedStream` | none: [`state`](crate::WebSocket::state) tells how far the connection is |
+//! | `FusedStream` | none: [`state`](crate::WebSocket::state) returns the state of the connection |
 //! | `StreamExt::split`: `SplitSink<…>`, `SplitStream<…>` | [`split`](crate::WebSocket::split): [`Sender`](crate::Sender), [`Receiver`](crate::Receiver) |
 //! | `send(Message::Ping(data))`, `Message::Pong(data)` | [`ping(data)`](crate::WebSocket::ping), [`pong(data)`](crate::WebSocket::pong): nothing to be awaited |
 //! | `send(Message::Close(frame))` | [`close(frame)`](crate::WebSocket::close): nothing to be awaited |
@@ -138,21 +137,21 @@
 //! | `text`, `binary`, `from` | the same |
 //! | `into_data`, `Vec::from` | [`into_bytes`](crate::Message::into_bytes) |
 //! | `to_text`, `into_text` | [`as_text`](crate::Message::as_text), or the variant: binary data is no text |
-//! | received `Ping`, `Pong`, `Close` | taken care of; [`recv_event`](crate::WebSocket::recv_event) gives them as [`Event`](crate::Event)s |
+//! | received `Ping`, `Pong`, `Close` | handled; [`recv_event`](crate::WebSocket::recv_event) returns them as [`Event`](crate::Event)s |
 //! | `CloseFrame { code, reason }` | `CloseFrame::new(code, reason)`, or `(code, reason)`; read by [`code()`](crate::CloseFrame::code) and [`reason()`](crate::CloseFrame::reason) |
 //! | `code: 4001` | [`CloseCode::new(4001)`](crate::CloseCode::new), which is `None` for codes that may not be sent |
 //! | `close_code::AWAY` and others, `u16` | [`CloseCode::GOING_AWAY`](crate::CloseCode::GOING_AWAY) and others, by the names of the RFC |
 //!
-//! What behaves in another way:
+//! What behaves differently:
 //!
-//! - Pages of other hosts are refused, where axum lets every page in:
+//! - Pages of other hosts are rejected; axum accepts every page:
 //!   [`Config::origin`](crate::Config::origin) through [`WebSocketUpgrade::config`], which comes before
 //!   the other settings.
 //! - A message may have 1 MiB, not 64.
 //! - A client that is silent after a ping is gone: pings are sent every 20 seconds.
 //! - A handler that returns closes with 1000, one that fails or panics with 1011; axum cuts the
 //!   connection without a Close frame.
-//! - `recv` ends where the client closes; with axum it gives `Message::Close` first.
+//! - `recv` ends when the client closes; axum's returns `Message::Close` first.
 
 mod rejection;
 mod upgrade;

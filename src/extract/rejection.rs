@@ -10,8 +10,8 @@ use http::{StatusCode, Version};
 
 use crate::{handshake::Rejection, service::refuse};
 
-/// The reason for which there is no [`WebSocketUpgrade`](super::WebSocketUpgrade): the request asks
-/// for no WebSocket, or asks for it wrongly.
+/// The reason why there is no [`WebSocketUpgrade`](super::WebSocketUpgrade): the request does not ask
+/// for a WebSocket, or its handshake is invalid.
 ///
 /// As a response it is what a [`WebSocketLayer`](crate::WebSocketLayer) answers, with the
 /// [`Rejection`] among its extensions.
@@ -42,13 +42,13 @@ impl WebSocketUpgradeRejection {
         Self { rejection, version }
     }
 
-    /// What is wrong.
+    /// Returns what is wrong.
     #[must_use]
     pub fn rejection(&self) -> &Rejection {
         &self.rejection
     }
 
-    /// The status of the response.
+    /// Returns the status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.rejection.status(self.version)

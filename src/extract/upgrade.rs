@@ -30,16 +30,15 @@ use crate::{
 
 /// A WebSocket handshake, as an argument of a handler of axum.
 ///
-/// See the [module](super) for an example and for what is what in axum's own.
+/// See the [module](super) for an example and a comparison with axum's own.
 ///
-/// What the request itself shows is checked when it is extracted, in the order of [`Rejection`]'s
-/// variants; a fault is a [`WebSocketUpgradeRejection`]. [`on_upgrade`](Self::on_upgrade) checks
-/// what is set here: draining, origin, subprotocol, extensions. As `Option<WebSocketUpgrade>` it is
-/// `None` where a request asks for no WebSocket, and one that asks for it wrongly is refused even
-/// so.
+/// Extracting it checks what the request alone shows, in the order of [`Rejection`]'s variants; a
+/// fault is a [`WebSocketUpgradeRejection`]. [`on_upgrade`](Self::on_upgrade) checks what depends on
+/// settings: draining, origin, subprotocol, extensions. `Option<WebSocketUpgrade>` is `None` if the
+/// request does not ask for a WebSocket; an invalid handshake is rejected all the same.
 ///
-/// Extracting it takes the stream out of the request: a second one in the same handler is refused.
-/// Dropping it opens no connection, and whatever the handler answers is sent.
+/// Extracting it takes the stream out of the request, so a second one in the same handler is
+/// rejected. Dropping it opens no connection; the client gets the handler's answer.
 #[must_use = "a connection is opened by `on_upgrade`"]
 pub struct WebSocketUpgrade {
     // Boxed, because the future of the application's handler holds it.
@@ -52,7 +51,7 @@ struct Pending {
 }
 
 impl WebSocketUpgrade {
-    /// Checks all that needs no configuration.
+    /// Makes the checks that need no configuration.
     fn read(head: &mut Parts) -> Result<Self, Rejection> {
         let protocol = extended_connect::protocol(head);
         let accept = server::check(head, protocol)?;
@@ -63,11 +62,11 @@ impl WebSocketUpgrade {
         Ok(Self { pending })
     }
 
-    /// Sets the configuration, in place of all that was set before: so it comes first. Default:
+    /// Sets the configuration. Call it first: it replaces all settings made before. Default:
     /// [`Config::default`].
     ///
-    /// A connection with settings of its own has a copy of them: about 400 bytes, which those with
-    /// the default share.
+    /// A connection with settings of its own has a copy of them, about 400 bytes. Those with the
+    /// default share one.
     pub fn config(mut self, config: Config) -> Self {
         self.pending.handshake.opening.choose_protocol(&config);
         *self.pending.handshake.config_mut() = config;
@@ -76,8 +75,8 @@ impl WebSocketUpgrade {
 
     /// Sets the subprotocols this endpoint speaks, best first, as [`Config::protocols`].
     ///
-    /// The first one that the client offers is chosen at once. None in common: the connection opens
-    /// without, unless [`Config::require_protocol`] is set.
+    /// The first one that the client offers is chosen at once. If there is none, the connection opens
+    /// without a subprotocol, unless [`Config::require_protocol`] is set.
     ///
     /// # Panics
     ///
@@ -109,17 +108,17 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Registers the connection in `connections`, with what becomes of the handshake from
-    /// [`on_upgrade`](Self::on_upgrade) on.
+    /// Registers the connection in `connections`, and the outcome of the handshake in
+    /// [`on_upgrade`](Self::on_upgrade).
     ///
-    /// Requests that are refused before, when this is extracted, are not counted. Default: it is not
-    /// registered.
+    /// Requests that are rejected before, when this is extracted, are not counted. Default: the
+    /// connection is not registered.
     pub fn connections(mut self, connections: &Connections) -> Self {
         self.pending.handshake.connections = Some(connections.clone());
         self
     }
 
-    /// Hands the session's [`Report`] to `hook`, when its transport has ended.
+    /// Calls `hook` with the session's [`Report`], when its transport has ended.
     pub fn on_end(mut self, hook: impl FnOnce(&Report) + Send + 'static) -> Self {
         let hook = Once::new(hook);
         self.setup().on_end = Some(Arc::new(move |report| {
@@ -130,11 +129,11 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Tells `hook` where the HTTP server could not complete the upgrade after the answer.
+    /// Calls `hook` if the HTTP server could not complete the upgrade after the answer.
     ///
-    /// The handler given to [`on_upgrade`](Self::on_upgrade) is not called then. For the reasons see
-    /// [`WebSocketLayer::on_failed_upgrade`](crate::WebSocketLayer::on_failed_upgrade); they are
-    /// logged too.
+    /// The handler of [`on_upgrade`](Self::on_upgrade) is not called then. For the reasons see
+    /// [`WebSocketLayer::on_failed_upgrade`](crate::WebSocketLayer::on_failed_upgrade); they are also
+    /// logged.
     pub fn on_failed_upgrade(
         mut self,
         hook: impl FnOnce(&(dyn Error + 'static)) + Send + 'static,
@@ -152,33 +151,34 @@ impl WebSocketUpgrade {
         Arc::make_mut(&mut self.pending.handshake.setup)
     }
 
-    /// The subprotocols that the client offers, its best first.
+    /// Iterates over the subprotocols that the client offers, its best first.
     pub fn offered_protocols(&self) -> impl Iterator<Item = &str> {
         self.pending.handshake.offered_protocols()
     }
 
-    /// Chooses a subprotocol, in place of what [`protocols`](Self::protocols) has chosen; `false`
-    /// when the client does not offer it.
+    /// Chooses a subprotocol instead of the one that [`protocols`](Self::protocols) has chosen. Returns
+    /// `false`, and keeps that one, if the client does not offer it.
     pub fn select_protocol(&mut self, name: &str) -> bool {
         self.pending.handshake.select_protocol(name)
     }
 
-    /// The subprotocol chosen so far.
+    /// Returns the subprotocol chosen so far.
     #[must_use]
     pub fn selected_protocol(&self) -> Option<&str> {
         self.pending.handshake.protocol()
     }
 
-    /// Accepts the connection, for `handler` to have it once it is open.
+    /// Accepts the connection, and calls `handler` with the socket once it is open.
     ///
-    /// The response is 101, or 200 on HTTP/2, and must be what the client is answered: headers may be
-    /// added, and [`ResponseBody`](crate::ResponseBody) says what layers may not do. The time that [`Config::write_timeout`] gives an upgrade begins here, so whatever
-    /// takes long comes before. Where the settings do not allow the connection, the response is the
-    /// refusal of a [`WebSocketLayer`](crate::WebSocketLayer), and `handler` is not called.
+    /// The response is 101, or 200 on HTTP/2. Answer the client with it; adding headers is fine, and
+    /// [`ResponseBody`](crate::ResponseBody) says what layers may not do. The upgrade has
+    /// [`Config::write_timeout`] from here on, so do slow work before. If the settings do not allow
+    /// the connection, the response is the rejection of a [`WebSocketLayer`](crate::WebSocketLayer),
+    /// and `handler` is not called.
     ///
-    /// `handler` is as that of [`handler`](fn@crate::handler): its future ends in `()`, which closes
-    /// with 1000, or in `Result<(), E>`, where an error closes with 1011 or with the
-    /// [`CloseFrame`](crate::CloseFrame) it is. A panic closes with 1011.
+    /// `handler` is like that of [`handler`](fn@crate::handler): its future ends in `()`, which closes
+    /// with 1000, or in `Result<(), E>`, of which an error closes with 1011, or with the
+    /// [`CloseFrame`](crate::CloseFrame) that it is. A panic closes with 1011.
     ///
     /// # Panics
     ///
@@ -203,7 +203,7 @@ impl WebSocketUpgrade {
     }
 }
 
-/// The checks for which the configuration had to be known.
+/// Makes the checks that need the configuration.
 fn settle(handshake: &mut Handshake) -> Result<(), Rejection> {
     let Handshake {
         head,
@@ -212,7 +212,7 @@ fn settle(handshake: &mut Handshake) -> Result<(), Rejection> {
         connections,
         ..
     } = handshake;
-    // Counts the refusal, should the server stop.
+    // It counts the rejection if the server is stopping.
     *connections = registry(head, connections.as_ref())?;
     if setup.config.memory_budget.is_nearly_used_up() {
         return Err(Rejection::OverBudget);
@@ -254,13 +254,13 @@ impl fmt::Debug for WebSocketUpgrade {
     }
 }
 
-/// What connections without settings of their own share.
+/// Returns what connections without settings of their own share.
 fn default_setup() -> &'static Arc<Setup> {
     static SETUP: LazyLock<Arc<Setup>> = LazyLock::new(|| Arc::new(Setup::server()));
     &SETUP
 }
 
-/// A function that is called once, though whoever has it may call it often.
+/// A function that is called at most once, from behind a shared reference.
 struct Once<F>(Lock<Option<F>>);
 
 impl<F> Once<F> {

@@ -8,29 +8,29 @@ use tower::BoxError;
 
 use crate::handshake::client;
 
-/// Why [`connect`](super::connect) did not.
+/// Why [`connect`](super::connect) failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The service answered something else; of the body there is what comes within a second, up to
-    /// 64 KiB.
+    /// The service answered something else. The body is truncated to what comes within a second, and
+    /// to 64 KiB.
     Refused(Box<Response<Bytes>>),
     /// The service failed.
     Service(BoxError),
     /// The request's subprotocols are not a list of tokens.
     Request(client::InvalidRequest),
-    /// The answer accepts, but not what was asked for.
+    /// The answer accepts something that was not asked for.
     Answer(client::InvalidAnswer),
 }
 
 impl ConnectError {
-    /// The status of the refusal.
+    /// Returns the status of the refusal.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.response().map(Response::status)
     }
 
-    /// The refusal.
+    /// Returns the refusal, if it is one.
     #[must_use]
     pub fn response(&self) -> Option<&Response<Bytes>> {
         match self {

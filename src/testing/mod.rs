@@ -24,8 +24,8 @@
 //! # }
 //! ```
 //!
-//! Everything runs in memory and under tokio's paused clock (`#[tokio::test(start_paused = true)]`),
-//! where deadlines pass at once.
+//! Everything runs in memory, also with tokio's clock paused (`#[tokio::test(start_paused = true)]`),
+//! which lets deadlines pass at once.
 
 mod error;
 mod request;
@@ -52,15 +52,13 @@ use crate::{
     session::{Agreed, Opened, Session, Setup, Transport, WebSocket},
 };
 
-/// Sends a handshake to a service and, where it is accepted, gives the client's end of the
-/// connection.
+/// Sends a handshake to a service, and returns the client's end of the connection if it accepts.
 ///
-/// The response is checked as a client would: 101 with the right `Sec-WebSocket-Accept`, or 200 on
-/// HTTP/2.
+/// Checks the response as a client does: 101 with the right `Sec-WebSocket-Accept`, or 200 on HTTP/2.
 ///
 /// # Errors
 ///
-/// The service failed, or refused: the response is in the error then, with its body.
+/// The service failed or refused. A refusal is in the error, with its body.
 pub async fn connect<S, B, ResBody>(
     service: S,
     request: impl Into<TestRequest<B>>,
@@ -87,7 +85,7 @@ where
     }
     let (head, body) = response.into_parts();
     let mut accepted = offer.check(&head).map_err(ConnectError::Answer)?;
-    // The question that an HTTP server asks.
+    // An HTTP server asks this of the body it sends.
     let _sent = body.is_end_stream();
     let (ours, theirs) = duplex(PIPE);
     // The session may be gone already; then the client's end finds out.
@@ -104,9 +102,9 @@ where
     Ok((Response::from_parts(head, ()), client))
 }
 
-/// Makes any request one that can be upgraded, so that a plain `oneshot` shows the answer.
+/// Makes a request upgradable, so that a plain `oneshot` returns the answer to a handshake.
 ///
-/// The stream itself is never handed over, and the route service not called.
+/// The layer never gets the stream, and the route service is not called.
 #[must_use]
 pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
     let never = ready(Err::<DuplexStream, _>(io::ErrorKind::NotConnected.into()));
@@ -118,7 +116,7 @@ pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
 
 /// Makes the two ends of a connection, the client's first, without a handshake.
 ///
-/// Both have the same configuration, and agree on compression where that is set.
+/// Both have the same configuration, and agree on compression if that is set.
 ///
 /// # Panics
 ///

@@ -18,7 +18,7 @@ use crate::{
 
 /// Starts a handshake for `path`, as a client sends it over HTTP/1.1.
 ///
-/// As a client does, it escapes spaces and what is beyond ASCII, puts a slash before a query alone, and
+/// Like a client it escapes spaces and characters beyond ASCII, puts a slash before a query alone, and
 /// drops a fragment.
 ///
 /// # Panics
@@ -55,7 +55,7 @@ impl<B> TestRequest<B> {
     ///
     /// # Panics
     ///
-    /// Panics when the request is for no path, but for the asterisk; those of [`request`] are for one.
+    /// Panics when the request is for the asterisk instead of a path. One of [`request`] never is.
     #[must_use]
     pub fn http2(mut self) -> Self {
         let headers = self.request.headers_mut();
@@ -81,7 +81,7 @@ impl<B> TestRequest<B> {
     ///
     /// # Panics
     ///
-    /// Panics when name or value are no header's.
+    /// Panics when name or value are not valid in a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().expect("a header's name");
@@ -97,7 +97,7 @@ impl<B> TestRequest<B> {
         self
     }
 
-    /// Sets the body, for services that want a certain type.
+    /// Sets the body, for services that require a certain type.
     #[must_use]
     pub fn body<T>(self, body: T) -> TestRequest<T> {
         TestRequest {
@@ -114,7 +114,7 @@ impl<B> TestRequest<B> {
         self
     }
 
-    /// The request as it is, for a `oneshot` of one's own; see [`upgradable`](super::upgradable).
+    /// Returns the request, to call a service with it; see [`upgradable`](super::upgradable).
     #[must_use]
     pub fn into_request(self) -> Request<B> {
         self.request
@@ -166,7 +166,7 @@ impl Body for Empty {
     }
 }
 
-/// The target of a handshake; that of a whole URI keeps what is before the path.
+/// Makes the target of a handshake; that of a whole URI keeps what is before the path.
 fn target(text: &str) -> Option<Uri> {
     let text = target::escape(text);
     let absolute: Option<Uri> = text.parse().ok();
