@@ -11,11 +11,11 @@ use crate::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed},
 };
 
-/// What one connection holds of a budget. Given back when dropped.
+/// What one connection holds of a budget. Dropping it gives that back.
 pub(crate) struct Account {
     ledger: Arc<Ledger>,
     charged: usize,
-    /// Present once it is much.
+    /// Present once the connection holds much.
     holder: Option<Arc<Holder>>,
 }
 
@@ -32,16 +32,16 @@ impl Account {
         }
     }
 
-    /// Takes note of what is held now: by this connection alone, and in all.
+    /// Records what the connection holds now, alone and in all.
     ///
-    /// Where that is too much for the budget those who hold most learn it, by a wake of their
-    /// session. This one's is `session`.
+    /// If that is too much for the budget, this condemns the connections that hold most and wakes
+    /// their sessions. `session` wakes this connection's.
     pub(crate) fn settle(&mut self, held: Held, session: &Waker) {
         self.charge(held.own);
         if self.is_condemned() {
             return self.is_on_its_way(held.own);
         }
-        // What those hold that are not known is no more than half of the budget.
+        // Connections that are not entered hold no more than half of the budget together.
         let scarce = self.ledger.left() < self.ledger.limit / 2;
         if held.weight >= if scarce { SOME } else { MUCH } {
             self.be_known(held, session);
@@ -55,7 +55,7 @@ impl Account {
         }
     }
 
-    /// Takes note of how much is still to be given up.
+    /// Records how much of it is still to be given up.
     fn is_on_its_way(&self, own: usize) {
         if let Some(holder) = &self.holder {
             let before = holder.condemned.load(Relaxed);
@@ -75,7 +75,7 @@ impl Account {
         self.charged = own;
     }
 
-    /// Is found from now on by who looks for those that hold most.
+    /// Enters the connection among those that may be condemned.
     fn be_known(&mut self, held: Held, session: &Waker) {
         if let Some(holder) = &self.holder {
             holder.own.store(held.own, Relaxed);
@@ -107,14 +107,14 @@ impl Account {
         let ledger = &*self.ledger;
         let known = ledger.shard(holder.number).remove(&holder.number);
         drop(known);
-        // Who found it before finds it condemned.
+        // A thread that found the holder before sees it condemned.
         if holder.is_condemned.swap(true, AcqRel) {
             let condemned = holder.condemned.load(Relaxed);
             ledger.condemned.fetch_sub(condemned, Relaxed);
         }
     }
 
-    /// Has this connection itself give up what it holds.
+    /// Condemns this connection itself.
     pub(crate) fn condemn(&mut self, session: &Waker) {
         if self.holder.is_none() {
             let held = Held {
@@ -151,8 +151,8 @@ impl fmt::Debug for Account {
     }
 }
 
-/// Who holds less than this, in bytes, is not among those who may have to give it up.
+/// A connection that holds less than this, in bytes, is never condemned.
 const SOME: usize = 4 << 10;
 
-/// Who holds less than this, in bytes, is not among them while half of the budget is left.
+/// A connection that holds less than this, in bytes, is not condemned while half of the budget is left.
 const MUCH: usize = 64 << 10;

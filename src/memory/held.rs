@@ -14,7 +14,7 @@ pub(crate) struct Held {
     expect(dead_code, reason = "sessions have one")
 )]
 impl Held {
-    /// Adds what the connection has for itself.
+    /// Adds what the connection holds alone.
     pub(crate) fn and(self, own: usize) -> Self {
         Self {
             own: self.own + own,

@@ -2,35 +2,38 @@
 
 use std::{array, collections::BTreeMap, sync::Arc, task::Waker};
 
-use crate::lock::{Lock, LockGuard};
-use crate::sync::atomic::{
-    AtomicBool, AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Relaxed},
+use crate::{
+    lock::{Lock, LockGuard},
+    sync::atomic::{
+        AtomicBool, AtomicU64, AtomicUsize,
+        Ordering::{AcqRel, Relaxed},
+    },
 };
 
+/// What is held of a budget, and by which connections.
 pub(super) struct Ledger {
     pub(super) limit: usize,
     pub(super) used: AtomicUsize,
-    /// What those hold who were told to give it up.
+    /// What condemned connections still hold: those that have to give it up.
     pub(super) condemned: AtomicUsize,
-    /// How many were told so far.
+    /// How many connections were condemned so far.
     pub(super) closed: AtomicU64,
     /// The next holder's number.
     pub(super) next: AtomicU64,
-    /// Those who hold much, in the shard of their number: the oldest first.
+    /// The connections that hold much, each in the shard of its number; the oldest first.
     holders: [Lock<BTreeMap<u64, Arc<Holder>>>; SHARDS],
-    /// It is being decided who has to give up.
+    /// Held while one thread chooses which connections to condemn.
     deciding: Lock<()>,
-    /// It was said in the log that there is too little, and there still is.
+    /// The log has a warning that memory is short, and it still is.
     pub(super) warned: AtomicBool,
 }
 
 /// A connection that holds much.
 pub(super) struct Holder {
     pub(super) number: u64,
-    /// All that it holds, what it shares with others too.
+    /// All that it holds, including what it shares with others.
     pub(super) weight: AtomicUsize,
-    /// What was held by it alone when it was told to give it up.
+    /// What it held alone when it was condemned, less what it has given up since.
     pub(super) condemned: AtomicUsize,
     pub(super) is_condemned: AtomicBool,
     /// What it holds alone.
@@ -56,20 +59,20 @@ impl Ledger {
         self.limit.saturating_sub(self.used.load(Relaxed))
     }
 
-    /// Returns how many bytes are held by those who were not told to give it up.
+    /// Returns how many bytes connections hold that are not condemned.
     pub(super) fn stays(&self) -> usize {
         let condemned = self.condemned.load(Relaxed);
         self.used.load(Relaxed).saturating_sub(condemned)
     }
 
-    /// Has those who hold most give it up, until this many bytes are free: the largest first, and
-    /// among equals who has held longest.
+    /// Condemns connections until this many bytes will be free: the largest first, and of equals the
+    /// one that has held longest.
     pub(super) fn free(&self, bytes: usize) {
         let target = self.limit.saturating_sub(bytes);
         if self.stays() <= target {
             return;
         }
-        // Who comes second finds it done.
+        // A second thread that waits here finds nothing left to do.
         let deciding = self.deciding.lock();
         let mut excess = self.stays().saturating_sub(target);
         if excess == 0 {
@@ -94,7 +97,7 @@ impl Ledger {
             due
         });
         let told = told.count();
-        // Wakers are code of others.
+        // Wakers run foreign code.
         drop(deciding);
         for (_, holder) in &holders[..told] {
             holder.session.wake_by_ref();
@@ -128,5 +131,5 @@ impl Holder {
     }
 }
 
-/// How many cores can enter and leave without getting in each other's way.
+/// How many cores can enter and leave without contention.
 const SHARDS: usize = 16;

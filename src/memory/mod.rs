@@ -1,4 +1,5 @@
-//! Memory that many connections share: how much there is, who holds it, and who has to give it up.
+//! Memory that many connections share: how much there is, which connections hold it, and which have to
+//! give it up.
 
 mod account;
 mod held;
@@ -17,42 +18,43 @@ use crate::sync::atomic::Ordering::Relaxed;
 
 /// A limit on what all connections that share it hold in memory together.
 ///
-/// Each connection alone is bounded by [`Config`](crate::Config); 20,000 of them with half a message
-/// of 1 MiB each are 20 GB all the same. So what they hold counts against a budget:
+/// [`Config`](crate::Config) bounds each connection alone, but 20,000 of them with half a message each
+/// still take gigabytes. So what they hold counts against a budget:
 ///
 /// - what was received of messages that have not ended, decompressed or not;
-/// - what was received and the application has not taken;
-/// - what is queued and the transport has not taken. A [`Prepared`](crate::Prepared) message of 4 KiB
+/// - what was received and not taken by the application;
+/// - what is queued and not taken by the transport. A [`Prepared`](crate::Prepared) message of 4 KiB
 ///   and more, as each broadcast to a [group](crate::Groups) is, counts once for all its receivers,
 ///   from when it is first sent until it is dropped.
 ///
-/// What one connection holds is counted from 1 KiB on, when its turn ends: connections that keep up
-/// cost nothing. Not counted are the buffers of the kernel and of the HTTP server, TLS, what the
-/// application has taken, the about 1,000 bytes of a connection itself, and what context takeover
-/// needs, which has [a limit of its own](crate::Compression).
+/// What a connection holds is counted from 1 KiB on, when its turn ends: connections that keep up cost
+/// nothing. The budget does not count the buffers of the kernel, of the HTTP server and of TLS, what
+/// the application has taken, and the about 1,000 bytes of a connection itself. Context takeover has
+/// [a limit of its own](crate::Compression).
 ///
 /// # As it is used up
 ///
-/// 1. A connection is not read while it holds more than is left of the budget: the largest stop
-///    first, and those that hold nothing go on. It is read again when there is room; the wait is
-///    looked at every 250 ms.
-/// 2. With less than an eighth left, handshakes are refused with 503 and `Retry-After`
+/// 1. A connection is not read while it holds more than is left of the budget. The largest stop
+///    first, and those that hold nothing continue. Every 250 ms a stopped connection checks whether
+///    there is room to read again.
+/// 2. With less than an eighth left, handshakes are rejected with 503 and `Retry-After`
 ///    ([`Rejection::OverBudget`](crate::handshake::Rejection::OverBudget)).
 /// 3. Beyond the limit the connections that hold most are closed with code 1013, until an eighth is
-///    free again. Where others have been stopped for 2 seconds that happens too, until a quarter is;
-///    and who has been stopped for 10 seconds is closed itself. Their application gets
-///    [`Error::OverBudget`](crate::Error::OverBudget), their report says
-///    [`EndedBy::OverBudget`](crate::EndedBy::OverBudget). A Close frame would not get past what a
-///    peer does not take: such a connection ends without.
+///    free again. After a connection was stopped for 2 seconds the largest are closed, too, until a
+///    quarter is free; one that was stopped for 10 seconds is closed itself. Their application gets
+///    [`Error::OverBudget`](crate::Error::OverBudget), their report has
+///    [`EndedBy::OverBudget`](crate::EndedBy::OverBudget). If the peer does not take what was sent
+///    before, the connection ends without a Close frame.
 ///
-/// The limit may be passed by what is sent meanwhile, and by what one turn of each thread receives.
-/// No message is received that is larger than half of the budget.
+/// What is sent meanwhile, and what one turn of each thread receives, may exceed the limit. A message
+/// larger than half of the budget cannot be received.
 ///
 /// # Which connections share one
 ///
-/// All that are made with the same one by [`Config::memory_budget`](crate::Config::memory_budget),
-/// and clones are the same. By default that is the one of the process, [`MemoryBudget::default`], with
-/// 256 MiB: a server with 1 GB of memory survives with it. Who has more and needs it sets more.
+/// Those that got the same one, or clones of it, by
+/// [`Config::memory_budget`](crate::Config::memory_budget). By default it is the one of the process,
+/// [`MemoryBudget::default`], with 256 MiB: a server with 1 GB of memory survives with it. If you have
+/// more and need it, set more.
 ///
 /// ```
 /// use tower_websocket::{Config, MemoryBudget};
@@ -69,8 +71,8 @@ pub struct MemoryBudget {
 impl MemoryBudget {
     /// Makes a budget of this many bytes.
     ///
-    /// At least twice the largest message that is to be received, and what the slow receivers of a
-    /// usual day have queued.
+    /// Make it at least twice the largest message that is to be received, plus what is queued for slow
+    /// receivers on a usual day.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self {
@@ -78,13 +80,13 @@ impl MemoryBudget {
         }
     }
 
-    /// Makes a budget without a limit, which counts all the same.
+    /// Makes a budget without a limit, which still counts.
     #[must_use]
     pub fn unlimited() -> Self {
         Self::new(usize::MAX)
     }
 
-    /// The limit in bytes; `None` where there is none.
+    /// Returns the limit in bytes; `None` if there is none.
     #[must_use]
     pub fn limit(&self) -> Option<usize> {
         Some(self.ledger.limit).filter(|limit| *limit < usize::MAX)
@@ -102,7 +104,7 @@ impl MemoryBudget {
         self.ledger.closed.load(Relaxed)
     }
 
-    /// Reports whether so little is left that handshakes are refused.
+    /// Reports whether so little is left that handshakes are rejected.
     #[must_use]
     pub fn is_nearly_used_up(&self) -> bool {
         self.left() < self.ledger.limit / 8 || self.ledger.limit == 0
@@ -125,19 +127,20 @@ impl MemoryBudget {
         Bytes::from_owner(Lent::new(payload, self.ledger.clone()))
     }
 
-    /// Has those who hold most give it up, until a quarter of the budget is free.
+    /// Condemns the connections that hold most, until a quarter of the budget will be free.
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(crate) fn make_room(&self) {
         self.ledger.free(self.ledger.limit / 4);
     }
 
-    /// Reports, once until there is enough again, that there is too little.
+    /// Reports whether to log that memory is short: once until there is enough again.
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(crate) fn warns(&self) -> bool {
         !self.ledger.warned.swap(true, Relaxed)
     }
 }
 
+/// Returns the budget of the process.
 #[cfg(not(shuttle))]
 fn process() -> MemoryBudget {
     static PROCESS: std::sync::LazyLock<MemoryBudget> =
@@ -145,14 +148,14 @@ fn process() -> MemoryBudget {
     PROCESS.clone()
 }
 
-/// No lock outlives the order in which threads are tried.
+/// Makes a new one: under shuttle no lock may outlive one order of threads.
 #[cfg(shuttle)]
 fn process() -> MemoryBudget {
     MemoryBudget::new(256 << 20)
 }
 
 impl Default for MemoryBudget {
-    /// The budget of the process: 256 MiB, shared by all that set none of their own.
+    /// Returns the budget of the process: 256 MiB, for all connections without one of their own.
     fn default() -> Self {
         process()
     }
