@@ -6,10 +6,10 @@ use crate::{compression::Compression, handshake::OriginPolicy, memory::MemoryBud
 
 /// Settings of a WebSocket endpoint.
 ///
-/// The layer, a single handshake and the sans-I/O core all take the same struct. It is plain data:
-/// cheap to clone, changed by setters that carry the name of what they set. `None` means "no limit"
-/// or "never". No value makes anything panic or spin: where a setter cannot take one as it is, its
-/// documentation says what it is taken as. Deadlines are kept in steps of 10 ms, rounded up.
+/// The layer, a single handshake and the sans-I/O core all take the same struct. It is plain data and
+/// cheap to clone; setters have the names of what they set. `None` means "no limit" or "never". No
+/// value makes anything panic or spin: if a setter cannot use a value, its documentation says which
+/// one it uses instead. Deadlines are kept in steps of 10 ms, rounded up.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,20 +23,19 @@ use crate::{compression::Compression, handshake::OriginPolicy, memory::MemoryBud
 ///
 /// # What is on its way
 ///
-/// What was written waits in the buffers of both kernels, and nothing shows how much of it the
-/// peer has read: a steady reader of 60 KB/s may show no progress for 20 seconds, and a ping or
-/// a Close frame stands behind megabytes. So [`write_timeout`](Self::write_timeout),
+/// Written bytes wait in the buffers of both kernels, and nothing shows how many of them the peer has
+/// read. A steady reader of 60 KB/s may show no progress for 20 seconds, and a ping or a Close frame
+/// may be behind megabytes. So [`write_timeout`](Self::write_timeout),
 /// [`ping_timeout`](Self::ping_timeout), [`close_timeout`](Self::close_timeout) and
-/// [`linger`](Self::linger) are
-/// prolonged by the time that what was written may take to the peer: a second for each 14 KiB,
-/// which is what a line of 128 kbit/s carries. A pong shows that all that was written before its
-/// ping has arrived. A connection that sends little has the deadlines as they are set; and
-/// before any of them ends a connection, writing is tried once more.
+/// [`linger`](Self::linger) are prolonged by the time that written bytes may take to the peer: a
+/// second for each 14 KiB, as on a line of 128 kbit/s. A pong shows that everything written before
+/// its ping has arrived. A connection that sends little has the deadlines as they are set. Before a
+/// deadline ends a connection, writing is tried once more.
 ///
-/// How much may be on its way is bounded, by 6 MiB: a peer's buffers hold about as much. So the
-/// deadlines grow by 438 seconds at most, and `write_timeout`, outside HTTP/2, by 109. Over plain TCP
-/// on Linux a connection that sends more than a little sets `TCP_NOTSENT_LOWAT` to 1 MiB, which leaves
-/// 73 seconds of these.
+/// At most 6 MiB count as on their way, about as much as a peer's buffers hold. So the deadlines grow
+/// by 438 seconds at most, and `write_timeout`, outside HTTP/2, by 109. Over plain TCP on Linux a
+/// connection that sends more than a little sets `TCP_NOTSENT_LOWAT` to 1 MiB, which reduces these to
+/// 73 seconds.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) max_message_size: Option<usize>,
@@ -106,12 +105,12 @@ impl Default for Config {
 impl Config {
     /// Limits the size of a received message, in bytes of payload, on the wire and decompressed.
     ///
-    /// A larger one closes the connection with code 1009 as soon as a header, or the
-    /// decompressor, shows it. Memory grows with the bytes received, never with the length a header
-    /// declares, and stays below twice this limit. Beside it a thread that sends messages of 64 KiB
-    /// and more keeps the buffer of one of them, of at most 1 MiB, for the next that it receives.
-    /// All connections together are bounded by [`memory_budget`](Self::memory_budget), which has to be
-    /// twice as large as a message that is to be received. Default: 1 MiB. Zero leaves empty messages.
+    /// A larger one closes the connection with code 1009 as soon as a header or the decompressor shows
+    /// it. Memory grows with the received bytes, never with the length that a header declares, and
+    /// stays below twice this limit. In addition, a thread that sends messages of 64 KiB and more keeps
+    /// the buffer of one, of at most 1 MiB, for the next message it receives.
+    /// [`memory_budget`](Self::memory_budget) bounds all connections together, and has to be twice as
+    /// large as a message that is to be received. Default: 1 MiB. Zero allows only empty messages.
     #[must_use]
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_message_size = bytes.into();
@@ -120,8 +119,8 @@ impl Config {
 
     /// Limits the payload of one received data frame, in bytes.
     ///
-    /// Checked on the header; a larger one closes with code 1009. Default: `None`, which leaves it
-    /// to [`max_message_size`](Self::max_message_size).
+    /// The header is checked; a larger frame closes with code 1009. Default: `None`, which leaves the
+    /// limit to [`max_message_size`](Self::max_message_size).
     #[must_use]
     pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_frame_size = bytes.into();
@@ -130,9 +129,8 @@ impl Config {
 
     /// Limits the number of fragments of one received message; empty ones count.
     ///
-    /// One more closes with code 1009. Default: `None`, which means `max_message_size / 64`, at
-    /// least 1024, and no limit where the message size has none. Zero is taken as one: each message
-    /// comes in one frame.
+    /// One more closes with code 1009. Default: `None`, which means `max_message_size / 64`, at least
+    /// 1024, and no limit if the message size has none. Zero means one: each message is one frame.
     #[must_use]
     pub fn max_fragments(mut self, fragments: impl Into<Option<usize>>) -> Self {
         self.max_fragments = fragments.into().map(|fragments| fragments.max(1));
@@ -142,12 +140,12 @@ impl Config {
     /// Receives messages as they arrive, for
     /// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream).
     ///
-    /// Then a message may be larger than memory. [`max_message_size`](Self::max_message_size) holds
-    /// for those that are received whole after all, and
-    /// [`max_stream_size`](Self::max_stream_size) for every one; memory stays within
-    /// [`max_read_ahead`](Self::max_read_ahead) and 64 KiB for a message that is not, and about
-    /// 80 KiB more while it is compressed. [`max_fragments`](Self::max_fragments) holds only where
-    /// it is set. Default: `false`, a message is delivered when all of it has come.
+    /// A message may then be larger than memory. [`max_message_size`](Self::max_message_size) still
+    /// limits messages that the application receives whole, and
+    /// [`max_stream_size`](Self::max_stream_size) limits all. A message that is received as it arrives
+    /// takes [`max_read_ahead`](Self::max_read_ahead) and 64 KiB of memory at most, and about 80 KiB
+    /// more if it is compressed. [`max_fragments`](Self::max_fragments) has no default then. Default:
+    /// `false`, a message is delivered when all of it has arrived.
     #[must_use]
     pub fn streaming(mut self, streaming: bool) -> Self {
         self.streaming = streaming;
@@ -166,9 +164,9 @@ impl Config {
 
     /// Limits what is decoded ahead of the application, in bytes.
     ///
-    /// At least one message is decoded whatever its size. Beyond the limit reading stops until the
-    /// application receives: the peer feels it as backpressure, and pings wait too. Costs no memory
-    /// while the application keeps up. Default: 64 KiB.
+    /// At least one message is decoded, whatever its size. Beyond the limit reading stops until the
+    /// application receives: the peer sees backpressure, and pings wait too. It costs no memory while
+    /// the application keeps up. Default: 64 KiB.
     #[must_use]
     pub fn max_read_ahead(mut self, bytes: usize) -> Self {
         self.max_read_ahead = bytes;
@@ -177,9 +175,9 @@ impl Config {
 
     /// Limits what all connections with this budget hold in memory together.
     ///
-    /// Near the limit the largest are not read and handshakes are refused with 503; beyond it the
+    /// Near the limit the largest are not read and handshakes are rejected with 503; beyond it the
     /// largest are closed with code 1013: see [`MemoryBudget`]. Sessions count, the sans-I/O
-    /// [`Connection`](crate::protocol::Connection) does not. Costs nothing where connections keep up.
+    /// [`Connection`](crate::protocol::Connection) does not. It costs nothing if connections keep up.
     /// Default: [`MemoryBudget::default`], 256 MiB for the process.
     #[must_use]
     pub fn memory_budget(mut self, budget: &MemoryBudget) -> Self {
@@ -189,9 +187,9 @@ impl Config {
 
     /// Limits the rate of received control frames, per second.
     ///
-    /// Beyond it, and beyond [`control_frame_burst`](Self::control_frame_burst), the connection is
-    /// closed with code 1008. One pong for each ping that was sent does not count. Zero allows the
-    /// burst and nothing after it. Default: 100 per second.
+    /// More, beyond [`control_frame_burst`](Self::control_frame_burst), closes the connection with
+    /// code 1008. One pong for each sent ping does not count. Zero allows the burst and nothing after
+    /// it. Default: 100 per second.
     #[must_use]
     pub fn control_frame_rate(mut self, per_second: impl Into<Option<u32>>) -> Self {
         self.control_frame_rate = per_second.into();
@@ -221,20 +219,20 @@ impl Config {
 impl Config {
     /// Sets how many bytes may be queued before `send` waits.
     ///
-    /// A message is taken whole while no more than this is queued, so the queue can exceed the
-    /// limit by one message. With a small value a burst can fill the queue before the session gets
-    /// to write, also where the peer keeps up. Default: 1 MiB.
+    /// A message is queued whole while no more than this is queued, so the queue can exceed the limit
+    /// by one message. With a small value a burst can fill the queue before the session can write, even
+    /// if the peer keeps up. Default: 1 MiB.
     #[must_use]
     pub fn max_send_queue(mut self, bytes: usize) -> Self {
         self.max_send_queue = bytes;
         self
     }
 
-    /// Sets how many messages may be queued before `send` waits, beside
+    /// Sets how many messages may be queued before `send` waits, in addition to
     /// [`max_send_queue`](Self::max_send_queue).
     ///
-    /// Messages that are being written count until all of what was taken with them has left. Zero is
-    /// taken as one. Default: `None`, only their bytes count.
+    /// Messages that are being written count until the whole batch was written. Zero means one.
+    /// Default: `None`, only their bytes count.
     #[must_use]
     pub fn max_send_messages(mut self, messages: impl Into<Option<usize>>) -> Self {
         self.max_send_messages = messages.into().map(|messages| messages.max(1));
@@ -243,20 +241,20 @@ impl Config {
 
     /// Sends messages larger than this in fragments of this size, in bytes.
     ///
-    /// No message is sent in more than 1,024 fragments, which every receiver takes by its default of
+    /// No message is sent in more than 1,024 fragments, the default limit of a receiver's
     /// [`max_fragments`](Self::max_fragments): a longer one gets larger fragments. Only a
     /// [`MessageWriter`](crate::MessageWriter) cannot know how long its message will be: with less
-    /// than 64 bytes per fragment such a receiver refuses a message of 1 MiB with code 1009. More
-    /// than 1 MiB is taken as 1 MiB there, since a writer keeps a fragment until it is full.
+    /// than 64 bytes per fragment such a receiver rejects a message of 1 MiB with code 1009. There
+    /// more than 1 MiB means 1 MiB, since a writer keeps a fragment until it is full.
     ///
-    /// Default: `None`, each message is one frame. Zero is taken as one.
+    /// Default: `None`, each message is one frame. Zero means one.
     #[must_use]
     pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.fragment_size = bytes.into().map(|size| size.max(1));
         self
     }
 
-    /// Compresses messages, where the peer takes part (RFC 7692).
+    /// Compresses messages, if the peer supports it (RFC 7692).
     ///
     /// Default: `None`. See [`Compression`] for what it costs, and for its danger to secrets.
     #[must_use]
@@ -265,10 +263,10 @@ impl Config {
         self
     }
 
-    /// Answers pings without the application's doing (RFC 6455 §5.5.2).
+    /// Answers pings automatically (RFC 6455 §5.5.2).
     ///
-    /// Switched off, the application sees pings through `recv_event` and sends the pongs.
-    /// Default: `true`.
+    /// If disabled, the application receives them through `recv_event` and has to send the pongs
+    /// itself. Default: `true`.
     #[must_use]
     pub fn auto_pong(mut self, answer: bool) -> Self {
         self.auto_pong = answer;
@@ -280,8 +278,8 @@ impl Config {
 impl Config {
     /// Sets how often a ping is sent, ±10 % at random.
     ///
-    /// Less than 20 ms is taken as 20 ms: peers take no more than 100 control frames per second by
-    /// default. Default: 20 seconds.
+    /// Less than 20 ms means 20 ms: by default, peers accept no more than 100 control frames per
+    /// second. Default: 20 seconds.
     #[must_use]
     pub fn ping_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.ping_interval = interval.into().map(|interval| interval.max(MIN_INTERVAL));
@@ -290,11 +288,10 @@ impl Config {
 
     /// Sets how long a peer may stay silent after a ping was written.
     ///
-    /// Any received byte counts as life. The connection then ends with
-    /// [`Error::is_timeout`](crate::Error::is_timeout). The time does not run while reading is
-    /// stopped by [`max_read_ahead`](Self::max_read_ahead), and is prolonged by
-    /// [what is on its way](Config#what-is-on-its-way) before the ping. Less than 10 ms is taken as
-    /// 10 ms. Default: 20 seconds.
+    /// Any received byte counts. The connection then ends with an error that
+    /// [`is_timeout`](crate::Error::is_timeout). The time does not run while reading is stopped by
+    /// [`max_read_ahead`](Self::max_read_ahead), and is prolonged by
+    /// [what is on its way](Config#what-is-on-its-way) before the ping. Less than 10 ms means 10 ms.
     /// Default: 20 seconds.
     #[must_use]
     pub fn ping_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -304,8 +301,8 @@ impl Config {
 
     /// Limits the time from the first to the last byte of one received frame.
     ///
-    /// Each 16 KiB received adds a second, so large frames over slow lines are not cut. Then the
-    /// connection is closed with code 1008. Less than 10 ms is taken as 10 ms. Default: 30 seconds.
+    /// Each 16 KiB received adds a second, so that large frames may come over slow lines. After it the
+    /// connection is closed with code 1008. Less than 10 ms means 10 ms. Default: 30 seconds.
     #[must_use]
     pub fn frame_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.frame_timeout = at_least(timeout.into());
@@ -314,7 +311,7 @@ impl Config {
 
     /// Sets how long a handshake waits for the route service to be ready.
     ///
-    /// Not ready by then: 503. Default: zero, which polls it once.
+    /// If it is not ready by then, the answer is 503. Default: zero, which polls it once.
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Duration) -> Self {
         self.ready_timeout = timeout;
@@ -323,11 +320,11 @@ impl Config {
 
     /// Limits the time without progress while something waits to be written.
     ///
-    /// Also covers a handshake whose upgrade never resolves. On HTTP/2 progress is acceptance by
-    /// the HTTP server, within the stream's flow-control window; hyper keeps what it has accepted
-    /// until the peer takes it or the HTTP/2 connection ends. Prolonged by
-    /// [what is on its way](Config#what-is-on-its-way). Less than 10 ms is taken as 10 ms.
-    /// Default: 10 seconds.
+    /// Also limits the time of an upgrade after the answer to its handshake. On HTTP/2 the progress is
+    /// what the HTTP server accepts, within the stream's flow-control window; hyper keeps that until
+    /// the peer takes it or the HTTP/2 connection ends. Prolonged by
+    /// [what is on its way](Config#what-is-on-its-way). Less than 10 ms means 10 ms. Default: 10
+    /// seconds.
     #[must_use]
     pub fn write_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.write_timeout = at_least(timeout.into());
@@ -336,11 +333,11 @@ impl Config {
 
     /// Limits the wait for the peer's Close frame after ours, and for its end of an HTTP/2 stream.
     ///
-    /// Messages that come after our Close frame are thrown away. A peer that is still sending, at
-    /// 14 KiB/s at least, has up to six times as long and up to 128 MiB: were the connection dropped
-    /// with bytes unread, TCP would reset it, and the peer might never see the close code. Prolonged
-    /// by [what is on its way](Config#what-is-on-its-way) before the Close frame. Zero waits for
-    /// nothing but that. Default: 5 seconds.
+    /// Messages that come after our Close frame are discarded. A peer that is still sending, at 14
+    /// KiB/s at least, has up to six times as long, for up to 128 MiB: TCP resets a connection that is
+    /// dropped with unread bytes, and the peer might never see the close code. Prolonged by
+    /// [what is on its way](Config#what-is-on-its-way) before the Close frame. Zero waits only for
+    /// that. Default: 5 seconds.
     #[must_use]
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
@@ -349,11 +346,10 @@ impl Config {
 
     /// Sets how long an HTTP/1.1 connection is drained after the closing handshake.
     ///
-    /// Reading on until the peer ends keeps the last bytes sent from being lost to a reset. A server
-    /// that has the peer's Close frame, and nothing unread behind it, does not wait. A peer that is
-    /// still sending has longer, as [`close_timeout`](Self::close_timeout) says, and so has one to
-    /// which much is [on its way](Config#what-is-on-its-way). Zero waits for nothing but that.
-    /// Default: 1 second.
+    /// Reading until the peer ends keeps a reset from destroying the last bytes sent. A server that has
+    /// the peer's Close frame, and nothing unread behind it, does not wait. A peer that is still
+    /// sending has longer, as [`close_timeout`](Self::close_timeout) says, and so has one to which much
+    /// is [on its way](Config#what-is-on-its-way). Zero waits only for that. Default: 1 second.
     #[must_use]
     pub fn linger(mut self, timeout: Duration) -> Self {
         self.linger = timeout;
@@ -362,8 +358,8 @@ impl Config {
 
     /// Closes a connection on which no message was received or sent for this long (code 1001).
     ///
-    /// Measured lazily: it closes between one and two times the value after the last message. Zero
-    /// closes at once. Default: `None`.
+    /// Measured lazily: it closes after one to two times this long. Zero closes at once. Default:
+    /// `None`.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.idle_timeout = timeout.into();
@@ -391,7 +387,7 @@ impl Config {
 
 /// The opening handshake.
 impl Config {
-    /// Sets the subprotocols this endpoint speaks, best first (RFC 6455 §1.9).
+    /// Sets the subprotocols of this endpoint, best first (RFC 6455 §1.9).
     ///
     /// The first one that the client offers is chosen. Default: none.
     ///
@@ -410,7 +406,7 @@ impl Config {
         self
     }
 
-    /// Refuses a client that offers none of [`protocols`](Self::protocols), with 400.
+    /// Rejects a client that offers none of [`protocols`](Self::protocols), with 400.
     ///
     /// Default: `false`, the connection opens without a subprotocol.
     #[must_use]
