@@ -15,7 +15,7 @@ use crate::{
     session::{Connections, Drain},
 };
 
-/// Opens a connection, if it is let, and serves it until its end; gives what its peer was told.
+/// Opens a connection, unless it is refused, and serves it to its end; returns the code of its Close.
 async fn serve(connections: Connections, drained: Arc<AtomicBool>) -> Option<u16> {
     let place = connections.accept()?;
     assert!(
@@ -32,7 +32,7 @@ async fn serve(connections: Connections, drained: Arc<AtomicBool>) -> Option<u16
     seen.close
 }
 
-/// What drains forgets nobody: who was let in is closed, and waited for.
+/// A drain forgets no connection: it closes each that was accepted, and waits for it.
 #[test]
 fn connection_that_opens_beside_a_drain_is_refused_or_drained() {
     explore(async || {
@@ -45,13 +45,13 @@ fn connection_that_opens_beside_a_drain_is_refused_or_drained() {
             start(async move {
                 let drained = connections.drain(Drain::default()).await;
                 over.store(true, SeqCst);
-                // Nobody is left, and nobody comes.
+                // No connection is left, and none is accepted.
                 assert_eq!(connections.alive(), 0);
                 assert!(connections.accept().is_none());
                 drained
             })
         };
-        // A stream that is never handed over.
+        // As if its stream were never handed over.
         drop(early);
         let mut accepted = 1;
         for task in opening {
@@ -73,7 +73,7 @@ fn connection_that_opens_beside_a_drain_is_refused_or_drained() {
     });
 }
 
-/// Who looks at them while they end sees them or not; what has gone over them is counted once.
+/// A look at the connections while they end may or may not see them; their traffic counts once.
 #[test]
 fn connections_are_counted_and_found_while_they_end() {
     explore(async || {
@@ -114,7 +114,7 @@ fn connections_are_counted_and_found_while_they_end() {
     });
 }
 
-/// A drain that is over has given back what handlers held, also of those that it has aborted.
+/// When a drain is over, what handlers held is dropped, also those that it has aborted.
 #[test]
 fn permits_of_handlers_are_back_when_a_drain_is_over() {
     explore(async || {
@@ -144,7 +144,7 @@ fn permits_of_handlers_are_back_when_a_drain_is_over() {
         });
         let drained = connections.drain(Drain::default()).await;
         assert_eq!((drained.aborted, connections.alive()), (0, 0));
-        // Those that were refused have theirs until they learn it.
+        // A task that was refused holds its own until then.
         let mut refused = 0;
         for task in opening {
             refused += usize::from(end(task).await.is_none());

@@ -1,4 +1,4 @@
-//! Groups, beside those who join, leave and end.
+//! Groups, while members join, leave and end.
 
 use std::num::NonZeroUsize;
 
@@ -19,7 +19,7 @@ async fn receive(mut socket: WebSocket) {
     while let Ok(Some(_)) = socket.recv().await {}
 }
 
-/// Which of the broadcasts a peer has seen, each at most once and in order.
+/// Returns which of the broadcasts a peer has seen, each at most once and in order.
 fn in_order(seen: &Seen) -> usize {
     let mut sorted = seen.messages.clone();
     sorted.sort();
@@ -28,8 +28,8 @@ fn in_order(seen: &Seen) -> usize {
     seen.messages.len()
 }
 
-/// Who stays gets all, in order; who leaves, ends or joins gets what is counted for it. Nothing is left
-/// of a group without members.
+/// A member that stays gets all, in order; one that leaves, ends or joins gets what is counted for it.
+/// Nothing is left of a group without members.
 #[test]
 fn broadcast_beside_a_leave_a_join_and_an_end_counts_what_arrives() {
     explore(async || {
@@ -99,7 +99,7 @@ fn broadcast_beside_a_leave_a_join_and_an_end_counts_what_arrives() {
     });
 }
 
-/// Nobody waits for the wake-up that another broadcast has promised.
+/// No broadcast relies on a wake-up of another one.
 #[test]
 fn broadcasts_of_two_tasks_arrive_in_the_same_order() {
     explore(async || {
@@ -123,7 +123,7 @@ fn broadcasts_of_two_tasks_arrive_in_the_same_order() {
             assert_eq!(end(task).await, 2);
         }
         for sender in &senders {
-            // Without it the messages leave as well: nothing else may be needed.
+            // The messages leave without it, too: nothing else may be needed.
             sender.flush().await.unwrap();
             sender.close(CloseCode::NORMAL);
         }
@@ -139,7 +139,7 @@ fn broadcasts_of_two_tasks_arrive_in_the_same_order() {
     });
 }
 
-/// What waits beside a full queue goes on when there is room, and no task polls for it.
+/// What waits beside a full queue continues when there is room, though no task polls for it.
 #[test]
 fn messages_kept_for_a_slow_member_arrive() {
     explore(async || {
@@ -158,7 +158,7 @@ fn messages_kept_for_a_slow_member_arrive() {
                 }
             })
         };
-        // Others wait for the same room.
+        // Other senders wait for the same room.
         let sends = sender.clone();
         let sending = start(async move { sends.send("x").await.unwrap() });
         let receiving = start(receive(line.socket));
@@ -183,7 +183,7 @@ fn messages_kept_for_a_slow_member_arrive() {
     });
 }
 
-/// Who listens is woken for each change, in order, and whoever makes it.
+/// A subscriber is woken for each change, in order, from whichever task.
 #[test]
 fn events_of_groups_tell_of_every_change() {
     explore(async || {
@@ -229,7 +229,7 @@ fn events_of_groups_tell_of_every_change() {
     });
 }
 
-/// A group that its last member leaves is there for who joins it, once.
+/// A group that its last member leaves is there, once, for a task that joins it.
 #[test]
 fn join_beside_the_last_leave_and_another_join_is_one_membership() {
     explore(async || {

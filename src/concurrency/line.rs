@@ -65,7 +65,7 @@ impl Line {
     }
 }
 
-/// A session with a handler, that nobody runs yet.
+/// A session with a handler that no task runs yet.
 pub(super) struct Serving<F> {
     pub(super) session: Session<F>,
     reports: Arc<std::sync::Mutex<Vec<Report>>>,
@@ -126,11 +126,11 @@ pub(super) struct Seen {
     pub(super) messages: Vec<String>,
     pub(super) pings: Vec<String>,
     pub(super) pongs: Vec<String>,
-    /// The code of the Close frame; 1005 where it has none, `None` where none came.
+    /// The code of the Close frame; 1005 if it has none, `None` if there was no Close frame.
     pub(super) close: Option<u16>,
 }
 
-/// A frame as a client sends it, masked with zeros.
+/// Makes a frame as a client sends it, masked with zeros.
 pub(super) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let len = u8::try_from(payload.len()).unwrap();
     assert!(len < 126);
@@ -139,7 +139,7 @@ pub(super) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A Close frame with code 1000.
+/// Makes a Close frame with code 1000.
 pub(super) fn close_frame() -> Vec<u8> {
     frame(CLOSE, &1000_u16.to_be_bytes())
 }
@@ -149,7 +149,7 @@ pub(super) const CLOSE: u8 = 8;
 pub(super) const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// Says something, answers the Close, and reads until the server ends the stream.
+/// Sends something, answers the Close, and reads until the server ends the stream.
 pub(super) async fn peer(mut stream: End, says: Vec<u8>) -> Seen {
     let mut seen = Seen::default();
     let says_close = says
@@ -189,7 +189,7 @@ pub(super) async fn peer(mut stream: End, says: Vec<u8>) -> Seen {
     seen
 }
 
-/// A stream in memory, whose first end has `room` bytes to write to.
+/// Makes a stream in memory, whose first end has room to write `room` bytes.
 fn pair(room: usize) -> (End, End) {
     let (there, back) = (Pipe::new(room), Pipe::new(1 << 20));
     let first = End {
@@ -247,7 +247,7 @@ impl Pipe {
         self.0.lock().unwrap().written
     }
 
-    /// Changes something, and wakes who waits for it.
+    /// Changes something, and wakes the task that waits for it.
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.0.lock().unwrap();
         change(&mut state);

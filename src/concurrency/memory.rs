@@ -1,4 +1,4 @@
-//! A budget of memory beside those who fill it, leave it, and are told to.
+//! A budget of memory, while connections fill it, leave it, and are condemned.
 
 use std::task::Waker;
 
@@ -7,7 +7,7 @@ use crate::memory::{Held, MemoryBudget};
 
 const KIB: usize = 1 << 10;
 
-/// Takes so much, then a little more, and leaves.
+/// Takes that much, then a little more, and leaves.
 async fn hold(budget: MemoryBudget, kib: usize) {
     let mut account = budget.open_account();
     for own in [kib * KIB, (kib + 8) * KIB] {

@@ -1,14 +1,14 @@
 //! What holds in whatever order threads run: tried with `shuttle`, by `.ci/concurrency`.
 //!
-//! Real sessions, and what is theirs, in tasks that `shuttle` lets run one step at a time, from lock
-//! to lock, in orders that it draws. The peer is scripted. No clock runs: nothing here may need a
-//! deadline to come to its end, and a task that waits for a wake-up that was lost is a deadlock,
-//! which `shuttle` reports with the schedule that led to it.
+//! Real sessions in tasks that `shuttle` runs one step at a time, from lock to lock, in orders that it
+//! draws. The peer is scripted. No clock runs: nothing here may need a deadline to end, and a task
+//! that waits for a lost wake-up is a deadlock, which `shuttle` reports with the schedule that led to
+//! it.
 //!
 //! - `CONCURRENCY_ITERATIONS`: how many orders each model tries, half of them drawn step by step and
 //!   half by priorities (PCT); 2000 by default;
-//! - `SHUTTLE_RANDOM_SEED`: where to begin, in place of a seed that is new each time;
-//! - `CONCURRENCY_SCHEDULE`: a schedule that failed, as it was printed, to be run once more.
+//! - `SHUTTLE_RANDOM_SEED`: the seed, instead of a new one each time;
+//! - `CONCURRENCY_SCHEDULE`: a schedule that failed, as it was printed, to run it again.
 
 #![expect(clippy::unwrap_used, reason = "a failed test panics")]
 
@@ -103,12 +103,12 @@ async fn end<T>(task: JoinHandle<T>) -> T {
     task.await.expect("a task that ends")
 }
 
-/// Polls a future a few times, then drops it; `None` where that came too early.
+/// Polls a future a few times, then drops it; `None` if it was not ready by then.
 async fn give_up<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|cx| {
-        // Not polled once more: it may have been woken meanwhile, and does not learn it.
+        // Not polled again: it may have been woken meanwhile, without a chance to notice.
         if left == 0 {
             return Poll::Ready(None);
         }

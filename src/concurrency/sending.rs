@@ -1,4 +1,4 @@
-//! One connection: who sends, receives, waits and closes, each in a thread of its own.
+//! One connection: sending, receiving, waiting and closing, each in a thread of its own.
 
 use std::{future::poll_fn, pin::Pin};
 
@@ -10,11 +10,11 @@ use super::{
 use crate::{
     config::Config,
     error::Error,
-    protocol::{CloseCode, Event},
+    protocol::{CloseCode, Event, MessageKind},
     session::{EndedBy, Receiver, Sender},
 };
 
-/// Receives until the end; gives the texts.
+/// Receives until the end; returns the texts.
 async fn receive_all(mut receiver: Receiver) -> Vec<String> {
     let mut texts = Vec::new();
     while let Ok(Some(message)) = receiver.recv().await {
@@ -23,7 +23,7 @@ async fn receive_all(mut receiver: Receiver) -> Vec<String> {
     texts
 }
 
-/// Sends texts one after the other, until one is refused; gives those that were not.
+/// Sends texts one after the other, until one is refused; returns those that were sent.
 async fn send_all(sender: Sender, name: &'static str, count: usize) -> Vec<String> {
     let mut accepted = Vec::new();
     for number in 0..count {
@@ -47,7 +47,7 @@ fn of(seen: &Seen, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is queued goes before the Close, and a message that is refused does not go at all.
+/// Queued messages leave before the Close, and a refused message never leaves.
 #[test]
 fn message_that_is_accepted_beside_a_close_arrives() {
     explore(async || {
@@ -69,7 +69,7 @@ fn message_that_is_accepted_beside_a_close_arrives() {
     });
 }
 
-/// `try_send` beside the peer's Close: what it takes is counted, and may come too late to arrive; but
+/// `try_send` during the peer's Close: what it queues counts, and may be too late to arrive; but
 /// everything ends, and what arrives is in order.
 #[test]
 fn connection_ends_when_the_peer_closes_while_many_send() {
@@ -101,7 +101,7 @@ fn connection_ends_when_the_peer_closes_while_many_send() {
     });
 }
 
-/// One that gives up lets the next one have what it was woken for.
+/// A sender that gives up passes on what it was woken for.
 #[test]
 fn room_that_is_given_to_one_that_gives_up_is_given_to_the_next() {
     explore(async || {
@@ -137,16 +137,15 @@ fn turn_of_a_writer_that_gives_up_is_given_to_the_next() {
         let line = Line::open(Config::default(), 3);
         let (sender, receiver) = line.socket.split();
         let write = async |sender: Sender, text: &'static str| {
-            let kind = crate::MessageKind::Text;
-            let mut writer = sender.send_stream(kind).await?;
+            let mut writer = sender.send_stream(MessageKind::Text).await?;
             writer.send(text).await?;
             writer.finish().await
         };
         let tasks = ["a", "b"].map(|text| start(write(sender.clone(), text)));
         let impatient = sender.clone();
         let giving_up = start(async move {
-            // A writer that was given without anything written leaves nothing behind.
-            drop(give_up(impatient.send_stream(crate::MessageKind::Text), 1).await);
+            // A writer that has written nothing leaves nothing behind.
+            drop(give_up(impatient.send_stream(MessageKind::Text), 1).await);
         });
         let receiving = start(receive_all(receiver));
         let closes = sender.clone();
@@ -193,7 +192,7 @@ fn flush_is_ready_once_what_was_sent_before_is_written() {
             let (sender, came) = (sender.clone(), came.clone());
             start(async move {
                 sender.send(text).await.unwrap();
-                // One that gives up does not take the others' wake-up along.
+                // A flush that gives up does not take the others' wake-up along.
                 let early = give_up(sender.flush(), 1).await;
                 let flushed = match early {
                     Some(result) => result,
@@ -214,7 +213,7 @@ fn flush_is_ready_once_what_was_sent_before_is_written() {
             written
         });
         let seen = peer(line.peer, Vec::new()).await;
-        // Each message takes three bytes, and comes behind those before it.
+        // Each message takes three bytes, behind those before it.
         for (text, written) in ["a", "b"].into_iter().zip(end(closing).await) {
             let place = seen.messages.iter().position(|seen| seen == text).unwrap();
             assert!(written >= 3 * (place + 1), "{text} at {place}: {written}");
@@ -224,7 +223,7 @@ fn flush_is_ready_once_what_was_sent_before_is_written() {
     });
 }
 
-/// A handle that is the last of all ends the connection, whatever the session does meanwhile.
+/// Dropping the last handle ends the connection, whatever the session does meanwhile.
 #[test]
 fn last_handle_dropped_beside_a_message_closes_the_connection() {
     explore(async || {
@@ -242,7 +241,7 @@ fn last_handle_dropped_beside_a_message_closes_the_connection() {
     });
 }
 
-/// The halves go in any order: the receiver's end closes the connection, the senders' does nothing.
+/// The halves are dropped in any order: the receiver's drop closes the connection, a sender's does not.
 #[test]
 fn receiver_dropped_beside_its_senders_closes_the_connection() {
     explore(async || {
@@ -260,7 +259,7 @@ fn receiver_dropped_beside_its_senders_closes_the_connection() {
     });
 }
 
-/// Whoever receives last is woken, and the one before it no more needs to be.
+/// The task that received last is woken; the one before it need not be.
 #[test]
 fn message_wakes_the_task_that_the_receiver_was_moved_to() {
     explore(async || {
@@ -287,7 +286,7 @@ fn message_wakes_the_task_that_the_receiver_was_moved_to() {
     });
 }
 
-/// A full inbox stops the reading, and who takes from it starts it again.
+/// A full inbox stops the reading, and taking from it starts it again.
 #[test]
 fn reading_goes_on_when_the_inbox_has_room_again() {
     explore(async || {
@@ -304,7 +303,7 @@ fn reading_goes_on_when_the_inbox_has_room_again() {
     });
 }
 
-/// Pings are answered by the session, and those of a handle leave, beside all else.
+/// The session answers pings, and a handle's pings leave, beside all else.
 #[test]
 fn pings_of_both_sides_are_answered_beside_messages() {
     explore(async || {
@@ -339,7 +338,7 @@ fn pings_of_both_sides_are_answered_beside_messages() {
     });
 }
 
-/// However it ends, everybody who waits learns it, and it is reported once.
+/// However it ends, every task that waits learns it, and it is reported once.
 #[test]
 fn abort_beside_a_close_ends_all_who_wait() {
     explore(async || {
@@ -388,7 +387,7 @@ fn abort_beside_a_message_ends_the_connection() {
     });
 }
 
-/// A sink has no future that could keep a ticket, and is woken all the same.
+/// A sink has no future that could keep a ticket, and is woken nevertheless.
 #[test]
 fn sink_that_waits_for_room_and_for_the_end_is_woken() {
     explore(async || {
@@ -425,7 +424,7 @@ fn sink_that_waits_for_room_and_for_the_end_is_woken() {
     });
 }
 
-/// A handler inside the session is polled for whatever others do to its connection.
+/// A handler inside the session is polled for everything that other tasks do to its connection.
 #[test]
 fn handler_that_echoes_beside_other_senders_answers_all() {
     explore(async || {
@@ -458,7 +457,7 @@ fn handler_that_echoes_beside_other_senders_answers_all() {
     });
 }
 
-/// Where the runtime ends, so does everything that waits in another one.
+/// When the runtime ends, so does everything that waits in another one.
 #[test]
 fn session_that_is_dropped_ends_all_who_wait() {
     explore(async || {
