@@ -24,22 +24,22 @@
 //!
 //! # Where to look
 //!
-//! - [`WebSocketLayer`], [`endpoint`]: mounting, and what happens to a request.
-//! - [`extract::WebSocketUpgrade`]: for axum's handlers, as axum's own (feature `axum`).
-//! - [`handler`], [`events`]: the service that has the connection; or any
+//! - [`WebSocketLayer`], [`endpoint`]: how to mount it, and what happens to a request.
+//! - [`extract::WebSocketUpgrade`]: for axum's handlers, like axum's own (feature `axum`).
+//! - [`handler`], [`events`]: the service that handles the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
 //! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection.
 //! - [`WebSocket::send_stream`], [`WebSocket::recv_stream`]: messages larger than memory.
-//! - [`Groups`], [`Prepared`]: telling many connections the same.
+//! - [`Groups`], [`Prepared`]: sending the same to many connections.
 //! - [`Connections`]: finding and counting the open ones; [`Connections::drain`] before a server
 //!   stops.
 //! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults; [`Compression`].
 //! - [`Handshake`]: authentication and more before the answer.
 //! - [`client`]: connecting to servers (feature `client`).
 //! - [`Http2Stream`]: for servers that run `h2` themselves.
-//! - [`serve`](mod@serve): a server, for who has none (feature `serve`).
+//! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
-//! - `security`: what is defended, by which setting, and what is left for you (a page of these docs).
+//! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
 //! - `tuning`: what each setting costs, HTTP/2, many cores (a page of these docs).
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
 //!
@@ -49,23 +49,23 @@
 //!   [`WebSocket::send`] has queued the whole message or nothing.
 //! - **Drops**: a dropped [`WebSocket`] closes the connection with 1000; a dropped [`Receiver`]
 //!   discards messages; a dropped [`Sender`] does nothing. A handler that fails or panics closes
-//!   with 1011. When the connection ends first, the handler is not dropped: its receiving ends, its
-//!   sending says [`Error::Closed`], and it may finish what it does.
-//! - **The end**: after a clean close receiving says `None`; a vanished peer, a broken rule or a
-//!   deadline is an [`Error`], once. Everything received whole comes before it.
+//!   with 1011. When the connection ends first, the handler is not dropped: receiving ends, sending
+//!   returns [`Error::Closed`], and the handler may finish what it does.
+//! - **The end**: after a clean close receiving returns `None`; after a vanished peer, a broken rule or
+//!   a deadline it returns an [`Error`], once. Everything received whole comes before that.
 //! - **Runtime**: sessions are tasks of tokio, whose I/O and time have to be enabled.
 //! - **The HTTP server** has to allow upgrades: `with_upgrades` on hyper's HTTP/1.1 connections,
 //!   `serve_connection_with_upgrades` on hyper-util's, and for HTTP/2 `enable_connect_protocol`.
 //!   `axum::serve` and [`serve`](fn@serve) do all of it.
-//! - **`TCP_NODELAY`** is the server's to set; without it an exchange may take 40 ms longer, over HTTP/2
-//!   each may. [`serve`](fn@serve) sets it. `axum::serve` does not: give it
+//! - **`TCP_NODELAY`** has to be set by the server. Without it an exchange may take 40 ms longer, over
+//!   HTTP/2 every exchange. [`serve`](fn@serve) sets it. `axum::serve` does not: pass it
 //!   `listener.tap_io(|stream| drop(stream.set_nodelay(true)))`.
 //!
 //! # A handler's shape and its memory
 //!
-//! A connection's task holds the future of its handler, so what lives across an `.await` there is
-//! paid for by every idle connection. An `async fn(Request<WebSocket>)` keeps the request's head,
-//! 224 bytes and the buffer its headers point into. Take out what is needed instead:
+//! A connection's task holds the future of its handler, so every idle connection pays for what lives
+//! across an `.await` there. An `async fn(Request<WebSocket>)` keeps the request's head, 224 bytes and
+//! the buffer its headers point into. Take out what you need instead:
 //!
 //! ```
 //! # #[cfg(feature = "layer")]

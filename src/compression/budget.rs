@@ -19,12 +19,12 @@ impl Budget {
         }
     }
 
-    /// Takes memory for what every connection has to have.
+    /// Takes memory for what every connection needs.
     pub(crate) fn reserve(&self, bytes: usize) -> Option<Reservation> {
         self.reserve_below(bytes, self.limit)
     }
 
-    /// Takes memory for what only makes things faster: half of it all is kept for the rest.
+    /// Takes memory for what only makes things faster; half of the limit is kept for the rest.
     pub(crate) fn reserve_luxury(&self, bytes: usize) -> Option<Reservation> {
         self.reserve_below(bytes, self.limit / 2)
     }
@@ -35,7 +35,7 @@ impl Budget {
                 .checked_add(bytes)
                 .filter(|&together| together <= limit)
         };
-        // Nothing but the number itself is read by others.
+        // Relaxed: the number guards no other memory.
         self.taken.fetch_update(Relaxed, Relaxed, reserve).ok()?;
         Some(Reservation {
             taken: self.taken.clone(),

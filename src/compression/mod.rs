@@ -61,8 +61,8 @@ impl Compression {
 
     /// Leaves messages shorter than this as they are, in bytes.
     ///
-    /// A message can be [`compressed`](crate::Message::compressed) or
-    /// [`uncompressed`](crate::Message::uncompressed) against it. Default: 512.
+    /// [`compressed`](crate::Message::compressed) and [`uncompressed`](crate::Message::uncompressed)
+    /// override it for one message. Default: 512.
     #[must_use]
     pub fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
@@ -71,7 +71,7 @@ impl Compression {
 
     /// Limits how far back what is sent may refer, as a power of two: 9 to 15 (512 B to 32 KiB).
     ///
-    /// The peer may ask for less, and gets it. Default: 15.
+    /// If the peer asks for less, it gets that. Default: 15.
     ///
     /// # Panics
     ///
@@ -114,11 +114,11 @@ impl Compression {
 
     /// Limits the memory of all connections with context takeover together, in bytes.
     ///
-    /// Once their windows have taken it up, further connections are opened without context
-    /// takeover. Compressors of their own get at most half of it: a connection without one borrows
-    /// the thread's, which costs about 1 µs per KiB of window for each message. Clones of this value
-    /// count together, values made one by one do not. `None` means no limit. Default: 256 MiB.
-    /// Without effect in [`shared`](Self::shared) mode.
+    /// Once their windows have used it up, further connections open without context takeover.
+    /// Connections' own compressors get at most half of it: a connection without one borrows the
+    /// thread's, which costs about 1 µs per KiB of window for each message. Clones of this value share
+    /// the limit, values made separately do not. `None` means no limit. Default: 256 MiB. It has no
+    /// effect in [`shared`](Self::shared) mode.
     #[must_use]
     pub fn max_memory(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.budget = Budget::new(bytes.into());
