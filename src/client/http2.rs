@@ -100,15 +100,9 @@ impl Connection {
         Target::of(uri)?;
         let config = &client.setup.config;
         let (keep_alive, stream) = KeepAlive::of(stream, config);
-        let (requests, mut connection) = Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(MAX_HEAD)
-            .enable_push(false)
-            .handshake(stream)
-            .await
-            .map_err(ConnectError::http2)?;
-        // Nobody else takes it.
+        let handshake = settings().handshake(stream).await;
+        let (requests, mut connection) = handshake.map_err(ConnectError::http2)?;
+        // Nothing else takes it.
         let mut ping = connection.ping_pong().ok_or(ConnectError::NoHttp2)?;
         let (hand_over, pings) = oneshot::channel();
         let (holders, holder) = watch::channel(());
@@ -258,7 +252,18 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Why a connection opens no more streams, where it does not.
+/// Returns the settings of HTTP/2 that a client announces.
+fn settings() -> Builder {
+    let mut settings = Builder::new();
+    settings
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MAX_HEAD)
+        .enable_push(false);
+    settings
+}
+
+/// Returns why a connection opens no more streams; `None` if it still does.
 fn failure(requests: &SendRequest<Bytes>) -> Option<h2::Error> {
     // A clone waits for no stream of its own, and so for nothing.
     let mut requests = requests.clone();

@@ -86,7 +86,13 @@ pub fn offer(head: &mut request::Parts, config: &Config) -> Result<Offer, Invali
         head.uri = target.absolute()?;
         head.headers.remove(HOST);
     }
-    let headers = &mut head.headers;
+    write_handshake(&mut head.headers, is_http1);
+    write_offers(&mut head.headers, config)?;
+    Offer::of(head, config)
+}
+
+/// Writes the headers of the handshake itself, and removes those of a body.
+fn write_handshake(headers: &mut HeaderMap, is_http1: bool) {
     for name in [
         CONTENT_LENGTH,
         TRANSFER_ENCODING,
@@ -102,6 +108,10 @@ pub fn offer(head: &mut request::Parts, config: &Config) -> Result<Offer, Invali
         headers.insert(SEC_WEBSOCKET_KEY, key::random());
     }
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+}
+
+/// Writes what the server may choose of: compression and subprotocols.
+fn write_offers(headers: &mut HeaderMap, config: &Config) -> Result<(), InvalidRequest> {
     headers.remove(SEC_WEBSOCKET_EXTENSIONS);
     if let Some(settings) = &config.compression {
         headers.insert(SEC_WEBSOCKET_EXTENSIONS, deflate::offer(settings));
@@ -112,7 +122,7 @@ pub fn offer(head: &mut request::Parts, config: &Config) -> Result<Offer, Invali
         let names = HeaderValue::try_from(names).map_err(|_| InvalidRequest::Subprotocols)?;
         headers.insert(SEC_WEBSOCKET_PROTOCOL, names);
     }
-    Offer::of(head, config)
+    Ok(())
 }
 
 /// What a client has asked for, to check the answer by.

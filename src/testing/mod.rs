@@ -46,7 +46,10 @@ use tower::{BoxError, Service, ServiceExt};
 
 use crate::{
     config::Config,
-    handshake::{client::Offer, deflate, extensions},
+    handshake::{
+        client::{Accepted, Offer},
+        deflate, extensions,
+    },
     refused::collect,
     service::OnUpgrade,
     session::{Agreed, Opened, Session, Setup, Transport, WebSocket},
@@ -84,21 +87,13 @@ where
         )));
     }
     let (head, body) = response.into_parts();
-    let mut accepted = offer.check(&head).map_err(ConnectError::Answer)?;
+    let accepted = offer.check(&head).map_err(ConnectError::Answer)?;
     // An HTTP server asks this of the body it sends.
     let _sent = body.is_end_stream();
     let (ours, theirs) = duplex(PIPE);
     // The session may be gone already; then the client's end finds out.
     let _gone = hand_over.send(theirs);
-    let deflate = accepted.take_deflate();
-    let setup = Setup {
-        config,
-        ..Setup::client()
-    };
-    let agreed = Agreed::default()
-        .protocol(accepted.protocol())
-        .deflate(&setup, deflate);
-    let client = open(ours, multiplexed, setup, agreed);
+    let client = open_client(ours, multiplexed, config, accepted);
     Ok((Response::from_parts(head, ()), client))
 }
 
@@ -154,6 +149,24 @@ fn agree(config: &Config) -> [Option<deflate::Agreement>; 2] {
     let answer = extensions::parse(&headers).unwrap_or_default();
     let client = deflate::agree(&answer, Some(settings)).unwrap_or_default();
     [client, server]
+}
+
+/// Starts a client's session, after its handshake.
+fn open_client(
+    stream: DuplexStream,
+    multiplexed: bool,
+    config: Config,
+    mut accepted: Accepted,
+) -> WebSocket {
+    let deflate = accepted.take_deflate();
+    let setup = Setup {
+        config,
+        ..Setup::client()
+    };
+    let agreed = Agreed::default()
+        .protocol(accepted.protocol())
+        .deflate(&setup, deflate);
+    open(stream, multiplexed, setup, agreed)
 }
 
 /// Starts a session whose socket is held by the caller.
