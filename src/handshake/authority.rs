@@ -66,7 +66,7 @@ impl<'a> Origin<'a> {
         Some(Self { scheme, authority })
     }
 
-    /// Tells whether a page of this origin and a server reached at `target` are the same host.
+    /// Reports whether a page of this origin and a server reached at `target` are the same host.
     ///
     /// The scheme of a page and of the connection may differ behind a proxy, so a port that either
     /// side leaves out is the default of the page's scheme. Pages of schemes without one, such as
@@ -134,7 +134,7 @@ fn parse_port(text: &str) -> Option<Option<u16>> {
     }
 }
 
-/// Tells whether this is the name of a scheme (RFC 3986 §3.1).
+/// Reports whether this is the name of a scheme (RFC 3986 §3.1).
 fn is_scheme(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name

@@ -30,14 +30,14 @@ use crate::{compression::Compression, config::Config, protocol::DeflateParams};
 /// URI's scheme is one of `ws`, `wss`, `http` and `https`; over HTTP/1.1 it need not be there, and
 /// what stands before the path moves to `Host`, unless the request has that header.
 ///
-/// `Host` and `:authority` are host and port without what is of no account to the server: user and
+/// `Host` and `:authority` are host and port, without what does not concern the server: user and
 /// password, the scheme's own port (RFC 6455 §4.1), the zone of an IPv6 address. The target begins
-/// with a slash and is ASCII: characters beyond are escaped. A fragment is dropped.
+/// with a slash; characters beyond ASCII are escaped. A fragment is dropped.
 ///
-/// Headers of the request are kept, except for those that make the handshake or speak of a body,
-/// which are replaced or taken out. Subprotocols are those of
+/// Headers of the request are kept, except for those of the handshake and of a body, which are
+/// replaced or removed. Subprotocols are those of
 /// [`Config::protocols`](crate::Config::protocols), unless the request names its own. Compression is
-/// offered where [`Config::compression`](crate::Config::compression) is set.
+/// offered if [`Config::compression`](crate::Config::compression) is set.
 ///
 /// ```
 /// use http::{Request, Response};
@@ -69,7 +69,7 @@ use crate::{compression::Compression, config::Config, protocol::DeflateParams};
 ///
 /// # Panics
 ///
-/// Panics when the operating system has no random numbers to give.
+/// Panics when the operating system has no random numbers.
 pub fn offer(head: &mut request::Parts, config: &Config) -> Result<Offer, InvalidRequest> {
     let is_http1 = head.version < Version::HTTP_2;
     let target = Target::of(&head.uri)?;
@@ -129,7 +129,7 @@ fn write_offers(headers: &mut HeaderMap, config: &Config) -> Result<(), InvalidR
 #[derive(Clone, Debug)]
 pub struct Offer {
     is_http1: bool,
-    /// The answer to the key, where there is a key.
+    /// The answer to the key, if there is a key.
     accept: Option<HeaderValue>,
     /// Tokens, joined by commas.
     protocols: Box<str>,
@@ -137,8 +137,8 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Reads what a finished handshake asks for. Compression is taken as offered where the
-    /// configuration has it and the request an extension.
+    /// Reads what a finished handshake asks for. Compression counts as offered if the configuration
+    /// has it and the request has an extension.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Offer {
         })
     }
 
-    /// Tells whether a response with this status opens the connection: 101 on HTTP/1.1, any
+    /// Reports whether a response with this status opens the connection: 101 on HTTP/1.1, any
     /// successful one on HTTP/2 (RFC 8441 §5).
     ///
     /// Everything else is a refusal, also a redirection: following one is up to the caller
@@ -174,7 +174,7 @@ impl Offer {
     ///
     /// # Errors
     ///
-    /// The answer is not one to what was asked for: the connection has to be failed.
+    /// The answer does not fit what was asked for: the client has to fail the connection.
     pub fn check(&self, answer: &Parts) -> Result<Accepted, InvalidAnswer> {
         let headers = &answer.headers;
         if self.is_http1 {
@@ -199,7 +199,7 @@ impl Offer {
         })
     }
 
-    /// The subprotocol that was chosen, one of those offered.
+    /// Returns the chosen subprotocol, one of those offered.
     fn protocol(&self, headers: &HeaderMap) -> Result<Option<Box<str>>, InvalidAnswer> {
         let chosen = match Lines::of(headers, &SEC_WEBSOCKET_PROTOCOL) {
             Lines::None => return Ok(None),
@@ -244,7 +244,7 @@ impl Accepted {
     }
 }
 
-/// An answer that accepts, but not what was asked for.
+/// An answer that accepts something that was not asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidAnswer {

@@ -27,8 +27,8 @@ use super::tokens::is_tchar;
 ///
 /// # Errors
 ///
-/// Nothing is returned of a list with an error anywhere: RFC 6455 §9.1 has the connection failed,
-/// not the offer declined.
+/// Any error makes the whole list invalid: RFC 6455 §9.1 asks to fail the connection, not to decline
+/// the offer.
 pub fn parse(headers: &HeaderMap) -> Result<Vec<Extension<'_>>, Malformed> {
     let mut extensions = Vec::new();
     for line in headers.get_all(SEC_WEBSOCKET_EXTENSIONS) {
@@ -100,7 +100,7 @@ impl<'a, B: Iterator<Item = u8>> Lexer<'a, B> {
         }
     }
 
-    /// `[ extension ] *( OWS "," OWS [ extension ] )`
+    /// Reads `[ extension ] *( OWS "," OWS [ extension ] )`.
     fn list(mut self, extensions: &mut Vec<Extension<'a>>) -> Result<(), Malformed> {
         loop {
             self.skip_space();
@@ -116,7 +116,7 @@ impl<'a, B: Iterator<Item = u8>> Lexer<'a, B> {
         }
     }
 
-    /// `token *( OWS ";" OWS param ) OWS`
+    /// Reads `token *( OWS ";" OWS param ) OWS`.
     fn extension(&mut self) -> Result<Extension<'a>, Malformed> {
         let name = self.token()?;
         let mut params = Vec::new();
@@ -126,7 +126,7 @@ impl<'a, B: Iterator<Item = u8>> Lexer<'a, B> {
         Ok(Extension { name, params })
     }
 
-    /// `token [ OWS "=" OWS ( token / quoted-string ) ] OWS`
+    /// Reads `token [ OWS "=" OWS ( token / quoted-string ) ] OWS`.
     fn param(&mut self) -> Result<Param<'a>, Malformed> {
         let name = self.token()?;
         let value = if self.eat_separator(b'=') {

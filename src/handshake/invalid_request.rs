@@ -6,16 +6,15 @@ use std::{error, fmt};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidRequest {
-    /// A scheme that is none of `ws`, `wss`, `http` and `https`, or none where one is needed.
+    /// A scheme that is none of `ws`, `wss`, `http` and `https`, or a missing one that is needed.
     Scheme,
     /// No host, in the URI or in `Host`.
     MissingHost,
-    /// A host that is none, such as a malformed address, in the URI or in `Host`; or more than one
-    /// `Host`.
+    /// An invalid host, such as a malformed address, in the URI or in `Host`; or more than one `Host`.
     Host,
-    /// A host with characters beyond ASCII. It has to be given as DNS has it, which begins with
-    /// `xn--` (RFC 5890 §2.3.2.1): `xn--bcher-kva.example` for `bücher.example`. The crates `url`
-    /// and `idna` make it.
+    /// A host with characters beyond ASCII. It has to be in the form of DNS, which begins with `xn--`
+    /// (RFC 5890 §2.3.2.1): `xn--bcher-kva.example` for `bücher.example`. The crates `url` and `idna`
+    /// make it.
     NonAsciiHost,
     /// A port that is no number up to 65535, in the URI or in `Host`.
     Port,

@@ -27,7 +27,7 @@ pub fn accept(key: &[u8]) -> HeaderValue {
 ///
 /// # Panics
 ///
-/// Panics when the operating system has no random numbers to give.
+/// Panics when the operating system has no random numbers.
 #[must_use]
 pub fn random() -> HeaderValue {
     let mut nonce = [0; 16];
@@ -39,7 +39,7 @@ pub fn random() -> HeaderValue {
     HeaderValue::from_bytes(&text).expect("base64 is visible ASCII")
 }
 
-/// Tells whether this is the base64 of 16 bytes (RFC 6455 §4.2.1 item 5).
+/// Reports whether this is the base64 of 16 bytes (RFC 6455 §4.2.1 item 5).
 ///
 /// That is 24 characters of the standard alphabet with padding. The bits that the last of them has
 /// to spare may be anything: RFC 4648 §3.5 leaves it to the decoder.

@@ -6,9 +6,9 @@
 //! HTTP/2 (RFC 8441) and HTTP/3 (RFC 9220). A client makes a request with [`client::offer`] and
 //! checks the response with [`Offer::check`](client::Offer::check). On a server:
 //!
-//! 1. [`server::is_handshake`] tells a handshake from every other request.
-//! 2. [`server::negotiate`] checks it against RFC and [`Config`](crate::Config), and gives an
-//!    [`Opening`](server::Opening) or the [`Rejection`] that says what was wrong.
+//! 1. [`server::is_handshake`] distinguishes a handshake from every other request.
+//! 2. [`server::negotiate`] checks it against RFC and [`Config`](crate::Config), and returns an
+//!    [`Opening`](server::Opening) or the [`Rejection`] that names the fault.
 //! 3. [`Opening::response`](server::Opening::response) or [`Rejection::response`] is the answer.
 //!
 //! All parsing is linear in the length of the header fields: a head of 64 KiB costs what 64 KiB of

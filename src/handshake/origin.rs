@@ -12,8 +12,8 @@ use super::{
 
 /// Decides which pages may open a connection, by the `Origin` that browsers send.
 ///
-/// Browsers let any page of the web open a WebSocket to any server, with the cookies the user has
-/// there. This is the defence. A request without `Origin` does not come from a page and is allowed
+/// Browsers let any page of the web open a WebSocket to any server, with the user's cookies for that
+/// server. This policy is the defence. A request without `Origin` does not come from a page and is allowed
 /// by every policy; one with several `Origin` lines is refused by all but [`Any`](Self::Any). The
 /// refusal is [`Rejection::OriginRefused`], 403.
 ///
@@ -32,12 +32,12 @@ pub enum OriginPolicy {
     ///
     /// These are the authority of the request target (`:authority` on HTTP/2) or else `Host`
     /// (RFC 9112 §3.2.2). Hosts are compared without case, and a port that either side leaves out
-    /// is the default of the page's scheme: where no ports are given, a page over `http` matches a
-    /// server over `https`. `null`, malformed origins, and schemes other than `http`, `https`, `ws`
+    /// is the default of the page's scheme: without ports, a page over `http` matches a server over
+    /// `https`. `null`, malformed origins, and schemes other than `http`, `https`, `ws`
     /// and `wss` are refused.
     ///
-    /// A proxy that rewrites `Host` makes this refuse every browser: let it pass `Host` on, or
-    /// use a [`list`](Self::list).
+    /// Behind a proxy that rewrites `Host` this refuses every browser: have the proxy pass `Host` on,
+    /// or use a [`list`](Self::list).
     #[default]
     SameHost,
     /// Allows every page: for services without cookies or other ambient authority.
@@ -57,7 +57,8 @@ impl OriginPolicy {
     ///
     /// # Panics
     ///
-    /// Panics on what is no origin: `null`, a bare host, or a URL with a path, be it only `/`.
+    /// Panics on everything that is not an origin: `null`, a bare host, a URL with a path, even if
+    /// that is only `/`.
     #[must_use]
     pub fn list<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
         let spelling = |origin: O| {
@@ -74,10 +75,10 @@ impl OriginPolicy {
         ))
     }
 
-    /// Allows the pages for which `allows` says so.
+    /// Allows the pages for which `allows` returns `true`.
     ///
-    /// It is given the one `Origin` line as it was sent, `null` and malformed ones too, and the
-    /// head of the request. It is not asked about a request without the line, nor about several.
+    /// `allows` gets the `Origin` line as it was sent, also `null` and malformed ones, and the head
+    /// of the request. It is not called for requests without such a line, or with several.
     ///
     /// ```
     /// use tower_websocket::handshake::OriginPolicy;

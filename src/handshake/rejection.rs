@@ -10,14 +10,14 @@ use http::{
 
 use super::extensions::Malformed;
 
-/// The reason for which a request opens no WebSocket connection.
+/// The reason why a request opens no WebSocket connection.
 ///
-/// It travels in the extensions of the [`response`](Self::response), so that a layer outside can
-/// answer in its own words.
+/// It is among the extensions of the [`response`](Self::response), so that an outer layer can replace
+/// the answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// A request that asks for no WebSocket, where nothing else is served.
+    /// A request for something other than a WebSocket, though nothing else is served.
     ///
     /// 426, and 400 on HTTP/2: a 426 must carry `Upgrade` (RFC 9110 §15.5.22), which HTTP/2
     /// forbids.
@@ -26,7 +26,7 @@ pub enum Rejection {
     UnsupportedProtocol,
     /// An HTTP/1.1 handshake that is no GET (RFC 6455 §4.2.1): 405.
     MethodNotAllowed,
-    /// A handshake with a body, which would be taken for frames: 400.
+    /// A handshake with a body, which would be read as frames: 400.
     BodyPresent,
     /// No `Host`, or no `:authority` on HTTP/2 (RFC 9112 §3.2, RFC 8441 §4): 400.
     MissingHost,
@@ -48,8 +48,8 @@ pub enum Rejection {
     OriginRefused,
     /// A `Sec-WebSocket-Protocol` that is not a list of tokens (RFC 6455 §11.3.4): 400.
     MalformedSubprotocols,
-    /// No subprotocol in common, where
-    /// [`Config::require_protocol`](crate::Config::require_protocol) wants one: 400.
+    /// No subprotocol in common, though
+    /// [`Config::require_protocol`](crate::Config::require_protocol) is set: 400.
     NoCommonSubprotocol,
     /// A `Sec-WebSocket-Extensions` that does not follow the grammar of RFC 6455 §9.1: 400.
     MalformedExtensions,
@@ -60,12 +60,12 @@ pub enum Rejection {
     /// The [`MemoryBudget`](crate::MemoryBudget) of the connections is nearly used up: 503 with
     /// `Retry-After: 5`.
     OverBudget,
-    /// The HTTP server left no means to take over the connection: 500.
+    /// The HTTP server does not let the layer take over the connection: 500.
     NotUpgradable,
 }
 
 impl Rejection {
-    /// The name of the variant, for logs and counters.
+    /// Returns the name of the variant, for logs and counters.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -120,9 +120,9 @@ impl Rejection {
 
     /// Makes the answer to a request of this HTTP version.
     ///
-    /// Its body is one line of plain text with nothing of the request in it. On HTTP/1 the
-    /// connection ends with the answer: a proxy may take what the client has sent already for
-    /// frames, and it must not be served as a second request.
+    /// Its body is one line of plain text that repeats nothing of the request. On HTTP/1 the connection
+    /// ends with the answer: what the client has already sent may be frames, and must not be served as
+    /// a second request.
     ///
     /// ```
     /// use http::{StatusCode, Version};

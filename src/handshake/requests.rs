@@ -9,7 +9,7 @@ pub(super) type Change<'a> = (&'a str, &'a [&'a [u8]]);
 pub(super) const KEY: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
 pub(super) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// A handshake over HTTP/1.1 with nothing optional in it.
+/// Makes a handshake over HTTP/1.1 with nothing optional in it.
 pub(super) fn h1() -> Parts {
     let head = head(Request::get("/chat").version(Version::HTTP_11));
     let handshake: [Change<'_>; 5] = [
@@ -22,7 +22,7 @@ pub(super) fn h1() -> Parts {
     with(head, &handshake)
 }
 
-/// A handshake over HTTP/2 with nothing optional in it, `:protocol` aside.
+/// Makes a handshake over HTTP/2 with nothing optional in it, `:protocol` aside.
 pub(super) fn h2() -> Parts {
     let uri = "https://server.example.com/chat";
     let head = head(Request::connect(uri).version(Version::HTTP_2));

@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{config::Config, protocol::DeflateParams};
 
-/// Tells whether a request asks for a WebSocket connection, rightly or wrongly.
+/// Reports whether a request asks for a WebSocket connection, correctly or not.
 ///
 /// On HTTP/1.1, and not before it (RFC 9110 §7.8), that is the token `upgrade` in `Connection` and
 /// `websocket` in `Upgrade`; on HTTP/2 and later the method CONNECT with the `:protocol`
-/// `websocket`, which HTTP implementations hand over beside the head. All three in any case.
+/// `websocket`, which HTTP implementations pass beside the head. All three in any case.
 ///
 /// ```
 /// use http::{Request, Version};
@@ -51,20 +51,19 @@ pub fn is_handshake(head: &Parts, protocol: Option<&str>) -> bool {
     }
 }
 
-/// Checks a handshake, and settles what the connection will speak.
+/// Checks a handshake, and decides on subprotocol and extensions.
 ///
-/// The checks come in the order of [`Rejection`]'s variants, and the first that fails is told.
-/// These are the points where the standards leave a choice:
+/// The checks run in the order of [`Rejection`]'s variants; the first that fails is returned. The
+/// standards leave these choices:
 ///
 /// - A `Content-Length` must be `0`, and must not be there on HTTP/2 and later, where it would count
 ///   the frames; `Transfer-Encoding` must not be there at all.
-/// - On HTTP/2 and later `Host` is not looked at. `:scheme` never is: proxies send `https` over
-///   cleartext.
+/// - On HTTP/2 and later `Host` is ignored. `:scheme` always is: proxies send `https` over cleartext.
 /// - On HTTP/2 and later no key is needed. If there is one line with a valid one it is answered,
 ///   since some clients insist; anything else is ignored.
 /// - A subprotocol may be offered twice, and a list may have empty elements.
-/// - permessage-deflate is agreed on where [`Config::compression`](crate::Config::compression) is set
-///   and the client offers it, see [`deflate`]; every other extension is ignored.
+/// - permessage-deflate is agreed on if [`Config::compression`](crate::Config::compression) is set and
+///   the client offers it, see [`deflate`]; every other extension is ignored.
 ///
 /// ```
 /// use http::Request;
@@ -91,8 +90,8 @@ pub fn is_handshake(head: &Parts, protocol: Option<&str>) -> bool {
 ///
 /// # Errors
 ///
-/// The [`Rejection`] that says what is wrong. A request that is no handshake at all is one of
-/// [`UpgradeRequired`](Rejection::UpgradeRequired) and
+/// The [`Rejection`] that names the fault. For a request that is not a handshake at all it is
+/// [`UpgradeRequired`](Rejection::UpgradeRequired) or
 /// [`UnsupportedProtocol`](Rejection::UnsupportedProtocol).
 pub fn negotiate(
     head: &Parts,
@@ -107,8 +106,8 @@ pub fn negotiate(
     Ok(opening)
 }
 
-/// The checks before that of the origin, for which no configuration is needed; gives the answer to
-/// the key.
+/// Makes the checks before that of the origin, which need no configuration; returns the answer to the
+/// key.
 pub(crate) fn check(
     head: &Parts,
     protocol: Option<&str>,
@@ -120,14 +119,14 @@ pub(crate) fn check(
     accept(head)
 }
 
-/// Refuses a page that the configuration does not allow.
+/// Rejects a page that the configuration does not allow.
 pub(crate) fn check_origin(head: &Parts, config: &Config) -> Result<(), Rejection> {
     config.origin.check(head, &target(head)?)
 }
 
-/// A handshake that can be answered with yes.
+/// A handshake that can be accepted.
 ///
-/// It owns what the answer needs and keeps nothing of the request alive.
+/// It owns what the answer needs, and borrows nothing from the request.
 #[derive(Debug)]
 pub struct Opening {
     version: Version,
@@ -139,7 +138,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Nothing is chosen or agreed on yet.
+    /// Makes one in which nothing is chosen or agreed on yet.
     pub(crate) fn new(head: &Parts, accept: Option<HeaderValue>) -> Result<Self, Rejection> {
         let offered = joined_tokens(&head.headers, &SEC_WEBSOCKET_PROTOCOL);
         Ok(Self {
@@ -158,7 +157,7 @@ impl Opening {
         let _chosen = names.iter().any(|name| self.select_protocol(name));
     }
 
-    /// The checks that come after a subprotocol was chosen, and what they settle.
+    /// Makes the checks that need the chosen subprotocol, and agrees on compression.
     pub(crate) fn settle(&mut self, headers: &HeaderMap, config: &Config) -> Result<(), Rejection> {
         if config.require_protocol && self.protocol.is_none() {
             return Err(Rejection::NoCommonSubprotocol);
@@ -174,8 +173,8 @@ impl Opening {
     /// Chooses a subprotocol that the client offers, in place of the one of
     /// [`Config::protocols`](crate::Config::protocols).
     ///
-    /// Returns `false`, and leaves the choice as it was, when the client does not offer it: to name
-    /// it would make the client fail the connection (RFC 6455 §4.1). Upper and lower case differ.
+    /// Returns `false`, and keeps the previous choice, if the client does not offer it: naming it
+    /// would make the client fail the connection (RFC 6455 §4.1). Case matters.
     pub fn select_protocol(&mut self, name: &str) -> bool {
         if !self.offered_protocols().any(|offer| offer == name) {
             return false;
@@ -184,7 +183,7 @@ impl Opening {
         self.protocol.is_some()
     }
 
-    /// Returns the chosen subprotocol, in the server's own words.
+    /// Returns the chosen subprotocol, as the server spells it.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
         self.protocol.as_ref()?.to_str().ok()
@@ -201,7 +200,7 @@ impl Opening {
         self.deflate.as_ref().map(Agreement::params)
     }
 
-    /// Agrees on no compression after all.
+    /// Declines compression, whatever was agreed on.
     pub fn decline_deflate(&mut self) {
         self.deflate = None;
     }
@@ -234,7 +233,7 @@ impl Opening {
     }
 }
 
-/// Refuses what is no handshake, or one by the wrong method.
+/// Rejects requests that are no handshake, and handshakes by the wrong method.
 fn check_request(head: &Parts, protocol: Option<&str>) -> Result<(), Rejection> {
     let is_http1 = head.version < Version::HTTP_2;
     if is_handshake(head, protocol) {
@@ -251,8 +250,10 @@ fn check_request(head: &Parts, protocol: Option<&str>) -> Result<(), Rejection> 
     })
 }
 
-/// A length of zero is no body on HTTP/1.1. On HTTP/2 it is the length of all DATA frames (RFC 9113
-/// §8.1.1), and the stream is reset with the first one.
+/// Rejects a body.
+///
+/// A length of zero means no body on HTTP/1.1. On HTTP/2 it is the length of all DATA frames (RFC 9113
+/// §8.1.1), and the first one would reset the stream.
 fn check_body(head: &Parts) -> Result<(), Rejection> {
     let headers = &head.headers;
     let zero_is_none = head.version == Version::HTTP_11;

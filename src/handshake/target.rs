@@ -1,4 +1,4 @@
-//! Where a request goes to: the one place where a client's request target is made.
+//! Where a request goes: the only place that makes a client's request target.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use http::{
 
 use super::{authority::Authority, invalid_request::InvalidRequest, tokens::Lines};
 
-/// Where a request goes to, taken apart.
+/// The target of a request, taken apart.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// That of HTTP, which stands for one of WebSocket.
+    /// The scheme of HTTP that stands for one of WebSocket.
     pub(crate) scheme: Option<Scheme>,
     /// Host and port as `Host` and `:authority` have them: without user and password (RFC 9110
     /// §4.2.4), the zone of an address (RFC 6874 §4), and the scheme's own port (RFC 6455 §4.1).
@@ -61,7 +61,7 @@ impl Target {
         Ok(())
     }
 
-    /// The URI of an Extended CONNECT, whose parts become its pseudo-header fields.
+    /// Makes the URI of an Extended CONNECT, whose parts become its pseudo-header fields.
     pub(super) fn absolute(self) -> Result<Uri, InvalidRequest> {
         let authority = self.authority.ok_or(InvalidRequest::MissingHost)?;
         Uri::builder()
@@ -73,7 +73,7 @@ impl Target {
     }
 }
 
-/// Checks the `Host` that a request has of its own, where it has one (RFC 9110 §7.2).
+/// Checks the request's own `Host`, if it has one (RFC 9110 §7.2).
 pub(super) fn check_host(headers: &HeaderMap) -> Result<(), InvalidRequest> {
     match Lines::of(headers, &HOST) {
         Lines::None => Ok(()),
@@ -85,7 +85,7 @@ pub(super) fn check_host(headers: &HeaderMap) -> Result<(), InvalidRequest> {
     }
 }
 
-/// Makes the path of a target: `/` where there is none, also before a query alone.
+/// Makes the path of a target: `/` if there is none, also before a query alone.
 pub(crate) fn path(path: Option<&PathAndQuery>) -> Result<PathAndQuery, InvalidRequest> {
     let Some(path) = path else {
         return Ok(PathAndQuery::from_static("/"));
@@ -97,11 +97,11 @@ pub(crate) fn path(path: Option<&PathAndQuery>) -> Result<PathAndQuery, InvalidR
         // The asterisk of OPTIONS.
         _ => return Err(InvalidRequest::Path),
     };
-    // An empty one says that it is a slash, and is none.
+    // An empty `PathAndQuery` prints as a slash without being one.
     text.parse().map_err(|_| InvalidRequest::Path)
 }
 
-/// Escapes what is beyond ASCII, and what browsers escape of what no URI has (RFC 3986 §2.1).
+/// Escapes what is beyond ASCII, and the ASCII that browsers escape (RFC 3986 §2.1).
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     let is_escaped = |byte: u8| !byte.is_ascii() || b" \"<>`".contains(&byte);
     if !text.bytes().any(is_escaped) {
@@ -144,7 +144,7 @@ fn without_zone(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// The scheme of HTTP that stands for one of WebSocket (RFC 8441 §5).
+/// Returns the scheme of HTTP that stands for one of WebSocket (RFC 8441 §5).
 fn http_scheme(scheme: &str) -> Option<Scheme> {
     let is = |name: &&str| scheme.eq_ignore_ascii_case(name);
     if ["ws", "http"].iter().any(is) {

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Tells whether this is a token (RFC 9110 §5.6.2).
+/// Reports whether this is a token (RFC 9110 §5.6.2).
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().copied().all(is_tchar)
 }
@@ -11,7 +11,7 @@ pub(super) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Tells whether a list has `token` in it, in any case, on any of its lines.
+/// Reports whether a list contains `token`, in any case, on any of its lines.
 pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
@@ -32,7 +32,7 @@ pub(super) fn list<'a>(
         .filter(|element| !element.is_empty())
 }
 
-/// Copies a list, its elements joined by commas; `None` where one of them is not a token.
+/// Copies a list, its elements joined by commas; `None` if one of them is not a token.
 pub(super) fn joined_tokens(headers: &HeaderMap, name: &HeaderName) -> Option<Box<str>> {
     let mut joined = String::new();
     for element in list(headers, name) {

@@ -130,7 +130,7 @@ pub fn agree(
 
 /// What client and server agreed on.
 ///
-/// Dropping it gives the connection's share of [`max_memory`](Compression::max_memory) back.
+/// Dropping it returns the connection's share of [`max_memory`](Compression::max_memory).
 #[derive(Debug)]
 pub struct Agreement {
     params: DeflateParams,

@@ -31,8 +31,10 @@ impl Terms {
         }
     }
 
-    /// A server may limit its own window unasked, and must repeat a limit that was asked for
-    /// (RFC 7692 §7.1.2.1).
+    /// Writes what a server answers.
+    ///
+    /// It may limit its own window unasked, and must repeat a limit that was asked for (RFC 7692
+    /// §7.1.2.1).
     pub(super) fn of_answer(params: &DeflateParams, offer: &Self) -> Self {
         let server = Some(params.server_max_window_bits);
         let client = Some(params.client_max_window_bits);
@@ -154,7 +156,7 @@ pub enum InvalidAnswer {
     RepeatedParameter(&'static str),
     /// A parameter with a value it may not have, or without the one it has to have (RFC 7692 §7).
     InvalidValue(&'static str),
-    /// No parameter where the offer asked for it (RFC 7692 §7.1.1.1, §7.1.2.1).
+    /// A missing parameter that the offer asked for (RFC 7692 §7.1.1.1, §7.1.2.1).
     MissingParameter(&'static str),
     /// A window of the server that is larger than what was offered (RFC 7692 §7.1.2.1).
     WindowTooLarge {
