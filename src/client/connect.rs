@@ -27,8 +27,8 @@ use crate::{
     session::{Agreed, Opened, Session, Transport, UNSENT_SHARED, WebSocket, set_notsent_lowat},
 };
 
-/// Connecting. A future that is dropped gives up and closes what was open; all of them need tokio's
-/// runtime with I/O and time enabled, and panic elsewhere.
+/// Connecting. Dropping a future gives up and closes the stream. The futures need a tokio runtime with
+/// I/O and time enabled, and panic without one.
 impl Client {
     /// Connects to a server.
     ///
@@ -84,9 +84,9 @@ impl Client {
     /// Opens a connection over a stream that leads to the server, such as a proxy's; the socket is
     /// the body of the response.
     ///
-    /// TLS is the caller's. [`HttpVersion::Http2`] makes an HTTP/2 connection of the stream, with
-    /// one socket on it; any other version is HTTP/1.1. The stream has carried nothing of HTTP yet.
-    /// The request's host need not be resolvable, its scheme is told to HTTP/2 servers.
+    /// TLS is up to the caller. [`HttpVersion::Http2`] makes the stream an HTTP/2 connection with one
+    /// socket; any other version means HTTP/1.1. The stream must not have carried any HTTP yet. The
+    /// request's host need not be resolvable; HTTP/2 servers see its scheme.
     ///
     /// # Errors
     ///
@@ -125,13 +125,13 @@ impl Client {
 
     /// Connects to a server over HTTP/2, for many sockets.
     ///
-    /// Of the URI scheme and authority count, and are those of requests that have none. Without TLS
+    /// Takes scheme and authority from the URI, also for later requests that have none. Without TLS
     /// it is HTTP/2 by prior knowledge.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::NoHttp2`] and [`ConnectError::NoExtendedConnect`] where the server does not
-    /// take part, and whatever else keeps a connection from being opened.
+    /// [`ConnectError::NoHttp2`] or [`ConnectError::NoExtendedConnect`] if the server does not support
+    /// it, and every other reason not to get a connection.
     pub async fn http2(&self, request: impl IntoRequest) -> Result<Connection, ConnectError> {
         let request = request.into_request()?;
         let server = Server::of(request.uri())?;
@@ -145,7 +145,7 @@ impl Client {
 
     /// Begins HTTP/2 on a stream that leads to the server, for many sockets.
     ///
-    /// TLS is the caller's. Of the URI scheme and authority count.
+    /// TLS is up to the caller. Takes scheme and authority from the URI.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl Client {
         deadline.limit(Connection::begin(self, stream, uri)).await
     }
 
-    /// Makes a TCP connection, over whichever of the addresses answers first.
+    /// Makes a TCP connection to the address that answers first.
     async fn reach(&self, server: &Server) -> Result<TcpStream, ConnectError> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -179,7 +179,7 @@ impl Client {
         let connecting = async {
             let stream = connector.oneshot(uri).await.map_err(unreached)?;
             let stream = stream.into_inner();
-            // Over plain HTTP/1.1 the session would, and nobody can below TLS and HTTP/2.
+            // Over plain HTTP/1.1 the session would do it; below TLS and HTTP/2 it cannot.
             let _elsewhere = set_notsent_lowat(&stream, UNSENT_SHARED);
             Ok(stream)
         };
@@ -187,7 +187,7 @@ impl Client {
         deadline.limit(connecting).await
     }
 
-    /// Does the TLS handshake; gives the version of HTTP that the server has chosen.
+    /// Performs the TLS handshake; returns the stream and the version of HTTP that the server chose.
     async fn secure(
         &self,
         server: &Server,
@@ -232,7 +232,7 @@ impl Client {
     }
 }
 
-/// Says why there is no TCP connection, in the kind of the error below.
+/// Makes the error of a failed TCP connection, with the kind of the error below it.
 fn unreached(error: impl Error + Send + Sync + 'static) -> ConnectError {
     let mut below: Option<&(dyn Error + 'static)> = Some(&error);
     let mut kind = io::ErrorKind::Other;

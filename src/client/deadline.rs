@@ -1,4 +1,4 @@
-//! What the phases of connecting may take.
+//! How long the phases of connecting may take.
 
 use std::{future::Future, time::Duration};
 
@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::{ConnectError, Phase};
 
-/// When a phase has taken too long.
+/// The instant at which a phase has taken too long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     phase: Phase,
@@ -16,11 +16,12 @@ pub(super) struct Deadline {
 impl Deadline {
     /// Begins a phase.
     pub(super) fn of(phase: Phase, limit: Option<Duration>) -> Self {
-        // What is later than time itself is never.
+        // An instant beyond what the clock can say is never reached.
         let until = limit.and_then(|limit| Instant::now().checked_add(limit));
         Self { phase, until }
     }
 
+    /// Runs `work`, or fails with the phase's timeout.
     pub(super) async fn limit<T>(
         self,
         work: impl Future<Output = Result<T, ConnectError>>,
@@ -32,6 +33,7 @@ impl Deadline {
         result.unwrap_or(Err(ConnectError::Timeout(self.phase)))
     }
 
+    /// Returns when that is, if there is a limit.
     pub(super) fn until(self) -> Option<Instant> {
         self.until
     }

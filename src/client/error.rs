@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 
 use crate::handshake::client::{InvalidAnswer, InvalidRequest};
 
-/// Why a client has no connection. What is behind it is in `source()`: print the chain.
+/// Why a client got no connection. The cause is in `source()`: print the whole chain.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -15,28 +15,28 @@ pub enum ConnectError {
     Request(InvalidRequest),
     /// The URI, or a header made of it, is malformed.
     Uri(http::Error),
-    /// The name was not resolved, or nobody takes TCP connections there.
+    /// The name was not resolved, or no address accepted a TCP connection.
     Connect(io::Error),
     /// The TLS handshake failed, or there are no roots to trust.
     Tls(io::Error),
-    /// The connection failed before the answer was there, or what came is not HTTP.
+    /// The connection failed before the answer, or the server does not speak HTTP.
     ///
-    /// Of an HTTP/2 connection that is closed already the kind is `NotConnected` where the server has
-    /// sent GOAWAY, and `TimedOut` where it does not answer pings;
-    /// [`Connection::is_closed`](super::Connection::is_closed) tells.
+    /// If an HTTP/2 [`Connection`](super::Connection) [is closed](super::Connection::is_closed), the
+    /// kind is `NotConnected` after a GOAWAY of the server, and `TimedOut` if it does not answer
+    /// pings.
     Io(io::Error),
     /// A phase took too long.
     Timeout(Phase),
-    /// The server does not speak HTTP/2, where nothing else was wanted.
+    /// The server does not speak HTTP/2, and no other version was allowed.
     NoHttp2,
     /// The server speaks HTTP/2 without WebSocket: it does not announce
     /// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3).
     NoExtendedConnect,
-    /// The server answered something else. Redirections are among these: they are not followed.
+    /// The server answered something else. This includes redirections, which are not followed.
     ///
-    /// Of the body there is what has come a second after the head, or when the handshake's time was
-    /// over, up to 64 KiB: a body that is longer, fails or does not end is cut there, and the
-    /// connection given up. Status and headers are there in any case.
+    /// The body is truncated to what arrived within a second after the head and within the
+    /// handshake's time, and to 64 KiB. The connection is dropped then. Status and headers are always
+    /// complete.
     Refused(Box<Response<Bytes>>),
     /// The server accepted something that was not asked for.
     Answer(InvalidAnswer),
@@ -55,7 +55,7 @@ pub enum Phase {
 }
 
 impl ConnectError {
-    /// The response that refuses, where there is one.
+    /// Returns the response that refused, if there is one.
     #[must_use]
     pub fn response(&self) -> Option<&Response<Bytes>> {
         match self {
@@ -64,18 +64,18 @@ impl ConnectError {
         }
     }
 
-    /// The status of the response that refuses, where there is one.
+    /// Returns the status of the response that refused, if there is one.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.response().map(Response::status)
     }
 
-    /// Says what HTTP/1.1 failed with. No `From`, which would be public: hyper's versions are not ours.
+    /// Wraps an error of HTTP/1.1. A `From` would make hyper's version part of the public API.
     pub(super) fn http1(error: hyper::Error) -> Self {
         Self::Io(io::Error::other(error))
     }
 
-    /// Says what HTTP/2 failed with.
+    /// Wraps an error of HTTP/2.
     pub(super) fn http2(error: h2::Error) -> Self {
         Self::Io(match error.get_io().map(io::Error::kind) {
             Some(kind) => io::Error::new(kind, error),
@@ -86,7 +86,7 @@ impl ConnectError {
         })
     }
 
-    /// Reports whether the server has HTTP/2, but wants HTTP/1.1 for this (RFC 9113 §7).
+    /// Reports whether the server speaks HTTP/2, but requires HTTP/1.1 for this (RFC 9113 §7).
     pub(super) fn requires_http1(&self) -> bool {
         let mut below: Option<&(dyn error::Error + 'static)> = Some(self);
         while let Some(error) = below {
@@ -160,12 +160,12 @@ impl From<http::Error> for ConnectError {
     }
 }
 
-/// Reports whether a server has said so, of a stream or of all.
+/// Reports whether the server has reset a stream, or closed the connection, with HTTP_1_1_REQUIRED.
 pub(super) fn is_http1_required(error: &h2::Error) -> bool {
     error.is_remote() && error.reason() == Some(h2::Reason::HTTP_1_1_REQUIRED)
 }
 
-/// The server takes no more streams over a connection.
+/// The server accepts no more streams on a connection.
 #[derive(Debug)]
 struct GoAway(h2::Error);
 

@@ -16,7 +16,7 @@ use crate::{handshake::client::Offer, refused::collect, session::Transport};
 
 /// Sends a handshake over a connection that has carried nothing yet.
 ///
-/// The deadline is that of the answer's head: a refusal is one also where its body comes too late.
+/// The deadline is for the answer's head. A refusal whose body comes too late is still a refusal.
 /// Dropping the future drops the connection.
 pub(super) async fn open<T>(
     stream: T,
@@ -65,12 +65,12 @@ async fn accepted(
     Ok(response.map(|_| upgraded))
 }
 
-/// Runs a connection in the same task as what it is for, and no longer.
+/// Runs a connection in the task of the work it is for, and only as long as that takes.
 async fn beside<T>(connection: impl Future, work: impl Future<Output = T>) -> T {
     let (mut connection, mut work) = (pin!(connection), pin!(work));
     let mut connected = true;
     poll_fn(|cx| {
-        // Its failures are told to those who wait for an answer.
+        // `work` waits for the answer, and so gets the connection's error.
         connected = connected && connection.as_mut().poll(cx).is_pending();
         work.as_mut().poll(cx)
     })

@@ -45,22 +45,19 @@ use crate::{
 
 /// An HTTP/2 connection that carries many WebSocket connections.
 ///
-/// Made by [`Client::http2`] and [`Client::http2_over`]. Clones share it. It is closed when all
-/// clones and all sockets are gone; a socket that is open needs no clone. A server that takes
-/// longer than [`Config::close_timeout`](crate::Config::close_timeout) for that end is not waited
-/// for.
+/// Made by [`Client::http2`] and [`Client::http2_over`]. Clones share it. It closes when all clones
+/// and all sockets are dropped; an open socket needs no clone. The server has
+/// [`Config::close_timeout`](crate::Config::close_timeout) to end it, then it is dropped.
 ///
-/// While it is there a server that says nothing for
-/// [`Config::ping_interval`](crate::Config::ping_interval) is sent a PING of HTTP/2, also where no
-/// socket is open. When nothing at all comes for
-/// [`Config::ping_timeout`](crate::Config::ping_timeout) after that, and for a second more for each
-/// 14 KiB that were written meanwhile, the server is taken for gone: all sockets end with an error
-/// ([`io::ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)). With the defaults this is so between
-/// 40 and 60 seconds after its last byte.
+/// When the server sends nothing for [`Config::ping_interval`](crate::Config::ping_interval), it gets
+/// an HTTP/2 PING, even if no socket is open. When nothing arrives for
+/// [`Config::ping_timeout`](crate::Config::ping_timeout) after that, and for one more second for each
+/// 14 KiB that were written meanwhile, the server counts as gone: all sockets end with an error
+/// ([`io::ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)). With the defaults that is 40 to 60
+/// seconds after its last byte.
 ///
-/// A connection that has ended, and one whose server has sent GOAWAY, [is
-/// closed](Self::is_closed): it opens no more sockets, and a new one is to be made. Sockets that were
-/// open when GOAWAY came go on.
+/// A connection that has ended, or whose server has sent GOAWAY, [is closed](Self::is_closed): it
+/// opens no more sockets and has to be replaced. Sockets that were open before the GOAWAY continue.
 ///
 /// ```no_run
 /// use tower_websocket::client::Client;
@@ -76,12 +73,12 @@ use crate::{
 #[derive(Clone)]
 pub struct Connection {
     requests: SendRequest<Bytes>,
-    /// Streams are opened one after the other, through this one.
+    /// Opens one stream after the other.
     queue: Arc<Mutex<SendRequest<Bytes>>>,
     /// Keeps the connection.
     holder: Holder,
     client: Arc<Client>,
-    /// Those of requests that name none.
+    /// For requests without a scheme or an authority.
     scheme: Option<Scheme>,
     authority: Option<Authority>,
 }
@@ -107,14 +104,18 @@ impl Connection {
         let (hand_over, pings) = oneshot::channel();
         let (holders, holder) = watch::channel(());
         let patience = config.close_timeout;
-        let connection = keep_alive.beside(connection, pings);
-        tokio::spawn(run(while_held(connection, holders, patience)));
-        // The settings are the first frame of a server (RFC 9113 §3.4): they are there with the
-        // answer to anything.
+        tokio::spawn(async move {
+            let connection = keep_alive.beside(connection, pings);
+            let result = while_held(connection, holders, patience).await;
+            if let Some(Err(error)) = result {
+                tracing::debug!(%error, "http/2 connection of a websocket client failed");
+            }
+        });
+        // The settings are a server's first frame (RFC 9113 §3.4), so they come before any answer.
         if let Err(error) = ping.ping(Ping::opaque()).await {
             return Err(ConnectError::http2(failure(&requests).unwrap_or(error)));
         }
-        // The connection's task may be gone; it says so itself.
+        // If the connection's task is gone, it has logged why.
         let _gone = hand_over.send(ping);
         if !requests.is_extended_connect_protocol_enabled() {
             return Err(ConnectError::NoExtendedConnect);
@@ -129,7 +130,7 @@ impl Connection {
         })
     }
 
-    /// Opens a connection: as [`open`](Self::open), without the response.
+    /// Opens a connection, as [`open`](Self::open) does, without the response.
     ///
     /// # Errors
     ///
@@ -140,10 +141,10 @@ impl Connection {
 
     /// Opens a connection; the socket is the body of the response that accepted it.
     ///
-    /// The request may be no more than a path: scheme and authority are those of the connection
-    /// then. Where the server allows no more streams at once this waits until one has ended, which
-    /// counts for the [`handshake_timeout`](Client::handshake_timeout). Dropping the future resets
-    /// the stream, if there is one.
+    /// A request that is only a path takes scheme and authority from the connection. If the server
+    /// allows no more streams at once, this waits until one has ended; the wait counts towards the
+    /// [`handshake_timeout`](Client::handshake_timeout). Dropping the future resets the stream, if
+    /// there is one.
     ///
     /// # Errors
     ///
@@ -188,8 +189,8 @@ impl Connection {
 
     /// Opens a stream, once the server allows one more.
     ///
-    /// Those who wait do so here: what is queued in `h2` is sent even when nobody waits for it any
-    /// more, and only reset behind that.
+    /// Callers wait here and not in `h2`, which would send a queued request, and then reset it, even
+    /// after its caller is gone.
     async fn ask(&self, request: Request<()>) -> Result<(ResponseFuture, Asked), ConnectError> {
         let mut requests = self.queue.lock().await;
         poll_fn(|cx| requests.poll_ready(cx))
@@ -203,12 +204,12 @@ impl Connection {
             .send_request(request, false)
             .map_err(ConnectError::http2)?;
         let asked = Asked(Some(send));
-        // It fails where the connection does, which may have brought the answer before.
+        // It fails with the connection, which may have brought the answer before.
         let _opened = poll_fn(|cx| requests.poll_ready(cx)).await;
         Ok((response, asked))
     }
 
-    /// Finds what the server has said of the whole connection, where that says what to do.
+    /// Replaces a stream's error by the connection's, if that asks for HTTP/1.1.
     fn cause(&self, error: ConnectError) -> ConnectError {
         match failure(&self.requests) {
             Some(failure) if is_http1_required(&failure) && error.response().is_none() => {
@@ -227,16 +228,16 @@ impl Connection {
         Ok(Uri::from_parts(parts).map_err(http::Error::from)?)
     }
 
-    /// Tells whether no more sockets can be opened over it: the server has sent GOAWAY, does not answer
-    /// pings, or the connection has ended or failed.
+    /// Reports whether it opens no more sockets: the server has sent GOAWAY or does not answer pings, or
+    /// the connection has ended or failed.
     ///
-    /// It stays so. `false` is what is known so far: a server may be gone without a word.
+    /// Once `true` it stays so. `false` says only what is known so far: a server may vanish silently.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         failure(&self.requests).is_some()
     }
 
-    /// Returns how many sockets the server allows at once, as it has said last; `usize::MAX` where it has not.
+    /// Returns how many sockets the server allows at once; `usize::MAX` if it has set no limit.
     #[must_use]
     pub fn max_sockets(&self) -> usize {
         self.requests.current_max_send_streams()
@@ -265,7 +266,7 @@ fn settings() -> Builder {
 
 /// Returns why a connection opens no more streams; `None` if it still does.
 fn failure(requests: &SendRequest<Bytes>) -> Option<h2::Error> {
-    // A clone waits for no stream of its own, and so for nothing.
+    // A clone has no stream of its own to wait for.
     let mut requests = requests.clone();
     let mut cx = Context::from_waker(Waker::noop());
     match requests.poll_ready(&mut cx) {
@@ -274,7 +275,7 @@ fn failure(requests: &SendRequest<Bytes>) -> Option<h2::Error> {
     }
 }
 
-/// A stream on which the answer has not come. Dropped, it is reset.
+/// A stream that waits for its answer. Dropping it resets the stream.
 struct Asked(Option<SendStream<Bytes>>);
 
 impl Asked {
@@ -292,18 +293,11 @@ impl Drop for Asked {
     }
 }
 
-/// Whoever holds it keeps the connection open.
+/// Keeps the connection open while it lives.
 type Holder = watch::Receiver<()>;
 
-/// Runs a connection to its end.
-async fn run(connection: impl Future<Output = Option<Result<(), h2::Error>>>) {
-    if let Some(Err(error)) = connection.await {
-        tracing::debug!(%error, "http/2 connection of a websocket client failed");
-    }
-}
-
-/// Runs a connection for as long as somebody holds it; its end then has a moment: a server that
-/// reads nothing could draw it out for ever.
+/// Runs a connection as long as a [`Holder`] lives, and then for `patience` at most: a server that
+/// reads nothing could delay the end forever.
 async fn while_held<T>(
     connection: impl Future<Output = T>,
     holders: watch::Sender<()>,
@@ -321,7 +315,7 @@ async fn while_held<T>(
     .await
 }
 
-/// Reads a refusal's body, as far as it is of interest and comes in time.
+/// Reads the start of a refusal's body, as far as it comes in time.
 async fn collect(response: Response<RecvStream>, until: Option<Instant>) -> Response<Bytes> {
     let (head, mut body) = response.into_parts();
     let mut bytes = Vec::new();

@@ -18,9 +18,9 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::lock::{Lock, LockGuard};
 use crate::{
     config::Config,
+    lock::{Lock, LockGuard},
     protocol::{MAX_BELOW, SENDING_FLOOR},
     session::{Watch, Watched},
 };
@@ -86,12 +86,12 @@ impl KeepAlive {
             if self.life.heard() != heard {
                 continue;
             }
-            // The answer to an earlier one, where that was not what was heard.
+            // The answer to an earlier ping may be there, though it was not what was heard.
             if poll_fn(|cx| Poll::Ready(pings.poll_pong(cx).is_ready())).await {
                 self.life.answered();
             }
             self.life.pinged();
-            // One at a time: where the server still owes an answer it is waited for.
+            // One at a time: if the server still owes an answer, this waits for that one.
             let _owed = pings.send_ping(Ping::opaque());
             if !self.is_alive(heard).await {
                 return;
@@ -99,7 +99,7 @@ impl KeepAlive {
         }
     }
 
-    /// Waits until more than that is heard; gives `false` when the time for it is over.
+    /// Waits until more than `heard` is heard; returns `false` when the time for it is over.
     async fn is_alive(&self, heard: u64) -> bool {
         let start = Instant::now();
         // What is written behind the ping does not hold its answer up.
@@ -158,17 +158,17 @@ impl Life {
         self.heard.load(Relaxed)
     }
 
-    /// When all that was written has arrived.
+    /// Returns when all that was written has arrived.
     fn arrived(&self) -> Instant {
         self.way().arrived
     }
 
-    /// A ping is written.
+    /// Begins to measure what is written behind a ping.
     fn pinged(&self) {
         self.way().behind_ping = Duration::ZERO;
     }
 
-    /// The last ping was answered: what was written before it has arrived.
+    /// Learns from an answer to the last ping that all before it has arrived.
     fn answered(&self) {
         let way = &mut *self.way();
         way.arrived = way.arrived.min(Instant::now() + way.behind_ping);

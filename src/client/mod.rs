@@ -13,11 +13,11 @@
 //! # }
 //! ```
 //!
-//! [`Client`] has the settings: headers, TLS, deadlines, the version of HTTP, and the
-//! [`Config`](crate::Config) that servers have, too. What it connects to is a URI, or a request with headers of its own; see
-//! [`IntoRequest`].
+//! A [`Client`] has settings: headers, TLS, deadlines, the version of HTTP, and the same
+//! [`Config`](crate::Config) as a server. It connects to a URI, or to that of a request with headers
+//! of its own; see [`IntoRequest`].
 //!
-//! | | gives | |
+//! | | returns | |
 //! | --- | --- | --- |
 //! | [`connect`], [`Client::connect`] | the socket | |
 //! | [`Client::open`] | the socket as the body of the response | for its headers |
@@ -25,24 +25,24 @@
 //! | [`Client::open_over`] | the socket as the body of the response | the same with settings; TLS is the caller's |
 //! | [`Client::http2`], [`Client::http2_over`] | a [`Connection`] | for many sockets over one connection |
 //!
-//! A socket runs in a task of its own, as on a server: pings are answered and deadlines kept while
-//! nobody receives, and dropping it closes the connection. What is written under
-//! [the crate's front page](crate#what-holds-everywhere) holds here, too.
+//! A socket runs in a task of its own, as on a server. The task answers pings and keeps deadlines even
+//! if the application does not receive; dropping the socket closes the connection. See also
+//! [the crate's front page](crate#what-holds-everywhere).
 //!
 //! # Proxies
 //!
-//! A proxy is a stream that leads to the server: connect to the proxy, ask it in its own words,
-//! and hand over the stream with [`connect_over`], or with settings
-//! `Client::open_over(..).await?.into_body()`. For `wss` do TLS on it before. The example `client` does
-//! so for HTTP proxies (`CONNECT`) and for SOCKS5.
+//! A proxy is a stream that leads to the server. Connect to the proxy, do its handshake, and hand the
+//! stream to [`connect_over`], or, with settings, to `Client::open_over(..).await?.into_body()`. For
+//! `wss` do TLS over it first. The example `client` supports HTTP proxies (`CONNECT`) and SOCKS5.
 //!
 //! # Connecting again
 //!
-//! Nothing connects again by itself, and a [`Client`] keeps no connections: each call opens a new one. A
-//! [`Connection`] that [is closed](Connection::is_closed) is replaced by a new one of
-//! [`Client::http2`]. When receiving says `None` or an error, do so after a pause that
-//! grows and is not the same for all; [`WebSocket::close_frame`] (1001, 1012 and 1013 ask for it) and
-//! [`ConnectError::status`] (401 and 403 do not) tell whether it makes sense.
+//! Nothing connects again by itself, and a [`Client`] keeps no connections: each call opens a new one.
+//! Replace a [`Connection`] that [is closed](Connection::is_closed) by a new one of
+//! [`Client::http2`]. When receiving returns `None` or an error, wait before you connect again, longer
+//! each time, and not equally long in all clients.
+//! [`WebSocket::close_frame`](crate::WebSocket::close_frame) (1001, 1012 and 1013 ask for it) and
+//! [`ConnectError::status`] (401 and 403 do not) help to decide whether it makes sense.
 
 mod connect;
 mod deadline;
@@ -67,7 +67,7 @@ use crate::session::WebSocket;
 
 /// Connects with the default settings.
 ///
-/// Dropping the future gives up and closes what was open.
+/// Dropping the future gives up and closes the stream.
 ///
 /// # Errors
 ///

@@ -12,23 +12,23 @@ use crate::handshake::{
     target::{Target, escape},
 };
 
-/// What can be connected to: a URI as text, a `Uri`, or a `Request` with headers of its own.
+/// A server to connect to: a URI as text, a `Uri`, or a `Request` with headers of its own.
 ///
 /// The scheme is `ws` or `wss`; `http` and `https` mean the same. A fragment is dropped, as browsers
 /// do. A user and password in the URI become `Authorization: Basic`, unless the request has that
-/// header (RFC 7617). Method and version of a request are of no account.
+/// header (RFC 7617). Method and version of a request are ignored.
 ///
 /// Spaces and characters beyond ASCII in path and query are escaped, and white space around a text is
 /// left out. A host beyond ASCII is refused
-/// ([`InvalidRequest::NonAsciiHost`](crate::handshake::client::InvalidRequest::NonAsciiHost)): give it
-/// in its `xn--` form. An IPv6 address may have a zone, `ws://[fe80::1%25eth0]/` (RFC 6874), which the
-/// server is not told.
+/// ([`InvalidRequest::NonAsciiHost`](crate::handshake::client::InvalidRequest::NonAsciiHost)): write
+/// it in its `xn--` form. An IPv6 address may have a zone, `ws://[fe80::1%25eth0]/` (RFC 6874), which
+/// is not sent to the server.
 pub trait IntoRequest {
     /// Makes the request.
     ///
     /// # Errors
     ///
-    /// It is no URI.
+    /// The text is not a URI.
     fn into_request(self) -> Result<Request<()>, ConnectError>;
 }
 
@@ -70,9 +70,9 @@ impl IntoRequest for &String {
     }
 }
 
-/// Escapes what a URI has no room for and people write.
+/// Escapes what people write and a URI may not contain.
 fn escaped(text: &str) -> Result<String, InvalidRequest> {
-    // White space around it, as where it was read from a line.
+    // It may have been read from a line.
     let text = text.trim_matches(|c| c <= ' ');
     let text = text.split_once('#').map_or(text, |(text, _)| text);
     let (before, rest) = match text.split_once("://") {
@@ -120,7 +120,7 @@ impl Server {
         })
     }
 
-    /// Where to connect to, in the words of HTTP, but for a zone: that is one of `getaddrinfo`.
+    /// Returns the URI to connect to, as HTTP has it; only a zone is written for `getaddrinfo`.
     pub(super) fn http_uri(&self) -> Result<Uri, ConnectError> {
         let authority = match &self.zone {
             Some(zone) => format!("{}%{zone}]:{}", self.host.trim_end_matches(']'), self.port),
@@ -158,7 +158,7 @@ pub(super) fn head(request: Request<()>, headers: &HeaderMap) -> Parts {
     head
 }
 
-/// User and password of a URI, in the `Basic` scheme (RFC 7617 §2).
+/// Returns user and password of a URI in the `Basic` scheme (RFC 7617 §2).
 fn credentials(uri: &Uri) -> Option<HeaderValue> {
     let (user, _) = uri.authority()?.as_str().rsplit_once('@')?;
     let (name, password) = user.split_once(':').unwrap_or((user, ""));

@@ -13,7 +13,7 @@ use crate::{
 
 /// Connects to servers.
 ///
-/// Clones are cheap, and what is connected keeps the settings it was connected with.
+/// Clones are cheap. A connection keeps the settings it was made with.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -56,7 +56,7 @@ impl Client {
     /// Sets limits, deadlines, compression and subprotocols of the sockets. Default:
     /// [`Config::default`].
     ///
-    /// What a server decides by, such as [`Config::origin`], has no meaning here.
+    /// Settings that only a server uses, such as [`Config::origin`], have no effect.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         Arc::make_mut(&mut self.setup).config = config;
@@ -66,7 +66,7 @@ impl Client {
     /// Adds a header to every handshake, behind those of the same name. Default: none.
     ///
     /// A request that has the header itself keeps its own. The handshake's own headers cannot be
-    /// set.
+    /// set this way.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
@@ -83,18 +83,18 @@ impl Client {
     /// Trusts the servers with certificates from these roots. Default: those the platform trusts,
     /// which are read once in a process.
     ///
-    /// TLS is done by the process's default `CryptoProvider` of rustls, and by ring where there is
-    /// none. Whoever builds configurations of rustls beside it takes `tokio-rustls` with
-    /// `default-features = false` and `ring`, or calls `CryptoProvider::install_default`: with two
-    /// providers compiled in and none chosen rustls' own builders panic.
+    /// TLS uses the process's default `CryptoProvider` of rustls, or ring if there is none. An
+    /// application that also builds its own rustls configurations should take `tokio-rustls` with
+    /// `default-features = false` and `ring`, or call `CryptoProvider::install_default`: with two
+    /// providers compiled in and none chosen, rustls' own builders panic.
     #[must_use]
     pub fn roots(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
         self.trust = Trust::roots(roots);
         self
     }
 
-    /// Does TLS by these settings, for client certificates and more. Its `alpn_protocols` are
-    /// replaced by what [`http_version`](Self::http_version) asks for.
+    /// Sets the TLS configuration, for client certificates and more. Its `alpn_protocols` are replaced
+    /// by those of [`http_version`](Self::http_version).
     #[must_use]
     pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
         self.trust = Trust::Given(config.into());
@@ -103,11 +103,11 @@ impl Client {
 
     /// Limits the time to resolve the name and to connect. Default: 10 seconds.
     ///
-    /// Then it fails with [`ConnectError::Timeout`](super::ConnectError::Timeout). `None` means no
-    /// limit, and zero leaves no time for anything that has to be waited for; both hold for the
-    /// other two timeouts, too.
+    /// After that it fails with [`ConnectError::Timeout`](super::ConnectError::Timeout). `None` means
+    /// no limit, and zero fails as soon as there is something to wait for. Both hold for the other two
+    /// timeouts, too.
     ///
-    /// Where a name has several addresses, IPv6 and IPv4 are tried side by side.
+    /// If a name has several addresses, IPv6 and IPv4 are tried side by side.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
@@ -123,7 +123,7 @@ impl Client {
 
     /// Limits the time from the first byte of HTTP to the head of the answer. Default: 10 seconds.
     ///
-    /// The body of a refusal is waited for no longer than that, nor than a second: see
+    /// The body of a refusal has at most a second of that: see
     /// [`ConnectError::Refused`](super::ConnectError::Refused).
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -131,7 +131,7 @@ impl Client {
         self
     }
 
-    /// Hands one [`Report`] per socket to `hook`, when its transport has ended.
+    /// Calls `hook` with one [`Report`] per socket, when its transport has ended.
     #[must_use]
     pub fn on_end(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.setup).on_end = Some(Arc::new(hook));

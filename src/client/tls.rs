@@ -17,13 +17,13 @@ use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::{error::ConnectError, version::HttpVersion};
 
-/// Whom a client trusts.
+/// Which certificates a client trusts.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Trust {
-    /// Whom the platform trusts.
+    /// Those that the platform trusts.
     #[default]
     Platform,
-    /// What was given.
+    /// Those of a configuration that was given.
     Given(Arc<ClientConfig>),
 }
 
@@ -38,7 +38,7 @@ impl Trust {
         Self::Given(Arc::new(config))
     }
 
-    /// The settings, which announce `version` and nothing else.
+    /// Returns the settings, which announce `version` and nothing else.
     async fn config(&self, version: HttpVersion) -> io::Result<Arc<ClientConfig>> {
         let config = match self {
             Self::Platform => PLATFORM.get_or_try_init(platform).await?,
@@ -61,14 +61,15 @@ impl Trust {
     }
 }
 
-/// The name in the certificate; addresses of IPv6 are in brackets in a URI (RFC 3986 §3.2.2).
+/// Returns the name in the certificate; a URI has IPv6 addresses in brackets (RFC 3986 §3.2.2).
 fn name(host: &str) -> io::Result<ServerName<'static>> {
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(name).map_err(io::Error::other)?;
     Ok(name.to_owned())
 }
 
-/// Why there is no TLS: a server that knows none of the versions of HTTP may say so (RFC 7301 §3.2).
+/// Makes the error of a failed handshake. A server may refuse for lack of a common version of HTTP
+/// (RFC 7301 §3.2).
 pub(super) fn failure(error: io::Error, version: HttpVersion) -> ConnectError {
     let inner = error.get_ref().and_then(|error| error.downcast_ref());
     match inner {
@@ -81,7 +82,7 @@ pub(super) fn failure(error: io::Error, version: HttpVersion) -> ConnectError {
     }
 }
 
-/// Reads whom the platform trusts, which may take a while.
+/// Reads which certificates the platform trusts, which may take a while.
 async fn platform() -> io::Result<Arc<ClientConfig>> {
     let build = || {
         let config = ClientConfig::builder_with_provider(provider())
@@ -93,13 +94,13 @@ async fn platform() -> io::Result<Arc<ClientConfig>> {
     spawn_blocking(build).await.map_err(io::Error::other)?
 }
 
-/// The process's own cryptography, where it has chosen one.
+/// Returns the cryptography that the process has chosen, or ring.
 fn provider() -> Arc<CryptoProvider> {
     let chosen = CryptoProvider::get_default().cloned();
     chosen.unwrap_or_else(|| Arc::new(ring::default_provider()))
 }
 
-/// Read once: certificates that are installed later are found by a new process.
+/// Read once; only a new process finds certificates that are installed later.
 static PLATFORM: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ pub enum HttpVersion {
     /// HTTP/1.1: a TCP connection for each socket, understood by every server.
     #[default]
     Http1,
-    /// HTTP/2, over TLS announced as such, over TCP by prior knowledge. [`Client::http2`](super::Client::http2) has many
-    /// sockets over one connection.
+    /// HTTP/2: announced over TLS, by prior knowledge over TCP.
+    /// [`Client::http2`](super::Client::http2) opens many sockets over one connection.
     Http2,
-    /// What the server prefers, told in the TLS handshake (ALPN). A server that has HTTP/2 without
-    /// WebSocket, or requires HTTP/1.1 for it (RFC 9113 §7), is connected to again, with HTTP/1.1.
-    /// Without TLS it is HTTP/1.1.
+    /// The server's choice in the TLS handshake (ALPN). If it chooses HTTP/2 without supporting
+    /// WebSocket over it, or requires HTTP/1.1 (RFC 9113 §7), the client connects again with
+    /// HTTP/1.1. Without TLS it is HTTP/1.1.
     Negotiated,
 }
 
