@@ -39,7 +39,7 @@ mod scratch;
 mod setup;
 mod shared;
 mod task;
-#[cfg(all(test, feature = "deflate"))]
+#[cfg(all(test, feature = "deflate", not(shuttle)))]
 mod tests;
 mod traffic;
 mod transport;
