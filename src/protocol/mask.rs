@@ -30,9 +30,10 @@ pub(super) fn masked_copy(payload: &[u8], key: [u8; 4]) -> Vec<u8> {
 
 /// The key for the bytes that follow the first `len` ones of a payload.
 #[inline]
-pub(crate) fn advance_key(mut key: [u8; 4], len: usize) -> [u8; 4] {
-    key.rotate_left(len % 4);
-    key
+pub(crate) fn advance_key(key: [u8; 4], len: usize) -> [u8; 4] {
+    // As a number, it is turned by one instruction.
+    let word = u32::from_le_bytes(key);
+    word.rotate_right(8 * (len % 4) as u32).to_le_bytes()
 }
 
 #[cfg(test)]
