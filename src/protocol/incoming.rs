@@ -81,6 +81,7 @@ impl Incoming {
     /// # Errors
     ///
     /// The peer sends too many of them. A pong that answers a ping of ours is none too many.
+    #[inline]
     pub(crate) fn control(
         &mut self,
         event: &Event,
