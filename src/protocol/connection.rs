@@ -207,6 +207,12 @@ impl Connection {
         if self.state() != State::Open {
             return Err(outbound);
         }
+        if self.deflate.is_none() && !outbound.is_prepared() {
+            // The short way.
+            let message = outbound.into_message();
+            drop(self.outgoing.message(&self.encoder, message));
+            return Ok(());
+        }
         let settings = self.config.compression.as_ref();
         let compress = settings.is_some_and(|settings| outbound.compresses(settings));
         let (shape, context) = match self.deflate.as_mut().filter(|_| compress) {

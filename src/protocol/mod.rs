@@ -86,7 +86,6 @@ pub(crate) use self::{
     expiry::Outcome,
     facts::Facts,
     incoming::Incoming,
-    outbound::Content,
     outgoing::{NotOpen, Outgoing, Unsent},
     random::random,
     timers::Timers,

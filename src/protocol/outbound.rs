@@ -61,6 +61,12 @@ impl Outbound {
         }
     }
 
+    /// Reports whether it may have been encoded before.
+    #[inline]
+    pub(crate) fn is_prepared(&self) -> bool {
+        matches!(self.content, Content::Prepared(_))
+    }
+
     /// The message, without its say in compression.
     #[must_use]
     #[inline(always)]

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::TrySendError,
     lock::LockGuard,
-    protocol::{Content, Outbound, Prepared},
+    protocol::{Outbound, Prepared},
 };
 
 impl Shared {
@@ -24,9 +24,7 @@ impl Shared {
         mut locked: LockGuard<'_, Locked>,
         outbound: Outbound,
     ) -> Result<Queued, Outbound> {
-        let plain =
-            self.compressing().is_none() && !matches!(outbound.content, Content::Prepared(_));
-        if !plain {
+        if self.compressing().is_some() || outbound.is_prepared() {
             drop(locked);
             return self.queue_encoded(outbound);
         }
