@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::{RequestPartsExt, Router, routing::any, serve::ListenerExt};
 use http::{Request, StatusCode};
 use tower::{BoxError, service_fn};
-use tower_websocket::{Answer, Handshake, WebSocket, WebSocketLayer};
+use tower_websocket::{Handshake, WebSocket, WebSocketLayer, service::Decision};
 
 /// How many messages each room has seen.
 type Counts = Arc<Mutex<HashMap<String, u64>>>;
@@ -19,7 +19,7 @@ type Counts = Arc<Mutex<HashMap<String, u64>>>;
 struct Room(String);
 
 /// Admits those who know the token. axum's extractors work on the head of the handshake.
-async fn admit(mut handshake: Handshake) -> Answer {
+async fn admit(mut handshake: Handshake) -> Decision {
     type Asked = (Path<String>, Query<HashMap<String, String>>);
     // Not in a header, which pages cannot set on a WebSocket.
     if let Ok((Path(room), Query(query))) = handshake.head_mut().extract::<Asked>().await
@@ -28,7 +28,7 @@ async fn admit(mut handshake: Handshake) -> Answer {
         handshake.extensions_mut().insert(Room(room));
         return handshake.accept();
     }
-    handshake.refuse((StatusCode::UNAUTHORIZED, "a token is needed\n"))
+    handshake.reject((StatusCode::UNAUTHORIZED, "a token is needed\n"))
 }
 
 /// Numbers the messages of a room. Not an `async fn`, whose future would hold the head all along.

@@ -29,7 +29,7 @@ type Error = Box<dyn std::error::Error>;
 async fn main() -> Result<(), Error> {
     let options = Options::read(std::env::args().skip(1))?;
     let config = Config::default()
-        .protocols(options.protocols)
+        .subprotocols(options.protocols)
         .compression(Compression::shared());
     let mut client = Client::new().config(config).http_version(options.version);
     for (name, value) in options.headers {
@@ -39,10 +39,10 @@ async fn main() -> Result<(), Error> {
         None => client.connect(options.uri).await?,
         Some(proxy) => {
             let stream = through(&proxy, &options.uri).await?;
-            client.open_over(stream, options.uri).await?.into_body()
+            client.request_over(stream, options.uri).await?.into_body()
         }
     };
-    match socket.protocol() {
+    match socket.subprotocol() {
         Some(protocol) => eprintln!("connected, speaking {protocol}"),
         None => eprintln!("connected"),
     }
@@ -71,7 +71,7 @@ async fn talk(mut socket: WebSocket) -> Result<(), Error> {
             }
         }
     }
-    if let Some(frame) = socket.close_frame() {
+    if let Some(frame) = socket.received_close() {
         eprintln!("closed: {} {}", frame.code(), frame.reason());
     }
     Ok(())

@@ -16,8 +16,8 @@ use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tower::{BoxError, ServiceBuilder, service_fn};
 use tower_websocket::{
-    Answer, CloseCode, CloseFrame, Compression, Config, Error, Handshake, Message, WebSocket,
-    WebSocketLayer, handler, handshake::OriginPolicy,
+    CloseCode, CloseFrame, Compression, Config, Error, Handshake, Message, OriginPolicy, WebSocket,
+    WebSocketLayer, handler, service::Decision,
 };
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
@@ -32,7 +32,7 @@ async fn echo(mut socket: WebSocket) -> Result<(), Error> {
 }
 
 /// Tells which HTTP a WebSocket came over: a test through a proxy has to know.
-async fn announce(handshake: Handshake) -> Answer {
+async fn announce(handshake: Handshake) -> Decision {
     println!("{:?} {}", handshake.version(), handshake.uri().path());
     handshake.accept()
 }
@@ -65,7 +65,7 @@ async fn main() -> Result<(), BoxError> {
     };
     let config = Config::default()
         .max_message_size(256 << 20)
-        .protocols(["echo"])
+        .subprotocols(["echo"])
         .origin(OriginPolicy::Any);
     let mount = |path, compression| {
         WebSocketLayer::new(handler(echo))

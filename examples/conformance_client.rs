@@ -9,7 +9,7 @@
 use http::Uri;
 use tower_websocket::{
     CloseCode, Compression, Config, Message, WebSocket,
-    client::{Client, ConnectError, Connection},
+    client::{Client, ConnectError, Http2Connection},
 };
 
 /// What leads to the server.
@@ -17,7 +17,7 @@ enum Way {
     /// A connection for each socket.
     Http1(Client),
     /// One for all.
-    Http2(Connection),
+    Http2(Http2Connection),
 }
 
 impl Way {
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::new().config(config);
     let agent = format!("tower-websocket-{agent}");
     let way = if http2 {
-        Way::Http2(client.http2(server.parse::<Uri>()?).await?)
+        Way::Http2(client.connect_http2(server.parse::<Uri>()?).await?)
     } else {
         Way::Http1(client)
     };

@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 
 use axum::{Router, routing::any, serve::ListenerExt};
 use tokio::{net::TcpListener, signal, sync::watch};
-use tower_websocket::{Connections, Drain, Error, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{Connections, Error, WebSocket, WebSocketLayer, handler, session::Drain};
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
     while let Some(message) = socket.recv().await? {

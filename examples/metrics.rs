@@ -13,7 +13,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 use tower_websocket::{
-    Connections, Counters, Error, MemoryBudget, WebSocket, WebSocketLayer, handler,
+    Connections, Error, MemoryBudget, WebSocket, WebSocketLayer, handler, session::Counters,
 };
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
@@ -42,7 +42,7 @@ fn exposition(counters: &Counters) -> String {
         String::new(),
         MemoryBudget::default().used() as u64,
     );
-    for (reason, count) in &counters.refused {
+    for (reason, count) in &counters.rejected {
         line("refused_total", format!("{{reason=\"{reason}\"}}"), *count);
     }
     // Clients choose among 2,000 codes from 3000 on: too many for labels.

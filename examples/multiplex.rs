@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .as_deref()
         .unwrap_or("ws://127.0.0.1:8080/echo")
         .parse()?;
-    let connection = Client::new().http2(uri.clone()).await?;
+    let connection = Client::new().connect_http2(uri.clone()).await?;
     println!(
         "the server allows {} sockets at once",
         connection.max_sockets()

@@ -18,7 +18,7 @@ use axum::{
     serve::ListenerExt,
 };
 use tokio::net::TcpListener;
-use tower_websocket::{Connections, Error, Prepared, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{Connections, Error, PreparedMessage, WebSocket, WebSocketLayer, handler};
 
 /// Tells the page its number, then waits for the end: everything else is pushed from outside.
 async fn listen(mut socket: WebSocket) -> Result<(), Error> {
@@ -31,7 +31,7 @@ async fn listen(mut socket: WebSocket) -> Result<(), Error> {
 
 /// Queues the text for every open connection, and says for how many.
 async fn notify_all(State(connections): State<Connections>, text: String) -> String {
-    let message = Prepared::new(text);
+    let message = PreparedMessage::new(text);
     // Whoever has more unsent than fits its queue misses this one.
     let told = connections
         .iter()

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use tower_websocket::{Drain, WebSocket, WebSocketLayer, handler, serve};
+use tower_websocket::{WebSocket, WebSocketLayer, handler, serve, session::Drain};
 
 async fn echo(mut socket: WebSocket) -> Result<(), tower_websocket::Error> {
     while let Some(message) = socket.recv().await? {

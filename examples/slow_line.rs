@@ -26,7 +26,7 @@ use tokio_rustls::rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use tower::{BoxError, service_fn};
-use tower_websocket::{Config, WebSocket, WebSocketLayer, handshake::OriginPolicy, serve};
+use tower_websocket::{Config, OriginPolicy, WebSocket, WebSocketLayer, serve};
 
 /// The size of a message.
 const SIZE: usize = 16 << 10;

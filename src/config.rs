@@ -64,8 +64,8 @@ pub struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) first_message_timeout: Option<Duration>,
-    pub(crate) protocols: Arc<[Box<str>]>,
-    pub(crate) require_protocol: bool,
+    pub(crate) subprotocols: Arc<[Box<str>]>,
+    pub(crate) require_subprotocol: bool,
     pub(crate) origin: OriginPolicy,
 }
 
@@ -96,8 +96,8 @@ impl Default for Config {
             idle_timeout: None,
             max_lifetime: None,
             first_message_timeout: None,
-            protocols: Arc::new([]),
-            require_protocol: false,
+            subprotocols: Arc::new([]),
+            require_subprotocol: false,
             origin: OriginPolicy::SameHost,
         }
     }
@@ -140,7 +140,7 @@ impl Config {
     }
 
     /// Receives messages as they arrive, for
-    /// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream).
+    /// [`WebSocket::recv_reader`](crate::WebSocket::recv_reader).
     ///
     /// A message may then be larger than memory. [`max_message_size`](Self::max_message_size) still
     /// limits messages that the application receives whole, and
@@ -245,7 +245,7 @@ impl Config {
     ///
     /// No message is sent in more than 1,024 fragments, the default limit of a receiver's
     /// [`max_fragments`](Self::max_fragments): a longer one gets larger fragments. Only a
-    /// [`MessageWriter`](crate::MessageWriter) cannot know how long its message will be: with less
+    /// [`MessageWriter`](crate::session::MessageWriter) cannot know how long its message will be: with less
     /// than 64 bytes per fragment such a receiver rejects a message of 1 MiB with code 1009. There
     /// more than 1 MiB means 1 MiB, since a writer keeps a fragment until it is full.
     ///
@@ -286,9 +286,9 @@ impl Config {
     ///
     /// Panics when a name is not a token of RFC 9110 §5.6.2.
     #[must_use]
-    pub fn protocols<P: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
-        self.protocols = names.into_iter().map(Into::into).collect();
-        for name in self.protocols.iter() {
+    pub fn subprotocols<P: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
+        self.subprotocols = names.into_iter().map(Into::into).collect();
+        for name in self.subprotocols.iter() {
             assert!(
                 crate::handshake::is_token(name.as_bytes()),
                 "subprotocol {name:?} is not a token"
@@ -297,12 +297,12 @@ impl Config {
         self
     }
 
-    /// Rejects a client that offers none of [`protocols`](Self::protocols), with 400.
+    /// Rejects a client that offers none of [`subprotocols`](Self::subprotocols), with 400.
     ///
     /// Default: `false`, the connection opens without a subprotocol.
     #[must_use]
-    pub fn require_protocol(mut self, require: bool) -> Self {
-        self.require_protocol = require;
+    pub fn require_subprotocol(mut self, require: bool) -> Self {
+        self.require_subprotocol = require;
         self
     }
 

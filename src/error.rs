@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::protocol::{Expiry, Message, Outbound, ProtocolError};
+use crate::protocol::{Deadline, Message, Outbound, ProtocolError};
 
 /// Why a connection can no longer be used.
 ///
@@ -17,7 +17,7 @@ pub enum Error {
     /// The transport failed, or ended without a closing handshake (1006 in RFC 6455 §7.1.5).
     Io(io::Error),
     /// A deadline passed.
-    Timeout(Expiry),
+    Timeout(Deadline),
     /// The connection held most of its [`MemoryBudget`](crate::MemoryBudget) and was closed for it, with
     /// code 1013 if a Close frame could be sent.
     OverBudget,
@@ -90,8 +90,8 @@ impl From<ProtocolError> for Error {
 impl From<io::Error> for Error {
     /// Returns the error itself if the [`io::Error`] was made of one, otherwise one of the transport.
     ///
-    /// So `?` after copying from a [`MessageReader`](crate::MessageReader), or to a
-    /// [`MessageWriter`](crate::MessageWriter), returns what happened to the connection.
+    /// So `?` after copying from a [`MessageReader`](crate::session::MessageReader), or to a
+    /// [`MessageWriter`](crate::session::MessageWriter), returns what happened to the connection.
     fn from(error: io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Io)
     }
@@ -179,7 +179,7 @@ mod tests {
         for (error, kind) in [
             (Error::Closed, io::ErrorKind::BrokenPipe),
             (Error::Protocol(error), io::ErrorKind::InvalidData),
-            (Error::Timeout(Expiry::Frame), io::ErrorKind::TimedOut),
+            (Error::Timeout(Deadline::Frame), io::ErrorKind::TimedOut),
             (
                 Error::Io(io::ErrorKind::NotFound.into()),
                 io::ErrorKind::NotFound,

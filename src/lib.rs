@@ -26,17 +26,17 @@
 //!
 //! - [`WebSocketLayer`], [`endpoint`]: how to mount it, and what happens to a request.
 //! - [`extract::WebSocketUpgrade`]: for axum's handlers, like axum's own (feature `axum`).
-//! - [`handler`], [`events`]: the service that handles the connection; or any
+//! - [`handler`], [`event_handler`](service::event_handler): the service that handles the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
 //! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection.
-//! - [`WebSocket::send_stream`], [`WebSocket::recv_stream`]: messages larger than memory.
-//! - [`Groups`], [`Prepared`]: sending the same to many connections.
+//! - [`WebSocket::send_writer`], [`WebSocket::recv_reader`]: messages larger than memory.
+//! - [`Groups`], [`PreparedMessage`]: sending the same to many connections.
 //! - [`Connections`]: finding and counting the open ones; [`Connections::drain`] before a server
 //!   stops.
 //! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults; [`Compression`].
 //! - [`Handshake`]: authentication and more before the answer.
 //! - [`client`]: connecting to servers (feature `client`).
-//! - [`Http2Stream`]: for servers that run `h2` themselves.
+//! - [`Http2Stream`](session::Http2Stream): for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
 //! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
@@ -71,7 +71,7 @@
 //! # #[cfg(feature = "layer")]
 //! # {
 //! use http::Request;
-//! use tower_websocket::{Error, PathParams, WebSocket};
+//! use tower_websocket::{service::PathParams, Error, WebSocket};
 //!
 //! fn room(request: Request<WebSocket>) -> impl Future<Output = Result<(), Error>> + Send {
 //!     let (head, mut socket) = request.into_parts();
@@ -104,7 +104,7 @@ mod error;
 #[cfg(feature = "axum")]
 pub mod extract;
 #[cfg(feature = "layer")]
-mod groups;
+pub mod groups;
 pub mod handshake;
 mod lock;
 mod memory;
@@ -115,9 +115,9 @@ mod refused;
 #[cfg(feature = "serve")]
 pub mod serve;
 #[cfg(feature = "layer")]
-mod service;
+pub mod service;
 #[cfg(feature = "layer")]
-mod session;
+pub mod session;
 #[cfg(all(
     doc,
     feature = "axum",
@@ -149,30 +149,26 @@ pub use compression::Compression;
 pub use config::Config;
 pub use error::{Error, TrySendError};
 #[cfg(feature = "layer")]
-pub use groups::{
-    Delivery, GroupEvent, GroupEvents, Groups, GroupsBuilder, JoinError, Key, Membership,
-    SlowMember,
-};
-pub use handshake::OriginPolicy;
+pub use groups::handle::Groups;
+pub use handshake::origin::OriginPolicy;
 pub use memory::MemoryBudget;
 pub use protocol::{
-    CloseCode, CloseFrame, Event, Message, MessageKind, Outbound, Prepared, ProtocolError, State,
-    Utf8Bytes,
+    close::{CloseCode, CloseFrame},
+    error::ProtocolError,
+    expiry::Deadline,
+    message::{Event, Message, MessageKind},
+    outbound::PreparedMessage,
+    utf8::Utf8Bytes,
 };
 #[cfg(feature = "serve")]
-pub use serve::serve;
+pub use serve::builder::serve;
 #[cfg(feature = "layer")]
-pub use service::{
-    Answer, Endpoint, Events, EventsService, Handler, HandlerFuture, HandlerOutput, Handshake,
-    OnUpgrade, PathParams, PeerAddr, Refusal, ResponseBody, ResponseFuture, SUPPORTS_HTTP2,
-    WebSocketLayer, WebSocketService, endpoint, events, handler,
-};
-#[cfg(all(feature = "layer", feature = "http2"))]
-pub use session::Http2Stream;
+pub use service::{endpoint::endpoint, handler::handler, hook::Handshake, layer::WebSocketLayer};
 #[cfg(feature = "layer")]
 pub use session::{
-    ConnectionId, Connections, Counters, Drain, Drained, EndedBy, InvalidConnectionId,
-    MessageReader, MessageWriter, Receiver, Report, Sender, Sending, WebSocket,
+    handle::{Receiver, Sender, WebSocket},
+    id::ConnectionId,
+    registry::Connections,
 };
 
 #[cfg(all(

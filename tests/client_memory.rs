@@ -47,7 +47,7 @@ fn handshakes_leave_nothing_behind() {
             })
             .await;
         }
-        let connection = Client::new().http2(&uri).await.unwrap();
+        let connection = Client::new().connect_http2(&uri).await.unwrap();
         flat("streams", async || {
             talk(connection.connect("/").await.unwrap()).await
         })
@@ -58,7 +58,7 @@ fn handshakes_leave_nothing_behind() {
         flat("given up", async || {
             let connection = match current.take() {
                 Some(connection) => connection,
-                None => Client::new().http2(&uri).await.unwrap(),
+                None => Client::new().connect_http2(&uri).await.unwrap(),
             };
             let mut connecting = Box::pin(connection.connect("/"));
             let polled = timeout(Duration::ZERO, connecting.as_mut()).await;

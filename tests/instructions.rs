@@ -21,7 +21,7 @@ use std::{
 use bytes::Buf;
 use http::{HeaderValue, Request, header, request};
 use tower_websocket::{
-    Compression, Config, Event, Prepared,
+    Compression, Config, Event, PreparedMessage,
     handshake::{client, server},
     protocol::{Connection, DeflateParams, Role},
 };
@@ -118,7 +118,7 @@ const WORKLOADS: &[Workload] = &[
         write(&mut server);
     }),
     ("a prepared message sent to many", |size| {
-        let prepared = Prepared::new("x".repeat(1000));
+        let prepared = PreparedMessage::new("x".repeat(1000));
         for _ in 0..size / 64 {
             let mut server = connection(true);
             server.send(&prepared).unwrap();
@@ -200,7 +200,7 @@ fn config() -> Config {
     Config::default()
         .max_message_size(None)
         .control_frame_rate(None)
-        .protocols(["chat.v1", "chat.v2"])
+        .subprotocols(["chat.v1", "chat.v2"])
         .compression(Compression::dedicated())
 }
 

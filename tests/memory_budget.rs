@@ -23,8 +23,9 @@ use tokio::{
 };
 use tower::{Service, ServiceExt};
 use tower_websocket::{
-    Config, Connections, EndedBy, Error, MemoryBudget, OnUpgrade, ResponseBody, WebSocket,
-    WebSocketLayer, handler,
+    Config, Connections, Error, MemoryBudget, WebSocket, WebSocketLayer, handler,
+    service::{OnUpgrade, ResponseBody},
+    session::EndedBy,
     testing::{self, ConnectError, Empty},
 };
 
@@ -180,7 +181,7 @@ impl Server {
         let connected = testing::connect(self.endpoint(), shape.request()).await;
         match connected {
             Ok((_, socket)) => Ok(socket),
-            Err(ConnectError::Refused(response)) => Err(response.map(drop)),
+            Err(ConnectError::Rejected(response)) => Err(response.map(drop)),
             Err(error) => panic!("{error}"),
         }
     }

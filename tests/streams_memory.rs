@@ -65,14 +65,14 @@ async fn stream(
     size: usize,
 ) -> (WebSocket, WebSocket) {
     let writing = async {
-        let mut writer = from.send_stream(MessageKind::Binary).await?;
+        let mut writer = from.send_writer(MessageKind::Binary).await?;
         for _ in 0..size / piece.len() {
             writer.write_all(piece).await?;
         }
         writer.finish().await
     };
     let reading = async {
-        let mut reader = to.recv_stream().await?.expect("a message");
+        let mut reader = to.recv_reader().await?.expect("a message");
         let mut read = 0;
         while let Some(chunk) = reader.chunk().await? {
             let start = read % piece.len();
@@ -127,7 +127,7 @@ fn a_bomb_takes_no_more_than_its_reader_is_behind() {
             let reading = async {
                 // It does not begin before there is a lot.
                 idle().await;
-                let mut reader = within(socket.recv_stream()).await.expect("open");
+                let mut reader = within(socket.recv_reader()).await.expect("open");
                 let reader = reader.as_mut().expect("a message");
                 let mut read = 0;
                 while let Some(chunk) = within(reader.chunk()).await.expect("a chunk") {
@@ -158,7 +158,7 @@ async fn compressed(shape: Shape, config: Config) -> (Peer, WebSocket) {
     };
     let request = request
         .header("sec-websocket-extensions", "permessage-deflate")
-        .extension(tower_websocket::OnUpgrade::new(theirs));
+        .extension(tower_websocket::service::OnUpgrade::new(theirs));
     let layer = tower_websocket::WebSocketLayer::new(route).config(config);
     let response = layer.endpoint().oneshot(request.into_request()).await;
     drop(response.expect("the layer makes no errors"));
@@ -177,7 +177,7 @@ fn a_writer_to_a_peer_that_reads_nothing_is_bounded() {
             let (socket, _reports) = hold_over(shape, config, theirs).await;
             let rise = Rise::begin();
             let writing = tokio::spawn(async move {
-                let mut writer = socket.send_stream(MessageKind::Binary).await?;
+                let mut writer = socket.send_writer(MessageKind::Binary).await?;
                 for _ in 0..1000 {
                     writer.write_all(&[1; 10_000]).await?;
                     writer.send(Bytes::from(vec![2; 10_000])).await?;
@@ -218,7 +218,7 @@ fn a_thousand_connections_inside_a_huge_frame_cost_next_to_nothing() {
             assert!(each < 6000, "{each} bytes for one byte");
             let mut some = [0; 1];
             for (_, socket, _) in &mut held {
-                let mut reader = within(socket.recv_stream()).await.expect("open");
+                let mut reader = within(socket.recv_reader()).await.expect("open");
                 let reader = reader.as_mut().expect("a message");
                 within(reader.read_exact(&mut some)).await.expect("a byte");
             }

@@ -21,8 +21,10 @@ use support::Port;
 use tokio::{runtime::Handle, sync::Mutex};
 use tower::{BoxError, service_fn};
 use tower_websocket::{
-    Answer, CloseCode, CloseFrame, Compression, Config, Groups, Handshake, JoinError, Membership,
-    Message, Sender, WebSocket, WebSocketLayer,
+    CloseCode, CloseFrame, Compression, Config, Groups, Handshake, Message, Sender, WebSocket,
+    WebSocketLayer,
+    groups::{JoinError, Membership},
+    service::Decision,
 };
 
 #[tokio::main]
@@ -70,7 +72,7 @@ struct Visit {
 }
 
 /// Checks room and name; closes with a reason, as a page learns nothing from a refusal.
-async fn at_the_door(mut handshake: Handshake) -> Answer {
+async fn at_the_door(mut handshake: Handshake) -> Decision {
     match visit(&mut handshake).await {
         Err(reason) => handshake.accept_then_close(reason),
         Ok(visit) => {

@@ -56,7 +56,7 @@ fuzz_target!(|input: Input| {
     }
     let mut config = Config::default().compression(input.compression.then(Compression::dedicated));
     if input.names {
-        config = config.protocols(["superchat", "chat"]);
+        config = config.subprotocols(["superchat", "chat"]);
     }
     let Ok(offer) = client::offer(&mut head, &config) else {
         return;
@@ -97,12 +97,12 @@ fuzz_target!(|input: Input| {
         }
         let line = answer.headers.get("sec-websocket-protocol");
         assert_eq!(
-            accepted.protocol().map(str::as_bytes),
+            accepted.subprotocol().map(str::as_bytes),
             line.map(HeaderValue::as_bytes)
         );
         assert!(
             accepted
-                .protocol()
+                .subprotocol()
                 .is_none_or(|name| { input.names && ["superchat", "chat"].contains(&name) })
         );
         assert!(input.compression || accepted.deflate().is_none());

@@ -11,8 +11,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use bytes::Buf;
 use libfuzzer_sys::fuzz_target;
 use tower_websocket::{
-    Compression, Config, Event, Message, Outbound, Prepared,
-    protocol::{Connection, DeflateParams, Role},
+    Compression, Config, Event, Message, PreparedMessage,
+    protocol::{Connection, DeflateParams, Outbound, Role},
 };
 use tower_websocket_fuzz::{
     bytes,
@@ -137,7 +137,7 @@ struct Talk {
     /// What a message of either may have, in bytes.
     longest: [usize; 2],
     sent: Vec<Vec<u8>>,
-    prepared: Vec<Prepared>,
+    prepared: Vec<PreparedMessage>,
 }
 
 impl Talk {
@@ -174,10 +174,10 @@ impl Talk {
             How::Usual => return message.into(),
             How::Compressed => return message.compressed(),
             How::Uncompressed => return message.uncompressed(),
-            How::Prepared => Prepared::new(message),
-            How::PreparedCompressed => Prepared::new(message.compressed()),
+            How::Prepared => PreparedMessage::new(message),
+            How::PreparedCompressed => PreparedMessage::new(message.compressed()),
             How::PreparedEarlier(n) => match self.prepared.len() {
-                0 => Prepared::new(message),
+                0 => PreparedMessage::new(message),
                 len => self.prepared[usize::from(n) % len].clone(),
             },
         };

@@ -27,7 +27,7 @@ struct Input {
     /// Headers that are taken away.
     missing: Vec<u8>,
     any_origin: bool,
-    require_protocol: bool,
+    require_subprotocol: bool,
     compression: bool,
 }
 
@@ -46,8 +46,8 @@ fuzz_target!(|input: Input| {
     let protocol = input.protocol.as_ref().map(Text::bytes);
     let protocol = protocol.as_deref().map(String::from_utf8_lossy);
     let config = Config::default()
-        .protocols(PROTOCOLS)
-        .require_protocol(input.require_protocol)
+        .subprotocols(PROTOCOLS)
+        .require_subprotocol(input.require_subprotocol)
         .origin(if input.any_origin {
             OriginPolicy::Any
         } else {
@@ -101,7 +101,7 @@ fn check_answer(input: &Input, head: &Parts, response: &http::Response<()>) {
                 .flat_map(|line| line.as_bytes().split(|&b| b == b','));
             assert!(offers.any(|offer| offer.trim_ascii() == chosen));
         }
-        None => assert!(!input.require_protocol),
+        None => assert!(!input.require_subprotocol),
     }
     if answer("sec-websocket-extensions").is_some() {
         assert!(input.compression);

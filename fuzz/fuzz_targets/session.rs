@@ -33,9 +33,10 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_websocket::{
-    CloseCode, CloseFrame, Compression, Config, Error, Event, Message, MessageKind, OnUpgrade,
-    WebSocket, WebSocketLayer, handler,
+    CloseCode, CloseFrame, Compression, Config, Error, Event, Message, MessageKind, WebSocket,
+    WebSocketLayer, handler,
     protocol::{Header, Opcode, apply_mask},
+    service::OnUpgrade,
     testing,
 };
 use tower_websocket_fuzz::{
@@ -499,7 +500,7 @@ async fn follow(mut socket: WebSocket, steps: &[Do], log: &Mutex<Log>) -> Result
                 socket.send(message).await?;
             }
             Do::Read(chunks) => {
-                let Some(mut reader) = socket.recv_stream().await? else {
+                let Some(mut reader) = socket.recv_reader().await? else {
                     return Ok(());
                 };
                 let is_text = reader.kind() == MessageKind::Text;
@@ -544,7 +545,7 @@ async fn follow(mut socket: WebSocket, steps: &[Do], log: &Mutex<Log>) -> Result
                 };
                 let part = fragment.message(*is_text);
                 let whole = part.as_bytes().repeat(usize::from(*times % 8));
-                let mut writer = socket.send_stream(kind).await?;
+                let mut writer = socket.send_writer(kind).await?;
                 for _ in 0..*times % 8 {
                     writer.send(part.as_bytes().to_vec()).await?;
                 }

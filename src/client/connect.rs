@@ -16,7 +16,7 @@ use super::{
     deadline::Deadline,
     error::{ConnectError, Phase},
     http1,
-    http2::Connection,
+    http2::Http2Connection,
     request::{self, IntoRequest, Server},
     settings::Client,
     tls,
@@ -36,7 +36,7 @@ impl Client {
     ///
     /// See [`ConnectError`].
     pub async fn connect(&self, request: impl IntoRequest) -> Result<WebSocket, ConnectError> {
-        self.open(request).await.map(Response::into_body)
+        self.request(request).await.map(Response::into_body)
     }
 
     /// Connects to a server; the socket is the body of the response that accepted it.
@@ -44,7 +44,7 @@ impl Client {
     /// # Errors
     ///
     /// See [`ConnectError`].
-    pub async fn open(
+    pub async fn request(
         &self,
         request: impl IntoRequest,
     ) -> Result<Response<WebSocket>, ConnectError> {
@@ -91,7 +91,7 @@ impl Client {
     /// # Errors
     ///
     /// See [`ConnectError`].
-    pub async fn open_over<T>(
+    pub async fn request_over<T>(
         &self,
         stream: T,
         request: impl IntoRequest,
@@ -114,7 +114,7 @@ impl Client {
     {
         if version == HttpVersion::Http2 {
             let connection = self.begin(stream, &head.uri).await?;
-            return connection.open(Request::from_parts(head, ())).await;
+            return connection.request(Request::from_parts(head, ())).await;
         }
         head.version = Version::HTTP_11;
         let offer = handshake::offer(&mut head, &self.setup.config)?;
@@ -132,7 +132,10 @@ impl Client {
     ///
     /// [`ConnectError::NoHttp2`] or [`ConnectError::NoExtendedConnect`] if the server does not support
     /// it, and every other reason not to get a connection.
-    pub async fn http2(&self, request: impl IntoRequest) -> Result<Connection, ConnectError> {
+    pub async fn connect_http2(
+        &self,
+        request: impl IntoRequest,
+    ) -> Result<Http2Connection, ConnectError> {
         let request = request.into_request()?;
         let server = Server::of(request.uri())?;
         let stream = self.reach(&server).await?;
@@ -149,12 +152,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`http2`](Self::http2).
-    pub async fn http2_over<T>(
+    /// As [`connect_http2`](Self::connect_http2).
+    pub async fn connect_http2_over<T>(
         &self,
         stream: T,
         request: impl IntoRequest,
-    ) -> Result<Connection, ConnectError>
+    ) -> Result<Http2Connection, ConnectError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -162,12 +165,14 @@ impl Client {
         self.begin(stream, request.uri()).await
     }
 
-    async fn begin<T>(&self, stream: T, uri: &Uri) -> Result<Connection, ConnectError>
+    async fn begin<T>(&self, stream: T, uri: &Uri) -> Result<Http2Connection, ConnectError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let deadline = Deadline::of(Phase::Handshake, self.handshake_timeout);
-        deadline.limit(Connection::begin(self, stream, uri)).await
+        deadline
+            .limit(Http2Connection::begin(self, stream, uri))
+            .await
     }
 
     /// Makes a TCP connection to the address that answers first.
@@ -219,7 +224,7 @@ impl Client {
         let mut accepted = offer.check(&head)?;
         let deflate = accepted.take_deflate();
         let agreed = Agreed::default()
-            .protocol(accepted.protocol())
+            .subprotocol(accepted.subprotocol())
             .deflate(&self.setup, deflate);
         let socket = Session::spawn(Opened {
             transport,

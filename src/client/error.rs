@@ -5,7 +5,7 @@ use std::{error, fmt, io};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use crate::handshake::client::{InvalidAnswer, InvalidRequest};
+use crate::handshake::client::{InvalidRequest, InvalidResponse};
 
 /// Why a client got no connection. The cause is in `source()`: print the whole chain.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub enum ConnectError {
     Tls(io::Error),
     /// The connection failed before the answer, or the server does not speak HTTP.
     ///
-    /// If an HTTP/2 [`Connection`](super::Connection) [is closed](super::Connection::is_closed), the
+    /// If an HTTP/2 [`Http2Connection`](super::Http2Connection) [is closed](super::Http2Connection::is_closed), the
     /// kind is `NotConnected` after a GOAWAY of the server, and `TimedOut` if it does not answer
     /// pings.
     Io(io::Error),
@@ -37,9 +37,9 @@ pub enum ConnectError {
     /// The body is truncated to what arrived within a second after the head and within the
     /// handshake's time, and to 64 KiB. The connection is dropped then. Status and headers are always
     /// complete.
-    Refused(Box<Response<Bytes>>),
+    Rejected(Box<Response<Bytes>>),
     /// The server accepted something that was not asked for.
-    Answer(InvalidAnswer),
+    Response(InvalidResponse),
 }
 
 /// A part of the way to a connection that has a deadline.
@@ -59,7 +59,7 @@ impl ConnectError {
     #[must_use]
     pub fn response(&self) -> Option<&Response<Bytes>> {
         match self {
-            Self::Refused(response) => Some(response),
+            Self::Rejected(response) => Some(response),
             _ => None,
         }
     }
@@ -122,10 +122,10 @@ impl fmt::Display for ConnectError {
             Self::Timeout(Phase::Handshake) => "the handshake was not answered in time",
             Self::NoHttp2 => "the server does not speak HTTP/2",
             Self::NoExtendedConnect => "the server does not take WebSocket over HTTP/2",
-            Self::Refused(response) => {
+            Self::Rejected(response) => {
                 return write!(f, "the handshake was answered with {}", response.status());
             }
-            Self::Answer(_) => "the server's answer is not one to what was asked",
+            Self::Response(_) => "the server's answer is not one to what was asked",
         })
     }
 }
@@ -136,8 +136,8 @@ impl error::Error for ConnectError {
             Self::Request(error) => Some(error),
             Self::Uri(error) => Some(error),
             Self::Connect(error) | Self::Tls(error) | Self::Io(error) => Some(error),
-            Self::Answer(error) => Some(error),
-            Self::Timeout(_) | Self::NoHttp2 | Self::NoExtendedConnect | Self::Refused(_) => None,
+            Self::Response(error) => Some(error),
+            Self::Timeout(_) | Self::NoHttp2 | Self::NoExtendedConnect | Self::Rejected(_) => None,
         }
     }
 }
@@ -148,9 +148,9 @@ impl From<InvalidRequest> for ConnectError {
     }
 }
 
-impl From<InvalidAnswer> for ConnectError {
-    fn from(error: InvalidAnswer) -> Self {
-        Self::Answer(error)
+impl From<InvalidResponse> for ConnectError {
+    fn from(error: InvalidResponse) -> Self {
+        Self::Response(error)
     }
 }
 

@@ -56,7 +56,7 @@ async fn accepted(
 ) -> Result<Response<Upgraded>, ConnectError> {
     if !offer.is_accepted(response.status()) {
         let response = collect(response, deadline.until()).await;
-        return Err(ConnectError::Refused(Box::new(response)));
+        return Err(ConnectError::Rejected(Box::new(response)));
     }
     let upgrading = hyper::upgrade::on(&mut response);
     let upgraded = deadline

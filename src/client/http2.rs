@@ -45,7 +45,7 @@ use crate::{
 
 /// An HTTP/2 connection that carries many WebSocket connections.
 ///
-/// Made by [`Client::http2`] and [`Client::http2_over`]. Clones share it. It closes when all clones
+/// Made by [`Client::connect_http2`] and [`Client::connect_http2_over`]. Clones share it. It closes when all clones
 /// and all sockets are dropped; an open socket needs no clone. The server has
 /// [`Config::close_timeout`](crate::Config::close_timeout) to end it, then it is dropped.
 ///
@@ -63,7 +63,7 @@ use crate::{
 /// use tower_websocket::client::Client;
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let connection = Client::new().http2("wss://example.com").await?;
+/// let connection = Client::new().connect_http2("wss://example.com").await?;
 /// let mut news = connection.connect("/news").await?;
 /// let mut chat = connection.connect("/chat").await?;
 /// chat.send("hello").await?;
@@ -71,7 +71,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Connection {
+pub struct Http2Connection {
     requests: SendRequest<Bytes>,
     /// Opens one stream after the other.
     queue: Arc<Mutex<SendRequest<Bytes>>>,
@@ -83,7 +83,7 @@ pub struct Connection {
     authority: Option<Authority>,
 }
 
-impl Connection {
+impl Http2Connection {
     /// Begins HTTP/2 on a stream, and waits for the server's settings.
     pub(super) async fn begin<T>(
         client: &Client,
@@ -130,13 +130,13 @@ impl Connection {
         })
     }
 
-    /// Opens a connection, as [`open`](Self::open) does, without the response.
+    /// Opens a connection, as [`request`](Self::request) does, without the response.
     ///
     /// # Errors
     ///
     /// See [`ConnectError`].
     pub async fn connect(&self, request: impl IntoRequest) -> Result<WebSocket, ConnectError> {
-        self.open(request).await.map(Response::into_body)
+        self.request(request).await.map(Response::into_body)
     }
 
     /// Opens a connection; the socket is the body of the response that accepted it.
@@ -149,7 +149,7 @@ impl Connection {
     /// # Errors
     ///
     /// See [`ConnectError`].
-    pub async fn open(
+    pub async fn request(
         &self,
         request: impl IntoRequest,
     ) -> Result<Response<WebSocket>, ConnectError> {
@@ -179,7 +179,7 @@ impl Connection {
         let (response, asked) = deadline.limit(answering).await?;
         if !offer.is_accepted(response.status()) {
             let response = collect(response, deadline.until()).await;
-            return Err(ConnectError::Refused(Box::new(response)));
+            return Err(ConnectError::Rejected(Box::new(response)));
         }
         Ok(response.map(|recv| {
             let stream = Http2Stream::new(asked.accepted(), recv).held(self.holder.clone());
@@ -244,7 +244,7 @@ impl Connection {
     }
 }
 
-impl fmt::Debug for Connection {
+impl fmt::Debug for Http2Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("authority", &self.authority)

@@ -20,10 +20,10 @@
 //! | | returns | |
 //! | --- | --- | --- |
 //! | [`connect`], [`Client::connect`] | the socket | |
-//! | [`Client::open`] | the socket as the body of the response | for its headers |
+//! | [`Client::request`] | the socket as the body of the response | for its headers |
 //! | [`connect_over`] | the socket | over a stream that is there: a proxy's, a Unix socket |
-//! | [`Client::open_over`] | the socket as the body of the response | the same with settings; TLS is the caller's |
-//! | [`Client::http2`], [`Client::http2_over`] | a [`Connection`] | for many sockets over one connection |
+//! | [`Client::request_over`] | the socket as the body of the response | the same with settings; TLS is the caller's |
+//! | [`Client::connect_http2`], [`Client::connect_http2_over`] | a [`Http2Connection`] | for many sockets over one connection |
 //!
 //! A socket runs in a task of its own, as on a server. The task answers pings and keeps deadlines even
 //! if the application does not receive; dropping the socket closes the connection. See also
@@ -32,16 +32,16 @@
 //! # Proxies
 //!
 //! A proxy is a stream that leads to the server. Connect to the proxy, do its handshake, and hand the
-//! stream to [`connect_over`], or, with settings, to `Client::open_over(..).await?.into_body()`. For
+//! stream to [`connect_over`], or, with settings, to `Client::request_over(..).await?.into_body()`. For
 //! `wss` do TLS over it first. The example `client` supports HTTP proxies (`CONNECT`) and SOCKS5.
 //!
 //! # Connecting again
 //!
 //! Nothing connects again by itself, and a [`Client`] keeps no connections: each call opens a new one.
-//! Replace a [`Connection`] that [is closed](Connection::is_closed) by a new one of
-//! [`Client::http2`]. When receiving returns `None` or an error, wait before you connect again, longer
+//! Replace a [`Http2Connection`] that [is closed](Http2Connection::is_closed) by a new one of
+//! [`Client::connect_http2`]. When receiving returns `None` or an error, wait before you connect again, longer
 //! each time, and not equally long in all clients.
-//! [`WebSocket::close_frame`](crate::WebSocket::close_frame) (1001, 1012 and 1013 ask for it) and
+//! [`WebSocket::received_close`](crate::WebSocket::received_close) (1001, 1012 and 1013 ask for it) and
 //! [`ConnectError::status`] (401 and 403 do not) help to decide whether it makes sense.
 
 mod connect;
@@ -56,7 +56,7 @@ mod tls;
 mod version;
 
 pub use error::{ConnectError, Phase};
-pub use http2::Connection;
+pub use http2::Http2Connection;
 pub use request::IntoRequest;
 pub use settings::Client;
 pub use version::HttpVersion;
@@ -96,6 +96,6 @@ pub async fn connect_over<T>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let response = Client::new().open_over(stream, request).await?;
+    let response = Client::new().request_over(stream, request).await?;
     Ok(response.into_body())
 }

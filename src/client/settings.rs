@@ -8,7 +8,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::{tls::Trust, version::HttpVersion};
 use crate::{
     config::Config,
-    session::{Report, Setup},
+    session::{SessionReport, Setup},
 };
 
 /// Connects to servers.
@@ -22,7 +22,7 @@ use crate::{
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = Config::default()
-///     .protocols(["chat.v2", "chat.v1"])
+///     .subprotocols(["chat.v2", "chat.v1"])
 ///     .compression(Compression::shared())
 ///     .max_message_size(16 << 20);
 /// let client = Client::new()
@@ -30,7 +30,7 @@ use crate::{
 ///     .header(AUTHORIZATION, HeaderValue::from_static("Bearer 1234"))
 ///     .connect_timeout(Duration::from_secs(3));
 /// let socket = client.connect("wss://example.com/chat").await?;
-/// assert_eq!(socket.protocol(), Some("chat.v2"));
+/// assert_eq!(socket.subprotocol(), Some("chat.v2"));
 /// # Ok(())
 /// # }
 /// ```
@@ -124,16 +124,16 @@ impl Client {
     /// Limits the time from the first byte of HTTP to the head of the answer. Default: 10 seconds.
     ///
     /// The body of a refusal has at most a second of that: see
-    /// [`ConnectError::Refused`](super::ConnectError::Refused).
+    /// [`ConnectError::Rejected`](super::ConnectError::Rejected).
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.handshake_timeout = timeout.into();
         self
     }
 
-    /// Calls `hook` with one [`Report`] per socket, when its transport has ended.
+    /// Calls `hook` with one [`SessionReport`] per socket, when its transport has ended.
     #[must_use]
-    pub fn on_end(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+    pub fn on_end(mut self, hook: impl Fn(&SessionReport) + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.setup).on_end = Some(Arc::new(hook));
         self
     }

@@ -8,7 +8,7 @@ pub enum HttpVersion {
     #[default]
     Http1,
     /// HTTP/2: announced over TLS, by prior knowledge over TCP.
-    /// [`Client::http2`](super::Client::http2) opens many sockets over one connection.
+    /// [`Client::connect_http2`](super::Client::connect_http2) opens many sockets over one connection.
     Http2,
     /// The server's choice in the TLS handshake (ALPN). If it chooses HTTP/2 without supporting
     /// WebSocket over it, or requires HTTP/1.1 (RFC 9113 §7), the client connects again with

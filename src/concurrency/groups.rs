@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    groups::{GroupEvent, Groups, JoinError, SlowMember},
+    groups::{GroupEvent, JoinError, SlowMember, handle::Groups},
     protocol::CloseCode,
     session::WebSocket,
 };

@@ -16,7 +16,7 @@ use super::{end, give_up, start};
 use crate::{
     config::Config,
     error::Error,
-    session::{Agreed, Opened, Place, Report, Session, Setup, Transport, WebSocket},
+    session::{Agreed, Opened, Place, Session, SessionReport, Setup, Transport, WebSocket},
 };
 
 /// A session whose socket is held by the model.
@@ -31,12 +31,12 @@ pub(super) struct Line {
 /// What is left of a session once its task has ended.
 pub(super) struct Ended {
     task: JoinHandle<()>,
-    reports: Arc<std::sync::Mutex<Vec<Report>>>,
+    reports: Arc<std::sync::Mutex<Vec<SessionReport>>>,
 }
 
 impl Ended {
     /// Waits for the end, which is reported once.
-    pub(super) async fn report(self) -> Report {
+    pub(super) async fn report(self) -> SessionReport {
         end(self.task).await;
         let mut reports = self.reports.lock().unwrap();
         assert_eq!(reports.len(), 1, "one report");
@@ -68,7 +68,7 @@ impl Line {
 /// A session with a handler that no task runs yet.
 pub(super) struct Serving<F> {
     pub(super) session: Session<F>,
-    reports: Arc<std::sync::Mutex<Vec<Report>>>,
+    reports: Arc<std::sync::Mutex<Vec<SessionReport>>>,
 }
 
 impl<F: Future<Output = Result<(), Error>> + Send + 'static> Serving<F> {
@@ -103,7 +103,7 @@ pub(super) fn serve<F>(
     let reported = reports.clone();
     let setup = Setup {
         config,
-        on_end: Some(Arc::new(move |report: &Report| {
+        on_end: Some(Arc::new(move |report: &SessionReport| {
             reported.lock().unwrap().push(report.clone());
         })),
         ..Setup::server()

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     error::Error,
     protocol::{CloseCode, Event, MessageKind},
-    session::{EndedBy, Receiver, Sender},
+    session::{EndedBy, Sender, handle::Receiver},
 };
 
 /// Receives until the end; returns the texts.
@@ -137,7 +137,7 @@ fn turn_of_a_writer_that_gives_up_is_given_to_the_next() {
         let line = Line::open(Config::default(), 3);
         let (sender, receiver) = line.socket.split();
         let write = async |sender: Sender, text: &'static str| {
-            let mut writer = sender.send_stream(MessageKind::Text).await?;
+            let mut writer = sender.send_writer(MessageKind::Text).await?;
             writer.send(text).await?;
             writer.finish().await
         };
@@ -145,7 +145,7 @@ fn turn_of_a_writer_that_gives_up_is_given_to_the_next() {
         let impatient = sender.clone();
         let giving_up = start(async move {
             // A writer that has written nothing leaves nothing behind.
-            drop(give_up(impatient.send_stream(MessageKind::Text), 1).await);
+            drop(give_up(impatient.send_writer(MessageKind::Text), 1).await);
         });
         let receiving = start(receive_all(receiver));
         let closes = sender.clone();

@@ -111,8 +111,8 @@
 //! | `on_upgrade` | the same; the handler may end in a `Result` too |
 //! | `on_failed_upgrade` | the same, with a `&dyn Error`; the type stays `WebSocketUpgrade` |
 //! | `selected_protocol` | the same, as `&str` |
-//! | `set_selected_protocol` | [`select_protocol`](WebSocketUpgrade::select_protocol): only what the client offers |
-//! | `requested_protocols` | [`offered_protocols`](WebSocketUpgrade::offered_protocols), as `&str`, the client's best first |
+//! | `set_selected_protocol` | [`set_selected_protocol`](WebSocketUpgrade::set_selected_protocol): only what the client offers |
+//! | `requested_protocols` | [`requested_protocols`](WebSocketUpgrade::requested_protocols), as `&str`, the client's best first |
 //! | `max_write_buffer_size` | `config(Config::default().max_send_queue(bytes))`, called **first**: [`config`](WebSocketUpgrade::config) replaces what was set before it |
 //! | `write_buffer_size` | not needed: what is sent before the task waits leaves in one write |
 //! | `read_buffer_size` | not needed: connections share what they read into |

@@ -21,11 +21,13 @@ use crate::{
     config::Config,
     handshake::{
         Rejection,
-        server::{self, Opening},
+        server::{self, Accepted},
     },
     lock::Lock,
-    service::{self, HandlerOutput, Handshake, Upgrade, extended_connect, open, refuse, registry},
-    session::{Connections, Report, Setup, WebSocket},
+    service::{
+        self, HandlerOutput, Upgrade, extended_connect, hook::Handshake, open, refuse, registry,
+    },
+    session::{Connections, SessionReport, Setup, WebSocket},
 };
 
 /// A WebSocket handshake, as an argument of a handler of axum.
@@ -55,7 +57,7 @@ impl WebSocketUpgrade {
     fn read(head: &mut Parts) -> Result<Self, Rejection> {
         let protocol = extended_connect::protocol(head);
         let accept = server::check(head, protocol)?;
-        let opening = Opening::new(head, accept)?;
+        let opening = Accepted::new(head, accept)?;
         let upgrade = Upgrade::take(head).ok_or(Rejection::NotUpgradable)?;
         let handshake = Handshake::new(head.clone(), opening, default_setup().clone(), None);
         let pending = Box::new(Pending { handshake, upgrade });
@@ -73,17 +75,17 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Sets the subprotocols this endpoint speaks, best first, as [`Config::protocols`].
+    /// Sets the subprotocols this endpoint speaks, best first, as [`Config::subprotocols`].
     ///
     /// The first one that the client offers is chosen at once. If there is none, the connection opens
-    /// without a subprotocol, unless [`Config::require_protocol`] is set.
+    /// without a subprotocol, unless [`Config::require_subprotocol`] is set.
     ///
     /// # Panics
     ///
     /// Panics when a name is not a token of RFC 9110 §5.6.2.
     pub fn protocols<P: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
         let config = mem::take(self.pending.handshake.config_mut());
-        self.config(config.protocols(names))
+        self.config(config.subprotocols(names))
     }
 
     /// Limits the size of a received message, as [`Config::max_message_size`]. Default: 1 MiB.
@@ -118,8 +120,8 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Calls `hook` with the session's [`Report`], when its transport has ended.
-    pub fn on_end(mut self, hook: impl FnOnce(&Report) + Send + 'static) -> Self {
+    /// Calls `hook` with the session's [`SessionReport`], when its transport has ended.
+    pub fn on_end(mut self, hook: impl FnOnce(&SessionReport) + Send + 'static) -> Self {
         let hook = Once::new(hook);
         self.setup().on_end = Some(Arc::new(move |report| {
             if let Some(hook) = hook.take() {
@@ -152,26 +154,26 @@ impl WebSocketUpgrade {
     }
 
     /// Iterates over the subprotocols that the client offers, its best first.
-    pub fn offered_protocols(&self) -> impl Iterator<Item = &str> {
-        self.pending.handshake.offered_protocols()
+    pub fn requested_protocols(&self) -> impl Iterator<Item = &str> {
+        self.pending.handshake.offered_subprotocols()
     }
 
     /// Chooses a subprotocol instead of the one that [`protocols`](Self::protocols) has chosen. Returns
     /// `false`, and keeps that one, if the client does not offer it.
-    pub fn select_protocol(&mut self, name: &str) -> bool {
-        self.pending.handshake.select_protocol(name)
+    pub fn set_selected_protocol(&mut self, name: &str) -> bool {
+        self.pending.handshake.select_subprotocol(name)
     }
 
     /// Returns the subprotocol chosen so far.
     #[must_use]
     pub fn selected_protocol(&self) -> Option<&str> {
-        self.pending.handshake.protocol()
+        self.pending.handshake.subprotocol()
     }
 
     /// Accepts the connection, and calls `handler` with the socket once it is open.
     ///
-    /// The response is 101, or 200 on HTTP/2. Answer the client with it; adding headers is fine, and
-    /// [`ResponseBody`](crate::ResponseBody) says what layers may not do. The upgrade has
+    /// The response is 101, or 200 on HTTP/2. Decision the client with it; adding headers is fine, and
+    /// [`ResponseBody`](crate::service::ResponseBody) says what layers may not do. The upgrade has
     /// [`Config::write_timeout`] from here on, so do slow work before. If the settings do not allow
     /// the connection, the response is the rejection of a [`WebSocketLayer`](crate::WebSocketLayer),
     /// and `handler` is not called.
@@ -198,7 +200,7 @@ impl WebSocketUpgrade {
             let connections = handshake.connections.as_ref();
             return refuse(connections, &rejection, handshake.version).map(Body::from);
         }
-        let route = service::handler(once(handler));
+        let route = service::handler::handler(once(handler));
         open::<_, Body>(handshake, None, route, upgrade).map(Body::new)
     }
 }

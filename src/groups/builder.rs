@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{delivery::SlowMember, key::Key};
 
-/// Settings of [`Groups`](super::Groups).
+/// Settings of [`Groups`](crate::Groups).
 pub struct GroupsBuilder<K> {
     pub(super) max_groups: Option<usize>,
     pub(super) slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
@@ -20,8 +20,8 @@ impl<K: Key> GroupsBuilder<K> {
 
     /// Decides for each group, when it is made, what happens to members that cannot keep up.
     ///
-    /// The function runs under a lock, and must not use the same [`Groups`](super::Groups). If it
-    /// panics, so does [`Groups::join`](super::Groups::join), and nothing is changed. Default:
+    /// The function runs under a lock, and must not use the same [`Groups`](crate::Groups). If it
+    /// panics, so does [`Groups::join`](crate::Groups::join), and nothing is changed. Default:
     /// [`SlowMember::default`], they are closed with code 1013.
     #[must_use]
     pub fn slow_members(

@@ -36,8 +36,8 @@ pub enum GroupEvent<K = String> {
 
 /// The events of all groups, in the order they happened.
 ///
-/// Each has a queue of its own. It never ends: when all [`Groups`](super::Groups) are gone,
-/// nothing more comes. A [`Stream`], made by [`Groups::events`](super::Groups::events).
+/// Each has a queue of its own. It never ends: when all [`Groups`](crate::Groups) are gone,
+/// nothing more comes. A [`Stream`], made by [`Groups::events`](crate::Groups::events).
 pub struct GroupEvents<K = String> {
     queue: Arc<Lock<GroupQueue<K>>>,
 }

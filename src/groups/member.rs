@@ -15,14 +15,14 @@ use super::{
 use crate::{
     error::TrySendError,
     lock::{Lock, LockGuard},
-    protocol::Prepared,
+    protocol::PreparedMessage,
     session::{Asleep, Sender, Ticket},
 };
 
 /// A connection's place in a group: it leaves when this is dropped.
 ///
 /// The connection's end ends it, too: then the drop has no effect. Made by
-/// [`Groups::join`](super::Groups::join).
+/// [`Groups::join`](crate::Groups::join).
 #[must_use = "dropping it leaves the group"]
 pub struct Membership<K: Key = String> {
     member: Arc<Member<K>>,
@@ -73,7 +73,7 @@ pub(super) struct Member<K> {
 #[derive(Default)]
 struct Backlog {
     /// Messages beside a full queue, where the group keeps some.
-    messages: VecDeque<Prepared>,
+    messages: VecDeque<PreparedMessage>,
     /// The place in the line of those that wait for the end.
     closed: Option<Ticket>,
     /// The place in the line of those that wait for room.
@@ -107,9 +107,9 @@ impl<K: Key> Member<K> {
     /// all locks.
     pub(super) fn deliver(
         self: &Arc<Self>,
-        message: &Prepared,
+        message: &PreparedMessage,
         delivery: &mut Delivery,
-        done: &mut Vec<Prepared>,
+        done: &mut Vec<PreparedMessage>,
     ) -> Option<Asleep> {
         let kept = self.group.slow.kept();
         if kept > 0 {
@@ -134,10 +134,10 @@ impl<K: Key> Member<K> {
     /// Sends a message, or lets it wait behind others that do.
     fn deliver_or_keep(
         self: &Arc<Self>,
-        message: &Prepared,
+        message: &PreparedMessage,
         kept: usize,
         delivery: &mut Delivery,
-        done: &mut Vec<Prepared>,
+        done: &mut Vec<PreparedMessage>,
     ) -> Option<Asleep> {
         let mut waiting = self.lock();
         if waiting.left {
@@ -166,7 +166,11 @@ impl<K: Key> Member<K> {
 
     /// Sends what waits, as far as there is room, and asks to be woken for more; `false` if the
     /// connection is closed. What is `done` is to be dropped outside the lock.
-    fn send_waiting(self: &Arc<Self>, waiting: &mut Backlog, done: &mut Vec<Prepared>) -> bool {
+    fn send_waiting(
+        self: &Arc<Self>,
+        waiting: &mut Backlog,
+        done: &mut Vec<PreparedMessage>,
+    ) -> bool {
         while let Some(message) = waiting.messages.front() {
             match self.sender.try_send(message) {
                 Ok(()) => {
@@ -195,7 +199,7 @@ impl<K: Key> Member<K> {
     }
 
     /// Leaves the group, unless it has. Returns what waited for it, to be dropped outside all locks.
-    fn leave(self: &Arc<Self>) -> VecDeque<Prepared> {
+    fn leave(self: &Arc<Self>) -> VecDeque<PreparedMessage> {
         self.group.home.leave(&self.group, self);
         let mut waiting = self.lock();
         waiting.left = true;

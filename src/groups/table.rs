@@ -21,7 +21,7 @@ use crate::{
     session::Sender,
 };
 
-/// All groups of one [`Groups`](super::Groups), with what was set for them.
+/// All groups of one [`Groups`](crate::Groups), with what was set for them.
 pub(super) struct Table<K> {
     state: Lock<TableState<K>>,
     hasher: RandomState,
@@ -80,7 +80,7 @@ impl<K: Key> Table<K> {
     ///
     /// # Errors
     ///
-    /// Those of [`Groups::join`](super::Groups::join).
+    /// Those of [`Groups::join`](crate::Groups::join).
     pub(super) fn join(
         self: &Arc<Self>,
         key: K,

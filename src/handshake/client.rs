@@ -36,7 +36,7 @@ use crate::{compression::Compression, config::Config, protocol::DeflateParams};
 ///
 /// Headers of the request are kept, except for those of the handshake and of a body, which are
 /// replaced or removed. Subprotocols are those of
-/// [`Config::protocols`](crate::Config::protocols), unless the request names its own. Compression is
+/// [`Config::subprotocols`](crate::Config::subprotocols), unless the request names its own. Compression is
 /// offered if [`Config::compression`](crate::Config::compression) is set.
 ///
 /// ```
@@ -44,7 +44,7 @@ use crate::{compression::Compression, config::Config, protocol::DeflateParams};
 /// use tower_websocket::{Config, handshake::{client, key}};
 ///
 /// let (mut head, ()) = Request::get("ws://server.example.com/chat").body(())?.into_parts();
-/// let config = Config::default().protocols(["chat"]);
+/// let config = Config::default().subprotocols(["chat"]);
 /// let offer = client::offer(&mut head, &config)?;
 /// assert_eq!(head.uri, "/chat");
 /// assert_eq!(head.headers["host"], "server.example.com");
@@ -59,7 +59,7 @@ use crate::{compression::Compression, config::Config, protocol::DeflateParams};
 ///     .body(())?
 ///     .into_parts();
 /// assert!(offer.is_accepted(answer.status));
-/// assert_eq!(offer.check(&answer)?.protocol(), Some("chat"));
+/// assert_eq!(offer.check(&answer)?.subprotocol(), Some("chat"));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -116,8 +116,8 @@ fn write_offers(headers: &mut HeaderMap, config: &Config) -> Result<(), InvalidR
     if let Some(settings) = &config.compression {
         headers.insert(SEC_WEBSOCKET_EXTENSIONS, deflate::offer(settings));
     }
-    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) && !config.protocols.is_empty() {
-        let names = config.protocols.join(", ");
+    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) && !config.subprotocols.is_empty() {
+        let names = config.subprotocols.join(", ");
         // They are tokens, and commas between them.
         let names = HeaderValue::try_from(names).map_err(|_| InvalidRequest::Subprotocols)?;
         headers.insert(SEC_WEBSOCKET_PROTOCOL, names);
@@ -132,7 +132,7 @@ pub struct Offer {
     /// The answer to the key, if there is a key.
     accept: Option<HeaderValue>,
     /// Tokens, joined by commas.
-    protocols: Box<str>,
+    subprotocols: Box<str>,
     compression: Option<Compression>,
 }
 
@@ -151,7 +151,7 @@ impl Offer {
         Ok(Self {
             is_http1: head.version < Version::HTTP_2,
             accept: key.map(|key| key::accept(key.as_bytes())),
-            protocols: protocols.ok_or(InvalidRequest::Subprotocols)?,
+            subprotocols: protocols.ok_or(InvalidRequest::Subprotocols)?,
             compression: config.compression.clone().filter(|_| offers),
         })
     }
@@ -175,42 +175,42 @@ impl Offer {
     /// # Errors
     ///
     /// The answer does not fit what was asked for: the client has to fail the connection.
-    pub fn check(&self, answer: &Parts) -> Result<Accepted, InvalidAnswer> {
+    pub fn check(&self, answer: &Parts) -> Result<Accepted, InvalidResponse> {
         let headers = &answer.headers;
         if self.is_http1 {
             if answer.version < Version::HTTP_11 {
-                return Err(InvalidAnswer::Version);
+                return Err(InvalidResponse::Version);
             }
             if !has_token(headers, &UPGRADE, "websocket") {
-                return Err(InvalidAnswer::Upgrade);
+                return Err(InvalidResponse::Upgrade);
             }
             if !has_token(headers, &CONNECTION, "upgrade") {
-                return Err(InvalidAnswer::Connection);
+                return Err(InvalidResponse::Connection);
             }
             match Lines::of(headers, &SEC_WEBSOCKET_ACCEPT) {
                 Lines::One(accept) if Some(accept) == self.accept.as_ref() => {}
-                _ => return Err(InvalidAnswer::Accept),
+                _ => return Err(InvalidResponse::Accept),
             }
         }
         let answered = extensions::parse(headers)?;
         Ok(Accepted {
-            protocol: self.protocol(headers)?,
+            protocol: self.subprotocol(headers)?,
             deflate: deflate::agree(&answered, self.compression.as_ref())?,
         })
     }
 
     /// Returns the chosen subprotocol, one of those offered.
-    fn protocol(&self, headers: &HeaderMap) -> Result<Option<Box<str>>, InvalidAnswer> {
+    fn subprotocol(&self, headers: &HeaderMap) -> Result<Option<Box<str>>, InvalidResponse> {
         let chosen = match Lines::of(headers, &SEC_WEBSOCKET_PROTOCOL) {
             Lines::None => return Ok(None),
             Lines::One(chosen) => chosen.to_str().ok(),
             Lines::Several => None,
         };
         let offered = chosen.filter(|chosen| {
-            let mut names = self.protocols.split_terminator(',');
+            let mut names = self.subprotocols.split_terminator(',');
             names.any(|name| name == *chosen)
         });
-        let offered = offered.ok_or(InvalidAnswer::Subprotocol)?;
+        let offered = offered.ok_or(InvalidResponse::Subprotocol)?;
         Ok(Some(offered.into()))
     }
 }
@@ -225,7 +225,7 @@ pub struct Accepted {
 impl Accepted {
     /// Returns the subprotocol that the server has chosen.
     #[must_use]
-    pub fn protocol(&self) -> Option<&str> {
+    pub fn subprotocol(&self) -> Option<&str> {
         self.protocol.as_deref()
     }
 
@@ -247,7 +247,7 @@ impl Accepted {
 /// An answer that accepts something that was not asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum InvalidAnswer {
+pub enum InvalidResponse {
     /// The answer is one of HTTP/1.0, which has no upgrades (RFC 9110 §7.8).
     Version,
     /// `Upgrade` does not say `websocket`.
@@ -261,10 +261,10 @@ pub enum InvalidAnswer {
     /// A malformed list of extensions.
     Extensions(extensions::Malformed),
     /// An extension or a parameter of one that does not fit what was offered.
-    Deflate(deflate::InvalidAnswer),
+    Deflate(deflate::InvalidParams),
 }
 
-impl fmt::Display for InvalidAnswer {
+impl fmt::Display for InvalidResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Version => "the answer is one of HTTP/1.0",
@@ -277,7 +277,7 @@ impl fmt::Display for InvalidAnswer {
     }
 }
 
-impl error::Error for InvalidAnswer {
+impl error::Error for InvalidResponse {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Extensions(error) => Some(error),
@@ -287,14 +287,14 @@ impl error::Error for InvalidAnswer {
     }
 }
 
-impl From<extensions::Malformed> for InvalidAnswer {
+impl From<extensions::Malformed> for InvalidResponse {
     fn from(error: extensions::Malformed) -> Self {
         Self::Extensions(error)
     }
 }
 
-impl From<deflate::InvalidAnswer> for InvalidAnswer {
-    fn from(error: deflate::InvalidAnswer) -> Self {
+impl From<deflate::InvalidParams> for InvalidResponse {
+    fn from(error: deflate::InvalidParams) -> Self {
         Self::Deflate(error)
     }
 }

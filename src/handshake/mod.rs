@@ -8,8 +8,8 @@
 //!
 //! 1. [`server::is_handshake`] distinguishes a handshake from every other request.
 //! 2. [`server::negotiate`] checks it against RFC and [`Config`](crate::Config), and returns an
-//!    [`Opening`](server::Opening) or the [`Rejection`] that names the fault.
-//! 3. [`Opening::response`](server::Opening::response) or [`Rejection::response`] is the answer.
+//!    [`Accepted`](server::Accepted) or the [`Rejection`] that names the fault.
+//! 3. [`Accepted::response`](server::Accepted::response) or [`Rejection::response`] is the answer.
 //!
 //! All parsing is linear in the length of the header fields: a head of 64 KiB costs what 64 KiB of
 //! anything costs.
@@ -37,7 +37,7 @@ pub mod deflate;
 pub mod extensions;
 mod invalid_request;
 pub mod key;
-mod origin;
+pub(crate) mod origin;
 mod rejection;
 pub mod server;
 pub(crate) mod target;
@@ -46,6 +46,7 @@ mod tokens;
 #[cfg(test)]
 mod requests;
 
-pub use self::origin::{OriginList, OriginPolicy, OriginPredicate};
+pub(crate) use self::origin::OriginPolicy;
+pub use self::origin::{OriginList, OriginPredicate};
 pub use self::rejection::Rejection;
 pub(crate) use self::tokens::is_token;

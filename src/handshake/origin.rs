@@ -18,7 +18,7 @@ use super::{
 /// refusal is [`Rejection::OriginRefused`], 403.
 ///
 /// ```
-/// use tower_websocket::{Config, handshake::OriginPolicy};
+/// use tower_websocket::{Config, OriginPolicy};
 ///
 /// let config = Config::default().origin(OriginPolicy::list([
 ///     "https://example.com",
@@ -81,7 +81,7 @@ impl OriginPolicy {
     /// of the request. It is not called for requests without such a line, or with several.
     ///
     /// ```
-    /// use tower_websocket::handshake::OriginPolicy;
+    /// use tower_websocket::OriginPolicy;
     ///
     /// let policy = OriginPolicy::predicate(|origin, head| {
     ///     origin == "https://example.com" || head.uri.path().starts_with("/public/")

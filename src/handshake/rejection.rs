@@ -49,7 +49,7 @@ pub enum Rejection {
     /// A `Sec-WebSocket-Protocol` that is not a list of tokens (RFC 6455 §11.3.4): 400.
     MalformedSubprotocols,
     /// No subprotocol in common, though
-    /// [`Config::require_protocol`](crate::Config::require_protocol) is set: 400.
+    /// [`Config::require_subprotocol`](crate::Config::require_subprotocol) is set: 400.
     NoCommonSubprotocol,
     /// A `Sec-WebSocket-Extensions` that does not follow the grammar of RFC 6455 §9.1: 400.
     MalformedExtensions,

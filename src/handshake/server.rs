@@ -79,9 +79,9 @@ pub fn is_handshake(head: &Parts, protocol: Option<&str>) -> bool {
 ///     .body(())?
 ///     .into_parts();
 ///
-/// let config = Config::default().protocols(["superchat", "chat"]);
+/// let config = Config::default().subprotocols(["superchat", "chat"]);
 /// let opening = server::negotiate(&head, None, &config)?;
-/// assert_eq!(opening.protocol(), Some("superchat"));
+/// assert_eq!(opening.subprotocol(), Some("superchat"));
 ///
 /// let response = opening.response();
 /// assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -97,10 +97,10 @@ pub fn negotiate(
     head: &Parts,
     protocol: Option<&str>,
     config: &Config,
-) -> Result<Opening, Rejection> {
+) -> Result<Accepted, Rejection> {
     let accept = check(head, protocol)?;
     check_origin(head, config)?;
-    let mut opening = Opening::new(head, accept)?;
+    let mut opening = Accepted::new(head, accept)?;
     opening.choose_protocol(config);
     opening.settle(&head.headers, config)?;
     Ok(opening)
@@ -128,7 +128,7 @@ pub(crate) fn check_origin(head: &Parts, config: &Config) -> Result<(), Rejectio
 ///
 /// It owns what the answer needs, and borrows nothing from the request.
 #[derive(Debug)]
-pub struct Opening {
+pub struct Accepted {
     version: Version,
     accept: Option<HeaderValue>,
     protocol: Option<HeaderValue>,
@@ -137,7 +137,7 @@ pub struct Opening {
     deflate: Option<Agreement>,
 }
 
-impl Opening {
+impl Accepted {
     /// Makes one in which nothing is chosen or agreed on yet.
     pub(crate) fn new(head: &Parts, accept: Option<HeaderValue>) -> Result<Self, Rejection> {
         let offered = joined_tokens(&head.headers, &SEC_WEBSOCKET_PROTOCOL);
@@ -153,13 +153,13 @@ impl Opening {
     /// Chooses the first subprotocol of the configuration that the client offers, or none.
     pub(crate) fn choose_protocol(&mut self, config: &Config) {
         self.protocol = None;
-        let names = &config.protocols;
-        let _chosen = names.iter().any(|name| self.select_protocol(name));
+        let names = &config.subprotocols;
+        let _chosen = names.iter().any(|name| self.select_subprotocol(name));
     }
 
     /// Makes the checks that need the chosen subprotocol, and agrees on compression.
     pub(crate) fn settle(&mut self, headers: &HeaderMap, config: &Config) -> Result<(), Rejection> {
-        if config.require_protocol && self.protocol.is_none() {
+        if config.require_subprotocol && self.protocol.is_none() {
             return Err(Rejection::NoCommonSubprotocol);
         }
         let offers = extensions::parse(headers)?;
@@ -171,12 +171,12 @@ impl Opening {
     }
 
     /// Chooses a subprotocol that the client offers, in place of the one of
-    /// [`Config::protocols`](crate::Config::protocols).
+    /// [`Config::subprotocols`](crate::Config::subprotocols).
     ///
     /// Returns `false`, and keeps the previous choice, if the client does not offer it: naming it
     /// would make the client fail the connection (RFC 6455 §4.1). Case matters.
-    pub fn select_protocol(&mut self, name: &str) -> bool {
-        if !self.offered_protocols().any(|offer| offer == name) {
+    pub fn select_subprotocol(&mut self, name: &str) -> bool {
+        if !self.offered_subprotocols().any(|offer| offer == name) {
             return false;
         }
         self.protocol = HeaderValue::from_str(name).ok();
@@ -185,12 +185,12 @@ impl Opening {
 
     /// Returns the chosen subprotocol, as the server spells it.
     #[must_use]
-    pub fn protocol(&self) -> Option<&str> {
+    pub fn subprotocol(&self) -> Option<&str> {
         self.protocol.as_ref()?.to_str().ok()
     }
 
     /// Iterates over the subprotocols that the client offers, in its order of preference.
-    pub fn offered_protocols(&self) -> impl Iterator<Item = &str> {
+    pub fn offered_subprotocols(&self) -> impl Iterator<Item = &str> {
         self.offered.split_terminator(',')
     }
 

@@ -23,7 +23,7 @@ use crate::sync::atomic::Ordering::Relaxed;
 ///
 /// - what was received of messages that have not ended, decompressed or not;
 /// - what was received and not taken by the application;
-/// - what is queued and not taken by the transport. A [`Prepared`](crate::Prepared) message of 4 KiB
+/// - what is queued and not taken by the transport. A [`PreparedMessage`](crate::PreparedMessage) message of 4 KiB
 ///   and more, as each broadcast to a [group](crate::Groups) is, counts once for all its receivers,
 ///   from when it is first sent until it is dropped.
 ///
@@ -43,7 +43,7 @@ use crate::sync::atomic::Ordering::Relaxed;
 ///    free again. After a connection was stopped for 2 seconds the largest are closed, too, until a
 ///    quarter is free; one that was stopped for 10 seconds is closed itself. Their application gets
 ///    [`Error::OverBudget`](crate::Error::OverBudget), their report has
-///    [`EndedBy::OverBudget`](crate::EndedBy::OverBudget). If the peer does not take what was sent
+///    [`EndedBy::OverBudget`](crate::session::EndedBy::OverBudget). If the peer does not take what was sent
 ///    before, the connection ends without a Close frame.
 ///
 /// What is sent meanwhile, and what one turn of each thread receives, may exceed the limit. A message

@@ -11,7 +11,7 @@ use super::{
     deflate::{Context, Shape},
     encoder::Encoder,
     error::ProtocolError,
-    expiry::{Expiry, Outcome},
+    expiry::{Deadline, Outcome},
     facts::Facts,
     incoming::Incoming,
     message::Event,
@@ -176,9 +176,9 @@ impl Connection {
     /// A deadline passed, or may have. After this: transmit.
     ///
     /// Pings are sent and the closing handshake started by itself. Returns what passed last: where
-    /// that is [`Expiry::Write`] or [`Expiry::Close`], the connection is closed and what was queued
+    /// that is [`Deadline::Write`] or [`Deadline::Close`], the connection is closed and what was queued
     /// is thrown away; end the stream without more ado.
-    pub fn handle_timeout(&mut self, now: Instant) -> Option<Expiry> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Deadline> {
         let mut last = None;
         while let Some(expiry) = self.timers.expired(now, self.facts(), &self.config) {
             last = Some(expiry);

@@ -8,7 +8,7 @@ use super::{
 /// A deadline that passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Expiry {
+pub enum Deadline {
     /// It is time for a ping.
     Ping,
     /// No byte came for [`Config::ping_timeout`](crate::Config::ping_timeout) after a ping.
@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
     GiveUp,
 }
 
-impl Expiry {
+impl Deadline {
     /// Returns what the connection does, with what the peer is told if it is told anything.
     pub(crate) fn outcome(self) -> Outcome {
         let close = |code| CloseFrame::new(code, Utf8Bytes::from_static(self.reason()));
@@ -76,18 +76,22 @@ mod tests {
     fn every_deadline_has_its_outcome_and_its_close_code() {
         let code = |frame: CloseFrame| Some(frame.code());
         for (expiry, outcome, expected) in [
-            (Expiry::Ping, "ping", None),
-            (Expiry::PeerSilent, "fail", Some(CloseCode::INTERNAL_ERROR)),
-            (Expiry::Frame, "fail", Some(CloseCode::POLICY_VIOLATION)),
-            (Expiry::Write, "give up", None),
-            (Expiry::Close, "give up", None),
-            (Expiry::Idle, "close", Some(CloseCode::GOING_AWAY)),
+            (Deadline::Ping, "ping", None),
             (
-                Expiry::FirstMessage,
+                Deadline::PeerSilent,
+                "fail",
+                Some(CloseCode::INTERNAL_ERROR),
+            ),
+            (Deadline::Frame, "fail", Some(CloseCode::POLICY_VIOLATION)),
+            (Deadline::Write, "give up", None),
+            (Deadline::Close, "give up", None),
+            (Deadline::Idle, "close", Some(CloseCode::GOING_AWAY)),
+            (
+                Deadline::FirstMessage,
                 "close",
                 Some(CloseCode::POLICY_VIOLATION),
             ),
-            (Expiry::Lifetime, "close", Some(CloseCode::GOING_AWAY)),
+            (Deadline::Lifetime, "close", Some(CloseCode::GOING_AWAY)),
         ] {
             let found = match expiry.outcome() {
                 Outcome::Ping => ("ping", None),

@@ -32,7 +32,7 @@ impl Frame {
         Self::new(Opcode::Binary, payload.into())
     }
 
-    /// The last fragment of a message; see [`fin`](Self::fin) for those before it.
+    /// The last fragment of a message; see [`fragment`](Self::fragment) for those before it.
     pub fn continuation(payload: impl Into<Bytes>) -> Self {
         Self::new(Opcode::Continuation, payload.into())
     }
@@ -61,10 +61,10 @@ impl Frame {
         Self::new(Opcode::Close, payload)
     }
 
-    /// The same frame, as the last one of its message or not.
+    /// Returns the frame as a fragment that is not the last one of its message.
     #[must_use]
-    pub fn fin(mut self, fin: bool) -> Self {
-        self.fin = fin;
+    pub fn fragment(mut self) -> Self {
+        self.fin = false;
         self
     }
 
@@ -88,7 +88,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::CloseCode;
+    use crate::protocol::close::CloseCode;
 
     #[test]
     fn frames_are_made_whole() {
@@ -107,9 +107,8 @@ mod tests {
 
     #[test]
     fn fragments_and_compressed_frames_are_marked() {
-        let frame = Frame::text("a").fin(false).compressed();
+        let frame = Frame::text("a").fragment().compressed();
         assert_eq!((frame.fin, frame.rsv1), (false, true));
-        assert!(frame.fin(true).fin);
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::CloseCode;
+    use crate::protocol::close::CloseCode;
 
     #[test]
     fn text_and_binary_are_told_apart() {

@@ -5,13 +5,13 @@
 //!
 //! - [`Header`], [`apply_mask`], [`Utf8Validator`]: the pieces of RFC 6455 §5 and §8.1;
 //! - [`Frame`] and [`FrameCodec`]: single frames, for tools and proxies;
-//! - [`Decoder`]: bytes into [`Event`]s, with the rules on order, role and size;
+//! - [`Decoder`]: bytes into [events](crate::Event), with the rules on order, role and size;
 //! - [`DeflateParams`]: what to agree on for compressed messages (RFC 7692);
 //! - [`Encoder`] and [`SendQueue`]: messages into bytes, without a connection;
 //! - [`Connection`]: all of it joined, with the closing handshake and the deadlines.
 
 mod below;
-mod close;
+pub(crate) mod close;
 mod close_payload;
 mod codec;
 mod connection;
@@ -24,8 +24,8 @@ mod decoder;
 mod deflate;
 mod encoded;
 mod encoder;
-mod error;
-mod expiry;
+pub(crate) mod error;
+pub(crate) mod expiry;
 mod facts;
 mod frame;
 mod header;
@@ -35,8 +35,8 @@ mod header;
 )]
 mod incoming;
 mod mask;
-mod message;
-mod outbound;
+pub(crate) mod message;
+pub(crate) mod outbound;
 #[cfg_attr(
     not(feature = "layer"),
     expect(dead_code, reason = "sessions use all of it")
@@ -54,31 +54,31 @@ mod ticks;
 mod timers;
 #[cfg(feature = "codec")]
 mod tokio_codec;
-mod utf8;
+pub(crate) mod utf8;
 
-pub use close::{CloseCode, CloseFrame};
 pub use codec::FrameCodec;
 pub use connection::Connection;
 pub use decoder::Decoder;
 pub use deflate::DeflateParams;
 pub use encoder::Encoder;
-pub use error::ProtocolError;
-pub use expiry::Expiry;
+pub(crate) use error::ProtocolError;
+pub(crate) use expiry::Deadline;
 pub use frame::Frame;
 pub use header::{EncodedHeader, Header, Opcode};
 pub use mask::apply_mask;
-pub use message::{Event, Message, MessageKind};
-pub use outbound::{Outbound, Prepared};
+pub(crate) use message::Message;
+pub use outbound::Outbound;
 pub use random::random_masking_key;
 pub use role::Role;
 pub use send_queue::SendQueue;
 pub use state::State;
-pub use utf8::{InvalidUtf8, Utf8Bytes, Utf8Validator};
+pub use utf8::{InvalidUtf8, Utf8Validator};
 
 pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 #[cfg(feature = "layer")]
 pub(crate) use self::{
     below::{MAX_BELOW, SENDING_FLOOR},
+    close::{CloseCode, CloseFrame},
     decoder::{Decoded, Limits, Piece},
     deflate::{Context, Deflater, Shape},
     encoded::Encoded,
@@ -86,7 +86,10 @@ pub(crate) use self::{
     expiry::Outcome,
     facts::Facts,
     incoming::Incoming,
+    message::{Event, MessageKind},
+    outbound::PreparedMessage,
     outgoing::{NotOpen, Outgoing, Unsent},
     random::random,
     timers::Timers,
+    utf8::Utf8Bytes,
 };

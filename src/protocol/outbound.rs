@@ -20,10 +20,10 @@ use crate::{
     sync::{Mutex, OnceLock},
 };
 
-/// What `send` takes: a [`Message`], or anything that becomes one, or a [`Prepared`].
+/// What `send` takes: a [`Message`], or anything that becomes one, or a [`PreparedMessage`].
 ///
 /// ```
-/// use tower_websocket::{Message, Outbound};
+/// use tower_websocket::{protocol::Outbound, Message};
 ///
 /// let usual = Outbound::from("hello");
 /// let secret = Message::text("token=42").uncompressed();
@@ -38,7 +38,7 @@ pub(crate) enum Content {
     // Flat, so that it is no larger than a message.
     Text(Utf8Bytes, Choice),
     Binary(Bytes, Choice),
-    Prepared(Prepared),
+    Prepared(PreparedMessage),
 }
 
 /// What the application says about the compression of a message.
@@ -142,15 +142,15 @@ impl<T: Into<Message>> From<T> for Outbound {
     }
 }
 
-impl From<Prepared> for Outbound {
-    fn from(prepared: Prepared) -> Self {
+impl From<PreparedMessage> for Outbound {
+    fn from(prepared: PreparedMessage) -> Self {
         Self {
             content: Content::Prepared(prepared),
         }
     }
 }
 
-impl From<Outbound> for Prepared {
+impl From<Outbound> for PreparedMessage {
     /// Prepares what is to be sent, unless it is prepared.
     fn from(outbound: Outbound) -> Self {
         match outbound.content {
@@ -160,8 +160,8 @@ impl From<Outbound> for Prepared {
     }
 }
 
-impl From<&Prepared> for Outbound {
-    fn from(prepared: &Prepared) -> Self {
+impl From<&PreparedMessage> for Outbound {
+    fn from(prepared: &PreparedMessage) -> Self {
         prepared.clone().into()
     }
 }
@@ -175,10 +175,10 @@ impl From<&Prepared> for Outbound {
 /// ```
 /// # #[cfg(feature = "layer")]
 /// # {
-/// use tower_websocket::{Prepared, Sender};
+/// use tower_websocket::{PreparedMessage, Sender};
 ///
 /// fn broadcast(members: &[Sender], news: &str) {
-///     let news = Prepared::new(news);
+///     let news = PreparedMessage::new(news);
 ///     for member in members {
 ///         // Where the queue is full or the connection closed, there is nothing to be done.
 ///         let _ = member.try_send(&news);
@@ -187,7 +187,7 @@ impl From<&Prepared> for Outbound {
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Prepared(Arc<Encodings>);
+pub struct PreparedMessage(Arc<Encodings>);
 
 struct Encodings {
     message: Message,
@@ -212,7 +212,7 @@ pub(crate) struct WireForm {
     pub(crate) compressed: bool,
 }
 
-impl Prepared {
+impl PreparedMessage {
     /// Prepares a message; it is encoded when it is first sent.
     pub fn new(message: impl Into<Outbound>) -> Self {
         let outbound = message.into();
@@ -281,18 +281,20 @@ impl Prepared {
     }
 }
 
-impl PartialEq for Prepared {
+impl PartialEq for PreparedMessage {
     /// Reports whether the messages are equal, and compressed alike.
     fn eq(&self, other: &Self) -> bool {
         (&self.0.message, self.0.choice) == (&other.0.message, other.0.choice)
     }
 }
 
-impl Eq for Prepared {}
+impl Eq for PreparedMessage {}
 
-impl fmt::Debug for Prepared {
+impl fmt::Debug for PreparedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Prepared").field(&self.0.message).finish()
+        f.debug_tuple("PreparedMessage")
+            .field(&self.0.message)
+            .finish()
     }
 }
 

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        protocol::{Decoder, Event, Role, SendQueue, test_support::from_client},
+        protocol::{Decoder, Role, SendQueue, message::Event, test_support::from_client},
     };
 
     /// The address of the buffer that is kept, if one is.

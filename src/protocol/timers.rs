@@ -8,7 +8,7 @@ use std::{
 use super::{
     below::{Below, MAX_BELOW},
     decoder::FrameInProgress,
-    expiry::Expiry,
+    expiry::Deadline,
     facts::Facts,
     ticks::{NEVER, TICK, TICKS_PER_SECOND, ticks},
 };
@@ -254,7 +254,7 @@ impl Timers {
         now: Instant,
         facts: Facts,
         config: &Config,
-    ) -> Option<Expiry> {
+    ) -> Option<Deadline> {
         if facts.closing {
             self.stop_open();
         }
@@ -277,11 +277,11 @@ impl Timers {
         now: Instant,
         facts: Facts,
         config: &Config,
-    ) -> Option<Expiry> {
+    ) -> Option<Deadline> {
         Some(match timer {
             Timer::Ping => {
                 self.set(Timer::Ping, now, self.ping_interval(config));
-                Expiry::Ping
+                Deadline::Ping
             }
             Timer::Pong if self.heard => return None,
             Timer::Pong if self.paused => {
@@ -292,32 +292,32 @@ impl Timers {
             Timer::Pong => {
                 // What is below has had its time.
                 self.below.forget();
-                Expiry::PeerSilent
+                Deadline::PeerSilent
             }
             Timer::Frame => return self.judge_frame(now, facts, config),
-            Timer::Write => Expiry::Write,
-            Timer::Close => Expiry::Close,
+            Timer::Write => Deadline::Write,
+            Timer::Close => Deadline::Close,
             Timer::Idle if facts.traffic != self.traffic => {
                 self.traffic = facts.traffic;
                 self.set(Timer::Idle, now, config.idle_timeout);
                 return None;
             }
-            Timer::Idle => Expiry::Idle,
+            Timer::Idle => Deadline::Idle,
             Timer::FirstMessage if facts.received > 0 => return None,
-            Timer::FirstMessage => Expiry::FirstMessage,
-            Timer::Lifetime => Expiry::Lifetime,
+            Timer::FirstMessage => Deadline::FirstMessage,
+            Timer::Lifetime => Deadline::Lifetime,
         })
     }
 
     /// Each 16 KiB received gives a frame another second.
-    fn judge_frame(&mut self, now: Instant, facts: Facts, config: &Config) -> Option<Expiry> {
+    fn judge_frame(&mut self, now: Instant, facts: Facts, config: &Config) -> Option<Deadline> {
         let frame = facts.frame.filter(|frame| frame.number == self.frame)?;
         let earned = Duration::from_secs(frame.received / RECEIVING_FLOOR);
         let deadline = self
             .frame_start
             .saturating_add(ticks(config.frame_timeout?.saturating_add(earned)));
         if deadline <= self.offset(now) {
-            return Some(Expiry::Frame);
+            return Some(Deadline::Frame);
         }
         self.deadlines[Timer::Frame as usize] = deadline;
         self.changed = true;

@@ -27,7 +27,8 @@ use super::{
     stop::{self, Race, race},
 };
 use crate::{
-    config::Config, handshake::Rejection, lock::Lock, service::WebSocketLayer, session::WebSocket,
+    config::Config, handshake::Rejection, lock::Lock, service::layer::WebSocketLayer,
+    session::WebSocket,
 };
 
 /// Opens a WebSocket on a stream: a connection just accepted, with TLS or without.
@@ -36,7 +37,7 @@ use crate::{
 /// connection, and answers it. The socket is the request's body, and lives as every other: its pings
 /// are answered and its deadlines kept by a task of its own. Of an HTTP/2 connection it is the only
 /// stream: the client is told to send no more. For a single stream of an HTTP/2 connection that is
-/// served elsewhere there is [`OnUpgrade`](crate::OnUpgrade).
+/// served elsewhere there is [`OnUpgrade`](crate::service::OnUpgrade).
 ///
 /// ```no_run
 /// use tower_websocket::{Config, serve};

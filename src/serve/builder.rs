@@ -41,7 +41,7 @@ pub fn serve<L, S>(listener: L, app: S) -> Serve<L, S> {
     }
 }
 
-/// A server about to run: made by [`serve`](fn@serve), and awaited.
+/// A server about to run: made by [`serve`](fn@crate::serve), and awaited.
 #[must_use = "a server runs when it is awaited"]
 pub struct Serve<L, S, F = Pending<()>> {
     pub(super) listener: L,

@@ -20,7 +20,7 @@ use crate::{
     session::{UNSENT_SHARED, set_notsent_lowat},
 };
 
-/// Where [`serve`](fn@super::serve) takes connections from: TCP, Unix sockets, and whatever else
+/// Where [`serve`](fn@crate::serve) takes connections from: TCP, Unix sockets, and whatever else
 /// implements it.
 pub trait Listener: Send + 'static {
     /// A connection.

@@ -1,6 +1,6 @@
 //! A ready-to-run HTTP server for a tower service (feature `serve`).
 //!
-//! [`serve`](fn@serve) takes a listener and a service: an axum `Router`, [`endpoint`](crate::endpoint),
+//! [`serve`](fn@crate::serve) takes a listener and a service: an axum `Router`, [`endpoint`](crate::endpoint),
 //! or any other `tower::Service<http::Request<hyper::body::Incoming>>`. It speaks HTTP/1.1 and HTTP/2,
 //! with or without TLS, survives what clients do to it, and stops in good order:
 //!
@@ -56,14 +56,14 @@
 //!
 //! # The client's address
 //!
-//! Over TCP every request has a [`PeerAddr`](crate::PeerAddr) among its extensions: axum's handlers
+//! Over TCP every request has a [`PeerAddr`](crate::service::PeerAddr) among its extensions: axum's handlers
 //! take `Extension(PeerAddr(address)): Extension<PeerAddr>`. For extractors
 //! and layers that want axum's `ConnectInfo`, put it there:
 //!
 //! ```
 //! use axum::{Router, extract::{ConnectInfo, Request}};
 //! use tower::util::MapRequestLayer;
-//! use tower_websocket::PeerAddr;
+//! use tower_websocket::service::PeerAddr;
 //!
 //! fn connect_info(mut request: Request) -> Request {
 //!     if let Some(&PeerAddr(address)) = request.extensions().get() {
@@ -77,7 +77,7 @@
 
 mod accept;
 mod app;
-mod builder;
+pub(crate) mod builder;
 mod connection;
 mod head;
 mod head_timer;
@@ -89,7 +89,7 @@ mod settings;
 mod stop;
 
 pub use accept::{AcceptError, accept};
-pub use builder::{Serve, serve};
+pub use builder::Serve;
 pub use listener::Listener;
 pub use run::ServeFuture;
 pub use stop::Stopped;

@@ -13,7 +13,7 @@ use tower::{BoxError, Service};
 
 use super::{
     body::ResponseBody,
-    hook::{Answer, Handshake, Hook, HookFuture, Verdict, add_headers},
+    hook::{Decision, Handshake, Hook, HookFuture, Verdict, add_headers},
     on_upgrade::Upgrade,
     refusal::refuse,
     upgrading::Upgrading,
@@ -89,7 +89,7 @@ where
     }
 
     /// Makes the response, and opens the connection if the hook accepts it.
-    fn answer<B>(&mut self, answer: Answer) -> Response<ResponseBody<B>> {
+    fn answer<B>(&mut self, answer: Decision) -> Response<ResponseBody<B>> {
         let (handshake, close) = match answer.verdict {
             Verdict::Accept(handshake, close) => (*handshake, close),
             Verdict::Refuse(response, connections) => {

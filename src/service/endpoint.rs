@@ -26,16 +26,16 @@ use crate::handshake::{Rejection, server};
 ///
 /// let app: Router = Router::new().route_service("/chat", endpoint(handler(chat)));
 /// ```
-pub fn endpoint<H>(route: H) -> WebSocketService<Endpoint, H> {
+pub fn endpoint<H>(route: H) -> WebSocketService<UpgradeRequired, H> {
     WebSocketLayer::new(route).endpoint()
 }
 
 impl<H> WebSocketLayer<H> {
     /// Makes a service for a route that is nothing but a WebSocket: as [`endpoint`].
     #[must_use]
-    pub fn endpoint(self) -> WebSocketService<Endpoint, H> {
+    pub fn endpoint(self) -> WebSocketService<UpgradeRequired, H> {
         WebSocketService {
-            inner: Endpoint,
+            inner: UpgradeRequired,
             layer: self,
         }
     }
@@ -44,9 +44,9 @@ impl<H> WebSocketLayer<H> {
 /// Answers whatever is not a WebSocket handshake: the inner service of [`endpoint`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Endpoint;
+pub struct UpgradeRequired;
 
-impl<ReqBody> Service<Request<ReqBody>> for Endpoint {
+impl<ReqBody> Service<Request<ReqBody>> for UpgradeRequired {
     type Response = Response<String>;
     type Error = Infallible;
     type Future = Ready<Result<Response<String>, Infallible>>;

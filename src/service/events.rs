@@ -52,23 +52,25 @@ use crate::{
 /// [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end).
 ///
 /// ```
-/// use tower_websocket::{Events, Sender, Utf8Bytes, WebSocketLayer, events};
+/// use tower_websocket::{
+///     service::{event_handler, EventHandler}, Sender, Utf8Bytes, WebSocketLayer,
+/// };
 ///
 /// #[derive(Clone, Default)]
 /// struct Shout {
 ///     count: usize,
 /// }
 ///
-/// impl Events for Shout {
+/// impl EventHandler for Shout {
 ///     async fn on_text(&mut self, socket: &Sender, text: Utf8Bytes) {
 ///         self.count += 1;
 ///         let _gone = socket.send(format!("{}: {}", self.count, text.to_uppercase())).await;
 ///     }
 /// }
 ///
-/// let layer = WebSocketLayer::new(events(Shout::default()));
+/// let layer = WebSocketLayer::new(event_handler(Shout::default()));
 /// ```
-pub trait Events: Send {
+pub trait EventHandler: Send {
     /// Runs when the connection is open; `head` is that of the request that opened it.
     fn on_open(&mut self, socket: &Sender, head: &Parts) -> impl Future<Output = ()> + Send {
         let _ = (socket, head);
@@ -123,18 +125,18 @@ pub trait Events: Send {
     }
 }
 
-/// Makes a route service of an [`Events`] implementation, of which each connection gets a clone.
-pub fn events<E: Events + Clone>(events: E) -> EventsService<E> {
-    EventsService { events }
+/// Makes a route service of an [`EventHandler`] implementation, of which each connection gets a clone.
+pub fn event_handler<E: EventHandler + Clone>(events: E) -> EventHandlerService<E> {
+    EventHandlerService { events }
 }
 
-/// The route service made by [`events`].
+/// The route service made by [`event_handler`].
 #[derive(Clone, Debug)]
-pub struct EventsService<E> {
+pub struct EventHandlerService<E> {
     events: E,
 }
 
-impl<E: Events + Clone + 'static> Service<Request<WebSocket>> for EventsService<E> {
+impl<E: EventHandler + Clone + 'static> Service<Request<WebSocket>> for EventHandlerService<E> {
     type Response = ();
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
@@ -158,7 +160,7 @@ impl<E: Events + Clone + 'static> Service<Request<WebSocket>> for EventsService<
 }
 
 /// Calls back for everything that happens until the connection ends.
-async fn run(mut events: impl Events, mut socket: WebSocket) {
+async fn run(mut events: impl EventHandler, mut socket: WebSocket) {
     let sender = socket.sender();
     loop {
         match socket.recv_event().await {
@@ -169,7 +171,7 @@ async fn run(mut events: impl Events, mut socket: WebSocket) {
             Ok(Some(Event::Ping(payload))) => events.on_ping(&sender, payload).await,
             Ok(Some(Event::Pong(payload))) => events.on_pong(&sender, payload).await,
             Ok(Some(Event::Close(frame))) => return events.on_close(&sender, frame).await,
-            Ok(None) => return events.on_close(&sender, socket.close_frame()).await,
+            Ok(None) => return events.on_close(&sender, socket.received_close()).await,
             Err(error) => return events.on_error(&sender, error).await,
         }
     }

@@ -1,6 +1,5 @@
 //! The `:protocol` of an Extended CONNECT (RFC 8441 §4), as hyper or `h2` hands it over.
 
-pub(super) use imp::SUPPORTED;
 pub(crate) use imp::protocol;
 
 #[cfg(feature = "testing")]
@@ -10,8 +9,6 @@ pub(crate) use imp::insert_websocket;
 mod imp {
     use http::request::Parts;
     use hyper::ext::Protocol;
-
-    pub(in crate::service) const SUPPORTED: bool = true;
 
     pub(crate) fn protocol(head: &Parts) -> Option<&str> {
         let extensions = &head.extensions;
@@ -31,8 +28,6 @@ mod imp {
 #[cfg(not(feature = "http2"))]
 mod imp {
     use http::request::Parts;
-
-    pub(in crate::service) const SUPPORTED: bool = false;
 
     pub(crate) fn protocol(_: &Parts) -> Option<&str> {
         None

@@ -6,14 +6,14 @@ use http::request::Parts;
 use matchit::Router;
 use percent_encoding::percent_decode_str;
 
-/// The parameters of a path mounted with [`WebSocketLayer::path`](super::WebSocketLayer::path), in
+/// The parameters of a path mounted with [`WebSocketLayer::path`](crate::WebSocketLayer::path), in
 /// the extensions of the route service's request.
 ///
 /// Values are percent-decoded.
 ///
 /// ```
 /// use http::Request;
-/// use tower_websocket::{PathParams, WebSocket};
+/// use tower_websocket::{service::PathParams, WebSocket};
 ///
 /// fn room(request: &Request<WebSocket>) -> Option<&str> {
 ///     request.extensions().get::<PathParams>()?.get("room")

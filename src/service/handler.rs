@@ -51,17 +51,17 @@ use crate::session::WebSocket;
 /// A handler that fails with a [`CloseFrame`](crate::CloseFrame) closes with its code and reason,
 /// also through `?` and [`BoxError`]. When the connection ends before the handler does, the handler
 /// is not dropped: receiving ends, sending fails, and it may finish what it does.
-pub fn handler<F>(function: F) -> Handler<F> {
-    Handler { function }
+pub fn handler<F>(function: F) -> HandlerService<F> {
+    HandlerService { function }
 }
 
 /// The route service made by [`handler`].
 #[derive(Clone, Copy, Debug)]
-pub struct Handler<F> {
+pub struct HandlerService<F> {
     function: F,
 }
 
-impl<F, Fut> Service<Request<WebSocket>> for Handler<F>
+impl<F, Fut> Service<Request<WebSocket>> for HandlerService<F>
 where
     F: FnMut(WebSocket) -> Fut,
     Fut: Future,
@@ -83,7 +83,7 @@ where
 }
 
 pin_project! {
-    /// The future of a [`Handler`].
+    /// The future of a [`HandlerService`].
     #[derive(Debug)]
     pub struct HandlerFuture<Fut> {
         // `None` once it is ready: a future that keeps its socket would keep the connection.

@@ -5,25 +5,25 @@ use std::{fmt, future::Future, mem, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, Response, Uri, Version, header, request::Parts};
 
-use super::refusal::Refusal;
+use super::refusal::RejectResponse;
 use crate::{
     config::Config,
-    handshake::server::Opening,
+    handshake::server::Accepted,
     protocol::CloseFrame,
     session::{Agreed, Connections, Setup},
 };
 
 /// A handshake that is about to be accepted, in the hands of the hook of
-/// [`WebSocketLayer::on_handshake`](super::WebSocketLayer::on_handshake).
+/// [`WebSocketLayer::on_handshake`](crate::WebSocketLayer::on_handshake).
 ///
 /// It can be looked at and added to, and ends in [`accept`](Self::accept),
-/// [`refuse`](Self::refuse) or [`accept_then_close`](Self::accept_then_close).
+/// [`reject`](Self::reject) or [`accept_then_close`](Self::accept_then_close).
 #[derive(Debug)]
 pub struct Handshake {
     pub(crate) head: Parts,
     /// The request's, as it came: the hook may change the head.
     pub(crate) version: Version,
-    pub(crate) opening: Opening,
+    pub(crate) opening: Accepted,
     pub(crate) setup: Arc<Setup>,
     /// Where the connection will be registered.
     pub(crate) connections: Option<Connections>,
@@ -33,7 +33,7 @@ pub struct Handshake {
 impl Handshake {
     pub(crate) fn new(
         head: Parts,
-        opening: Opening,
+        opening: Accepted,
         setup: Arc<Setup>,
         connections: Option<Connections>,
     ) -> Self {
@@ -50,7 +50,7 @@ impl Handshake {
 
     /// Makes what the connection starts with.
     pub(super) fn agreed(&mut self) -> Agreed {
-        let agreed = Agreed::default().protocol(self.opening.protocol());
+        let agreed = Agreed::default().subprotocol(self.opening.subprotocol());
         agreed.deflate(&self.setup, self.opening.take_deflate())
     }
 
@@ -88,14 +88,14 @@ impl Handshake {
     /// ```
     /// use axum::{RequestPartsExt, extract::Path};
     /// use http::StatusCode;
-    /// use tower_websocket::{Answer, Handshake};
+    /// use tower_websocket::{service::Decision, Handshake};
     ///
     /// #[derive(Clone)]
     /// struct Room(String);
     ///
-    /// async fn admit(mut handshake: Handshake) -> Answer {
+    /// async fn admit(mut handshake: Handshake) -> Decision {
     ///     let Ok(Path(room)) = handshake.head_mut().extract::<Path<String>>().await else {
-    ///         return handshake.refuse(StatusCode::NOT_FOUND);
+    ///         return handshake.reject(StatusCode::NOT_FOUND);
     ///     };
     ///     // The route service finds it in its request's extensions.
     ///     handshake.extensions_mut().insert(Room(room));
@@ -107,19 +107,19 @@ impl Handshake {
     }
 
     /// Iterates over the subprotocols that the client offers, its best first.
-    pub fn offered_protocols(&self) -> impl Iterator<Item = &str> {
-        self.opening.offered_protocols()
+    pub fn offered_subprotocols(&self) -> impl Iterator<Item = &str> {
+        self.opening.offered_subprotocols()
     }
 
     /// Returns the subprotocol chosen so far.
     #[must_use]
-    pub fn protocol(&self) -> Option<&str> {
-        self.opening.protocol()
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.opening.subprotocol()
     }
 
     /// Chooses a subprotocol; `false` if the client does not offer it.
-    pub fn select_protocol(&mut self, name: &str) -> bool {
-        self.opening.select_protocol(name)
+    pub fn select_subprotocol(&mut self, name: &str) -> bool {
+        self.opening.select_subprotocol(name)
     }
 
     /// Leaves this connection uncompressed, whatever was agreed.
@@ -142,8 +142,8 @@ impl Handshake {
     }
 
     /// Accepts the connection.
-    pub fn accept(self) -> Answer {
-        Answer {
+    pub fn accept(self) -> Decision {
+        Decision {
             verdict: Verdict::Accept(Box::new(self), None),
         }
     }
@@ -153,8 +153,8 @@ impl Handshake {
     /// On HTTP/1.1 it gets `Connection: close`. A status that means success would open a tunnel:
     /// it is replaced by 500. Browsers do not show a refusal to a page; if it should know why,
     /// use [`accept_then_close`](Self::accept_then_close).
-    pub fn refuse(self, refusal: impl Into<Refusal>) -> Answer {
-        Answer {
+    pub fn reject(self, refusal: impl Into<RejectResponse>) -> Decision {
+        Decision {
             verdict: Verdict::Refuse(refusal.into().response(self.version), self.connections),
         }
     }
@@ -162,8 +162,8 @@ impl Handshake {
     /// Accepts the connection only to close it, so that a page sees code and reason.
     ///
     /// The route service is not called.
-    pub fn accept_then_close(self, frame: impl Into<CloseFrame>) -> Answer {
-        Answer {
+    pub fn accept_then_close(self, frame: impl Into<CloseFrame>) -> Decision {
+        Decision {
             verdict: Verdict::Accept(Box::new(self), Some(frame.into())),
         }
     }
@@ -172,7 +172,7 @@ impl Handshake {
 /// What a hook decided. Made by [`Handshake`].
 #[derive(Debug)]
 #[must_use = "a hook returns its answer"]
-pub struct Answer {
+pub struct Decision {
     pub(super) verdict: Verdict,
 }
 
@@ -184,7 +184,7 @@ pub(super) enum Verdict {
 }
 
 /// The future of a hook.
-pub(super) type HookFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub(super) type HookFuture = Pin<Box<dyn Future<Output = Decision> + Send>>;
 
 /// A hook, as a layer holds it.
 #[derive(Clone)]
@@ -194,7 +194,7 @@ impl Hook {
     pub(super) fn new<F, Fut>(hook: F) -> Self
     where
         F: Fn(Handshake) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Answer> + Send + 'static,
+        Fut: Future<Output = Decision> + Send + 'static,
     {
         Self(Arc::new(move |handshake| Box::pin(hook(handshake))))
     }

@@ -6,17 +6,17 @@ use http::request::Parts;
 
 use super::{
     filter::Filter,
-    hook::{Answer, Handshake, Hook},
+    hook::{Decision, Handshake, Hook},
 };
 use crate::{
     config::Config,
-    session::{Connections, Report, Setup},
+    session::{Connections, SessionReport, Setup},
 };
 
 /// Accepts WebSocket handshakes; leaves every other request to the inner service.
 ///
 /// `H` is the route service, which has the connection once it is open: see
-/// [`handler`](super::handler) and [`events`](super::events), or take any
+/// [`handler`](crate::handler) and [`event_handler`](super::event_handler), or take any
 /// `tower::Service<http::Request<WebSocket>, Response = ()>`. The socket is the body of the request
 /// that opened it, so headers and extensions are at hand.
 ///
@@ -82,7 +82,7 @@ pub struct WebSocketLayer<H> {
 
 impl<H> WebSocketLayer<H> {
     /// Makes a layer that hands connections to `route`. A function goes through
-    /// [`handler`](super::handler).
+    /// [`handler`](crate::handler).
     pub fn new(route: H) -> Self {
         Self {
             route,
@@ -133,14 +133,14 @@ impl<H> WebSocketLayer<H> {
     ///
     /// ```
     /// use http::StatusCode;
-    /// use tower_websocket::{Answer, Handshake, WebSocket, WebSocketLayer, handler};
+    /// use tower_websocket::{handler, service::Decision, Handshake, WebSocket, WebSocketLayer};
     ///
     /// #[derive(Clone)]
     /// struct User(String);
     ///
-    /// async fn authenticate(mut handshake: Handshake) -> Answer {
+    /// async fn authenticate(mut handshake: Handshake) -> Decision {
     ///     let Some(token) = handshake.headers().get("authorization") else {
-    ///         return handshake.refuse((StatusCode::UNAUTHORIZED, "a token is needed"));
+    ///         return handshake.reject((StatusCode::UNAUTHORIZED, "a token is needed"));
     ///     };
     ///     let user = User(format!("{token:?}"));
     ///     handshake.extensions_mut().insert(user);
@@ -154,15 +154,15 @@ impl<H> WebSocketLayer<H> {
     pub fn on_handshake<F, Fut>(mut self, hook: F) -> Self
     where
         F: Fn(Handshake) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Answer> + Send + 'static,
+        Fut: Future<Output = Decision> + Send + 'static,
     {
         self.hook = Some(Hook::new(hook));
         self
     }
 
-    /// Hands one [`Report`] per session to `hook`, when its transport has ended.
+    /// Hands one [`SessionReport`] per session to `hook`, when its transport has ended.
     #[must_use]
-    pub fn on_end(mut self, hook: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+    pub fn on_end(mut self, hook: impl Fn(&SessionReport) + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.setup).on_end = Some(Arc::new(hook));
         self
     }

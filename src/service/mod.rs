@@ -13,14 +13,14 @@
 
 mod accepting;
 mod body;
-mod endpoint;
+pub(crate) mod endpoint;
 mod events;
 pub(crate) mod extended_connect;
 mod filter;
 mod future;
-mod handler;
-mod hook;
-mod layer;
+pub(crate) mod handler;
+pub(crate) mod hook;
+pub(crate) mod layer;
 mod on_upgrade;
 mod peer_addr;
 mod refusal;
@@ -30,22 +30,18 @@ mod service;
 mod upgrading;
 
 pub use body::ResponseBody;
-pub use endpoint::{Endpoint, endpoint};
-pub use events::{Events, EventsService, events};
+pub use endpoint::UpgradeRequired;
+pub use events::{EventHandler, EventHandlerService, event_handler};
 pub use filter::PathParams;
 pub use future::ResponseFuture;
-pub use handler::{Handler, HandlerFuture, HandlerOutput, handler};
-pub use hook::{Answer, Handshake};
-pub use layer::WebSocketLayer;
+pub use handler::{HandlerFuture, HandlerOutput, HandlerService};
+pub use hook::Decision;
 pub use on_upgrade::OnUpgrade;
 pub use peer_addr::PeerAddr;
-pub use refusal::Refusal;
+pub use refusal::RejectResponse;
 pub use service::WebSocketService;
 
 #[cfg(feature = "serve")]
 pub(crate) use registries::Registries;
 #[cfg(feature = "axum")]
 pub(crate) use {accepting::open, on_upgrade::Upgrade, refusal::refuse, registries::registry};
-
-/// Whether this build serves WebSocket over HTTP/2 (the feature `http2`).
-pub const SUPPORTS_HTTP2: bool = extended_connect::SUPPORTED;

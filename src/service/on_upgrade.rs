@@ -25,7 +25,7 @@ use crate::{lock::Lock, session::Transport};
 ///
 /// ```
 /// use http::Request;
-/// use tower_websocket::OnUpgrade;
+/// use tower_websocket::service::OnUpgrade;
 ///
 /// # fn prepare(mut request: Request<()>) {
 /// let (ours, theirs) = tokio::io::duplex(64 * 1024);

@@ -22,22 +22,22 @@ pub(crate) fn refuse(
 ///
 /// ```
 /// use http::{Response, StatusCode};
-/// use tower_websocket::{Answer, Handshake};
+/// use tower_websocket::{service::Decision, Handshake};
 ///
-/// async fn admit(handshake: Handshake) -> Answer {
+/// async fn admit(handshake: Handshake) -> Decision {
 ///     match handshake.headers().get("authorization") {
-///         None => handshake.refuse((StatusCode::UNAUTHORIZED, "a token is needed")),
-///         Some(token) if token != "Bearer 42" => handshake.refuse(StatusCode::FORBIDDEN),
+///         None => handshake.reject((StatusCode::UNAUTHORIZED, "a token is needed")),
+///         Some(token) if token != "Bearer 42" => handshake.reject(StatusCode::FORBIDDEN),
 ///         Some(_) => handshake.accept(),
 ///     }
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Refusal {
+pub struct RejectResponse {
     response: Response<Bytes>,
 }
 
-impl Refusal {
+impl RejectResponse {
     /// Returns the response, made such that it does refuse.
     pub(super) fn response(self, version: Version) -> Response<Bytes> {
         let mut response = self.response;
@@ -54,7 +54,7 @@ impl Refusal {
     }
 }
 
-impl<B: Into<Bytes>> From<Response<B>> for Refusal {
+impl<B: Into<Bytes>> From<Response<B>> for RejectResponse {
     fn from(response: Response<B>) -> Self {
         Self {
             response: response.map(Into::into),
@@ -62,13 +62,13 @@ impl<B: Into<Bytes>> From<Response<B>> for Refusal {
     }
 }
 
-impl From<StatusCode> for Refusal {
+impl From<StatusCode> for RejectResponse {
     fn from(status: StatusCode) -> Self {
         (status, Bytes::new()).into()
     }
 }
 
-impl<B: Into<Bytes>> From<(StatusCode, B)> for Refusal {
+impl<B: Into<Bytes>> From<(StatusCode, B)> for RejectResponse {
     fn from((status, text): (StatusCode, B)) -> Self {
         let mut response = Response::new(text.into());
         *response.status_mut() = status;

@@ -37,7 +37,7 @@ pub(super) struct Compressing {
 }
 
 impl Agreed {
-    pub(crate) fn protocol(mut self, name: Option<&str>) -> Self {
+    pub(crate) fn subprotocol(mut self, name: Option<&str>) -> Self {
         self.protocol = name.map(Into::into);
         self
     }

@@ -14,7 +14,7 @@ use std::{error, fmt, num::NonZeroU64, str::FromStr};
 /// let id: ConnectionId = "00000000000000ff".parse()?;
 /// assert_eq!(id.as_u64(), 255);
 /// assert_eq!(id.to_string(), "00000000000000ff");
-/// # Ok::<_, tower_websocket::InvalidConnectionId>(())
+/// # Ok::<_, tower_websocket::session::ParseConnectionIdError>(())
 /// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ConnectionId(NonZeroU64);
@@ -48,30 +48,30 @@ impl fmt::Debug for ConnectionId {
 }
 
 impl FromStr for ConnectionId {
-    type Err = InvalidConnectionId;
+    type Err = ParseConnectionIdError;
 
-    fn from_str(digits: &str) -> Result<Self, InvalidConnectionId> {
+    fn from_str(digits: &str) -> Result<Self, ParseConnectionIdError> {
         // The parser would take a sign, and fewer of them.
         if digits.len() != 16 || digits.starts_with('+') {
-            return Err(InvalidConnectionId(()));
+            return Err(ParseConnectionIdError(()));
         }
         let id = u64::from_str_radix(digits, 16).ok();
         let id = id.and_then(NonZeroU64::new);
-        id.map(Self).ok_or(InvalidConnectionId(()))
+        id.map(Self).ok_or(ParseConnectionIdError(()))
     }
 }
 
 /// Text that is no [`ConnectionId`]: not 16 hexadecimal digits, or all of them 0.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct InvalidConnectionId(());
+pub struct ParseConnectionIdError(());
 
-impl fmt::Display for InvalidConnectionId {
+impl fmt::Display for ParseConnectionIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the id of a connection has 16 hexadecimal digits")
     }
 }
 
-impl error::Error for InvalidConnectionId {}
+impl error::Error for ParseConnectionIdError {}
 
 #[cfg(test)]
 mod tests {

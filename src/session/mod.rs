@@ -31,9 +31,9 @@
 
 mod agreed;
 mod driver;
-mod handle;
-mod id;
-mod registry;
+pub(crate) mod handle;
+pub(crate) mod id;
+pub(crate) mod registry;
 mod report;
 mod scratch;
 mod setup;
@@ -44,10 +44,13 @@ mod tests;
 mod traffic;
 mod transport;
 
-pub use handle::{MessageReader, MessageWriter, Receiver, Sender, Sending, WebSocket};
-pub use id::{ConnectionId, InvalidConnectionId};
-pub use registry::{Connections, Counters, Drain, Drained};
-pub use report::{EndedBy, Report};
+pub use handle::{MessageReader, MessageWriter, SendFuture};
+pub(crate) use handle::{Sender, WebSocket};
+pub(crate) use id::ConnectionId;
+pub use id::ParseConnectionIdError;
+pub(crate) use registry::Connections;
+pub use registry::{Counters, Drain, Drained};
+pub use report::{EndedBy, SessionReport};
 #[cfg(feature = "http2")]
 pub use transport::Http2Stream;
 

@@ -8,7 +8,7 @@ use crate::protocol::CloseFrame;
 /// How a session ended, and what it carried.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Report {
+pub struct SessionReport {
     /// The connection's number, where it is in [`Connections`](crate::Connections).
     pub id: Option<ConnectionId>,
     /// Who ended it.

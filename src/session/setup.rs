@@ -2,13 +2,13 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use super::report::Report;
+use super::report::SessionReport;
 use crate::{
     config::Config,
     protocol::{Encoder, Role},
 };
 
-type EndHook = Arc<dyn Fn(&Report) + Send + Sync>;
+type EndHook = Arc<dyn Fn(&SessionReport) + Send + Sync>;
 type FailureHook = Arc<dyn Fn(&(dyn Error + 'static)) + Send + Sync>;
 
 /// The settings and hooks of one layer or client.

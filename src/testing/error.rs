@@ -14,13 +14,13 @@ use crate::handshake::client;
 pub enum ConnectError {
     /// The service answered something else. The body is truncated to what comes within a second, and
     /// to 64 KiB.
-    Refused(Box<Response<Bytes>>),
+    Rejected(Box<Response<Bytes>>),
     /// The service failed.
     Service(BoxError),
     /// The request's subprotocols are not a list of tokens.
     Request(client::InvalidRequest),
     /// The answer accepts something that was not asked for.
-    Answer(client::InvalidAnswer),
+    Response(client::InvalidResponse),
 }
 
 impl ConnectError {
@@ -34,7 +34,7 @@ impl ConnectError {
     #[must_use]
     pub fn response(&self) -> Option<&Response<Bytes>> {
         match self {
-            Self::Refused(response) => Some(response),
+            Self::Rejected(response) => Some(response),
             _ => None,
         }
     }
@@ -43,7 +43,7 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(response) => {
+            Self::Rejected(response) => {
                 let body = String::from_utf8_lossy(response.body());
                 write!(
                     f,
@@ -53,7 +53,7 @@ impl fmt::Display for ConnectError {
             }
             Self::Service(_) => f.write_str("the service failed"),
             Self::Request(_) => f.write_str("the request is no handshake"),
-            Self::Answer(_) => f.write_str("the answer is not one to what was asked"),
+            Self::Response(_) => f.write_str("the answer is not one to what was asked"),
         }
     }
 }
@@ -61,10 +61,10 @@ impl fmt::Display for ConnectError {
 impl StdError for ConnectError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Refused(_) => None,
+            Self::Rejected(_) => None,
             Self::Service(error) => Some(&**error),
             Self::Request(error) => Some(error),
-            Self::Answer(error) => Some(error),
+            Self::Response(error) => Some(error),
         }
     }
 }

@@ -82,12 +82,12 @@ where
     let response = service.oneshot(Request::from_parts(head, body)).await;
     let response = response.map_err(|error| ConnectError::Service(error.into()))?;
     if !offer.is_accepted(response.status()) {
-        return Err(ConnectError::Refused(Box::new(
+        return Err(ConnectError::Rejected(Box::new(
             collect(response, None).await,
         )));
     }
     let (head, body) = response.into_parts();
-    let accepted = offer.check(&head).map_err(ConnectError::Answer)?;
+    let accepted = offer.check(&head).map_err(ConnectError::Response)?;
     // An HTTP server asks this of the body it sends.
     let _sent = body.is_end_stream();
     let (ours, theirs) = duplex(PIPE);
@@ -164,7 +164,7 @@ fn open_client(
         ..Setup::client()
     };
     let agreed = Agreed::default()
-        .protocol(accepted.protocol())
+        .subprotocol(accepted.subprotocol())
         .deflate(&setup, deflate);
     open(stream, multiplexed, setup, agreed)
 }

@@ -13,8 +13,9 @@ use http::request::Parts;
 use tokio::{io::duplex, time::sleep};
 use tower::ServiceExt;
 use tower_websocket::{
-    CloseCode, CloseFrame, Config, Connections, Drain, Error, Events, OnUpgrade, Sender, Utf8Bytes,
-    WebSocketLayer, events,
+    CloseCode, CloseFrame, Config, Connections, Error, Sender, Utf8Bytes, WebSocketLayer,
+    service::{EventHandler, OnUpgrade, event_handler},
+    session::Drain,
 };
 
 use crate::{
@@ -52,7 +53,7 @@ impl Drop for Told {
     }
 }
 
-impl Events for Told {
+impl EventHandler for Told {
     async fn on_open(&mut self, _: &Sender, head: &Parts) {
         if head.headers.contains_key("x-slow") {
             sleep(Duration::from_secs(1)).await;
@@ -326,7 +327,7 @@ async fn last_callback_says_how_the_connection_ended() {
                 };
                 let (lines, alive) = (told.lines.clone(), told.alive.clone());
                 let connections = Connections::new();
-                let service = WebSocketLayer::new(events(told))
+                let service = WebSocketLayer::new(event_handler(told))
                     .config(config.clone())
                     .connections(&connections)
                     .endpoint();
@@ -403,7 +404,7 @@ fn end_of_the_runtime_drops_callbacks_where_they_wait() {
             let (ours, theirs) = duplex(PIPE);
             let mut request = ask(shape);
             request.extensions_mut().insert(OnUpgrade::new(theirs));
-            let service = WebSocketLayer::new(events(told)).endpoint();
+            let service = WebSocketLayer::new(event_handler(told)).endpoint();
             service.oneshot(request).await.unwrap();
             let mut peer = Peer::new(ours);
             peer.send([text("a"), text("sleep")].concat()).await;

@@ -7,9 +7,10 @@ use bytes::{Buf, Bytes};
 use http::{Response, header};
 use tokio::task::JoinSet;
 use tower_websocket::{
-    Answer, Compression, Config, Error, Event, Handshake, Message, Outbound, Prepared, WebSocket,
+    Compression, Config, Error, Event, Handshake, Message, PreparedMessage, WebSocket,
     WebSocketLayer,
-    protocol::{Connection, DeflateParams, Role},
+    protocol::{Connection, DeflateParams, Outbound, Role},
+    service::Decision,
     testing,
 };
 
@@ -186,7 +187,7 @@ async fn server_without_settings_agrees_to_nothing() {
 
 #[tokio::test]
 async fn hook_declines_compression() {
-    async fn decline(mut handshake: Handshake) -> Answer {
+    async fn decline(mut handshake: Handshake) -> Decision {
         handshake.decline_compression();
         handshake.accept()
     }
@@ -206,7 +207,7 @@ async fn hook_declines_compression() {
 /// What was agreed on holds for what the peer sends, whatever the hook does to the settings.
 #[tokio::test]
 async fn hook_that_takes_the_settings_away_leaves_messages_uncompressed() {
-    async fn plain(mut handshake: Handshake) -> Answer {
+    async fn plain(mut handshake: Handshake) -> Decision {
         let config = handshake.config_mut();
         *config = config.clone().compression(None);
         handshake.accept()
@@ -241,7 +242,7 @@ async fn choices(socket: WebSocket) -> Result<(), Error> {
         short().uncompressed(),
         short().compressed(),
     ] {
-        let prepared = Prepared::new(outbound.clone());
+        let prepared = PreparedMessage::new(outbound.clone());
         socket.send(outbound).await?;
         socket.send(prepared).await?;
     }
@@ -341,7 +342,7 @@ async fn converse(client: &mut WebSocket) {
         for outbound in [
             Outbound::from(message.clone()),
             message.clone().uncompressed(),
-            Prepared::new(message.clone()).into(),
+            PreparedMessage::new(message.clone()).into(),
         ] {
             client.send(outbound).await.unwrap();
             let received = client.recv().await.unwrap();
@@ -357,7 +358,7 @@ async fn converse(client: &mut WebSocket) {
 /// Sends every message back prepared, and once more as it is.
 async fn echo_prepared(mut socket: WebSocket) -> Result<(), Error> {
     while let Some(message) = socket.recv().await? {
-        socket.send(Prepared::new(message.clone())).await?;
+        socket.send(PreparedMessage::new(message.clone())).await?;
         socket.send(message).await?;
     }
     Ok(())
@@ -454,9 +455,9 @@ async fn ends_of_which_one_does_not_compress_converse() {
 /// Sends what compresses well, and looks at what waits to be written: the session has had no turn.
 async fn sends_compressed(from: &WebSocket, to: &mut WebSocket) {
     let text = "again and ".repeat(10_000);
-    assert_eq!(from.sender().queued(), 0);
+    assert_eq!(from.sender().queued_bytes(), 0);
     from.try_send(text.clone()).unwrap();
-    let queued = from.sender().queued();
+    let queued = from.sender().queued_bytes();
     assert!((1..2000).contains(&queued), "{queued} bytes");
     let received = within(to.recv()).await.unwrap();
     assert_eq!(received, Some(text.into()));
@@ -535,7 +536,7 @@ async fn messages_in_fragments_are_compressed_whole() {
         for message in conversation() {
             for outbound in [
                 Outbound::from(message.clone()),
-                Prepared::new(message.clone()).into(),
+                PreparedMessage::new(message.clone()).into(),
             ] {
                 socket.send(outbound).await.unwrap();
                 let (received, frames) = peer.message().await;
@@ -577,7 +578,7 @@ async fn messages_of_many_tasks_arrive_whole_and_in_the_order_of_each() {
                 for number in 0..MESSAGES {
                     let message = tagged(task, number);
                     let outbound = match number % 5 {
-                        0 => Prepared::new(message).into(),
+                        0 => PreparedMessage::new(message).into(),
                         1 => message.uncompressed(),
                         2 => message.compressed(),
                         _ => message.into(),

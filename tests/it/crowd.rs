@@ -8,7 +8,8 @@ use std::{
 use http::Request;
 use tokio::{runtime::Handle, task::yield_now};
 use tower_websocket::{
-    Connections, Endpoint, HandlerOutput, WebSocket, WebSocketLayer, WebSocketService,
+    Connections, WebSocket, WebSocketLayer,
+    service::{HandlerOutput, UpgradeRequired, WebSocketService},
     testing::{self, Empty},
 };
 
@@ -21,7 +22,7 @@ use crate::{
 pub(crate) fn registered<F, Fut>(
     connections: &Connections,
     function: F,
-) -> WebSocketService<Endpoint, Boxed>
+) -> WebSocketService<UpgradeRequired, Boxed>
 where
     F: FnMut(WebSocket) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future + Send + 'static,

@@ -24,7 +24,9 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_websocket::{
-    CloseCode, Config, Connections, Drain, Drained, Handshake, OnUpgrade, WebSocket, WebSocketLayer,
+    CloseCode, Config, Connections, Handshake, WebSocket, WebSocketLayer,
+    service::OnUpgrade,
+    session::{Drain, Drained},
 };
 
 use crate::{
@@ -169,7 +171,7 @@ async fn handshake_that_a_hook_holds_over_the_start_of_a_drain_is_refused() {
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(result, drained(0, 0));
         let counters = connections.counters();
-        assert_eq!((counters.accepted, counters.refused["Draining"]), (0, 1));
+        assert_eq!((counters.accepted, counters.rejected["Draining"]), (0, 1));
         assert_eq!(connections.drain(Drain::default()).await, drained(0, 0));
     })
     .await;
@@ -212,7 +214,7 @@ async fn custom_close_frame_is_what_every_client_sees() {
         let drain = connections.drain(Drain::default().close_frame(frame));
         let ends = clients.iter_mut().map(async |client| {
             assert!(client.recv().await.unwrap().is_none());
-            let frame = client.close_frame().unwrap();
+            let frame = client.received_close().unwrap();
             assert_eq!(
                 (frame.code(), frame.reason()),
                 (CloseCode::SERVICE_RESTART, "back in a minute")
@@ -406,7 +408,7 @@ async fn two_drains_at_once_both_see_the_end() {
         let hasty = Drain::default().timeout(Duration::from_secs(20));
         let ends = clients.iter_mut().map(async |client| {
             assert!(client.recv().await.unwrap().is_none());
-            let code = client.close_frame().unwrap().code();
+            let code = client.received_close().unwrap().code();
             assert_eq!(code, CloseCode::SERVICE_RESTART, "the first one decides");
         });
         let (first, second, _) = tokio::join!(

@@ -11,10 +11,11 @@ use axum::{
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use tokio::net::TcpListener;
 use tower_websocket::{
-    CloseCode, CloseFrame, Compression, Config, Connections, Drain, MemoryBudget, Message,
-    OriginPolicy, WebSocket, WebSocketLayer,
+    CloseCode, CloseFrame, Compression, Config, Connections, MemoryBudget, Message, OriginPolicy,
+    WebSocket, WebSocketLayer,
     extract::{WebSocketUpgrade, WebSocketUpgradeRejection},
     handshake::Rejection,
+    session::Drain,
     testing,
 };
 
@@ -139,7 +140,11 @@ fn faulty(http: Http, path: &str) -> Vec<(Ask, u16)> {
 
 #[tokio::test]
 async fn refusals_are_those_of_the_layer() {
-    let config = || Config::default().protocols(["chat"]).require_protocol(true);
+    let config = || {
+        Config::default()
+            .subprotocols(["chat"])
+            .require_subprotocol(true)
+    };
     let server = serve(both_ways(config)).await;
     on_both(async |http| {
         let rows = faulty(http, "/extract").into_iter();
@@ -155,7 +160,11 @@ async fn refusals_are_those_of_the_layer() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_carry_their_reason_for_layers_outside() {
-    let config = || Config::default().protocols(["chat"]).require_protocol(true);
+    let config = || {
+        Config::default()
+            .subprotocols(["chat"])
+            .require_subprotocol(true)
+    };
     on_both(async |http| {
         let request = || {
             http.request("/extract")
@@ -248,15 +257,15 @@ async fn rejection_tells_what_is_wrong() {
 
 /// Says what was offered and chosen, before and after.
 async fn negotiate(Path(wish): Path<String>, mut ws: WebSocketUpgrade) -> Response {
-    let offered: Vec<_> = ws.offered_protocols().map(str::to_owned).collect();
+    let offered: Vec<_> = ws.requested_protocols().map(str::to_owned).collect();
     assert_eq!(ws.selected_protocol(), None);
     ws = ws.protocols(["v3", "v2", "v1"]);
     let first = ws.selected_protocol().map(str::to_owned);
-    let selected = ws.select_protocol(&wish);
+    let selected = ws.set_selected_protocol(&wish);
     // A setting of another kind leaves the choice as it is.
     let ws = ws.max_message_size(4096);
     ws.on_upgrade(async move |socket| {
-        let protocol = socket.protocol().map(str::to_owned);
+        let protocol = socket.subprotocol().map(str::to_owned);
         let text = format!("{offered:?} {first:?} {selected} {protocol:?}");
         socket.send(text).await
     })
@@ -297,14 +306,14 @@ async fn subprotocol_is_the_servers_first_or_the_one_selected() {
 async fn configuration_replaces_what_was_set_before() {
     let app = app(|ws| {
         let ws = ws.protocols(["old"]).max_message_size(1);
-        ws.config(Config::default().protocols(["new"]))
+        ws.config(Config::default().subprotocols(["new"]))
     });
     on_both(async |http| {
         let request = http
             .request("/")
             .header("sec-websocket-protocol", "old, new");
         let (_, mut client) = testing::connect(app.clone(), request).await.unwrap();
-        assert_eq!(client.protocol(), Some("new"));
+        assert_eq!(client.subprotocol(), Some("new"));
         echoes(&mut client, "longer than a byte").await;
         close(client).await;
     })
@@ -329,7 +338,7 @@ async fn limits_hold() {
             }
             while let Ok(Some(_)) = client.recv().await {}
             client.closed().await;
-            let frame = client.close_frame().unwrap();
+            let frame = client.received_close().unwrap();
             assert_eq!(frame.code().as_u16(), code);
         }
     })
@@ -352,7 +361,7 @@ async fn compression_is_agreed_on_where_it_is_set() {
             let text = "again and ".repeat(1000);
             client.try_send(text.clone()).unwrap();
             // Before the session has had a turn.
-            assert_eq!(client.sender().queued() < 1000, agreed);
+            assert_eq!(client.sender().queued_bytes() < 1000, agreed);
             assert_eq!(client.recv().await.unwrap(), Some(text.into()));
             close(client).await;
         }
@@ -441,7 +450,7 @@ async fn end_of_a_handler_becomes_a_close_code() {
             while let Ok(Some(_)) = client.recv().await {}
             client.closed().await;
             assert_eq!(
-                client.close_frame().unwrap().code().as_u16(),
+                client.received_close().unwrap().code().as_u16(),
                 code,
                 "{path}"
             );
@@ -489,7 +498,7 @@ async fn connections_are_registered_counted_and_drained() {
     .await;
     let counters = connections.counters();
     assert_eq!(counters.accepted, 3);
-    let refused: Vec<_> = counters.refused.into_iter().collect();
+    let refused: Vec<_> = counters.rejected.into_iter().collect();
     assert_eq!(refused, [("Draining", 4), ("OriginRefused", 2)]);
 }
 
@@ -572,7 +581,7 @@ async fn server_of_the_migration_guide_does_what_it_says() {
         let request = http.request("/greetings");
         let request = request.header("sec-websocket-protocol", "greetings");
         let (_, mut client) = testing::connect(app.clone(), request).await.unwrap();
-        assert_eq!(client.protocol(), Some("greetings"));
+        assert_eq!(client.subprotocol(), Some("greetings"));
         for i in 1..5 {
             let greeting = format!("Hi {i} times!");
             assert_eq!(client.recv().await.unwrap(), Some(greeting.into()));

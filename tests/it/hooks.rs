@@ -6,7 +6,8 @@ use axum::Router;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tower::{Service, ServiceBuilder, service_fn};
 use tower_websocket::{
-    Answer, CloseCode, CloseFrame, Error, Handshake, WebSocket, WebSocketLayer, WebSocketService,
+    CloseCode, CloseFrame, Error, Handshake, WebSocket, WebSocketLayer,
+    service::{Decision, WebSocketService},
     testing,
 };
 
@@ -20,12 +21,12 @@ use crate::support::{
 fn hooked<F, Fut>(
     hook: F,
 ) -> (
-    WebSocketService<tower_websocket::Endpoint, Watched>,
+    WebSocketService<tower_websocket::service::UpgradeRequired, Watched>,
     Log<Seen>,
 )
 where
     F: Fn(Handshake) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Answer> + Send + 'static,
+    Fut: Future<Output = Decision> + Send + 'static,
 {
     let (layer, log) = watched();
     (layer.on_handshake(hook).endpoint(), log)
@@ -33,12 +34,12 @@ where
 
 #[tokio::test]
 async fn refusal_of_a_hook_is_its_own_response() {
-    async fn unauthorized(handshake: Handshake) -> Answer {
+    async fn unauthorized(handshake: Handshake) -> Decision {
         let response = Response::builder()
             .status(StatusCode::UNAUTHORIZED)
             .header("www-authenticate", "Bearer")
             .header("connection", "keep-alive, upgrade");
-        handshake.refuse(response.body("a token is needed").unwrap())
+        handshake.reject(response.body("a token is needed").unwrap())
     }
     let (service, log) = hooked(unauthorized);
     let server = Server::start(Router::new().route_service("/", service)).await;
@@ -62,7 +63,7 @@ async fn refusal_with_a_status_that_accepts_is_an_error_of_the_server() {
         let (service, log) = hooked(move |handshake: Handshake| async move {
             let mut response = Response::new("yes?");
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            handshake.refuse(response)
+            handshake.reject(response)
         });
         let server = Server::start(service).await;
         on_both(async |http| {
@@ -96,7 +97,7 @@ struct User(&'static str);
 
 #[tokio::test(start_paused = true)]
 async fn hook_sees_the_head_and_hands_extensions_to_the_route_service() {
-    async fn hook(mut handshake: Handshake) -> Answer {
+    async fn hook(mut handshake: Handshake) -> Decision {
         assert_eq!(handshake.uri().path(), "/chat");
         assert_eq!(handshake.uri().query(), Some("a=b"));
         assert_eq!(handshake.headers()["authorization"], "token");
@@ -144,7 +145,7 @@ async fn settings_of_one_connection_are_its_own() {
         let mut large = open(service.clone(), http, "/large").await;
         small.send("12345").await.unwrap();
         assert_eq!(small.recv().await.unwrap(), None);
-        let code = small.close_frame().map(|frame| frame.code());
+        let code = small.received_close().map(|frame| frame.code());
         assert_eq!(code, Some(CloseCode::MESSAGE_TOO_BIG));
         echoes(&mut large, "12345").await;
         close(large).await;

@@ -19,8 +19,9 @@ use tokio::{
     task::{JoinHandle, unconstrained, yield_now},
 };
 use tower_websocket::{
-    CloseCode, Config, Error, Groups, Membership, Message, MessageKind, Sender, SlowMember,
-    WebSocket, testing,
+    CloseCode, Config, Error, Groups, Message, MessageKind, Sender, WebSocket,
+    groups::{Membership, SlowMember},
+    testing,
 };
 
 use crate::{
@@ -172,9 +173,9 @@ const WAITS: [(&str, Wait); 6] = [
             let _closed = SinkExt::<Message>::flush(sender).await;
         })
     }),
-    ("send_stream", |sender| {
+    ("send_writer", |sender| {
         Box::pin(async {
-            let _closed = sender.send_stream(MessageKind::Text).await;
+            let _closed = sender.send_writer(MessageKind::Text).await;
         })
     }),
 ];
@@ -184,7 +185,7 @@ async fn waiting_waiting_on_and_giving_up_cost_the_same_for_each() {
     for (what, wait) in WAITS {
         is_linear(what, 4000, async |n| {
             let (_peer, socket, _reports) = full(Shape::H1, narrow()).await;
-            let _writer = socket.send_stream(MessageKind::Text).await;
+            let _writer = socket.send_writer(MessageKind::Text).await;
             let mut senders = vec![socket.sender(); n];
             let wakers = || (0..n).map(|_| Counter::new().1).collect::<Vec<_>>();
             let (first, second) = (wakers(), wakers());
@@ -346,11 +347,11 @@ async fn task_that_was_to_begin_a_message_and_goes_away_lets_the_next_one_begin(
                 .map(|_| {
                     (
                         Counter::new(),
-                        Some(Box::pin(sender.send_stream(MessageKind::Text))),
+                        Some(Box::pin(sender.send_writer(MessageKind::Text))),
                     )
                 })
                 .unzip();
-            let writer = sender.send_stream(MessageKind::Text).await.unwrap();
+            let writer = sender.send_writer(MessageKind::Text).await.unwrap();
             for ((_, waker), begin) in tasks.iter().zip(&mut begins) {
                 let begin = begin.as_mut().unwrap().as_mut();
                 assert!(begin.poll(&mut Context::from_waker(waker)).is_pending());
@@ -423,7 +424,7 @@ async fn waiting_for_anything_ends_with_the_connection() {
         for peer_closes in [false, true] {
             for (what, wait) in WAITS {
                 let (mut peer, socket, _reports) = full(shape, narrow()).await;
-                let writer = socket.send_stream(MessageKind::Text).await;
+                let writer = socket.send_writer(MessageKind::Text).await;
                 let tasks: Vec<_> = (0..20)
                     .map(|_| {
                         let mut sender = socket.sender();
@@ -502,10 +503,10 @@ async fn a_writer_that_begins_before_its_turn_takes_no_later_turn() {
     for shape in SHAPES {
         let (_peer, socket, _reports) = hold(shape, Config::default()).await;
         let sender = socket.sender();
-        let first = sender.send_stream(MessageKind::Text).await.unwrap();
+        let first = sender.send_writer(MessageKind::Text).await.unwrap();
         let mut waiting: Vec<_> = (0..3)
             .map(|_| {
-                let future = Box::pin(sender.send_stream(MessageKind::Text));
+                let future = Box::pin(sender.send_writer(MessageKind::Text));
                 (future, Counter::new())
             })
             .collect();

@@ -10,8 +10,8 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_websocket::{
-    CloseCode, Config, EndedBy, Error, Groups, MemoryBudget, Message, MessageKind, OnUpgrade,
-    WebSocket, WebSocketLayer, handshake::Rejection, testing,
+    CloseCode, Config, Error, Groups, MemoryBudget, Message, MessageKind, WebSocket,
+    WebSocketLayer, handshake::Rejection, service::OnUpgrade, session::EndedBy, testing,
 };
 
 use crate::{
@@ -268,7 +268,7 @@ fn who_cannot_give_up_what_it_holds_is_told_once() {
 async fn holds_messages_behind_another(shape: Shape) {
     let (budget, config) = limited(1 << 20);
     let (mut peer, socket, mut reports) = hold(shape, config.clone()).await;
-    let mut writer = within(socket.send_stream(MessageKind::Text)).await.unwrap();
+    let mut writer = within(socket.send_writer(MessageKind::Text)).await.unwrap();
     writer.write_all(b"begun").await.unwrap();
     writer.flush().await.unwrap();
     within(socket.send(vec![0; 700 * KIB])).await.unwrap();

@@ -9,7 +9,8 @@ use axum::{
 use http::{Request, Response, StatusCode};
 use tower::{ServiceBuilder, service_fn};
 use tower_websocket::{
-    Error, PathParams, WebSocket, WebSocketLayer, endpoint,
+    Error, WebSocket, WebSocketLayer, endpoint,
+    service::PathParams,
     testing::{self, Empty},
 };
 

@@ -17,8 +17,11 @@ use http::request::Parts;
 use tokio::io::duplex;
 use tower::ServiceExt;
 use tower_websocket::{
-    Answer, CloseCode, CloseFrame, Config, Connections, Error, Events, GroupEvent, Groups,
-    Handshake, Message, OnUpgrade, Sender, SlowMember, State, Utf8Bytes, WebSocketLayer, events,
+    CloseCode, CloseFrame, Config, Connections, Error, Groups, Handshake, Message, Sender,
+    Utf8Bytes, WebSocketLayer,
+    groups::{GroupEvent, SlowMember},
+    protocol::State,
+    service::{Decision, EventHandler, OnUpgrade, event_handler},
     testing,
 };
 
@@ -186,7 +189,7 @@ async fn keys_and_policies_that_panic_leave_no_half_a_member() {
             drop(again);
             assert!(groups.is_empty());
             // Each that listens was told of all, and that in order.
-            let all = |events: &mut tower_websocket::GroupEvents<Key>| {
+            let all = |events: &mut tower_websocket::groups::GroupEvents<Key>| {
                 let mut count = 0;
                 let mut last = None;
                 while let Some(event) = events.recv().now_or_never() {
@@ -348,7 +351,7 @@ async fn wakers_that_panic_harm_neither_the_connection_nor_those_that_wait_with_
             let mut cx = Context::from_waker(&waker);
             let (mut socket, mut writer) = (
                 socket,
-                sender.send_stream(tower_websocket::MessageKind::Text),
+                sender.send_writer(tower_websocket::MessageKind::Text),
             );
             let mut writer = std::pin::pin!(&mut writer);
             {
@@ -416,7 +419,7 @@ async fn wakers_that_panic_harm_neither_the_connection_nor_those_that_wait_with_
 #[derive(Clone)]
 struct Callbacks(Fuse);
 
-impl Events for Callbacks {
+impl EventHandler for Callbacks {
     async fn on_open(&mut self, _: &Sender, _: &Parts) {
         self.0.call();
     }
@@ -453,14 +456,14 @@ async fn hooks_and_callbacks_that_panic_leave_nothing_open() {
             let calls = for_every_call(async |fuse| {
                 let connections = Connections::new();
                 let (asked, ended, failed) = (fuse.clone(), fuse.clone(), fuse.clone());
-                let layer = WebSocketLayer::new(events(Callbacks(fuse.clone())))
+                let layer = WebSocketLayer::new(event_handler(Callbacks(fuse.clone())))
                     .connections(&connections)
                     .on_handshake(move |handshake: Handshake| {
                         asked.call();
                         let asked = asked.clone();
                         async move {
                             asked.call();
-                            let answer: Answer = handshake.accept();
+                            let answer: Decision = handshake.accept();
                             answer
                         }
                     })
@@ -498,7 +501,7 @@ async fn hooks_and_callbacks_that_panic_leave_nothing_open() {
 
 /// Whether no handler runs: draining waits for none.
 fn tasks_are_gone(connections: &Connections) -> bool {
-    let mut drained = std::pin::pin!(connections.drain(tower_websocket::Drain::default()));
+    let mut drained = std::pin::pin!(connections.drain(tower_websocket::session::Drain::default()));
     let poll = drained
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()));

@@ -9,7 +9,7 @@ use tokio::{
     sync::oneshot,
 };
 use tower::ServiceExt;
-use tower_websocket::{Config, Http2Stream, OnUpgrade, client::Client, endpoint};
+use tower_websocket::{Config, client::Client, endpoint, service::OnUpgrade, session::Http2Stream};
 
 use crate::{
     session::{
@@ -52,7 +52,7 @@ async fn server_on_h2_itself_echoes() {
     let (ours, theirs) = duplex(1 << 16);
     tokio::spawn(serve(theirs));
     let connection = Client::new()
-        .http2_over(ours, "ws://localhost/")
+        .connect_http2_over(ours, "ws://localhost/")
         .await
         .unwrap();
     let mut socket = connection.connect("/echo").await.unwrap();

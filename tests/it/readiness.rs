@@ -5,8 +5,10 @@ use std::{future::pending, time::Duration};
 use http::StatusCode;
 use tower::{BoxError, Service, ServiceBuilder, limit::ConcurrencyLimit};
 use tower_websocket::{
-    Answer, Config, Endpoint, Handshake, OnUpgrade, WebSocket, WebSocketLayer, WebSocketService,
-    handler, handshake::Rejection, testing,
+    Config, Handshake, WebSocket, WebSocketLayer, handler,
+    handshake::Rejection,
+    service::{Decision, OnUpgrade, UpgradeRequired, WebSocketService},
+    testing,
 };
 
 use crate::support::{
@@ -49,14 +51,14 @@ async fn connection_past_the_limit_is_refused_until_a_place_is_free() {
     .await;
 }
 
-type Route<F> = ConcurrencyLimit<tower_websocket::Handler<F>>;
+type Route<F> = ConcurrencyLimit<tower_websocket::service::HandlerService<F>>;
 
 /// An endpoint with one place, which says 503 at once, and another that waits for the same place.
 fn one_place<F: Clone>(
     function: F,
 ) -> (
-    WebSocketService<Endpoint, Route<F>>,
-    WebSocketService<Endpoint, Route<F>>,
+    WebSocketService<UpgradeRequired, Route<F>>,
+    WebSocketService<UpgradeRequired, Route<F>>,
 ) {
     let layer = WebSocketLayer::new(limited(handler(function), 1));
     let config = Config::default().ready_timeout(Duration::from_secs(50));
@@ -127,12 +129,12 @@ async fn place_is_taken_while_the_transport_is_there() {
 
 #[tokio::test(start_paused = true)]
 async fn place_returns_where_no_connection_came_of_it() {
-    async fn hook(handshake: Handshake) -> Answer {
+    async fn hook(handshake: Handshake) -> Decision {
         match handshake.uri().path() {
             "/refuse" => {
                 let mut response = http::Response::new("no");
                 *response.status_mut() = StatusCode::UNAUTHORIZED;
-                handshake.refuse(response)
+                handshake.reject(response)
             }
             "/close" => handshake.accept_then_close(tower_websocket::CloseCode::GOING_AWAY),
             "/wait" => pending().await,

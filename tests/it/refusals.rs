@@ -12,9 +12,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn, util::MapRequestLayer};
 use tower_websocket::{
-    Config, WebSocket, WebSocketLayer, endpoint,
-    handshake::{OriginPolicy, Rejection},
-    testing,
+    Config, OriginPolicy, WebSocket, WebSocketLayer, endpoint, handshake::Rejection, testing,
 };
 
 use crate::support::{
@@ -130,7 +128,7 @@ async fn http1_handshakes_that_break_a_rule_are_refused() {
 
 #[tokio::test]
 async fn http1_handshakes_with_a_malformed_host_or_list_are_refused() {
-    let config = Config::default().protocols(["chat"]);
+    let config = Config::default().subprotocols(["chat"]);
     let server = Server::start(app(config)).await;
     let ask = || Ask::handshake(Http::One, "/shared");
     let rows = vec![
@@ -304,8 +302,8 @@ async fn listed_origins_are_those_of_the_list() {
 
 #[tokio::test]
 async fn required_subprotocol_is_required() {
-    let config = Config::default().protocols(["v2.chat", "v1.chat"]);
-    let server = Server::start(app(config.require_protocol(true))).await;
+    let config = Config::default().subprotocols(["v2.chat", "v1.chat"]);
+    let server = Server::start(app(config.require_subprotocol(true))).await;
     on_both(async |http| {
         let ask = || Ask::handshake(http, "/");
         let rows = vec![

@@ -25,7 +25,7 @@ use tokio_rustls::{
         pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
     },
 };
-use tower_websocket::{PeerAddr, WebSocketLayer, endpoint, serve};
+use tower_websocket::{WebSocketLayer, endpoint, serve, service::PeerAddr};
 
 use crate::support::{
     Http, echo, handler,

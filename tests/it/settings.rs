@@ -13,11 +13,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower_websocket::{
-    CloseCode, Compression, Config, Drain, Error, Groups, MessageKind, Report, WebSocket,
-    WebSocketLayer,
+    CloseCode, Compression, Config, Error, Groups, MessageKind, WebSocket, WebSocketLayer,
     client::{Client, HttpVersion},
     endpoint, serve,
     serve::Serve,
+    session::{Drain, SessionReport},
     testing,
 };
 
@@ -82,8 +82,8 @@ async fn conversation(
     client: Client,
 ) -> Outcome {
     let (ended, mut reports) = unbounded_channel();
-    let on_end = |ended: UnboundedSender<Report>| {
-        move |report: &Report| {
+    let on_end = |ended: UnboundedSender<SessionReport>| {
+        move |report: &SessionReport| {
             let _told = ended.send(report.clone());
         }
     };
@@ -97,7 +97,7 @@ async fn conversation(
         .on_end(on_end(ended))
         .http_version(http.pick(HttpVersion::Http1, HttpVersion::Http2));
     let talk = async {
-        let Ok(opened) = client.open_over(dialer.dial(), "ws://localhost/").await else {
+        let Ok(opened) = client.request_over(dialer.dial(), "ws://localhost/").await else {
             return NotOpened;
         };
         let mut socket = opened.into_body();
@@ -314,7 +314,7 @@ async fn a_server_that_stops() {
                 Client::new().http_version(http.pick(HttpVersion::Http1, HttpVersion::Http2));
             let mut open = Vec::new();
             for _ in 0..3 {
-                let opened = client.open_over(dialer.dial(), "ws://localhost/").await;
+                let opened = client.request_over(dialer.dial(), "ws://localhost/").await;
                 let mut socket = opened.unwrap().into_body();
                 open.push(tokio::spawn(async move {
                     while let Ok(Some(_)) = socket.recv().await {}
@@ -397,11 +397,11 @@ async fn fragments_of_a_message_that_is_written_in_pieces() {
         let (listener, dialer) = memory();
         tokio::spawn(serve(listener, app).into_future());
         let client = Client::new().config(config);
-        let opened = client.open_over(dialer.dial(), "ws://localhost/").await;
+        let opened = client.request_over(dialer.dial(), "ws://localhost/").await;
         let mut socket = opened.unwrap().into_body();
         // Those of one byte are many.
         let len = if size == usize::MAX { 4 << 20 } else { 20_000 };
-        let mut writer = socket.send_stream(MessageKind::Binary).await.unwrap();
+        let mut writer = socket.send_writer(MessageKind::Binary).await.unwrap();
         writer.write_all(&vec![7; len]).await.unwrap();
         writer.finish().await.unwrap();
         let answer = socket.recv().await.unwrap();

@@ -8,7 +8,8 @@ use tokio::{
 };
 use tower::service_fn;
 use tower_websocket::{
-    Answer, Config, Handshake, WebSocketLayer, endpoint,
+    Config, Handshake, WebSocketLayer, endpoint,
+    service::Decision,
     testing::{self, upgradable},
 };
 
@@ -20,10 +21,10 @@ use crate::support::{
 
 /// An application that tells which paths reached it outside WebSocket.
 fn observed(pen: Pen<String>) -> Router {
-    async fn teapot(handshake: Handshake) -> Answer {
+    async fn teapot(handshake: Handshake) -> Decision {
         let mut response = Response::new("no");
         *response.status_mut() = StatusCode::IM_A_TEAPOT;
-        handshake.refuse(response)
+        handshake.reject(response)
     }
     let layer = || WebSocketLayer::new(handler(echo));
     let full = tower::ServiceBuilder::new()
@@ -221,7 +222,7 @@ async fn raw_http2(server: &Server, protocols: &[&str]) -> u8 {
 
 #[tokio::test(start_paused = true)]
 async fn text_of_a_client_never_gets_into_the_answer() {
-    let config = Config::default().protocols(["chat"]);
+    let config = Config::default().subprotocols(["chat"]);
     let service = WebSocketLayer::new(handler(echo)).config(config).endpoint();
     on_both(async |http| {
         let refused = ["chat\t, x y", "chat, \"chat\"", "chat;q=1", "ch\u{e4}t"];
@@ -260,7 +261,7 @@ async fn text_of_a_client_never_gets_into_the_answer() {
                     .headers()
                     .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
             );
-            assert_eq!(client.protocol(), protocol);
+            assert_eq!(client.subprotocol(), protocol);
             close(client).await;
         }
     })
@@ -272,14 +273,14 @@ fn configured_subprotocol_that_could_split_a_header_panics() {
     for name in [
         "a\r\nb", "a\nb", "a\0b", "a,b", "a\tb", "a b", "", "\u{e4}", "\"a\"",
     ] {
-        let result = std::panic::catch_unwind(|| Config::default().protocols([name]));
+        let result = std::panic::catch_unwind(|| Config::default().subprotocols([name]));
         assert!(result.is_err(), "{name:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn hook_chooses_no_subprotocol_that_the_client_does_not_offer() {
-    async fn hook(mut handshake: Handshake) -> Answer {
+    async fn hook(mut handshake: Handshake) -> Decision {
         for name in [
             "a\r\nx-evil: 1",
             "a,b",
@@ -291,11 +292,11 @@ async fn hook_chooses_no_subprotocol_that_the_client_does_not_offer() {
             "a, b",
             " a",
         ] {
-            assert!(!handshake.select_protocol(name), "{name:?}");
+            assert!(!handshake.select_subprotocol(name), "{name:?}");
         }
-        assert_eq!(handshake.protocol(), None);
-        assert!(handshake.offered_protocols().eq(["a", "b"]));
-        assert!(handshake.select_protocol("b"));
+        assert_eq!(handshake.subprotocol(), None);
+        assert!(handshake.offered_subprotocols().eq(["a", "b"]));
+        assert!(handshake.select_subprotocol("b"));
         handshake.accept()
     }
     let service = WebSocketLayer::new(handler(echo))
@@ -322,7 +323,7 @@ async fn headers_of_a_hook_that_belong_to_the_handshake_are_left_out() {
         ("sec-websocket-protocol", "evil"),
         ("sec-websocket-version", "8"),
     ];
-    async fn hook(mut handshake: Handshake) -> Answer {
+    async fn hook(mut handshake: Handshake) -> Decision {
         let headers = handshake.response_headers_mut();
         for (name, value) in RESERVED {
             headers.append(name, HeaderValue::from_static(value));

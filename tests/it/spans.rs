@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use http::Request;
 use tower::service_fn;
 use tower_websocket::{
-    CloseCode, Config, Connections, Handshake, PeerAddr, WebSocket, WebSocketLayer,
+    CloseCode, Config, Connections, Handshake, WebSocket, WebSocketLayer, service::PeerAddr,
 };
 use tracing::{
     Event, Metadata, Subscriber,
@@ -119,7 +119,7 @@ async fn span_has_the_fields_that_one_searches_by() {
         let _default = tracing::subscriber::set_default(recorder.clone());
         let connections = Connections::new();
         let address: SocketAddr = "192.0.2.7:4711".parse().unwrap();
-        let config = Config::default().protocols(["chat"]);
+        let config = Config::default().subprotocols(["chat"]);
         let layer = WebSocketLayer::new(handler(echo))
             .config(config)
             .connections(&connections)
@@ -202,11 +202,12 @@ async fn everything_a_handler_does_is_in_the_span() {
             client.send("hi").await.unwrap();
             idle().await;
             close(client).await;
-            let sessions = connections.drain(tower_websocket::Drain::default());
+            let sessions = connections.drain(tower_websocket::session::Drain::default());
             assert!(sessions.now_or_never().is_some() != aborts);
             idle().await;
             if aborts {
-                let now = tower_websocket::Drain::default().timeout(std::time::Duration::ZERO);
+                let now =
+                    tower_websocket::session::Drain::default().timeout(std::time::Duration::ZERO);
                 assert_eq!(connections.drain(now).await.aborted, 1);
             }
             let span = recorder.span_of("called");

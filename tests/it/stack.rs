@@ -17,7 +17,7 @@ use tower_http::{
     timeout::{ResponseBodyTimeoutLayer, TimeoutLayer},
     trace::TraceLayer,
 };
-use tower_websocket::{ResponseBody, WebSocketLayer, testing};
+use tower_websocket::{WebSocketLayer, service::ResponseBody, testing};
 
 use crate::support::{
     Http, NOT_HANDED_OVER, REPLACED, Seen, close_after, echo, handler,

@@ -15,7 +15,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     task::yield_now,
 };
-use tower_websocket::{CloseCode, Config, Groups, Membership, Sender, WebSocket};
+use tower_websocket::{CloseCode, Config, Groups, Sender, WebSocket, groups::Membership};
 
 use crate::{
     session::support::{
@@ -185,10 +185,10 @@ fn whatever_a_handle_does_arrives() {
         ("ping", |sender| {
             Box::pin(async move { sender.ping("text").unwrap() })
         }),
-        ("send_stream", |sender| {
+        ("send_writer", |sender| {
             Box::pin(async move {
                 let kind = tower_websocket::MessageKind::Text;
-                let mut message = sender.send_stream(kind).await.unwrap();
+                let mut message = sender.send_writer(kind).await.unwrap();
                 message.send("text").await.unwrap();
                 message.finish().await.unwrap();
             })
@@ -227,7 +227,7 @@ fn whatever_a_handle_does_arrives() {
                 match *name {
                     "close" => assert_eq!(frame.code(), Some(1000)),
                     "ping" => assert_eq!(frame, Frame::ping("text")),
-                    "send_stream" => assert_eq!(frame.payload, b"text"),
+                    "send_writer" => assert_eq!(frame.payload, b"text"),
                     _ => assert_eq!(frame, Frame::text("text")),
                 }
             }

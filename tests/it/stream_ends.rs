@@ -15,9 +15,11 @@ use hyper_util::{
 };
 use tokio::{io::duplex, sync::mpsc};
 use tower_websocket::{
-    Config, Connections,
-    EndedBy::{self, Disconnect, Local, Peer},
-    Error, Message, Report, WebSocket, WebSocketLayer,
+    Config, Connections, Error, Message, WebSocket, WebSocketLayer,
+    session::{
+        EndedBy::{self, Disconnect, Local, Peer},
+        SessionReport,
+    },
 };
 
 use crate::{
@@ -138,7 +140,7 @@ impl Stream {
 struct Bed {
     requests: SendRequest<Bytes>,
     connections: Connections,
-    reports: mpsc::UnboundedReceiver<Report>,
+    reports: mpsc::UnboundedReceiver<SessionReport>,
     delivered: mpsc::UnboundedReceiver<String>,
     sibling: Option<Stream>,
     ended: u64,

@@ -11,7 +11,10 @@ mod writer;
 mod writer_ends;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tower_websocket::{Config, Error, MessageKind, MessageReader, MessageWriter, WebSocket};
+use tower_websocket::{
+    Config, Error, MessageKind, WebSocket,
+    session::{MessageReader, MessageWriter},
+};
 
 use super::session::support::{Frame, Peer, client_frame, text, within};
 
@@ -23,8 +26,8 @@ fn streaming() -> Config {
 /// Streams every message back, as it arrives.
 async fn relay(mut socket: WebSocket) -> Result<(), Error> {
     let sender = socket.sender();
-    while let Some(mut reader) = socket.recv_stream().await? {
-        let mut writer = sender.send_stream(reader.kind()).await?;
+    while let Some(mut reader) = socket.recv_reader().await? {
+        let mut writer = sender.send_writer(reader.kind()).await?;
         tokio::io::copy(&mut reader, &mut writer).await?;
         writer.finish().await?;
     }
@@ -50,13 +53,13 @@ async fn frames<S: AsyncRead + AsyncWrite + Unpin>(peer: &mut Peer<S>, count: us
 
 /// Begins to write a message.
 async fn begin(socket: &WebSocket, kind: MessageKind) -> MessageWriter<'_> {
-    let writer = within(socket.send_stream(kind)).await;
+    let writer = within(socket.send_writer(kind)).await;
     writer.expect("the connection is open")
 }
 
 /// Begins to read a message, which has to come.
 async fn next(socket: &mut WebSocket) -> MessageReader<'_> {
-    let reader = within(socket.recv_stream()).await;
+    let reader = within(socket.recv_reader()).await;
     reader.expect("a message").expect("a message")
 }
 

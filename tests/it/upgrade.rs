@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use tokio::io::DuplexStream;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_websocket::{
-    CloseCode, CloseFrame, Config, Error, OnUpgrade, WebSocket, endpoint, handler, testing,
+    CloseCode, CloseFrame, Config, Error, WebSocket, endpoint, handler, service::OnUpgrade, testing,
 };
 
 use crate::support::{

@@ -16,7 +16,7 @@ use axum::{Router, routing::any};
 use http::Request;
 use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
 use tower::service_fn;
-use tower_websocket::{Config, Error, PathParams, WebSocket, WebSocketLayer};
+use tower_websocket::{Config, Error, WebSocket, WebSocketLayer, service::PathParams};
 
 use super::Rise;
 

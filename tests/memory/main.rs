@@ -21,7 +21,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     time::sleep,
 };
-use tower_websocket::{Compression, Config, Groups, SlowMember, WebSocket, handler, testing};
+use tower_websocket::{
+    Compression, Config, Groups, WebSocket, groups::SlowMember, handler, testing,
+};
 
 /// The only test, so that the harness itself has nothing to allocate meanwhile.
 #[test]

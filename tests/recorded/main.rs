@@ -18,7 +18,7 @@ use self::{
     reading::{Ending, Recording},
     script::{OUR_CLOSE, PEER_CLOSE, Said},
 };
-use tower_websocket::EndedBy;
+use tower_websocket::session::EndedBy;
 
 #[test]
 fn recordings_hold_what_the_script_says() {

@@ -13,11 +13,9 @@ use http::{Request, Uri};
 use tokio::net::{TcpListener, TcpStream};
 use tower::BoxError;
 use tower_websocket::{
-    CloseCode, CloseFrame, Compression, Config, Message, WebSocket, WebSocketLayer,
+    CloseCode, CloseFrame, Compression, Config, Message, OriginPolicy, WebSocket, WebSocketLayer,
     client::{Client, HttpVersion},
-    handler,
-    handshake::OriginPolicy,
-    serve,
+    handler, serve,
 };
 
 #[path = "script.rs"]
@@ -68,7 +66,7 @@ async fn converse(port: u16, http: &str, path: &str, ending: &str) -> Result<(),
     let mut request = Request::new(());
     *request.uri_mut() = uri;
     let client = Client::new().config(config).http_version(version);
-    let mut socket = client.open_over(stream, request).await?.into_body();
+    let mut socket = client.request_over(stream, request).await?.into_body();
     for message in script::messages(deflate) {
         socket.send(Message::from(message.clone())).await?;
         let echoed = socket.recv().await?;

@@ -16,13 +16,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tower_websocket::{
-    CloseCode, CloseFrame, Compression, Config, Connections, Counters, Drain, Error, Message,
-    Report, WebSocket, WebSocketLayer,
+    CloseCode, CloseFrame, Compression, Config, Connections, Error, Message, OriginPolicy,
+    WebSocket, WebSocketLayer,
     client::{Client, HttpVersion},
-    handler,
-    handshake::OriginPolicy,
-    serve,
+    handler, serve,
     serve::Listener,
+    session::{Counters, Drain, SessionReport},
 };
 
 use crate::lock;
@@ -47,7 +46,7 @@ pub(super) struct Run {
     pub(super) opened: usize,
     /// Those whose handler has returned, or was dropped.
     pub(super) returned: usize,
-    pub(super) reports: Vec<Report>,
+    pub(super) reports: Vec<SessionReport>,
     /// Those of a server.
     pub(super) counters: Option<Counters>,
     /// What is left when all is over.
@@ -58,7 +57,7 @@ pub(super) struct Run {
 #[derive(Clone, Default)]
 struct Ours {
     received: Arc<Mutex<Vec<Said>>>,
-    reports: Arc<Mutex<Vec<Report>>>,
+    reports: Arc<Mutex<Vec<SessionReport>>>,
     opened: Arc<AtomicUsize>,
     returned: Arc<AtomicUsize>,
 }
@@ -187,7 +186,7 @@ async fn client(recording: &Recording, line: Line, ours: &Ours) {
     };
     let mut request = Request::new(());
     *request.uri_mut() = format!("ws://localhost/{path}").parse().unwrap();
-    if let Ok(response) = client.open_over(line, request).await {
+    if let Ok(response) = client.request_over(line, request).await {
         // An end by a fault is looked at in the report.
         let _failed = converse(response.into_body(), recording, Returned(ours.clone())).await;
     }

@@ -415,7 +415,7 @@ pub(crate) async fn use_client(conn: Arc<Conn>, socket: WebSocket) {
             match receiver.recv().await {
                 Ok(Some(message)) => conn.received(&message),
                 Ok(None) => {
-                    conn.closed(receiver.close_frame().map(|frame| frame.code().as_u16()));
+                    conn.closed(receiver.received_close().map(|frame| frame.code().as_u16()));
                     return;
                 }
                 Err(_) => return,

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use tower_websocket::{ConnectionId, EndedBy, Error, Message, Report};
+use tower_websocket::{
+    ConnectionId, Error, Message,
+    session::{EndedBy, SessionReport},
+};
 
 use crate::{
     line::View,
@@ -102,7 +105,7 @@ impl Conn {
             0
         };
         socket.is_open().then(|| Outstanding {
-            queued: socket.queued(),
+            queued: socket.queued_bytes(),
             busy: facts.busy,
             unread,
             up,
@@ -179,7 +182,7 @@ impl Conn {
     }
 
     /// Checks what both ends know when all is over.
-    pub(crate) fn check(&self, report: &Report) {
+    pub(crate) fn check(&self, report: &SessionReport) {
         let facts = lock(&self.facts);
         let (accepted, arrived) = self.down.counts();
         self.world.trace(|| {

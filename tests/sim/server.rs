@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{Request, request::Parts};
 use tokio::{io::AsyncWriteExt, sync::mpsc, task::yield_now, time::sleep};
 use tower_websocket::{
-    CloseCode, Error, Events, Membership, Message, MessageKind, Receiver, Sender as Handle,
-    Utf8Bytes, WebSocket,
+    CloseCode, Error, Message, MessageKind, Receiver, Sender as Handle, Utf8Bytes, WebSocket,
+    groups::Membership, service::EventHandler,
 };
 
 use crate::{conn::Conn, message::Sender, rng::Rng, world::World};
@@ -71,7 +71,7 @@ async fn receive(conn: &Conn, rng: &mut Rng, receiver: &mut Receiver) -> bool {
 
 /// Receives one message as it comes. Once a piece was taken it has to be taken to its end.
 async fn receive_pieces(conn: &Conn, rng: &mut Rng, receiver: &mut Receiver) -> bool {
-    let mut reader = match attentive(conn, rng, receiver.recv_stream()).await {
+    let mut reader = match attentive(conn, rng, receiver.recv_reader()).await {
         None => return true,
         Some(Ok(Some(reader))) => reader,
         Some(end) => return conn.receiving_ended(end.map(drop)),
@@ -132,7 +132,7 @@ async fn send_pieces(
     } else {
         MessageKind::Binary
     };
-    let mut writer = match perhaps(conn, rng, socket.send_stream(kind)).await {
+    let mut writer = match perhaps(conn, rng, socket.send_writer(kind)).await {
         None => return true,
         Some(Ok(writer)) => writer,
         Some(Err(_)) => return false,
@@ -182,7 +182,7 @@ async fn fiddle(conn: &Conn, rng: &mut Rng, socket: &Handle) {
             let _given_up = give_up(socket.closed(), rng.within(1..=2)).await;
         }
         6 => {
-            let queued = socket.queued();
+            let queued = socket.queued_bytes();
             if queued > conn.world.plan.most_queued() {
                 conn.world.fail(&format!("{queued} bytes are queued"));
             }
@@ -494,7 +494,7 @@ impl Callbacks {
     }
 }
 
-impl Events for Callbacks {
+impl EventHandler for Callbacks {
     async fn on_open(&mut self, socket: &Handle, head: &Parts) {
         let conn = self.world.conn_of(head);
         conn.is_open(socket.id());

@@ -21,8 +21,11 @@ use tokio::{
 };
 use tower::{service_fn, util::BoxCloneSyncService};
 use tower_websocket::{
-    CloseCode, ConnectionId, Connections, Delivery, Drain, Groups, Http2Stream, Prepared, Report,
-    ResponseBody, WebSocketLayer, client::Client, events,
+    CloseCode, ConnectionId, Connections, Groups, PreparedMessage, WebSocketLayer,
+    client::Client,
+    groups::Delivery,
+    service::{ResponseBody, event_handler},
+    session::{Drain, Http2Stream, SessionReport},
 };
 
 use crate::{
@@ -42,7 +45,7 @@ pub(crate) struct World {
     pub(crate) connections: Connections,
     rng: Mutex<Rng>,
     conns: Mutex<Vec<Arc<Conn>>>,
-    reports: Mutex<Vec<Report>>,
+    reports: Mutex<Vec<SessionReport>>,
     /// What was broadcast to each group.
     pub(crate) many: Arc<Ledger>,
     failures: Mutex<Vec<String>>,
@@ -200,7 +203,7 @@ async fn nobody_stands_still(world: &World) {
 }
 
 fn groups(rng: &mut Rng) -> Groups<u8> {
-    use tower_websocket::SlowMember;
+    use tower_websocket::groups::SlowMember;
     let policies = [
         SlowMember::default(),
         SlowMember::DropNewest,
@@ -216,10 +219,10 @@ fn groups(rng: &mut Rng) -> Groups<u8> {
 fn app(world: &Arc<World>) -> App {
     let reported = {
         let world = world.clone();
-        move |report: &Report| lock(&world.reports).push(report.clone())
+        move |report: &SessionReport| lock(&world.reports).push(report.clone())
     };
     if world.plan.callbacks {
-        let layer = WebSocketLayer::new(events(Callbacks::new(world)))
+        let layer = WebSocketLayer::new(event_handler(Callbacks::new(world)))
             .config(world.plan.config.clone())
             .connections(&world.connections)
             .on_end(reported);
@@ -258,7 +261,7 @@ fn open_line(world: &Arc<World>, rng: &mut Rng, app: &App, left: usize) -> usize
             }
             let client = Client::new().config(conn.world.plan.client.clone());
             let request = format!("ws://sim{}", conn.path());
-            if let Ok(response) = client.open_over(ours, request).await {
+            if let Ok(response) = client.request_over(ours, request).await {
                 client::use_client(conn, response.into_body()).await;
             }
         });
@@ -275,7 +278,7 @@ fn open_line(world: &Arc<World>, rng: &mut Rng, app: &App, left: usize) -> usize
             return;
         }
         let client = Client::new().config(world.plan.client.clone());
-        let Ok(connection) = client.http2_over(ours, "ws://sim/").await else {
+        let Ok(connection) = client.connect_http2_over(ours, "ws://sim/").await else {
             return;
         };
         for conn in conns {
@@ -386,7 +389,7 @@ async fn act_once(world: &Arc<World>, rng: &mut Rng, still: Option<&Handle>) {
             let key = rng.below(3) as u8;
             let message = world.many.next(Sender::of_group(key), rng.len());
             world.many.accepted(Sender::of_group(key));
-            let broadcast = world.groups.broadcast(&key, Prepared::new(message));
+            let broadcast = world.groups.broadcast(&key, PreparedMessage::new(message));
             in_runtime(broadcast, still, rng).await;
         }
         7 if !all.is_empty() => {

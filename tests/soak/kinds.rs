@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tower_websocket::{Compression, Config, handshake::OriginPolicy};
+use tower_websocket::{Compression, Config, OriginPolicy};
 
 /// A way to end.
 pub(crate) struct Kind {

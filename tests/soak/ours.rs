@@ -71,7 +71,7 @@ async fn one(course: &Course, port: u16, http2: bool) -> Result<(), BoxError> {
     } else {
         dial(port).await?
     };
-    let socket = client.open_over(stream, request).await?.into_body();
+    let socket = client.request_over(stream, request).await?.into_body();
     talk(course, socket, port == course.slow).await
 }
 
@@ -79,11 +79,11 @@ async fn one(course: &Course, port: u16, http2: bool) -> Result<(), BoxError> {
 async fn many(course: &Arc<Course>) -> Result<(), BoxError> {
     let (client, request) = client(course, true);
     let connection = client
-        .http2_over(dial(course.port).await?, request.uri().clone())
+        .connect_http2_over(dial(course.port).await?, request.uri().clone())
         .await?;
     let mut sockets = Vec::new();
     for _ in 0..1 + course.random(8) {
-        sockets.push(connection.open(request.clone()).await?.into_body());
+        sockets.push(connection.request(request.clone()).await?.into_body());
     }
     let mut tasks = tokio::task::JoinSet::new();
     for socket in sockets {

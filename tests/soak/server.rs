@@ -26,8 +26,10 @@ use tokio_rustls::rustls::{
 };
 use tower::BoxError;
 use tower_websocket::{
-    CloseCode, Connections, Counters, Drain, Groups, MemoryBudget, Message, Report, WebSocket,
-    WebSocketLayer, handler, serve, serve::Stopped,
+    CloseCode, Connections, Groups, MemoryBudget, Message, WebSocket, WebSocketLayer, handler,
+    serve,
+    serve::Stopped,
+    session::{Counters, Drain, SessionReport},
 };
 
 use super::kinds::{DRAINED, Does, KINDS, Kind, SOAKED};
@@ -201,7 +203,7 @@ fn kinds(tallies: &[(&'static str, Connections, Tally)]) -> Value {
     let kinds = tallies.iter().map(|(name, connections, tally)| {
         let counters = connections.counters();
         let told = lock(tally);
-        let refused: u64 = counters.refused.values().sum();
+        let refused: u64 = counters.rejected.values().sum();
         let value = json!({
             "accepted": counters.accepted,
             "failed": counters.failed_upgrades,
@@ -271,7 +273,7 @@ fn mount(
     app.route_service(&format!("/{}", kind.name), layer.endpoint())
 }
 
-fn how(report: &Report) -> String {
+fn how(report: &SessionReport) -> String {
     let clean = if report.clean { "clean" } else { "unclean" };
     format!("{:?} {} {clean}", report.ended_by, report.close_code)
 }
@@ -348,10 +350,10 @@ async fn echo(mut socket: WebSocket) -> Result<(), BoxError> {
 async fn stream(mut socket: WebSocket) -> Result<(), BoxError> {
     loop {
         let sender = socket.sender();
-        let Some(mut reader) = socket.recv_stream().await? else {
+        let Some(mut reader) = socket.recv_reader().await? else {
             return Ok(());
         };
-        let mut writer = sender.send_stream(reader.kind()).await?;
+        let mut writer = sender.send_writer(reader.kind()).await?;
         while let Some(chunk) = reader.chunk().await? {
             writer.send(chunk).await?;
         }

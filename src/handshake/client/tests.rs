@@ -275,7 +275,7 @@ fn requests_that_lead_nowhere_are_refused() {
 
 #[test]
 fn subprotocols_come_from_the_configuration_or_the_request() {
-    let config = Config::default().protocols(["chat.v2", "chat.v1"]);
+    let config = Config::default().subprotocols(["chat.v2", "chat.v1"]);
     let (built, _) = offered(Version::HTTP_11, "ws://a/", &config);
     assert_eq!(built.headers[SEC_WEBSOCKET_PROTOCOL], "chat.v2, chat.v1");
 
@@ -287,12 +287,12 @@ fn subprotocols_come_from_the_configuration_or_the_request() {
     let offer = offer(&mut own, &config).unwrap();
     assert_eq!(own.headers[SEC_WEBSOCKET_PROTOCOL], "mine");
     let accepted = offer.check(&answer(&own, &[("sec-websocket-protocol", &["mine"])]));
-    assert_eq!(accepted.unwrap().protocol(), Some("mine"));
+    assert_eq!(accepted.unwrap().subprotocol(), Some("mine"));
 }
 
 #[test]
 fn only_offered_subprotocols_are_accepted() {
-    let config = Config::default().protocols(["chat.v2", "chat.v1"]);
+    let config = Config::default().subprotocols(["chat.v2", "chat.v1"]);
     let (head, offer) = offered(Version::HTTP_11, "ws://a/", &config);
     let check = |lines: &[&str]| {
         let answer = answer(&head, &[("sec-websocket-protocol", lines)]);
@@ -311,7 +311,7 @@ fn only_offered_subprotocols_are_accepted() {
     ] {
         assert_eq!(
             check(lines).unwrap_err(),
-            InvalidAnswer::Subprotocol,
+            InvalidResponse::Subprotocol,
             "{lines:?}"
         );
     }
@@ -319,7 +319,7 @@ fn only_offered_subprotocols_are_accepted() {
     let answer = answer(&head, &[("sec-websocket-protocol", &["chat"])]);
     assert_eq!(
         offer.check(&answer).unwrap_err(),
-        InvalidAnswer::Subprotocol
+        InvalidResponse::Subprotocol
     );
 }
 
@@ -329,35 +329,35 @@ fn http1_answers_that_do_not_upgrade_are_refused() {
     let (head, offer) = offered(Version::HTTP_11, "ws://a/", &Config::default());
     let right = key::accept(head.headers[SEC_WEBSOCKET_KEY].as_bytes());
     let right = right.to_str().unwrap();
-    type Case<'a> = (&'a str, &'a [&'a str], Option<InvalidAnswer>);
+    type Case<'a> = (&'a str, &'a [&'a str], Option<InvalidResponse>);
     let table: [Case<'_>; 12] = [
-        ("upgrade", &[], Some(InvalidAnswer::Upgrade)),
-        ("upgrade", &["h2c"], Some(InvalidAnswer::Upgrade)),
+        ("upgrade", &[], Some(InvalidResponse::Upgrade)),
+        ("upgrade", &["h2c"], Some(InvalidResponse::Upgrade)),
         ("upgrade", &["WebSocket"], None),
-        ("connection", &[], Some(InvalidAnswer::Connection)),
-        ("connection", &["close"], Some(InvalidAnswer::Connection)),
+        ("connection", &[], Some(InvalidResponse::Connection)),
+        ("connection", &["close"], Some(InvalidResponse::Connection)),
         ("connection", &["keep-alive, UPGRADE"], None),
-        ("sec-websocket-accept", &[], Some(InvalidAnswer::Accept)),
+        ("sec-websocket-accept", &[], Some(InvalidResponse::Accept)),
         (
             "sec-websocket-accept",
             &["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="],
-            Some(InvalidAnswer::Accept),
+            Some(InvalidResponse::Accept),
         ),
         (
             "sec-websocket-accept",
             &[right, right],
-            Some(InvalidAnswer::Accept),
+            Some(InvalidResponse::Accept),
         ),
         ("sec-websocket-accept", &[right], None),
         (
             "sec-websocket-extensions",
             &["permessage-deflate"],
-            Some(InvalidAnswer::Deflate(deflate::InvalidAnswer::NotOffered)),
+            Some(InvalidResponse::Deflate(deflate::InvalidParams::NotOffered)),
         ),
         (
             "sec-websocket-extensions",
             &["a b"],
-            Some(InvalidAnswer::Extensions(
+            Some(InvalidResponse::Extensions(
                 extensions::parse(&invalid()).unwrap_err(),
             )),
         ),
@@ -392,14 +392,14 @@ fn status_decides_by_version() {
 
 #[test]
 fn http2_answers_need_no_key() {
-    let config = Config::default().protocols(["chat"]);
+    let config = Config::default().subprotocols(["chat"]);
     let (_, offer) = offered(Version::HTTP_2, "ws://a/", &config);
     let (answer, ()) = Response::builder()
         .header("sec-websocket-protocol", "chat")
         .body(())
         .unwrap()
         .into_parts();
-    assert_eq!(offer.check(&answer).unwrap().protocol(), Some("chat"));
+    assert_eq!(offer.check(&answer).unwrap().subprotocol(), Some("chat"));
 }
 
 #[cfg(feature = "deflate")]

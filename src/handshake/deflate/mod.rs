@@ -20,7 +20,7 @@
 
 mod terms;
 
-pub use terms::InvalidAnswer;
+pub use terms::InvalidParams;
 
 use http::HeaderValue;
 
@@ -103,7 +103,7 @@ pub fn offer(settings: &Compression) -> HeaderValue {
 ///
 /// assert_eq!(
 ///     deflate::agree(&answer, None).unwrap_err(),
-///     deflate::InvalidAnswer::NotOffered,
+///     deflate::InvalidParams::NotOffered,
 /// );
 /// # }
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -115,14 +115,14 @@ pub fn offer(settings: &Compression) -> HeaderValue {
 pub fn agree(
     answer: &[Extension<'_>],
     settings: Option<&Compression>,
-) -> Result<Option<Agreement>, InvalidAnswer> {
+) -> Result<Option<Agreement>, InvalidParams> {
     let answer = match answer {
         [] => return Ok(None),
         [answer] => answer,
-        [_, _, ..] => return Err(InvalidAnswer::SeveralExtensions),
+        [_, _, ..] => return Err(InvalidParams::SeveralExtensions),
     };
     let settings = settings.filter(|_| is_deflate(answer));
-    let settings = settings.ok_or(InvalidAnswer::NotOffered)?;
+    let settings = settings.ok_or(InvalidParams::NotOffered)?;
     let answer = Terms::read(answer)?;
     answer.check(&Terms::of_offer(settings))?;
     Ok(Some(Agreement::of_client(answer, settings)))

@@ -49,7 +49,7 @@ impl Terms {
     }
 
     /// Reads what holds for offers and answers alike.
-    pub(super) fn read(extension: &Extension<'_>) -> Result<Self, InvalidAnswer> {
+    pub(super) fn read(extension: &Extension<'_>) -> Result<Self, InvalidParams> {
         let mut terms = Self::default();
         for param in &extension.params {
             terms.set(param)?;
@@ -57,11 +57,11 @@ impl Terms {
         Ok(terms)
     }
 
-    fn set(&mut self, param: &Param<'_>) -> Result<(), InvalidAnswer> {
+    fn set(&mut self, param: &Param<'_>) -> Result<(), InvalidParams> {
         let name = PARAMS.into_iter().find(|&name| name == param.name);
-        let name = name.ok_or(InvalidAnswer::UnknownParameter)?;
+        let name = name.ok_or(InvalidParams::UnknownParameter)?;
         let value = match &param.value {
-            Some(value) => Some(window_bits(value).ok_or(InvalidAnswer::InvalidValue(name))?),
+            Some(value) => Some(window_bits(value).ok_or(InvalidParams::InvalidValue(name))?),
             None => None,
         };
         let is_repeated = match (name, value) {
@@ -75,26 +75,26 @@ impl Terms {
                 self.server_max_window_bits.replace(bits).is_some()
             }
             (CLIENT_MAX_WINDOW_BITS, bits) => self.client_max_window_bits.replace(bits).is_some(),
-            _ => return Err(InvalidAnswer::InvalidValue(name)),
+            _ => return Err(InvalidParams::InvalidValue(name)),
         };
         if is_repeated {
-            return Err(InvalidAnswer::RepeatedParameter(name));
+            return Err(InvalidParams::RepeatedParameter(name));
         }
         Ok(())
     }
 
     /// Checks an answer against the offer it is for.
-    pub(super) fn check(&self, offer: &Self) -> Result<(), InvalidAnswer> {
+    pub(super) fn check(&self, offer: &Self) -> Result<(), InvalidParams> {
         if self.client_max_window_bits == Some(None) {
-            return Err(InvalidAnswer::InvalidValue(CLIENT_MAX_WINDOW_BITS));
+            return Err(InvalidParams::InvalidValue(CLIENT_MAX_WINDOW_BITS));
         }
         if offer.server_no_context_takeover && !self.server_no_context_takeover {
-            return Err(InvalidAnswer::MissingParameter(SERVER_NO_CONTEXT_TAKEOVER));
+            return Err(InvalidParams::MissingParameter(SERVER_NO_CONTEXT_TAKEOVER));
         }
         match (self.server_max_window_bits, offer.server_max_window_bits) {
-            (None, Some(_)) => Err(InvalidAnswer::MissingParameter(SERVER_MAX_WINDOW_BITS)),
+            (None, Some(_)) => Err(InvalidParams::MissingParameter(SERVER_MAX_WINDOW_BITS)),
             (Some(bits), Some(limit)) if bits > limit => {
-                Err(InvalidAnswer::WindowTooLarge { bits, limit })
+                Err(InvalidParams::WindowTooLarge { bits, limit })
             }
             _ => Ok(()),
         }
@@ -145,7 +145,7 @@ fn window_bits(value: &Value<'_>) -> Option<u8> {
 /// A server's answer that does not fit the client's offer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum InvalidAnswer {
+pub enum InvalidParams {
     /// More extensions than the one that can have been offered.
     SeveralExtensions,
     /// An extension that was not offered (RFC 6455 §4.1).
@@ -167,7 +167,7 @@ pub enum InvalidAnswer {
     },
 }
 
-impl fmt::Display for InvalidAnswer {
+impl fmt::Display for InvalidParams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SeveralExtensions => f.write_str("more extensions than were offered"),
@@ -186,7 +186,7 @@ impl fmt::Display for InvalidAnswer {
     }
 }
 
-impl error::Error for InvalidAnswer {}
+impl error::Error for InvalidParams {}
 
 /// As registered (RFC 7692 §9.1).
 pub(super) const NAME: &str = "permessage-deflate";

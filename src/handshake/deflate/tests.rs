@@ -23,7 +23,7 @@ fn answer(line: &str, settings: &Compression) -> Option<String> {
     Some(agreement.header_value().to_str().unwrap().to_owned())
 }
 
-fn agree_to(line: &str, settings: &Compression) -> Result<Option<Agreement>, InvalidAnswer> {
+fn agree_to(line: &str, settings: &Compression) -> Result<Option<Agreement>, InvalidParams> {
     let headers = headers(&[line]);
     agree(&extensions::parse(&headers).unwrap(), Some(settings))
 }
@@ -32,7 +32,7 @@ fn agreed(line: &str, settings: &Compression) -> DeflateParams {
     agree_to(line, settings).unwrap().unwrap().params()
 }
 
-fn refused(line: &str, settings: &Compression) -> InvalidAnswer {
+fn refused(line: &str, settings: &Compression) -> InvalidParams {
     agree_to(line, settings).unwrap_err()
 }
 

@@ -3,7 +3,7 @@ use crate::handshake::requests::*;
 
 const WEBSOCKET: Option<&str> = Some("websocket");
 
-fn open(head: &Parts, config: &Config) -> Result<Opening, Rejection> {
+fn open(head: &Parts, config: &Config) -> Result<Accepted, Rejection> {
     negotiate(head, WEBSOCKET, config)
 }
 
@@ -12,7 +12,7 @@ fn refusal(head: &Parts) -> Option<Rejection> {
 }
 
 /// The headers of an answer, in one spelling and order.
-fn headers(opening: &Opening) -> Vec<String> {
+fn headers(opening: &Accepted) -> Vec<String> {
     let response = opening.response();
     let spell = |(name, value): (_, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
     let mut headers: Vec<String> = response.headers().iter().map(spell).collect();

@@ -29,7 +29,7 @@ fn examples() -> Vec<(Role, Vec<u8>, Frame)> {
     vec![
         (Role::Client, HELLO.into(), hello.clone()),
         (Role::Server, MASKED_HELLO.into(), hello),
-        (Role::Client, HEL.into(), Frame::text("Hel").fin(false)),
+        (Role::Client, HEL.into(), Frame::text("Hel").fragment()),
         (Role::Client, LO.into(), Frame::continuation("lo")),
         (Role::Client, PING_HELLO.into(), Frame::ping("Hello")),
         (Role::Server, MASKED_PONG_HELLO.into(), Frame::pong("Hello")),

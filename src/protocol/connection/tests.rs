@@ -270,11 +270,11 @@ fn pings_are_sent_by_themselves_and_a_silent_peer_is_found() {
     while ended.is_none() {
         now = server.poll_timeout().expect("a deadline");
         match server.handle_timeout(now) {
-            Some(Expiry::Ping) => assert_eq!(written(&mut server, now), from_server(0x89, b"")),
+            Some(Deadline::Ping) => assert_eq!(written(&mut server, now), from_server(0x89, b"")),
             expiry => ended = expiry,
         }
     }
-    assert_eq!(ended, Some(Expiry::PeerSilent));
+    assert_eq!(ended, Some(Deadline::PeerSilent));
     assert!(
         (29 * second..=31 * second).contains(&(now - start)),
         "{:?}",
@@ -293,7 +293,7 @@ fn answering_peer_keeps_the_connection_open() {
     let (mut server, _) = server(config);
     for _ in 0..100 {
         let now = server.poll_timeout().expect("a deadline");
-        if server.handle_timeout(now) == Some(Expiry::Ping) {
+        if server.handle_timeout(now) == Some(Deadline::Ping) {
             assert_eq!(written(&mut server, now), from_server(0x89, b""));
             server.receive(&from_client(0x8a, b""), now + second);
         }
@@ -305,7 +305,7 @@ fn answering_peer_keeps_the_connection_open() {
 fn ping_that_leaves_after_the_end_is_not_waited_for() {
     let (mut server, _) = server(Config::default());
     let now = server.poll_timeout().expect("the ping");
-    assert_eq!(server.handle_timeout(now), Some(Expiry::Ping));
+    assert_eq!(server.handle_timeout(now), Some(Deadline::Ping));
     server.receive_eof();
     assert_eq!(written(&mut server, now), from_server(0x89, b""));
     assert_eq!(server.poll_timeout(), None);
@@ -317,7 +317,7 @@ fn first_message_in_time_is_noticed() {
     let (mut server, now) = server(quiet().first_message_timeout(limit).idle_timeout(limit));
     server.receive(&from_client(0x81, b"first"), now);
     assert_eq!(server.handle_timeout(now + limit), None);
-    assert_eq!(server.handle_timeout(now + 2 * limit), Some(Expiry::Idle));
+    assert_eq!(server.handle_timeout(now + 2 * limit), Some(Deadline::Idle));
 }
 
 #[test]
@@ -332,7 +332,7 @@ fn paused_reading_is_not_held_against_the_peer() {
     assert_eq!(ping, now + 9 * second);
     server.receive_paused(now);
     let ping = server.poll_timeout().expect("the ping");
-    assert_eq!(server.handle_timeout(ping), Some(Expiry::Ping));
+    assert_eq!(server.handle_timeout(ping), Some(Deadline::Ping));
     written(&mut server, ping);
     server.receive_paused(ping);
     assert_eq!(server.handle_timeout(ping + 5 * second), None);
@@ -356,7 +356,7 @@ fn unfinished_frame_ends_at_its_deadline() {
         server.receive(bytes, now);
         assert_eq!(server.poll_timeout(), watched.then_some(now + 30 * second));
         let expiry = server.handle_timeout(now + 30 * second);
-        assert_eq!(expiry, watched.then_some(Expiry::Frame));
+        assert_eq!(expiry, watched.then_some(Deadline::Frame));
         let code = close_code(&written(&mut server, now));
         assert_eq!(
             (server.is_finished(), code),
@@ -369,11 +369,11 @@ fn unfinished_frame_ends_at_its_deadline() {
 fn old_and_idle_connections_are_closed_with_a_handshake() {
     let limit = Duration::from_secs(60);
     for (config, expiry, code) in [
-        (quiet().max_lifetime(limit), Expiry::Lifetime, 1001),
-        (quiet().idle_timeout(limit), Expiry::Idle, 1001),
+        (quiet().max_lifetime(limit), Deadline::Lifetime, 1001),
+        (quiet().idle_timeout(limit), Deadline::Idle, 1001),
         (
             quiet().first_message_timeout(limit),
-            Expiry::FirstMessage,
+            Deadline::FirstMessage,
             1008,
         ),
     ] {
@@ -405,7 +405,7 @@ fn peer_that_does_not_answer_our_close_is_given_up() {
     }
     let deadline = now + Duration::from_secs(5);
     assert_eq!(server.poll_timeout(), Some(deadline));
-    assert_eq!(server.handle_timeout(deadline), Some(Expiry::Close));
+    assert_eq!(server.handle_timeout(deadline), Some(Deadline::Close));
     assert_eq!(
         (server.state(), server.is_finished()),
         (State::Closed, true)
@@ -421,7 +421,7 @@ fn peer_that_does_not_end_the_stream_is_given_up() {
     written(&mut server, now);
     let deadline = now + Duration::from_secs(5);
     assert_eq!(server.poll_timeout(), Some(deadline));
-    assert_eq!(server.handle_timeout(deadline), Some(Expiry::Close));
+    assert_eq!(server.handle_timeout(deadline), Some(Deadline::Close));
     assert!(server.state() == State::Closed && server.is_clean());
 }
 
@@ -437,7 +437,7 @@ fn blocked_write_is_given_up_and_its_queue_thrown_away() {
     }
     let deadline = now + Duration::from_secs(10);
     assert_eq!(server.poll_timeout(), Some(deadline));
-    assert_eq!(server.handle_timeout(deadline), Some(Expiry::Write));
+    assert_eq!(server.handle_timeout(deadline), Some(Deadline::Write));
     assert_eq!(
         (server.state(), server.is_finished()),
         (State::Closed, true)

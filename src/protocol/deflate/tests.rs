@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use super::{DeflateParams, deflater};
 use crate::{
     config::Config,
-    protocol::{Decoder, Event, Message, ProtocolError, Role, test_support::*},
+    protocol::{Decoder, Message, ProtocolError, Role, message::Event, test_support::*},
 };
 
 type FromPeer = fn(u8, &[u8]) -> Vec<u8>;

@@ -4,7 +4,8 @@ use bytes::Buf;
 
 use super::*;
 use crate::protocol::{
-    CloseCode, Decoder,
+    Decoder,
+    close::CloseCode,
     test_support::{
         HEL, HELLO, KEY, LO, MASKED_HELLO, MASKED_PONG_HELLO, PING_HELLO, decode_all, from_client,
         from_server,

@@ -9,7 +9,7 @@ use std::{
 use super::{Driver, Input, Phase, alarm::Alarm};
 use crate::{
     error::Error,
-    protocol::{Expiry, Outcome},
+    protocol::{Deadline, Outcome},
     session::report::EndedBy,
 };
 
@@ -104,15 +104,15 @@ impl Driver {
     }
 
     /// Reports whether what a deadline was for has come after all, now that it is looked at again.
-    fn goes_on_after(&mut self, expiry: Expiry, cx: &mut Context<'_>) -> bool {
-        if expiry == Expiry::Write {
+    fn goes_on_after(&mut self, expiry: Deadline, cx: &mut Context<'_>) -> bool {
+        if expiry == Deadline::Write {
             self.write_anyway(cx) || self.flush_anyway(cx)
         } else {
             self.prolong_end(cx)
         }
     }
 
-    fn expired(&mut self) -> Option<Expiry> {
+    fn expired(&mut self) -> Option<Deadline> {
         let (config, undecoded) = (&self.shared.setup.config, self.undecoded_len());
         let facts = self.shared.lock().facts(&self.incoming, config, undecoded);
         self.timers.expired(Self::now(), facts, config)

@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     protocol::{CloseFrame, Role},
     session::{
-        report::{EndedBy, Report},
+        report::{EndedBy, SessionReport},
         shared::locked::Locked,
         traffic::Traffic,
         transport::Transport,
@@ -212,7 +212,13 @@ impl Driver {
     /// Makes the report.
     ///
     /// `all_left` if nothing that was queued is lost, which the last thing of all, our Close, may be.
-    fn report(&self, locked: &Locked, traffic: Traffic, timed_out: bool, all_left: bool) -> Report {
+    fn report(
+        &self,
+        locked: &Locked,
+        traffic: Traffic,
+        timed_out: bool,
+        all_left: bool,
+    ) -> SessionReport {
         let first = locked.first_close();
         let close_frame = first.and_then(|(_, frame)| frame.clone());
         let without_frame = if first.is_some() { NO_CODE } else { NO_CLOSE };
@@ -221,7 +227,7 @@ impl Driver {
         } else {
             EndedBy::Disconnect
         };
-        Report {
+        SessionReport {
             id: self.shared.id(),
             ended_by: first.map_or(by_itself, |(by, _)| *by),
             close_code: close_frame
@@ -237,7 +243,7 @@ impl Driver {
         }
     }
 
-    fn publish(&self, report: &Report) {
+    fn publish(&self, report: &SessionReport) {
         if let Some(span) = self.shared.span() {
             span.record("close_code", report.close_code);
         }

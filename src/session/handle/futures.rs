@@ -17,7 +17,7 @@ use crate::{
 
 /// The future of [`WebSocket::send`](crate::WebSocket::send).
 #[must_use = "futures do nothing unless polled"]
-pub struct Sending<'a> {
+pub struct SendFuture<'a> {
     shared: &'a Shared,
     stage: Stage,
 }
@@ -36,7 +36,7 @@ struct Waiting {
     ticket: Option<Ticket>,
 }
 
-impl<'a> Sending<'a> {
+impl<'a> SendFuture<'a> {
     pub(super) fn new(shared: &'a Shared, outbound: Outbound) -> Self {
         Self {
             shared,
@@ -58,7 +58,7 @@ impl<'a> Sending<'a> {
     }
 }
 
-impl Sending<'_> {
+impl SendFuture<'_> {
     #[inline(never)]
     fn poll_waiting(
         &mut self,
@@ -77,7 +77,7 @@ impl Sending<'_> {
     }
 }
 
-impl Future for Sending<'_> {
+impl Future for SendFuture<'_> {
     type Output = Result<(), Error>;
 
     #[inline]
@@ -91,7 +91,7 @@ impl Future for Sending<'_> {
     }
 }
 
-impl Drop for Sending<'_> {
+impl Drop for SendFuture<'_> {
     fn drop(&mut self) {
         if let Stage::Waiting(waiting) = &self.stage
             && let Some(ticket) = waiting.ticket
@@ -101,14 +101,14 @@ impl Drop for Sending<'_> {
     }
 }
 
-impl fmt::Debug for Sending<'_> {
+impl fmt::Debug for SendFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outbound = match &self.stage {
             Stage::New(outbound) => Some(outbound),
             Stage::Waiting(waiting) => waiting.outbound.as_ref(),
             Stage::Done => None,
         };
-        f.debug_struct("Sending")
+        f.debug_struct("SendFuture")
             .field("outbound", &outbound)
             .finish_non_exhaustive()
     }

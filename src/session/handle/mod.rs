@@ -8,7 +8,7 @@ mod sink;
 mod socket;
 mod writer;
 
-pub use futures::Sending;
+pub use futures::SendFuture;
 pub use reader::MessageReader;
 pub use receiver::Receiver;
 pub use sender::Sender;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A message that is read as it arrives: made by
-/// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream).
+/// [`WebSocket::recv_reader`](crate::WebSocket::recv_reader).
 ///
 /// Take [`chunk`](Self::chunk)s, or read it: it is an [`AsyncRead`] and an [`AsyncBufRead`]. The text
 /// of a text message is UTF-8 as a whole; a chunk may end inside a character. Its end is the end of

@@ -49,7 +49,7 @@ impl Receiver {
     }
 
     /// Receives the next message as it arrives; as
-    /// [`WebSocket::recv_stream`](crate::WebSocket::recv_stream).
+    /// [`WebSocket::recv_reader`](crate::WebSocket::recv_reader).
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Receiver {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
-    pub fn recv_stream(
+    pub fn recv_reader(
         &mut self,
     ) -> impl Future<Output = Result<Option<MessageReader<'_>>, Error>> + Send {
         let shared: &Shared = self.shared();
@@ -81,7 +81,7 @@ impl Receiver {
 
     /// The peer's Close frame, once it came and where it had a code.
     #[must_use]
-    pub fn close_frame(&self) -> Option<CloseFrame> {
+    pub fn received_close(&self) -> Option<CloseFrame> {
         self.shared().received_close()
     }
 
@@ -93,8 +93,8 @@ impl Receiver {
 
     /// The subprotocol both sides agreed on.
     #[must_use]
-    pub fn protocol(&self) -> Option<&str> {
-        self.sender.protocol()
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.sender.subprotocol()
     }
 
     /// Leaves only the receiving half, and gives the other one.

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::{
-    futures::{Begin, Closed, Flush, Sending},
+    futures::{Begin, Closed, Flush, SendFuture},
     writer::MessageWriter,
 };
 use crate::{
     error::{Error, TrySendError},
-    protocol::{CloseFrame, MessageKind, Outbound, Prepared, State},
+    protocol::{CloseFrame, MessageKind, Outbound, PreparedMessage, State},
     session::{
         id::ConnectionId,
         shared::{Asleep, Shared, Ticket},
@@ -29,9 +29,9 @@ use crate::{
 /// same to many, prepare the message once:
 ///
 /// ```
-/// use tower_websocket::{CloseCode, Prepared, Sender};
+/// use tower_websocket::{CloseCode, PreparedMessage, Sender};
 ///
-/// fn broadcast(members: &[Sender], message: &Prepared) {
+/// fn broadcast(members: &[Sender], message: &PreparedMessage) {
 ///     for member in members {
 ///         if member.try_send(message).is_err() {
 ///             member.close((CloseCode::TRY_AGAIN_LATER, "too slow"));
@@ -54,16 +54,16 @@ impl Sender {
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn send(&self, message: impl Into<Outbound>) -> Sending<'_> {
-        Sending::new(&self.shared, message.into())
+    pub fn send(&self, message: impl Into<Outbound>) -> SendFuture<'_> {
+        SendFuture::new(&self.shared, message.into())
     }
 
-    /// Sends a message piece by piece; as [`WebSocket::send_stream`](crate::WebSocket::send_stream).
+    /// Sends a message piece by piece; as [`WebSocket::send_writer`](crate::WebSocket::send_writer).
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn send_stream(
+    pub fn send_writer(
         &self,
         kind: MessageKind,
     ) -> impl Future<Output = Result<MessageWriter<'_>, Error>> + Send {
@@ -126,7 +126,7 @@ impl Sender {
 
     /// The bytes that wait to be written.
     #[must_use]
-    pub fn queued(&self) -> usize {
+    pub fn queued_bytes(&self) -> usize {
         self.shared.lock().queued_in_all()
     }
 
@@ -150,8 +150,8 @@ impl Sender {
 
     /// The subprotocol both sides agreed on.
     #[must_use]
-    pub fn protocol(&self) -> Option<&str> {
-        self.shared.protocol()
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.shared.subprotocol()
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -160,13 +160,16 @@ impl Sender {
 
     /// Reports whether both send over the same connection.
     #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
+    pub fn same_connection(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Queues a message if there is room, and leaves it to the caller to wake the session, which
     /// nobody else will do before.
-    pub(crate) fn try_queue(&self, message: &Prepared) -> Result<Option<Asleep>, TrySendError> {
+    pub(crate) fn try_queue(
+        &self,
+        message: &PreparedMessage,
+    ) -> Result<Option<Asleep>, TrySendError> {
         self.shared.try_queue_prepared(message)
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    futures::Sending, reader::MessageReader, receiver::Receiver, sender::Sender,
+    futures::SendFuture, reader::MessageReader, receiver::Receiver, sender::Sender,
     writer::MessageWriter,
 };
 use crate::{
@@ -91,7 +91,7 @@ impl WebSocket {
     ///
     /// async fn upload(mut socket: WebSocket) -> Result<(), Error> {
     ///     let sender = socket.sender();
-    ///     while let Some(mut message) = socket.recv_stream().await? {
+    ///     while let Some(mut message) = socket.recv_reader().await? {
     ///         let mut file = tokio::fs::File::create("upload").await?;
     ///         copy(&mut message, &mut file).await?;
     ///         file.flush().await?;
@@ -108,10 +108,10 @@ impl WebSocket {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
-    pub fn recv_stream(
+    pub fn recv_reader(
         &mut self,
     ) -> impl Future<Output = Result<Option<MessageReader<'_>>, Error>> + Send {
-        self.receiver.recv_stream()
+        self.receiver.recv_reader()
     }
 
     /// Sends a message whose length is not known, or that is larger than memory.
@@ -124,7 +124,7 @@ impl WebSocket {
     /// use tower_websocket::{Error, MessageKind, WebSocket};
     ///
     /// async fn download(socket: WebSocket, mut file: impl AsyncRead + Unpin) -> Result<(), Error> {
-    ///     let mut message = socket.send_stream(MessageKind::Binary).await?;
+    ///     let mut message = socket.send_writer(MessageKind::Binary).await?;
     ///     copy(&mut file, &mut message).await?;
     ///     message.finish().await
     /// }
@@ -137,11 +137,11 @@ impl WebSocket {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
-    pub fn send_stream(
+    pub fn send_writer(
         &self,
         kind: MessageKind,
     ) -> impl Future<Output = Result<MessageWriter<'_>, Error>> + Send {
-        self.receiver.sender().send_stream(kind)
+        self.receiver.sender().send_writer(kind)
     }
 
     /// Sends a message: queues it, waiting while more than
@@ -157,7 +157,7 @@ impl WebSocket {
     /// # Cancel safety
     ///
     /// The message is queued whole or, where the future is dropped before it is ready, not at all.
-    pub fn send(&self, message: impl Into<Outbound>) -> Sending<'_> {
+    pub fn send(&self, message: impl Into<Outbound>) -> SendFuture<'_> {
         self.receiver.sender().send(message)
     }
 
@@ -234,8 +234,8 @@ impl WebSocket {
 
     /// The peer's Close frame, once it came and where it had a code.
     #[must_use]
-    pub fn close_frame(&self) -> Option<CloseFrame> {
-        self.receiver.close_frame()
+    pub fn received_close(&self) -> Option<CloseFrame> {
+        self.receiver.received_close()
     }
 
     /// How far the connection is.
@@ -252,8 +252,8 @@ impl WebSocket {
 
     /// The subprotocol both sides agreed on (RFC 6455 §1.9).
     #[must_use]
-    pub fn protocol(&self) -> Option<&str> {
-        self.receiver.sender().protocol()
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.receiver.sender().subprotocol()
     }
 
     /// A handle to send from elsewhere.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A message that is written piece by piece: made by
-/// [`WebSocket::send_stream`](crate::WebSocket::send_stream).
+/// [`WebSocket::send_writer`](crate::WebSocket::send_writer).
 ///
 /// What is written leaves in fragments of [`Config::fragment_size`](crate::Config::fragment_size),
 /// by default 16 KiB and at most 1 MiB, as soon as one is full; [`flush`](tokio::io::AsyncWriteExt::flush) sends what

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     lock::Lock,
-    session::{report::Report, traffic::Traffic},
+    session::{report::SessionReport, traffic::Traffic},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -24,7 +24,7 @@ pub struct Counters {
     pub failed_upgrades: u64,
     /// Handshakes that were refused, by the name of the [`Rejection`](crate::handshake::Rejection),
     /// or `Hook`.
-    pub refused: BTreeMap<&'static str, u64>,
+    pub rejected: BTreeMap<&'static str, u64>,
     /// Connections that ended, by the code of the first Close frame: 1005 where that had none, 1006
     /// where there was no Close frame at all.
     pub closed: BTreeMap<u16, u64>,
@@ -74,7 +74,7 @@ impl Counting {
         *refused.entry(reason).or_default() += 1;
     }
 
-    pub(super) fn end(&self, report: &Report) {
+    pub(super) fn end(&self, report: &SessionReport) {
         let mut closed = self.closed.lock();
         *closed.entry(report.close_code).or_default() += 1;
     }
@@ -97,7 +97,7 @@ impl Counting {
             open,
             accepted: self.accepted.load(Relaxed),
             failed_upgrades: self.failed_upgrades.load(Relaxed),
-            refused: self.refused.lock().clone(),
+            rejected: self.refused.lock().clone(),
             closed: self.closed.lock().clone(),
             messages_received: sum(|shard| &shard.messages_received),
             bytes_received: sum(|shard| &shard.bytes_received),

@@ -102,7 +102,7 @@ impl Connections {
     /// ```no_run
     /// use axum::serve::ListenerExt;
     /// use tokio::{net::TcpListener, signal, sync::watch};
-    /// use tower_websocket::{Connections, Drain};
+    /// use tower_websocket::{session::Drain, Connections};
     ///
     /// # async fn serve(app: axum::Router, connections: Connections) -> std::io::Result<()> {
     /// let (stop, stopped) = watch::channel(());

@@ -5,7 +5,7 @@ use std::{cell::Cell, sync::Arc};
 use super::shards::Registry;
 use crate::{
     protocol::CloseFrame,
-    session::{id::ConnectionId, report::Report, shared::Shared, traffic::Traffic},
+    session::{id::ConnectionId, report::SessionReport, shared::Shared, traffic::Traffic},
     sync::atomic::Ordering,
 };
 
@@ -69,7 +69,7 @@ impl Entry {
     }
 
     /// Counts the end: the transport is gone.
-    pub(crate) fn close(&self, report: &Report) {
+    pub(crate) fn close(&self, report: &SessionReport) {
         let registry = &*self.registry;
         registry.open.fetch_sub(1, Ordering::Relaxed);
         registry.counting.end(report);

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::TrySendError,
     lock::LockGuard,
-    protocol::{Outbound, Prepared},
+    protocol::{Outbound, PreparedMessage},
 };
 
 impl Shared {
@@ -35,7 +35,7 @@ impl Shared {
     /// is. Gives the session, which the caller has to wake, if it has to be.
     pub(crate) fn try_queue_prepared(
         &self,
-        prepared: &Prepared,
+        prepared: &PreparedMessage,
     ) -> Result<Option<Asleep>, TrySendError> {
         let encoder = self.setup.encoder();
         if self.compressing().is_some() || encoder.masks() {
@@ -54,7 +54,7 @@ impl Shared {
         self.try_queue_anyhow(prepared)
     }
 
-    fn try_queue_anyhow(&self, prepared: &Prepared) -> Result<Option<Asleep>, TrySendError> {
+    fn try_queue_anyhow(&self, prepared: &PreparedMessage) -> Result<Option<Asleep>, TrySendError> {
         let queued = self.try_queue(prepared.into())?;
         let waker = queued.into_driver();
         Ok(waker.map(|waker| self.lock().asleep(waker)))

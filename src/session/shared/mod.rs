@@ -69,7 +69,7 @@ impl Shared {
         self.agreed.as_ref()?.compressing.as_ref()
     }
 
-    pub(super) fn protocol(&self) -> Option<&str> {
+    pub(super) fn subprotocol(&self) -> Option<&str> {
         self.agreed.as_ref()?.protocol.as_deref()
     }
 
@@ -100,7 +100,7 @@ impl fmt::Debug for Shared {
         let locked = self.lock();
         f.debug_struct("WebSocket")
             .field("state", &locked.state())
-            .field("protocol", &self.protocol())
+            .field("subprotocol", &self.subprotocol())
             .field("queued", &locked.queued())
             .finish_non_exhaustive()
     }

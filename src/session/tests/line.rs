@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     error::Error,
     protocol::Event,
-    session::{Agreed, Opened, Report, Sender, Session, Setup, Transport},
+    session::{Agreed, Opened, Sender, Session, SessionReport, Setup, Transport},
 };
 
 /// What lies between the session and the test.
@@ -99,7 +99,7 @@ pub(super) struct Real {
     pub(super) events: Arc<Mutex<Vec<Event>>>,
     /// How receiving has ended.
     pub(super) result: Arc<Mutex<Option<Result<(), Error>>>>,
-    pub(super) report: Arc<Mutex<Option<Report>>>,
+    pub(super) report: Arc<Mutex<Option<SessionReport>>>,
 }
 
 impl Real {
@@ -107,7 +107,7 @@ impl Real {
         let wire = Arc::<Mutex<Wire>>::default();
         let events = Arc::<Mutex<Vec<Event>>>::default();
         let result = Arc::<Mutex<Option<Result<(), Error>>>>::default();
-        let report = Arc::<Mutex<Option<Report>>>::default();
+        let report = Arc::<Mutex<Option<SessionReport>>>::default();
         let reported = report.clone();
         setup.on_end = Some(Arc::new(move |report| {
             *lock(&reported) = Some(report.clone())

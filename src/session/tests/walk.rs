@@ -15,8 +15,8 @@ use crate::{
     error::Error,
     handshake::{deflate, extensions},
     protocol::{
-        CloseCode, CloseFrame, Connection, Decoder, DeflateParams, Event, Expiry, Message,
-        Outbound, Prepared, Role, State, random,
+        CloseCode, CloseFrame, Connection, Deadline, Decoder, DeflateParams, Event, Message,
+        Outbound, PreparedMessage, Role, State, random,
         test_support::{Random, from_client, from_server},
     },
     session::{Agreed, EndedBy, Setup},
@@ -85,7 +85,7 @@ impl Model {
         }
     }
 
-    fn handle_timeout(&mut self, now: Instant) -> Option<Expiry> {
+    fn handle_timeout(&mut self, now: Instant) -> Option<Deadline> {
         let due = self.connection.poll_timeout().is_some_and(|at| at <= now);
         let before = self.connection.state();
         let expiry = due.then(|| self.connection.handle_timeout(now)).flatten();
@@ -256,7 +256,7 @@ impl Walk {
         let outbound: Outbound = match self.random.below(4) {
             0 => message.compressed(),
             1 => message.uncompressed(),
-            2 => Prepared::new(message).into(),
+            2 => PreparedMessage::new(message).into(),
             _ => message.into(),
         };
         self.steps.push(format!("{outbound:?} is sent"));

@@ -17,8 +17,8 @@ use crate::protocol::SendQueue;
 
 /// The two halves of an HTTP/2 stream, for those who run `h2` themselves.
 ///
-/// Given to [`OnUpgrade::new`](crate::OnUpgrade::new), or made ready with
-/// [`OnUpgrade::from_future`](crate::OnUpgrade::from_future), it is what a connection runs over. A
+/// Given to [`OnUpgrade::new`](crate::service::OnUpgrade::new), or made ready with
+/// [`OnUpgrade::from_future`](crate::service::OnUpgrade::from_future), it is what a connection runs over. A
 /// session writes to it without a task and without a copy of large payloads in between, which
 /// hyper's upgraded streams need.
 ///
@@ -36,7 +36,7 @@ use crate::protocol::SendQueue;
 /// use http::{Request, Response};
 /// use tokio::sync::oneshot;
 /// use tower::ServiceExt;
-/// use tower_websocket::{Http2Stream, OnUpgrade, WebSocket, endpoint, handler};
+/// use tower_websocket::{endpoint, handler, service::OnUpgrade, session::Http2Stream, WebSocket};
 ///
 /// async fn chat(socket: WebSocket) { /* … */ }
 ///

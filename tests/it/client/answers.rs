@@ -5,7 +5,7 @@ use tokio::io::duplex;
 use tower_websocket::{
     Config, WebSocket,
     client::{Client, ConnectError},
-    handshake::client::InvalidAnswer,
+    handshake::client::InvalidResponse,
 };
 
 use super::support::{Http1, opened, tasks};
@@ -22,7 +22,7 @@ async fn answered(
         let answer = answer(&server);
         server.write(answer).await;
     };
-    let opening = client.open_over(ours, "ws://localhost/");
+    let opening = client.request_over(ours, "ws://localhost/");
     let (response, ()) = within(async { tokio::join!(opening, server) }).await;
     idle().await;
     response.map(http::Response::into_body)
@@ -36,20 +36,24 @@ async fn replaced(from: &str, to: &str) -> Result<WebSocket, ConnectError> {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_the_right_upgrade_is_refused() {
     for (from, to, expected) in [
-        ("Upgrade: websocket\r\n", "", InvalidAnswer::Upgrade),
-        ("Upgrade: websocket", "Upgrade: h2c", InvalidAnswer::Upgrade),
-        ("Connection: Upgrade\r\n", "", InvalidAnswer::Connection),
+        ("Upgrade: websocket\r\n", "", InvalidResponse::Upgrade),
+        (
+            "Upgrade: websocket",
+            "Upgrade: h2c",
+            InvalidResponse::Upgrade,
+        ),
+        ("Connection: Upgrade\r\n", "", InvalidResponse::Connection),
         (
             "Connection: Upgrade",
             "Connection: close",
-            InvalidAnswer::Connection,
+            InvalidResponse::Connection,
         ),
-        ("Accept: ", "Accept: x", InvalidAnswer::Accept),
-        ("Sec-WebSocket-Accept", "X-Accept", InvalidAnswer::Accept),
-        ("HTTP/1.1 101", "HTTP/1.0 101", InvalidAnswer::Version),
+        ("Accept: ", "Accept: x", InvalidResponse::Accept),
+        ("Sec-WebSocket-Accept", "X-Accept", InvalidResponse::Accept),
+        ("HTTP/1.1 101", "HTTP/1.0 101", InvalidResponse::Version),
     ] {
         let error = replaced(from, to).await.unwrap_err();
-        let ConnectError::Answer(found) = error else {
+        let ConnectError::Response(found) = error else {
             panic!("{from} for {to}: {error:?}");
         };
         assert_eq!(found, expected, "{from} for {to}");
@@ -66,7 +70,7 @@ async fn accept_that_is_there_twice_is_refused() {
     };
     let error = answered(&Client::new(), twice).await.unwrap_err();
     assert!(
-        matches!(error, ConnectError::Answer(InvalidAnswer::Accept)),
+        matches!(error, ConnectError::Response(InvalidResponse::Accept)),
         "{error:?}"
     );
 }
@@ -84,7 +88,7 @@ async fn what_was_not_offered_is_refused() {
         let more = |server: &Http1| server.accepting(&format!("{line}\r\n")).into_bytes();
         let error = answered(&Client::new(), more).await.unwrap_err();
         assert!(
-            matches!(error, ConnectError::Answer(_)),
+            matches!(error, ConnectError::Response(_)),
             "{line}: {error:?}"
         );
         assert_eq!(tasks(), 0, "{line}");
@@ -168,7 +172,8 @@ async fn frames_that_come_with_the_answer_are_delivered() {
             server
         };
         let client = Client::new();
-        let (response, _server) = tokio::join!(client.open_over(ours, "ws://localhost/"), server);
+        let (response, _server) =
+            tokio::join!(client.request_over(ours, "ws://localhost/"), server);
         let mut socket = response.unwrap().into_body();
         assert_eq!(within(socket.recv()).await.unwrap(), Some("Hello".into()));
         assert_eq!(within(socket.recv()).await.unwrap(), Some("".into()));
@@ -216,12 +221,12 @@ async fn what_is_not_http_is_an_error() {
     }
     let bare = |_: &Http1| b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
     let error = answered(&Client::new(), bare).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Answer(_)), "{error:?}");
+    assert!(matches!(error, ConnectError::Response(_)), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_that_end_too_early_are_errors() {
-    let client = Client::new().config(Config::default().protocols(["chat"]));
+    let client = Client::new().config(Config::default().subprotocols(["chat"]));
     let protocol = "Sec-WebSocket-Protocol: chat\r\n";
     let mut len = 0;
     answered(&client, |server| {
@@ -247,6 +252,6 @@ async fn answers_in_single_bytes_are_understood() {
         server.write(answer + "\u{1}").await;
     };
     let client = Client::new();
-    let (response, ()) = tokio::join!(client.open_over(ours, "ws://localhost/"), server);
+    let (response, ()) = tokio::join!(client.request_over(ours, "ws://localhost/"), server);
     response.unwrap();
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tower_websocket::{
     WebSocket,
-    client::{Client, Connection, HttpVersion},
+    client::{Client, Http2Connection, HttpVersion},
 };
 
 use super::support::{
@@ -41,7 +41,7 @@ async fn connecting_may_be_dropped_at_any_point() {
         let mut given_up = 0;
         loop {
             let client = client(http);
-            let opening = client.open_over(served(app()), "ws://localhost/");
+            let opening = client.request_over(served(app()), "ws://localhost/");
             let opened = polled(opening, given_up).await;
             if let Some(response) = opened {
                 close(response.unwrap().into_body()).await;
@@ -61,7 +61,7 @@ async fn connecting_may_be_dropped_at_any_point() {
 async fn opening_a_stream_may_be_dropped_at_any_point() {
     let client = client(Http::Two);
     let connection = client
-        .http2_over(served(app()), "ws://localhost/")
+        .connect_http2_over(served(app()), "ws://localhost/")
         .await
         .unwrap();
     idle().await;
@@ -118,7 +118,7 @@ async fn tcp_connection_of_a_dropped_handshake_is_closed() {
     let (ours, mut theirs) = duplex(PIPE);
     {
         let client = Client::new();
-        let opening = client.open_over(ours, "ws://localhost/");
+        let opening = client.request_over(ours, "ws://localhost/");
         assert!(polled(opening, 3).await.is_none());
     }
     let mut sent = Vec::new();
@@ -131,7 +131,7 @@ async fn tcp_connection_of_a_dropped_handshake_is_closed() {
 async fn waiter_that_is_dropped_does_not_stop_those_behind() {
     let (connection, socket, mut server) = full().await;
     let connect =
-        |connection: Connection| tokio::spawn(async move { connection.connect("/").await });
+        |connection: Http2Connection| tokio::spawn(async move { connection.connect("/").await });
     let first = connect(connection.clone());
     idle().await;
     let second = connect(connection.clone());
@@ -157,7 +157,7 @@ async fn waiter_that_is_dropped_does_not_stop_those_behind() {
 }
 
 /// A connection whose server allows one stream, and the socket on it.
-async fn full() -> (Connection, WebSocket, Http2) {
+async fn full() -> (Http2Connection, WebSocket, Http2) {
     let one = [(MAX_CONCURRENT_STREAMS, 1)];
     let (connection, mut server) = Http2::pair(&client(Http::Two), &one).await;
     let accepting = async {

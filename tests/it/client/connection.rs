@@ -10,7 +10,7 @@ use tokio::{
 };
 use tower_websocket::{
     CloseCode, CloseFrame, Config, WebSocket, WebSocketLayer,
-    client::{Client, ConnectError, Connection},
+    client::{Client, ConnectError, Http2Connection},
 };
 
 use super::support::{
@@ -22,9 +22,9 @@ use crate::{
     support::{close, echoes, handler},
 };
 
-async fn connection() -> Connection {
+async fn connection() -> Http2Connection {
     Client::new()
-        .http2_over(served(app()), "ws://localhost/")
+        .connect_http2_over(served(app()), "ws://localhost/")
         .await
         .unwrap()
 }
@@ -115,7 +115,7 @@ async fn servers_limit_of_streams_is_kept_and_waiters_are_served() {
             let send = respond
                 .send_response(http::Response::new(()), false)
                 .unwrap();
-            let stream = tower_websocket::Http2Stream::new(send, request.into_body());
+            let stream = tower_websocket::session::Http2Stream::new(send, request.into_body());
             tokio::spawn(async {
                 let (mut read, mut write) = tokio::io::split(stream);
                 // What a client says comes back, its Close too: masked, which ends the socket.
@@ -125,7 +125,7 @@ async fn servers_limit_of_streams_is_kept_and_waiters_are_served() {
     });
     let connection = Client::new()
         .handshake_timeout(None)
-        .http2_over(ours, "ws://localhost/")
+        .connect_http2_over(ours, "ws://localhost/")
         .await
         .unwrap();
     assert_eq!(connection.max_sockets(), 2);
@@ -326,7 +326,10 @@ async fn socket_that_is_not_read_does_not_stop_its_siblings() {
         let io = hyper_util::rt::TokioIo::new(theirs);
         let _gone = server.serve_connection_with_upgrades(io, app).await;
     });
-    let connection = client.http2_over(ours, "ws://localhost/").await.unwrap();
+    let connection = client
+        .connect_http2_over(ours, "ws://localhost/")
+        .await
+        .unwrap();
     let mut unread = vec![];
     for _ in 0..8 {
         unread.push(connection.connect("/flood").await.unwrap());
@@ -375,12 +378,12 @@ async fn reason_of_a_close_is_seen_over_http2() {
     });
     let app = Router::new().route("/", any(async || "").layer(WebSocketLayer::new(leave)));
     let connection = Client::new()
-        .http2_over(served(app), "ws://localhost/")
+        .connect_http2_over(served(app), "ws://localhost/")
         .await
         .unwrap();
     let mut socket = connection.connect("/").await.unwrap();
     assert_eq!(within(socket.recv()).await.unwrap(), None);
-    let frame = socket.close_frame().unwrap();
+    let frame = socket.received_close().unwrap();
     assert_eq!(
         (frame.code(), frame.reason()),
         (CloseCode::SERVICE_RESTART, "later")

@@ -37,7 +37,7 @@ where
     let (ours, theirs) = duplex(PIPE);
     let server = tokio::spawn(server(theirs));
     let start = Instant::now();
-    let opening = client.open_over(ours, "ws://localhost/");
+    let opening = client.request_over(ours, "ws://localhost/");
     let error = within(opening).await.unwrap_err();
     assert!(
         matches!(error, ConnectError::Timeout(Phase::Handshake)),
@@ -67,7 +67,7 @@ async fn server_that_does_not_even_read_is_given_up() {
     for http in [Http::One, Http::Two] {
         let (ours, theirs) = duplex(16);
         let client = client(http);
-        let opening = client.open_over(ours, "ws://localhost/");
+        let opening = client.request_over(ours, "ws://localhost/");
         let error = within(opening).await.unwrap_err();
         assert!(error.is_timeout(), "{error:?}");
         sleep(Duration::from_secs(6)).await;
@@ -87,7 +87,7 @@ async fn http2_server_that_stops_reading_does_not_keep_the_connection() {
         theirs.write_all(&settings).await.unwrap();
         theirs
     });
-    let opening = client.open_over(ours, "ws://localhost/");
+    let opening = client.request_over(ours, "ws://localhost/");
     let (error, theirs) = tokio::join!(within(opening), server);
     error.unwrap_err();
     sleep(Duration::from_secs(4)).await;
@@ -138,14 +138,14 @@ where
     let server = tokio::spawn(server(theirs));
     let client = client(http).handshake_timeout(limit.into().map(Duration::from_millis));
     let start = Instant::now();
-    let opening = client.open_over(ours, "ws://localhost/");
+    let opening = client.request_over(ours, "ws://localhost/");
     let error = within(opening).await.unwrap_err();
     let elapsed = start.elapsed();
     // It sees the end.
     within(server).await.unwrap();
     idle().await;
     assert_eq!(tasks(), 0);
-    let ConnectError::Refused(response) = error else {
+    let ConnectError::Rejected(response) = error else {
         panic!("{error:?}");
     };
     (*response, elapsed)
@@ -337,7 +337,7 @@ async fn refusal_of_endless_empty_data_is_given_up() {
         }
     });
     let client = client(Http::Two);
-    let opening = client.open_over(ours, "ws://localhost/");
+    let opening = client.request_over(ours, "ws://localhost/");
     // h2 may find it hostile before it takes too long.
     within(opening).await.unwrap_err();
     within(server).await.unwrap();
@@ -358,7 +358,7 @@ async fn http2_refusal_that_does_not_end_is_cut_at_64_kib() {
         while server.next().await.is_some() {}
     });
     let client = client(Http::Two);
-    let opening = client.open_over(ours, "ws://localhost/");
+    let opening = client.request_over(ours, "ws://localhost/");
     let error = within(opening).await.unwrap_err();
     assert_eq!(error.response().unwrap().body().len(), 64 << 10);
     within(server).await.unwrap();
@@ -442,7 +442,7 @@ async fn tls_handshake_that_stalls_is_given_up() {
             "{error:?}"
         );
         ends(accepted.unwrap().0).await;
-        let connecting = within(client.http2(&uri));
+        let connecting = within(client.connect_http2(&uri));
         let (error, accepted) = tokio::join!(connecting, listener.accept());
         let error = error.unwrap_err();
         assert!(
@@ -503,7 +503,7 @@ async fn without_a_limit_the_answer_may_take_a_day() {
     };
     let config = Config::default();
     let client = Client::new().config(config).handshake_timeout(None);
-    let (response, _server) = tokio::join!(client.open_over(ours, "ws://localhost/"), server);
+    let (response, _server) = tokio::join!(client.request_over(ours, "ws://localhost/"), server);
     response.unwrap();
 }
 
@@ -513,7 +513,7 @@ async fn refusal_is_in_time() {
     for http in [Http::One, Http::Two] {
         let app = Router::new().route("/", any(async || (http::StatusCode::FORBIDDEN, "no")));
         let client = client(http);
-        let opening = client.open_over(support::served(app), "ws://localhost/");
+        let opening = client.request_over(support::served(app), "ws://localhost/");
         let error = opening.await.map(drop).unwrap_err();
         assert_eq!(error.response().unwrap().body(), "no");
         idle().await;

@@ -157,7 +157,7 @@ async fn what_is_not_http2_is_an_error() {
                 .unwrap();
         };
         let client = Client::new().http_version(HttpVersion::Http2);
-        let (error, ()) = tokio::join!(client.open_over(ours, "ws://localhost/"), server);
+        let (error, ()) = tokio::join!(client.request_over(ours, "ws://localhost/"), server);
         let error = error.map(drop).unwrap_err();
         assert!(
             matches!(error, ConnectError::Io(_) | ConnectError::NoExtendedConnect),

@@ -156,7 +156,7 @@ async fn data_on_its_way_to_a_slow_server_is_allowed_for() {
         server.answer_ping().await;
         server
     };
-    let connecting = client.http2_over(ours, "ws://localhost/");
+    let connecting = client.connect_http2_over(ours, "ws://localhost/");
     let (connection, mut server) = within(async { tokio::join!(connecting, beginning) }).await;
     let connection = connection.unwrap();
     let (socket, _) = socket(&connection, &mut server).await;
@@ -189,7 +189,7 @@ async fn server_that_stops_reading_is_found() {
         server.answer_ping().await;
         server
     };
-    let connecting = client.http2_over(ours, "ws://localhost/");
+    let connecting = client.connect_http2_over(ours, "ws://localhost/");
     let (connection, mut server) = within(async { tokio::join!(connecting, begun) }).await;
     let connection = connection.unwrap();
     let (mut socket, _) = socket(&connection, &mut server).await;

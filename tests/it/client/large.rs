@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use axum::{Router, routing::any};
 use bytes::Bytes;
 use tower_websocket::{
-    Config, EndedBy, Error, Message, ProtocolError, Report, WebSocket, WebSocketLayer,
+    Config, Error, Message, ProtocolError, WebSocket, WebSocketLayer,
+    session::{EndedBy, SessionReport},
 };
 
 use super::{client_of, support::served};
@@ -34,7 +35,7 @@ async fn opened<F, Fut>(
     http: Http,
     [client, server]: [Config; 2],
     route: F,
-) -> (WebSocket, Log<Report>)
+) -> (WebSocket, Log<SessionReport>)
 where
     F: Fn(WebSocket) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<(), Error>> + Send + 'static,
@@ -45,7 +46,7 @@ where
         .on_end(move |report| pen.write(report.clone()));
     let app = Router::new().route("/", any(async || "a page").layer(layer));
     let client = client_of(http).config(client);
-    let opening = client.open_over(served(app), "ws://localhost/");
+    let opening = client.request_over(served(app), "ws://localhost/");
     let response = within(opening).await.unwrap();
     assert_eq!(response.status(), http.accepted());
     (response.into_body(), ends)

@@ -27,7 +27,7 @@ use crate::support::{Http, Log, close, echo, echoes, handler, http::Server, on_b
 /// An application with an echo, and a page beside it.
 fn app() -> Router {
     let config = Config::default()
-        .protocols(["chat.v1"])
+        .subprotocols(["chat.v1"])
         .compression(Compression::shared());
     let layer = WebSocketLayer::new(handler(echo)).config(config);
     Router::new()
@@ -70,16 +70,16 @@ async fn client_sees_the_answer_and_what_was_agreed_on() {
     on_both(async |http| {
         let server = Server::start(app()).await;
         let config = Config::default()
-            .protocols(["chat.v2", "chat.v1"])
+            .subprotocols(["chat.v2", "chat.v1"])
             .compression(Compression::shared());
         let client = client_of(http).config(config);
-        let response = client.open(uri(&server, "/echo")).await.unwrap();
+        let response = client.request(uri(&server, "/echo")).await.unwrap();
         assert_eq!(response.status(), http.accepted());
         assert_eq!(response.version(), http.version());
         assert_eq!(response.headers()["sec-websocket-protocol"], "chat.v1");
         assert!(response.headers().contains_key("sec-websocket-extensions"));
         let mut socket = response.into_body();
-        assert_eq!(socket.protocol(), Some("chat.v1"));
+        assert_eq!(socket.subprotocol(), Some("chat.v1"));
         echoes(&mut socket, &"compressed ".repeat(500)).await;
         close(socket).await;
     })
@@ -101,7 +101,7 @@ async fn both_ways_of_compression_are_agreed_on() {
                 let server = Server::start(app).await;
                 let config = Config::default().compression(client.clone());
                 let client = client_of(http).config(config);
-                let response = client.open(uri(&server, "/")).await.unwrap();
+                let response = client.request(uri(&server, "/")).await.unwrap();
                 let agreed = &response.headers()["sec-websocket-extensions"];
                 assert!(agreed.to_str().unwrap().starts_with("permessage-deflate"));
                 let mut socket = response.into_body();
@@ -123,7 +123,7 @@ async fn echo_compressed(mut socket: WebSocket) -> Result<(), Error> {
         let len = message.len();
         socket.send(message).await?;
         // Nothing is written while the handler runs.
-        let queued = socket.sender().queued();
+        let queued = socket.sender().queued_bytes();
         assert!(len < 512 || queued < len / 10, "{queued} of {len} bytes");
     }
     Ok(())
@@ -156,7 +156,7 @@ async fn client_connects_over_a_stream_that_is_there() {
         let server = Server::start(app()).await;
         let stream = TcpStream::connect(server.address).await.unwrap();
         let response = client_of(http)
-            .open_over(stream, "ws://anywhere/echo")
+            .request_over(stream, "ws://anywhere/echo")
             .await;
         let mut socket = response.unwrap().into_body();
         echoes(&mut socket, "hello").await;
@@ -168,7 +168,10 @@ async fn client_connects_over_a_stream_that_is_there() {
 #[tokio::test]
 async fn many_sockets_share_an_http2_connection() {
     let server = Server::start(app()).await;
-    let connection = Client::new().http2(uri(&server, "/")).await.unwrap();
+    let connection = Client::new()
+        .connect_http2(uri(&server, "/"))
+        .await
+        .unwrap();
     let mut sockets: Vec<WebSocket> = Vec::new();
     for _ in 0..50 {
         sockets.push(connection.connect("/echo").await.unwrap());
@@ -191,7 +194,7 @@ async fn server_without_extended_connect_is_told_apart() {
         while connection.accept().await.is_some() {}
     });
     let client = Client::new().http_version(HttpVersion::Http2);
-    let error = within(client.open_over(ours, "ws://localhost/"))
+    let error = within(client.request_over(ours, "ws://localhost/"))
         .await
         .unwrap_err();
     assert!(

@@ -20,7 +20,7 @@ async fn sent(client: &Client, request: impl IntoRequest) -> Http1 {
         server.write(server.accepting("")).await;
         server
     };
-    let opening = client.open_over(ours, request);
+    let opening = client.request_over(ours, request);
     let (response, server) = within(async { tokio::join!(opening, server) }).await;
     response.unwrap();
     server
@@ -37,8 +37,8 @@ async fn asked(client: &Client, base: &str, request: impl IntoRequest) -> Reques
         request.map(drop)
     };
     let opening = async {
-        let connection = client.http2_over(ours, base).await.unwrap();
-        let _gone = connection.open(request).await;
+        let connection = client.connect_http2_over(ours, base).await.unwrap();
+        let _gone = connection.request(request).await;
     };
     let (request, _) = within(async { tokio::join!(server, opening) }).await;
     request
@@ -257,7 +257,7 @@ async fn headers_of_the_handshake_cannot_be_set() {
 #[tokio::test]
 async fn subprotocols_of_the_request_go_before_those_of_the_configuration() {
     let config = Config::default()
-        .protocols(["chat.v2", "chat.v1"])
+        .subprotocols(["chat.v2", "chat.v1"])
         .compression(Compression::shared());
     let client = Client::new().config(config);
     let server = sent(&client, "ws://h/").await;
@@ -336,7 +336,7 @@ async fn port_that_is_none_is_refused_over_streams_that_are_there() {
             (host(":80"), InvalidRequest::MissingHost),
         ] {
             let (ours, theirs) = duplex(PIPE);
-            let opening = client.open_over(ours, request.clone());
+            let opening = client.request_over(ours, request.clone());
             let server = async {
                 // Over HTTP/2 the connection may be there already, a request is not.
                 let server = h2::server::Builder::new()
@@ -356,7 +356,9 @@ async fn port_that_is_none_is_refused_over_streams_that_are_there() {
         }
         for base in ["ws://localhost:99999/", "ws://[::1]:65536", "wss://a:8x"] {
             let (ours, _theirs) = duplex(PIPE);
-            let error = within(client.http2_over(ours, base)).await.unwrap_err();
+            let error = within(client.connect_http2_over(ours, base))
+                .await
+                .unwrap_err();
             assert!(
                 matches!(error, ConnectError::Request(InvalidRequest::Port)),
                 "{base}: {error:?}"

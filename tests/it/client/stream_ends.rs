@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tower_websocket::{
-    CloseCode, Config,
-    EndedBy::{self, Disconnect, Local, Peer},
-    Message, Report, Sender, WebSocket,
-    client::{Client, Connection},
+    CloseCode, Config, Message, Sender, WebSocket,
+    client::{Client, Http2Connection},
+    session::{
+        EndedBy::{self, Disconnect, Local, Peer},
+        SessionReport,
+    },
 };
 
 use super::support::{
@@ -56,9 +58,9 @@ type Row = (
 
 /// A connection, and its far end.
 struct Bed {
-    connection: Connection,
+    connection: Http2Connection,
     server: Http2,
-    reports: mpsc::UnboundedReceiver<Report>,
+    reports: mpsc::UnboundedReceiver<SessionReport>,
     /// On stream 1.
     sibling: WebSocket,
     next: u32,
@@ -209,7 +211,12 @@ impl Bed {
 }
 
 /// Opens a socket on `stream`, whose answer has these flags.
-async fn open(connection: &Connection, server: &mut Http2, stream: u32, flags: u8) -> WebSocket {
+async fn open(
+    connection: &Http2Connection,
+    server: &mut Http2,
+    stream: u32,
+    flags: u8,
+) -> WebSocket {
     let accepting = async {
         let asked = server.next().await.unwrap();
         assert_eq!((asked.kind, asked.stream), (HEADERS, stream), "{asked:?}");

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tower_websocket::{
     WebSocket, WebSocketLayer,
-    client::{Client, Connection},
+    client::{Client, Http2Connection},
     handshake::key,
 };
 
@@ -95,7 +95,7 @@ pub(super) async fn opened(client: Client, more: &str) -> (WebSocket, Http1) {
         server.write(server.accepting(more)).await;
         server
     };
-    let (response, server) = tokio::join!(client.open_over(ours, "ws://localhost/"), server);
+    let (response, server) = tokio::join!(client.request_over(ours, "ws://localhost/"), server);
     (response.unwrap().into_body(), server)
 }
 
@@ -157,7 +157,7 @@ impl Http2 {
     }
 
     /// A client's connection to such a server, which takes WebSocket.
-    pub(super) async fn pair(client: &Client, settings: &[(u16, u32)]) -> (Connection, Self) {
+    pub(super) async fn pair(client: &Client, settings: &[(u16, u32)]) -> (Http2Connection, Self) {
         let (ours, theirs) = duplex(PIPE);
         let settings = [&[(ENABLE_CONNECT_PROTOCOL, 1)], settings].concat();
         let server = async {
@@ -165,7 +165,7 @@ impl Http2 {
             server.answer_ping().await;
             server
         };
-        let beginning = client.http2_over(ours, "ws://localhost/");
+        let beginning = client.connect_http2_over(ours, "ws://localhost/");
         let (connection, server) = tokio::join!(beginning, server);
         (connection.unwrap(), server)
     }
@@ -248,7 +248,7 @@ pub(crate) fn app() -> Router {
 }
 
 /// Opens a socket on a server that speaks frames.
-pub(crate) async fn socket(connection: &Connection, server: &mut Http2) -> (WebSocket, u32) {
+pub(crate) async fn socket(connection: &Http2Connection, server: &mut Http2) -> (WebSocket, u32) {
     let accepting = async {
         let headers = server.next().await.unwrap();
         assert_eq!(headers.kind, HEADERS, "{headers:?}");

@@ -143,7 +143,9 @@ async fn version_of_http_is_agreed_on() {
     for (version, alpn, extended_connect, expected) in cases {
         let mut server = Server::start(alpn, extended_connect).await;
         let client = server.client(version);
-        let response = within(client.open(server.uri("localhost"))).await.unwrap();
+        let response = within(client.request(server.uri("localhost")))
+            .await
+            .unwrap();
         let by_http2 = expected.last() == Some(&H2);
         assert_eq!(
             response.version() == Version::HTTP_2,
@@ -173,7 +175,7 @@ async fn http2_that_is_not_to_be_had_is_told() {
             matches!(error, ConnectError::NoHttp2),
             "{alpn:?}: {error:?}"
         );
-        let error = within(client.http2(server.uri("localhost")))
+        let error = within(client.connect_http2(server.uri("localhost")))
             .await
             .unwrap_err();
         assert!(
@@ -190,7 +192,7 @@ async fn http2_that_is_not_to_be_had_is_told() {
         matches!(error, ConnectError::NoExtendedConnect),
         "{error:?}"
     );
-    let error = within(client.http2(server.uri("localhost")))
+    let error = within(client.connect_http2(server.uri("localhost")))
         .await
         .unwrap_err();
     assert!(
@@ -236,7 +238,10 @@ async fn certificate_is_checked() {
         );
     }
     let one = Client::new().roots(RootCertStore::empty());
-    let error = one.http2(server.uri("localhost")).await.unwrap_err();
+    let error = one
+        .connect_http2(server.uri("localhost"))
+        .await
+        .unwrap_err();
     assert!(matches!(error, ConnectError::Tls(_)), "{error:?}");
 }
 
@@ -288,7 +293,7 @@ async fn given_settings_are_used_but_for_the_version() {
     config.alpn_protocols = vec![b"x-mine".to_vec()];
     config.enable_sni = false;
     let client = Client::new().tls(config).http_version(HttpVersion::Http2);
-    let connection = client.http2(server.uri("localhost")).await.unwrap();
+    let connection = client.connect_http2(server.uri("localhost")).await.unwrap();
     let mut socket = within(connection.connect("/")).await.unwrap();
     within(echoes(&mut socket, "hello")).await;
     within(close(socket)).await;
@@ -371,7 +376,7 @@ async fn server_that_requires_http1_gets_it_where_both_would_do() {
             roots.add(certificate).unwrap();
             let client = Client::new().roots(roots);
             let negotiated = client.clone().http_version(HttpVersion::Negotiated);
-            let result = within(negotiated.open(&uri)).await;
+            let result = within(negotiated.request(&uri)).await;
             if code == Reason::HTTP_1_1_REQUIRED {
                 let response = result.unwrap();
                 assert_eq!(response.version(), Version::HTTP_11, "{how:?}");

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{io::duplex, time::Instant};
 use tower::ServiceBuilder;
-use tower_websocket::{Config, Connections, EndedBy, Sender, WebSocket, WebSocketLayer};
+use tower_websocket::{Config, Connections, Sender, WebSocket, WebSocketLayer, session::EndedBy};
 
 use super::gone;
 use crate::{

@@ -11,8 +11,10 @@ use tokio::{
 };
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::MapResponseLayer};
 use tower_websocket::{
-    Answer, CloseCode, Config, Connections, Counters, Drain, Handshake, Message, OnUpgrade,
-    WebSocket, WebSocketLayer, testing,
+    CloseCode, Config, Connections, Handshake, Message, WebSocket, WebSocketLayer,
+    service::{Decision, OnUpgrade},
+    session::{Counters, Drain},
+    testing,
 };
 
 use super::{announce, gone};
@@ -38,9 +40,9 @@ fn counters(accepted: u64, open: usize) -> Counters {
 
 #[tokio::test(start_paused = true)]
 async fn handshakes_are_counted_as_accepted_or_by_the_reason_of_their_refusal() {
-    async fn admit(handshake: Handshake) -> Answer {
+    async fn admit(handshake: Handshake) -> Decision {
         if handshake.headers().contains_key("stranger") {
-            handshake.refuse(StatusCode::FORBIDDEN)
+            handshake.reject(StatusCode::FORBIDDEN)
         } else {
             handshake.accept()
         }
@@ -81,7 +83,7 @@ async fn handshakes_are_counted_as_accepted_or_by_the_reason_of_their_refusal() 
         row("NotReady", 1);
 
         let mut now = counters(1, 1);
-        now.refused = expected.clone();
+        now.rejected = expected.clone();
         assert_eq!(connections.counters(), now);
         // What asks for no WebSocket is no handshake.
         let page = service.clone().oneshot(http.plain("/")).await.unwrap();
@@ -94,7 +96,7 @@ async fn handshakes_are_counted_as_accepted_or_by_the_reason_of_their_refusal() 
         for _ in 0..2 {
             refused(service.clone(), request()).await;
         }
-        now.refused.insert("Draining", 2);
+        now.rejected.insert("Draining", 2);
         now.open = 0;
         now.closed.insert(1001, 1);
         (now.bytes_received, now.bytes_sent) = {

@@ -16,8 +16,10 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use tokio::time::sleep;
 use tower_websocket::{
-    CloseCode, CloseFrame, Config, ConnectionId, Connections, Drain, Drained, Error, Event,
-    Message, WebSocket, WebSocketLayer, testing,
+    CloseCode, CloseFrame, Config, ConnectionId, Connections, Error, Event, Message, WebSocket,
+    WebSocketLayer,
+    session::{Drain, Drained},
+    testing,
 };
 
 use crate::{
@@ -117,7 +119,7 @@ async fn sender_found_by_number_sends_pings_and_closes() {
         let binary = Message::binary(Bytes::from_static(b"pushed"));
         assert_eq!(next().await, Event::Message(binary));
         assert_eq!(next().await, Event::Ping("are you there".into()));
-        assert_eq!(sender.queued(), 0);
+        assert_eq!(sender.queued_bytes(), 0);
         let frame = CloseFrame::from((CloseCode::new(4001).unwrap(), "kicked"));
         sender.close(frame.clone());
         assert_eq!(next().await, Event::Close(Some(frame)));

@@ -5,7 +5,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::time::sleep;
 use tower::BoxError;
-use tower_websocket::{Config, Connections, Drain, Groups, WebSocket, WebSocketLayer};
+use tower_websocket::{Config, Connections, Groups, WebSocket, WebSocketLayer, session::Drain};
 
 use super::{gone, gone_by_now};
 use crate::{

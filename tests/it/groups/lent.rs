@@ -6,7 +6,11 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use tower_websocket::{CloseCode, Config, Groups, Membership, Message, SlowMember, testing};
+use tower_websocket::{
+    CloseCode, Config, Groups, Message,
+    groups::{Membership, SlowMember},
+    testing,
+};
 
 use super::{at_once, delivery, padded, stalled};
 use crate::session::support::{Shape, idle, lock};

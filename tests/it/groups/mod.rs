@@ -10,8 +10,10 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use tokio::io::duplex;
 use tower_websocket::{
-    CloseCode, Compression, Config, Connections, Delivery, GroupEvent, Groups, JoinError,
-    Membership, Message, Prepared, Sender, WebSocket, testing,
+    CloseCode, Compression, Config, Connections, Groups, Message, PreparedMessage, Sender,
+    WebSocket,
+    groups::{Delivery, GroupEvent, JoinError, Membership},
+    testing,
 };
 
 use crate::{
@@ -57,7 +59,8 @@ async fn members_get_what_is_broadcast_and_nobody_else() {
         assert_eq!(keys, BTreeSet::from(["other", "room"]));
         let members = groups.members("room");
         assert_eq!(members.len(), 3);
-        let is_member = |sender: &Sender| members.iter().any(|member| member.is_same(sender));
+        let is_member =
+            |sender: &Sender| members.iter().any(|member| member.same_connection(sender));
         for (index, (_, socket, _)) in all.iter().enumerate() {
             assert_eq!(is_member(&socket.sender()), index < 3);
         }
@@ -68,7 +71,7 @@ async fn members_get_what_is_broadcast_and_nobody_else() {
         assert_eq!(at_once(groups.broadcast("room", binary)), three);
         let plain = Message::text("plain").uncompressed();
         assert_eq!(at_once(groups.broadcast("room", plain)), three);
-        let prepared = Prepared::new("prepared");
+        let prepared = PreparedMessage::new("prepared");
         assert_eq!(at_once(groups.broadcast("room", &prepared)), three);
         let sender = all[1].1.sender();
         let two = at_once(groups.broadcast_except("room", "except", &sender));

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, pin::pin, task::Poll};
 
 use futures_util::future::join_all;
 use tokio::task::yield_now;
-use tower_websocket::{CloseCode, Groups, SlowMember};
+use tower_websocket::{CloseCode, Groups, groups::SlowMember};
 
 use super::{at_once, delivery, narrow, numbers, padded, pairs, stalled};
 use crate::{
@@ -57,7 +57,7 @@ async fn broadcast_yields_and_holds_up_neither_joining_nor_leaving() {
     idle().await;
     let reached = all
         .iter()
-        .filter(|(_, server, _)| server.sender().queued() == 0);
+        .filter(|(_, server, _)| server.sender().queued_bytes() == 0);
     assert_eq!(reached.count(), MEMBERS, "it has gone out");
     // Some who have it, some who will not, and one who comes.
     let early: Vec<_> = all.drain(..10).collect();

@@ -9,7 +9,9 @@ use std::{
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tower_websocket::{
-    CloseCode, CloseFrame, Config, Delivery, EndedBy, Groups, Membership, SlowMember, WebSocket,
+    CloseCode, CloseFrame, Config, Groups, WebSocket,
+    groups::{Delivery, Membership, SlowMember},
+    session::EndedBy,
     testing,
 };
 
@@ -65,7 +67,11 @@ async fn one_stops(
             assert_eq!(message.as_text(), Some(&*padded(number)));
         }
         assert_eq!(start.elapsed(), Duration::ZERO, "no later than without it");
-        assert!(stopped.queued() <= 1000 + 102 + 40, "{}", stopped.queued());
+        assert!(
+            stopped.queued_bytes() <= 1000 + 102 + 40,
+            "{}",
+            stopped.queued_bytes()
+        );
     }
     (groups, peer, socket, reports, membership, deliveries)
 }
@@ -112,7 +118,7 @@ async fn slow_member_is_closed_and_the_others_notice_nothing() {
         assert!(
             !members
                 .iter()
-                .any(|member| member.is_same(&socket.sender()))
+                .any(|member| member.same_connection(&socket.sender()))
         );
         // It left at once; what was queued still comes, then the Close.
         let (received, last) = caught_up(&mut peer, u64::MAX).await;

@@ -43,7 +43,7 @@ async fn ask(stream: DuplexStream, ask: Ask, http: Http) -> (Answer, Option<Http
 #[tokio::test(start_paused = true)]
 async fn stream_becomes_a_websocket_with_its_request() {
     on_both(async |http| {
-        let config = Config::default().protocols(["chat"]);
+        let config = Config::default().subprotocols(["chat"]);
         let (stream, accepted) = accept(config);
         let handshake = Ask::handshake(http, "/room?seat=4")
             .header("sec-websocket-protocol", "superchat, chat")
@@ -54,7 +54,7 @@ async fn stream_becomes_a_websocket_with_its_request() {
         let (head, mut socket) = within(accepted).await.unwrap().unwrap().into_parts();
         assert_eq!(head.uri.path_and_query().unwrap(), "/room?seat=4");
         assert_eq!(head.headers["x-token"], "42");
-        assert_eq!(socket.protocol(), Some("chat"));
+        assert_eq!(socket.subprotocol(), Some("chat"));
         peer.send(1, b"hello").await;
         assert_eq!(within(socket.recv()).await.unwrap(), Some("hello".into()));
         socket.send("there").await.unwrap();

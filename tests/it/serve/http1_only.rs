@@ -6,7 +6,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
-use tower_websocket::{Config, SUPPORTS_HTTP2, serve};
+use tower_websocket::{Config, serve};
 
 use super::{
     app, certificates, echoes, start,
@@ -20,7 +20,6 @@ use crate::support::{
 
 #[tokio::test]
 async fn http1_clients_are_served() {
-    assert!(!SUPPORTS_HTTP2);
     let server = start(app()).await;
     let answer = within(Ask::handshake(Http::One, "/echo").send(&server)).await;
     within(echoes(answer.opened(Http::One))).await;

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
 use tower_websocket::{
-    Config, Connections, Drain, Error, Groups, Handshake, WebSocket, WebSocketLayer, serve,
+    Config, Connections, Error, Groups, Handshake, WebSocket, WebSocketLayer, serve, session::Drain,
 };
 
 use super::support::{Dialer, PREFACE, memory, raw_frame};

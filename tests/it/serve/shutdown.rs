@@ -14,8 +14,9 @@ use tokio::{
 };
 use tower::service_fn;
 use tower_websocket::{
-    Connections, Drain, WebSocket, WebSocketLayer, endpoint,
-    serve::{self, Stopped},
+    Connections, WebSocket, WebSocketLayer, endpoint,
+    serve::Stopped,
+    session::Drain,
 };
 
 use super::{
@@ -39,7 +40,7 @@ impl Serving {
     pub(super) fn start(app: Router) -> Self {
         let (listener, dialer) = memory();
         let (signal, stop) = oneshot::channel();
-        let server = serve::serve(listener, app)
+        let server = tower_websocket::serve(listener, app)
             .drain(Drain::default().timeout(Duration::from_secs(10)))
             .graceful_shutdown(async {
                 let _stop: Result<(), _> = stop.await;
@@ -181,7 +182,7 @@ async fn registry_that_a_layer_has_of_its_own_is_drained_too() {
 async fn connections_of_a_server_see_the_websockets_of_its_layers() {
     let connections = Connections::new();
     let (listener, dialer) = memory();
-    let serving = serve::serve(listener, app()).connections(&connections);
+    let serving = tower_websocket::serve(listener, app()).connections(&connections);
     tokio::spawn(serving.into_future());
     let mut peer = Peer::over(dialer.dial());
     peer.write(&Ask::handshake(Http::One, "/echo").bytes())
@@ -278,7 +279,7 @@ async fn idle_connections_end_at_once() {
 async fn connection_in_the_tls_handshake_ends_at_once() {
     let (config, _) = certificates(&[], &[]);
     let (listener, dialer) = memory();
-    let serving = serve::serve(listener, app())
+    let serving = tower_websocket::serve(listener, app())
         .tls(config)
         .graceful_shutdown(sleep(Duration::from_secs(1)));
     let mut stream = dialer.dial();

@@ -6,7 +6,11 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
-use tower_websocket::{CloseCode, CloseFrame, Config, EndedBy, Report, WebSocket, protocol::State};
+use tower_websocket::{
+    CloseCode, CloseFrame, Config, WebSocket,
+    protocol::State,
+    session::{EndedBy, SessionReport},
+};
 
 use super::support::{
     Frame, Peer, Reports, SHAPES, Shape, Wire, client_frame, close, hold, hold_over, idle, open,
@@ -140,7 +144,7 @@ async fn conclude(mut peer: Peer, ended: bool) -> Vec<Frame> {
     frames
 }
 
-fn check(report: &Report, closer: Closer, frames: &[Frame], context: &str) {
+fn check(report: &SessionReport, closer: Closer, frames: &[Frame], context: &str) {
     let (code, by, reported) = closer.outcome();
     let closes: Vec<_> = frames.iter().filter(|frame| frame.is_close()).collect();
     if closer == Closer::PeerEnds {
@@ -241,7 +245,7 @@ async fn crossing_close_frames_are_a_clean_end() {
         peer.send(close(4000, "theirs")).await;
         assert_eq!(peer.frame().await.code(), Some(1001));
         assert_eq!(within(socket.recv()).await.expect("a clean end"), None);
-        let theirs = socket.close_frame().expect("it had a code");
+        let theirs = socket.received_close().expect("it had a code");
         assert_eq!((theirs.code().as_u16(), theirs.reason()), (4000, "theirs"));
         peer.finish().await;
         assert_eq!(peer.rest().await, []);
@@ -317,7 +321,7 @@ async fn nothing_is_processed_after_a_violation() {
             frames.iter().map(Frame::code).collect::<Vec<_>>(),
             [Some(1002)]
         );
-        assert_eq!(socket.close_frame(), None);
+        assert_eq!(socket.received_close(), None);
     }
 }
 

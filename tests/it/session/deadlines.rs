@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncReadExt, duplex},
     time::{Instant, sleep},
 };
-use tower_websocket::{CloseCode, Config, EndedBy, Error, Sender, WebSocket, protocol::Expiry};
+use tower_websocket::{CloseCode, Config, Deadline, Error, Sender, WebSocket, session::EndedBy};
 
 use super::support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_header, close, echo, hold,
@@ -42,7 +42,7 @@ async fn a_silent_peer_is_found_within_interval_and_timeout_and_jitter() {
             let (_peer, mut socket, mut reports) = hold(shape, Config::default()).await;
             let start = Instant::now();
             let error = within(socket.recv()).await.expect_err("the peer is silent");
-            assert!(matches!(error, Error::Timeout(Expiry::PeerSilent)));
+            assert!(matches!(error, Error::Timeout(Deadline::PeerSilent)));
             let elapsed = start.elapsed();
             assert!(elapsed >= seconds(38), "{elapsed:?}");
             assert!(elapsed <= seconds(42), "{elapsed:?}");
@@ -123,7 +123,10 @@ async fn a_frame_that_takes_too_long_is_1008() {
             let start = Instant::now();
             peer.send(&begun).await;
             let error = within(socket.recv()).await.expect_err("it took too long");
-            assert!(matches!(error, Error::Timeout(Expiry::Frame)), "{error:?}");
+            assert!(
+                matches!(error, Error::Timeout(Deadline::Frame)),
+                "{error:?}"
+            );
             assert_took(start, 30);
             let mut frame = peer.frame().await;
             while frame == Frame::ping("") {
@@ -153,7 +156,10 @@ async fn a_frame_dribbled_a_byte_a_second_is_cut_at_its_deadline() {
             }
         });
         let error = within(socket.recv()).await.expect_err("it took too long");
-        assert!(matches!(error, Error::Timeout(Expiry::Frame)), "{error:?}");
+        assert!(
+            matches!(error, Error::Timeout(Deadline::Frame)),
+            "{error:?}"
+        );
         assert_took(start, 30);
         drop(socket);
         within(dribble).await.expect("the stream is closed");
@@ -205,7 +211,10 @@ async fn a_peer_that_reads_nothing_is_left_after_write_timeout() {
         let start = Instant::now();
         socket.try_send(vec![0; 100_000]).expect("there is room");
         let error = within(socket.recv()).await.expect_err("nothing was read");
-        assert!(matches!(error, Error::Timeout(Expiry::Write)), "{error:?}");
+        assert!(
+            matches!(error, Error::Timeout(Deadline::Write)),
+            "{error:?}"
+        );
         assert_took(start, 10);
         let report = reports.first().await;
         assert_eq!(

@@ -13,7 +13,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     sync::mpsc,
 };
-use tower_websocket::{Config, EndedBy, Error, Message, Report, WebSocket};
+use tower_websocket::{
+    Config, Error, Message, WebSocket,
+    session::{EndedBy, SessionReport},
+};
 
 use super::support::{
     Fault, Frame, Log, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, close,
@@ -67,7 +70,7 @@ struct Run {
     answer: Vec<u8>,
     operations: usize,
     handler_returned: bool,
-    report: Report,
+    report: SessionReport,
 }
 
 /// Holds the conversation with an echo over a stream that follows `plan`.
@@ -335,7 +338,7 @@ async fn a_dropped_flush_and_closed_leave_nothing_behind() {
 }
 
 /// The report of a session whose runtime goes away in the middle of it.
-fn report_of_a_dropped_runtime(shape: Shape) -> (Report, Arc<std::sync::Mutex<Log>>) {
+fn report_of_a_dropped_runtime(shape: Shape) -> (SessionReport, Arc<std::sync::Mutex<Log>>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)

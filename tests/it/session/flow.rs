@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{io::duplex, sync::mpsc, task::coop::consume_budget, time::interval};
-use tower_websocket::{CloseCode, Config, EndedBy, Error, TrySendError, WebSocket};
+use tower_websocket::{CloseCode, Config, Error, TrySendError, WebSocket, session::EndedBy};
 
 use super::support::{
     Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, close, echo, hold, hold_over, idle, lock,
@@ -33,7 +33,7 @@ async fn a_full_queue_makes_send_wait_until_the_peer_reads() {
                 Ok(()) => sent += 1,
                 Err(TrySendError::Full(message)) => {
                     idle().await;
-                    if sender.queued() > 10_000 {
+                    if sender.queued_bytes() > 10_000 {
                         assert_eq!(message.into_message().len(), 1000, "the message comes back");
                         break;
                     }
@@ -41,7 +41,7 @@ async fn a_full_queue_makes_send_wait_until_the_peer_reads() {
                 Err(TrySendError::Closed(_)) => panic!("the connection is open"),
             }
         }
-        assert!(sender.queued() <= 11_004, "one message more at most");
+        assert!(sender.queued_bytes() <= 11_004, "one message more at most");
         let waiting = tokio::spawn({
             let sender = sender.clone();
             async move { sender.send("last").await }
@@ -575,7 +575,7 @@ async fn a_flush_waits_for_everything_and_then_says_so() {
             .await
             .expect("no panic")
             .expect("all was written");
-        assert_eq!(socket.sender().queued(), 0);
+        assert_eq!(socket.sender().queued_bytes(), 0);
     }
 }
 

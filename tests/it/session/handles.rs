@@ -13,8 +13,12 @@ use http::{Request, request::Parts};
 use tokio::{io::duplex, sync::mpsc, time::sleep};
 use tower::service_fn;
 use tower_websocket::{
-    CloseCode, CloseFrame, Config, EndedBy, Error, Event, Events, Message, Sender, TrySendError,
-    Utf8Bytes, WebSocket, events, protocol::State, testing,
+    CloseCode, CloseFrame, Config, Error, Event, Message, Sender, TrySendError, Utf8Bytes,
+    WebSocket,
+    protocol::State,
+    service::{EventHandler, event_handler},
+    session::EndedBy,
+    testing,
 };
 
 use super::support::{
@@ -215,12 +219,15 @@ async fn state_and_close_frame_follow_the_closing_handshake() {
     for shape in SHAPES {
         let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
         let sender = socket.sender();
-        assert_eq!((socket.state(), socket.close_frame()), (State::Open, None));
+        assert_eq!(
+            (socket.state(), socket.received_close()),
+            (State::Open, None)
+        );
         peer.send(close(3000, "done")).await;
         assert_eq!(peer.frame().await.code(), Some(3000));
         idle().await;
         assert_eq!(socket.state(), State::Closing);
-        let frame = socket.close_frame().expect("it had a code");
+        let frame = socket.received_close().expect("it had a code");
         assert_eq!((frame.code().as_u16(), frame.reason()), (3000, "done"));
         peer.finish().await;
         within(sender.closed()).await;
@@ -235,18 +242,18 @@ async fn the_subprotocol_is_known_to_every_handle() {
         sender.send(socket).expect("the test waits");
         std::future::ready(())
     });
-    let config = Config::default().protocols(["chat.v2", "chat.v1"]);
+    let config = Config::default().subprotocols(["chat.v2", "chat.v1"]);
     let layer = tower_websocket::WebSocketLayer::new(route).config(config);
     let request = testing::request("/").header("sec-websocket-protocol", "chat.v1");
     let (_, client) = testing::connect(layer.endpoint(), request)
         .await
         .expect("accepted");
     let socket: WebSocket = within(sockets.recv()).await.expect("it was called");
-    assert_eq!(client.protocol(), Some("chat.v1"));
-    assert_eq!(socket.protocol(), Some("chat.v1"));
+    assert_eq!(client.subprotocol(), Some("chat.v1"));
+    assert_eq!(socket.subprotocol(), Some("chat.v1"));
     let (sender, receiver) = socket.split();
     assert_eq!(
-        (sender.protocol(), receiver.protocol()),
+        (sender.subprotocol(), receiver.subprotocol()),
         (Some("chat.v1"), Some("chat.v1"))
     );
 }
@@ -284,7 +291,10 @@ async fn a_sink_waits_for_room_and_closes() {
             SinkExt::close(&mut sender).await
         });
         idle().await;
-        assert!(queue.queued() <= PIPE + 14, "one message more at most");
+        assert!(
+            queue.queued_bytes() <= PIPE + 14,
+            "one message more at most"
+        );
         for _ in 0..5 {
             assert_eq!(peer.frame().await, Frame::binary(vec![1; PIPE]));
         }
@@ -313,7 +323,7 @@ impl Notes {
     }
 }
 
-impl Events for Notes {
+impl EventHandler for Notes {
     async fn on_open(&mut self, socket: &Sender, head: &Parts) {
         socket.send("welcome").await.expect("it is open");
         sleep(Duration::from_millis(10)).await;
@@ -362,7 +372,7 @@ async fn callbacks_come_in_order_with_open_first_and_close_last() {
             ..Notes::default()
         };
         let (ours, theirs) = duplex(PIPE);
-        let service = events(notes.clone());
+        let service = event_handler(notes.clone());
         let reports = serve(shape, Config::default(), service, theirs).await;
         let mut peer = Peer::new(ours);
         peer.send([ping("12"), text("a"), binary("b"), pong("")].concat())
@@ -396,7 +406,13 @@ async fn an_error_is_the_last_callback_of_a_connection_that_fails() {
         ] {
             let notes = Notes::default();
             let (ours, theirs) = duplex(PIPE);
-            let reports = serve(shape, Config::default(), events(notes.clone()), theirs).await;
+            let reports = serve(
+                shape,
+                Config::default(),
+                event_handler(notes.clone()),
+                theirs,
+            )
+            .await;
             let mut peer = Peer::new(ours);
             peer.send([text("a"), bytes].concat()).await;
             peer.finish().await;
@@ -411,14 +427,14 @@ async fn an_error_is_the_last_callback_of_a_connection_that_fails() {
 #[derive(Clone)]
 struct Nothing;
 
-impl Events for Nothing {}
+impl EventHandler for Nothing {}
 
 #[tokio::test(start_paused = true)]
 async fn data_without_a_callback_is_1003() {
     for shape in SHAPES {
         for data in [text("a"), binary("b")] {
             let (ours, theirs) = duplex(PIPE);
-            let reports = serve(shape, Config::default(), events(Nothing), theirs).await;
+            let reports = serve(shape, Config::default(), event_handler(Nothing), theirs).await;
             let mut peer = Peer::new(ours);
             peer.send([ping("fine"), data].concat()).await;
             assert_eq!(peer.frame().await, Frame::pong("fine"));

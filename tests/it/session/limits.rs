@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::{io::duplex, time::Instant};
-use tower_websocket::{Config, EndedBy, Error, Message, ProtocolError, WebSocket};
+use tower_websocket::{Config, Error, Message, ProtocolError, WebSocket, session::EndedBy};
 
 use super::support::{
     Frame, PIPE, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header,

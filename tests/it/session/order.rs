@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{sync::Notify, time::Instant};
-use tower_websocket::{CloseCode, Config, EndedBy, Error, Message, WebSocket};
+use tower_websocket::{CloseCode, Config, Error, Message, WebSocket, session::EndedBy};
 
 use super::support::{
     Frame, SHAPES, binary, client_frame, close, echo, hold, open, ping, text, within,

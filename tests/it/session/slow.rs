@@ -15,7 +15,7 @@ use tokio::{
     },
     time::{Instant, sleep},
 };
-use tower_websocket::{CloseCode, Config, EndedBy, Error, WebSocket};
+use tower_websocket::{CloseCode, Config, Error, WebSocket, session::EndedBy};
 
 use super::support::{
     Frame, Peer, Reports, SHAPES, Shape, binary, client_frame, close, idle, lock, open, pong,

@@ -21,8 +21,9 @@ use tokio::{
     time::timeout,
 };
 use tower_websocket::{
-    CloseCode, Config, EndedBy, Error, HandlerOutput, Message, Report, Sender, WebSocket,
-    WebSocketLayer,
+    CloseCode, Config, Error, Message, Sender, WebSocket, WebSocketLayer,
+    service::HandlerOutput,
+    session::{EndedBy, SessionReport},
 };
 
 use super::support::{
@@ -39,7 +40,10 @@ async fn guarded<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// A hyper server for HTTP/1.1 and HTTP/2, and the reports of its sessions.
-async fn listen<F, Fut>(config: Config, route: F) -> (SocketAddr, mpsc::UnboundedReceiver<Report>)
+async fn listen<F, Fut>(
+    config: Config,
+    route: F,
+) -> (SocketAddr, mpsc::UnboundedReceiver<SessionReport>)
 where
     F: FnMut(WebSocket) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future + Send + 'static,

@@ -18,7 +18,10 @@ use tokio::{
 };
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneService};
 use tower_websocket::{
-    Config, Error, HandlerOutput, OnUpgrade, Report, WebSocket, WebSocketLayer, handler, testing,
+    Config, Error, WebSocket, WebSocketLayer, handler,
+    service::{HandlerOutput, OnUpgrade},
+    session::SessionReport,
+    testing,
 };
 
 /// The two kinds of stream a session runs over.
@@ -173,16 +176,16 @@ pub(crate) async fn idle() {
 }
 
 /// The reports of one connection.
-pub(crate) struct Reports(mpsc::UnboundedReceiver<Report>);
+pub(crate) struct Reports(mpsc::UnboundedReceiver<SessionReport>);
 
 impl Reports {
     /// The first report.
-    pub(crate) async fn first(&mut self) -> Report {
+    pub(crate) async fn first(&mut self) -> SessionReport {
         within(self.0.recv()).await.expect("a session reports")
     }
 
     /// The one report of a session, after which session and handles are gone.
-    pub(crate) async fn only(mut self) -> Report {
+    pub(crate) async fn only(mut self) -> SessionReport {
         let report = self.first().await;
         self.no_more().await;
         report

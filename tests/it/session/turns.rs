@@ -21,7 +21,8 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tower_websocket::{
-    CloseCode, Compression, Config, EndedBy, Error, Outbound, WebSocket, WebSocketLayer, testing,
+    CloseCode, Compression, Config, Error, WebSocket, WebSocketLayer, protocol::Outbound,
+    session::EndedBy, testing,
 };
 
 use super::support::{

@@ -3,7 +3,9 @@
 use std::pin::pin;
 
 use tokio::io::{AsyncWriteExt, duplex};
-use tower_websocket::{CloseCode, Config, Error, MessageKind, Prepared, TrySendError, WebSocket};
+use tower_websocket::{
+    CloseCode, Config, Error, MessageKind, PreparedMessage, TrySendError, WebSocket,
+};
 
 use super::{begin, frame, frames};
 use crate::session::support::{
@@ -34,7 +36,7 @@ async fn control_frames_go_on_between_fragments() {
 async fn send_in_every_way(socket: &mut WebSocket, sent: &mut Vec<Frame>) {
     socket.send("sent").await.unwrap();
     socket.try_send("tried").unwrap();
-    let prepared = Prepared::new("prepared");
+    let prepared = PreparedMessage::new("prepared");
     socket.try_send(&prepared).unwrap();
     socket.sender().send("by a sender").await.unwrap();
     socket.try_send(vec![9; 5000]).unwrap();
@@ -53,7 +55,7 @@ async fn other_messages_leave_behind_it_and_in_order() {
             let (mut peer, mut socket, _reports) = hold(shape, Config::default()).await;
             let sender = socket.sender();
             let mut behind = vec![];
-            let writer = sender.send_stream(MessageKind::Binary);
+            let writer = sender.send_writer(MessageKind::Binary);
             let mut writer = within(writer).await.unwrap();
             send_in_every_way(&mut socket, &mut behind).await;
             writer.write_all(b"a").await.unwrap();
@@ -141,7 +143,7 @@ async fn a_full_queue_behind_it_waits_for_it_and_does_not_hinder_it() {
             let waiting = tokio::spawn(async move { sender.send("waited").await });
             let second = socket.sender();
             let second = tokio::spawn(async move {
-                let writer = second.send_stream(MessageKind::Text).await?;
+                let writer = second.send_writer(MessageKind::Text).await?;
                 writer.finish().await
             });
             for number in 0..100 {
@@ -169,7 +171,7 @@ async fn a_full_queue_behind_it_waits_for_it_and_does_not_hinder_it() {
 async fn a_handler_sends_behind_its_own_writer_without_waiting() {
     for shape in SHAPES {
         let (mut peer, reports) = open(shape, Config::default(), async |socket: WebSocket| {
-            let mut writer = socket.send_stream(MessageKind::Text).await?;
+            let mut writer = socket.send_writer(MessageKind::Text).await?;
             writer.write_all(b"a").await?;
             for _ in 0..100 {
                 socket.send(vec![1; 5000]).await?;
@@ -201,11 +203,11 @@ async fn a_second_writer_waits_for_the_first() {
             let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
             let mut first = begin(&socket, MessageKind::Text).await;
             first.write_all(b"first").await.unwrap();
-            let mut waiting = pin!(socket.send_stream(MessageKind::Binary));
+            let mut waiting = pin!(socket.send_writer(MessageKind::Binary));
             assert!(once(waiting.as_mut()).await.is_pending());
             // One that gives up changes nothing.
             assert!(
-                once(pin!(socket.send_stream(MessageKind::Text)))
+                once(pin!(socket.send_writer(MessageKind::Text)))
                     .await
                     .is_pending()
             );
@@ -235,7 +237,7 @@ async fn a_second_writer_is_woken_though_nothing_of_the_first_has_left() {
             first.write_all(b"never sent").await.unwrap();
             let sender = socket.sender();
             let second = tokio::spawn(async move {
-                let writer = sender.send_stream(MessageKind::Binary).await?;
+                let writer = sender.send_writer(MessageKind::Binary).await?;
                 writer.finish().await
             });
             idle().await;
@@ -255,7 +257,7 @@ async fn many_writers_take_turns() {
         for number in 0..20_u8 {
             let sender = socket.sender();
             tokio::spawn(async move {
-                let mut writer = sender.send_stream(MessageKind::Binary).await?;
+                let mut writer = sender.send_writer(MessageKind::Binary).await?;
                 for _ in 0..20 {
                     writer.write_all(&[number; 7]).await?;
                     tokio::task::yield_now().await;

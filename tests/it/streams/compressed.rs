@@ -4,7 +4,7 @@ use std::{io, pin::pin};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tower_websocket::{
-    Compression, Config, Error, Message, MessageKind, Prepared, ProtocolError, testing,
+    Compression, Config, Error, Message, MessageKind, PreparedMessage, ProtocolError, testing,
 };
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
@@ -253,7 +253,7 @@ async fn other_messages_meanwhile_are_left_as_they_are_with_context_takeover() {
             let (mut peer, socket) = hold(shape, mode()).await;
             let mut far = Far::new(&mode());
             let other = || Message::binary(lines(2000));
-            let prepared = Prepared::new(other());
+            let prepared = PreparedMessage::new(other());
             socket.send(other()).await.unwrap();
             let mut writer = begin(&socket, MessageKind::Binary).await;
             for number in 0..5 {
@@ -503,7 +503,7 @@ async fn max_stream_size_holds_for_what_is_decompressed() {
             let compressed = far.deflated(&vec![0; size]);
             peer.send(client_frame(0xc2, compressed)).await;
             let mut read = vec![];
-            let result = match within(socket.recv_stream()).await {
+            let result = match within(socket.recv_reader()).await {
                 Ok(reader) => within(reader.unwrap().read_to_end(&mut read)).await,
                 Err(error) => Err(error.into()),
             };
@@ -583,8 +583,8 @@ async fn both_ends_stream_to_each_other() {
         let (client, mut server) = testing::pair(config);
         let serving = tokio::spawn(async move {
             let sender = server.sender();
-            while let Some(mut reader) = server.recv_stream().await.unwrap() {
-                let mut writer = sender.send_stream(reader.kind()).await.unwrap();
+            while let Some(mut reader) = server.recv_reader().await.unwrap() {
+                let mut writer = sender.send_writer(reader.kind()).await.unwrap();
                 tokio::io::copy_buf(&mut reader, &mut writer).await.unwrap();
                 writer.finish().await.unwrap();
             }
@@ -592,12 +592,12 @@ async fn both_ends_stream_to_each_other() {
         let (sender, mut receiver) = client.split();
         for payload in [lines(500_000), noise(200_000), vec![], vec![0; 3_000_000]] {
             let writing = async {
-                let mut writer = sender.send_stream(MessageKind::Binary).await.unwrap();
+                let mut writer = sender.send_writer(MessageKind::Binary).await.unwrap();
                 writer.write_all(&payload).await.unwrap();
                 writer.finish().await.unwrap();
             };
             let reading = async {
-                let mut reader = receiver.recv_stream().await.unwrap().unwrap();
+                let mut reader = receiver.recv_reader().await.unwrap().unwrap();
                 rest(&mut reader).await
             };
             let (received, ()) = within(async { tokio::join!(reading, writing) }).await;

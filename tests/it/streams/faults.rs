@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
-use tower_websocket::{Config, Error, MessageKind, MessageWriter, Report, WebSocket};
+use tower_websocket::{
+    Config, Error, MessageKind, WebSocket,
+    session::{MessageWriter, SessionReport},
+};
 
 use super::{in_bytes, relay, streaming};
 use crate::session::support::{
@@ -100,7 +103,7 @@ impl Answer {
 struct Run {
     answer: Vec<u8>,
     operations: usize,
-    report: Report,
+    report: SessionReport,
 }
 
 /// Holds the conversation over a stream that follows `plan`, and closes when all was answered.
@@ -261,10 +264,10 @@ async fn impatient(mut socket: WebSocket, polls: usize) -> Result<(), Error> {
             impatiently!(polls, sender.send(message.clone()))?;
             continue;
         }
-        let Some(mut reader) = impatiently!(polls, socket.recv_stream())? else {
+        let Some(mut reader) = impatiently!(polls, socket.recv_reader())? else {
             return Ok(());
         };
-        let mut writer = impatiently!(polls, sender.send_stream(reader.kind()))?;
+        let mut writer = impatiently!(polls, sender.send_writer(reader.kind()))?;
         let mut number = 0;
         while let Some(chunk) = impatiently!(polls, reader.chunk())? {
             pass_on(&mut writer, chunk, number, polls).await?;
@@ -355,7 +358,7 @@ async fn a_writer_dropped_after_any_number_of_polls_leaves_whole_messages_or_a_c
             let config = Config::default().fragment_size(10).max_send_queue(20);
             let (mut peer, _reports) = open(shape, config, move |socket: WebSocket| async move {
                 let writing = async {
-                    let mut writer = socket.send_stream(MessageKind::Binary).await?;
+                    let mut writer = socket.send_writer(MessageKind::Binary).await?;
                     for number in 0..10 {
                         writer.write_all(&[number; 25]).await?;
                         writer.flush().await?;
@@ -426,7 +429,7 @@ async fn readers_dropped_after_any_number_of_polls_pass_over_their_message_only(
                     open(shape, config, move |mut socket: WebSocket| async move {
                         let sender = socket.sender();
                         loop {
-                            let Some(mut reader) = socket.recv_stream().await? else {
+                            let Some(mut reader) = socket.recv_reader().await? else {
                                 return Ok::<_, Error>(());
                             };
                             let mut payload = vec![];

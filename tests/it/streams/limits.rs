@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use tokio::{io::AsyncWriteExt, time::sleep};
-use tower_websocket::{Config, EndedBy, Error, MessageKind, ProtocolError};
+use tower_websocket::{Config, Error, MessageKind, ProtocolError, session::EndedBy};
 
 use super::{begin, expect_next, in_bytes, next, rest, streaming};
 use crate::session::support::{
@@ -122,7 +122,7 @@ async fn a_message_of_max_stream_size_is_read_and_one_past_it_is_1009() {
                 };
                 let reading = async {
                     let mut len = 0;
-                    let mut reader = within(socket.recv_stream()).await?.expect("a message");
+                    let mut reader = within(socket.recv_reader()).await?.expect("a message");
                     while let Some(chunk) = within(reader.chunk()).await? {
                         len += chunk.len();
                     }

@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, duplex},
     time::sleep,
 };
-use tower_websocket::{Config, EndedBy, Error, Event, Message, MessageKind, WebSocket};
+use tower_websocket::{Config, Error, Event, Message, MessageKind, WebSocket, session::EndedBy};
 
 use super::{chunk, expect_next, in_bytes, next, rest, streaming};
 use crate::session::support::{
@@ -131,7 +131,7 @@ async fn receive(socket: &mut WebSocket, way: Way) -> Vec<(MessageKind, Vec<u8>)
                 std::task::Poll::Pending => {}
             }
         }
-        let Some(mut reader) = within(socket.recv_stream()).await.unwrap() else {
+        let Some(mut reader) = within(socket.recv_reader()).await.unwrap() else {
             return messages;
         };
         let mut payload = vec![];
@@ -430,7 +430,7 @@ async fn a_connection_that_ends_inside_a_message_is_an_error_once() {
         assert!(within(reader.chunk()).await.is_err(), "it is not whole");
         drop(reader);
         assert_eq!(within(socket.recv()).await.unwrap(), None);
-        assert!(within(socket.recv_stream()).await.unwrap().is_none());
+        assert!(within(socket.recv_reader()).await.unwrap().is_none());
         drop((socket, peer));
         let report = reports.only().await;
         assert_eq!(
@@ -570,7 +570,7 @@ async fn a_reader_in_another_task_is_woken_for_every_piece() {
         let (sender, mut receiver) = socket.split();
         let reading = tokio::spawn(async move {
             let mut payload = vec![];
-            let mut reader = receiver.recv_stream().await.unwrap().unwrap();
+            let mut reader = receiver.recv_reader().await.unwrap().unwrap();
             while let Some(chunk) = reader.chunk().await.unwrap() {
                 payload.extend(chunk);
                 sender.send("got it").await.unwrap();
@@ -594,7 +594,7 @@ async fn a_handler_reads_and_replies_before_the_close_behind_the_message() {
             let config = streaming().max_read_ahead(read_ahead);
             let (mut peer, reports) = open(shape, config, async |mut socket: WebSocket| {
                 let sender = socket.sender();
-                while let Some(mut reader) = socket.recv_stream().await? {
+                while let Some(mut reader) = socket.recv_reader().await? {
                     let mut len = 0;
                     while let Some(chunk) = reader.chunk().await? {
                         len += chunk.len();
@@ -628,7 +628,7 @@ async fn without_streaming_a_message_is_read_when_all_of_it_has_come() {
         let (mut peer, mut socket, _reports) = hold(shape, Config::default()).await;
         peer.send(client_frame(0x01, "one ")).await;
         idle().await;
-        assert!(once(pin!(socket.recv_stream())).await.is_pending());
+        assert!(once(pin!(socket.recv_reader())).await.is_pending());
         peer.send(client_frame(0x80, "two")).await;
         let mut reader = next(&mut socket).await;
         assert_eq!(chunk(&mut reader).await, b"one two");

@@ -123,7 +123,7 @@ async fn crowd(config: Config) {
                 match (task + number) % 3 {
                     0 => sender.send(Message::binary(payload)).await.unwrap(),
                     1 => {
-                        let mut writer = sender.send_stream(MessageKind::Binary).await.unwrap();
+                        let mut writer = sender.send_writer(MessageKind::Binary).await.unwrap();
                         for piece in payload.chunks(999) {
                             writer.write_all(piece).await.unwrap();
                             tokio::task::yield_now().await;
@@ -132,10 +132,10 @@ async fn crowd(config: Config) {
                     }
                     _ => {
                         // One that gives up, and one that does not compress.
-                        let mut writer = sender.send_stream(MessageKind::Text).await.unwrap();
+                        let mut writer = sender.send_writer(MessageKind::Text).await.unwrap();
                         writer.write_all(b"never sent").await.unwrap();
                         drop(writer);
-                        let writer = sender.send_stream(MessageKind::Binary).await.unwrap();
+                        let writer = sender.send_writer(MessageKind::Binary).await.unwrap();
                         let mut writer = writer.uncompressed();
                         writer.send(payload).await.unwrap();
                         writer.finish().await.unwrap();
@@ -152,7 +152,7 @@ async fn crowd(config: Config) {
         let received = if count % 2 == 0 {
             server.recv().await.unwrap().unwrap().as_bytes().to_vec()
         } else {
-            let mut reader = server.recv_stream().await.unwrap().unwrap();
+            let mut reader = server.recv_reader().await.unwrap().unwrap();
             rest(&mut reader).await
         };
         // Each task's messages come in order.

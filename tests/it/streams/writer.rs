@@ -240,7 +240,7 @@ async fn a_peer_that_reads_nothing_stops_the_writer() {
             let (socket, _reports) = hold_over(shape, config, theirs).await;
             let sender = socket.sender();
             let writing = tokio::spawn(async move {
-                let mut writer = socket.send_stream(MessageKind::Binary).await?;
+                let mut writer = socket.send_writer(MessageKind::Binary).await?;
                 for number in 0..1000_u32 {
                     writer.write_all(&[number as u8; 1000]).await?;
                 }
@@ -248,7 +248,7 @@ async fn a_peer_that_reads_nothing_stops_the_writer() {
             });
             idle().await;
             assert!(!writing.is_finished());
-            let queued = sender.queued();
+            let queued = sender.queued_bytes();
             assert!(queued > 90_000, "{queued}");
             assert!(queued <= 100_000 + size + 10, "{queued}");
             let mut peer = Peer::new(ours);
@@ -259,7 +259,7 @@ async fn a_peer_that_reads_nothing_stops_the_writer() {
                 if frame.first & 0x80 != 0 {
                     break;
                 }
-                assert!(sender.queued() <= 100_000 + size + 10);
+                assert!(sender.queued_bytes() <= 100_000 + size + 10);
             }
             let mut expected = payload.chunks(1000).zip(0_u32..);
             assert!(expected.all(|(chunk, number)| chunk == [number as u8; 1000]));
@@ -347,8 +347,8 @@ async fn a_message_streamed_to_a_peer_that_streams_back_is_the_same() {
         let config = super::streaming();
         let (mut peer, _reports) = open(shape, config, async |mut socket: WebSocket| {
             let sender = socket.sender();
-            while let Some(mut reader) = socket.recv_stream().await? {
-                let mut writer = sender.send_stream(reader.kind()).await?;
+            while let Some(mut reader) = socket.recv_reader().await? {
+                let mut writer = sender.send_writer(reader.kind()).await?;
                 while let Some(chunk) = reader.chunk().await? {
                     writer.send(chunk).await?;
                 }
@@ -382,7 +382,7 @@ async fn a_streamed_reply_leaves_before_the_answer_to_a_close_in_the_same_read()
         let config = Config::default().fragment_size(100).max_send_queue(10);
         let (mut peer, reports) = open(shape, config, async |mut socket: WebSocket| {
             while let Some(message) = socket.recv().await? {
-                let mut writer = socket.send_stream(MessageKind::Binary).await?;
+                let mut writer = socket.send_writer(MessageKind::Binary).await?;
                 for _ in 0..10 {
                     writer.write_all(&message.as_bytes().repeat(100)).await?;
                 }

@@ -3,7 +3,7 @@
 use std::{io, pin::pin, task::Poll};
 
 use tokio::io::{AsyncWriteExt, duplex};
-use tower_websocket::{CloseCode, Config, EndedBy, Error, MessageKind, WebSocket};
+use tower_websocket::{CloseCode, Config, Error, MessageKind, WebSocket, session::EndedBy};
 
 use super::{begin, frame, is_invalid_data};
 use crate::session::support::{
@@ -53,7 +53,7 @@ async fn a_close_ends_a_writer_and_nothing_follows_it() {
         assert!(matches!(sent, Err(Error::Closed)));
         let finished = writer.finish().await;
         assert!(matches!(finished, Err(Error::Closed)));
-        let begun = socket.send_stream(MessageKind::Text).await.map(drop);
+        let begun = socket.send_writer(MessageKind::Text).await.map(drop);
         assert!(matches!(begun, Err(Error::Closed)));
         assert_eq!(peer.frame().await, frame(0x01, "a"));
         assert_eq!(peer.frame().await.code(), Some(1001));
@@ -76,7 +76,7 @@ async fn the_peers_close_ends_a_writer() {
         writer.flush().await.unwrap();
         let second = socket.sender();
         let second =
-            tokio::spawn(async move { second.send_stream(MessageKind::Text).await.map(drop) });
+            tokio::spawn(async move { second.send_writer(MessageKind::Text).await.map(drop) });
         idle().await;
         peer.send(close(4000, "")).await;
         peer.finish().await;
@@ -102,7 +102,7 @@ async fn a_close_wakes_a_writer_that_waits_for_room() {
             let mut peer = Peer::new(ours);
             let sender = socket.sender();
             let writing = tokio::spawn(async move {
-                let mut writer = sender.send_stream(MessageKind::Binary).await?;
+                let mut writer = sender.send_writer(MessageKind::Binary).await?;
                 writer.write_all(&[1; 1 << 20]).await?;
                 writer.finish().await
             });
@@ -171,7 +171,7 @@ async fn a_writer_that_is_dropped_by_a_panic_or_a_failed_handler_closes_with_101
                 shape,
                 Config::default(),
                 move |socket: WebSocket| async move {
-                    let mut writer = socket.send_stream(MessageKind::Text).await?;
+                    let mut writer = socket.send_writer(MessageKind::Text).await?;
                     writer.write_all(b"a").await?;
                     writer.flush().await?;
                     assert!(!panics, "this is a test");

@@ -18,7 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneService};
-use tower_websocket::OnUpgrade;
+use tower_websocket::service::OnUpgrade;
 
 use super::Http;
 use crate::session::support::Failure;

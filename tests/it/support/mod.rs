@@ -19,7 +19,8 @@ use tokio::{
 };
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 use tower_websocket::{
-    Error, HandlerOutput, WebSocket, WebSocketLayer,
+    Error, WebSocket, WebSocketLayer,
+    service::HandlerOutput,
     testing::{self, ConnectError, Empty, TestRequest},
 };
 
@@ -153,7 +154,7 @@ where
     B: Body,
 {
     match testing::connect(service, request).await {
-        Err(ConnectError::Refused(response)) => *response,
+        Err(ConnectError::Rejected(response)) => *response,
         other => panic!("no refusal: {other:?}"),
     }
 }

@@ -90,7 +90,7 @@ fn client_in_shared_mode_does_not_take_over_whatever_is_answered() {
 
 #[test]
 fn client_refuses_an_answer_that_breaks_the_rules() {
-    use InvalidAnswer::{InvalidValue, RepeatedParameter, UnknownParameter};
+    use InvalidParams::{InvalidValue, RepeatedParameter, UnknownParameter};
 
     let table = [
         ("unknown", UnknownParameter),
@@ -143,7 +143,7 @@ fn client_refuses_an_answer_that_breaks_the_rules() {
 
 #[test]
 fn client_refuses_extensions_that_it_did_not_offer() {
-    use InvalidAnswer::{NotOffered, SeveralExtensions};
+    use InvalidParams::{NotOffered, SeveralExtensions};
 
     let table = [
         ("permessage-bzip2", NotOffered),
@@ -168,11 +168,11 @@ fn client_holds_the_server_to_the_window_it_asked_for() {
     let settings = Compression::dedicated().peer_max_window_bits(10);
     assert_eq!(
         refused(NAME, &settings),
-        InvalidAnswer::MissingParameter(SERVER_MAX_WINDOW_BITS)
+        InvalidParams::MissingParameter(SERVER_MAX_WINDOW_BITS)
     );
     assert_eq!(
         refused("permessage-deflate; server_max_window_bits=11", &settings),
-        InvalidAnswer::WindowTooLarge {
+        InvalidParams::WindowTooLarge {
             bits: 11,
             limit: 10
         }
@@ -185,7 +185,7 @@ fn client_holds_the_server_to_the_window_it_asked_for() {
 
 #[test]
 fn client_holds_the_server_to_no_context_takeover() {
-    let missing = InvalidAnswer::MissingParameter(SERVER_NO_CONTEXT_TAKEOVER);
+    let missing = InvalidParams::MissingParameter(SERVER_NO_CONTEXT_TAKEOVER);
     for answer in ["", "client_no_context_takeover"] {
         assert_eq!(refused(&spelled(answer), &Compression::shared()), missing);
     }
@@ -218,28 +218,28 @@ fn client_takes_over_as_long_as_there_is_memory_for_the_windows() {
 fn errors_say_what_is_wrong_with_the_answer() {
     let table = [
         (
-            InvalidAnswer::SeveralExtensions,
+            InvalidParams::SeveralExtensions,
             "more extensions than were offered",
         ),
-        (InvalidAnswer::NotOffered, "extension that was not offered"),
+        (InvalidParams::NotOffered, "extension that was not offered"),
         (
-            InvalidAnswer::UnknownParameter,
+            InvalidParams::UnknownParameter,
             "unknown parameter of permessage-deflate",
         ),
         (
-            InvalidAnswer::RepeatedParameter(SERVER_MAX_WINDOW_BITS),
+            InvalidParams::RepeatedParameter(SERVER_MAX_WINDOW_BITS),
             "parameter server_max_window_bits is repeated",
         ),
         (
-            InvalidAnswer::InvalidValue(SERVER_MAX_WINDOW_BITS),
+            InvalidParams::InvalidValue(SERVER_MAX_WINDOW_BITS),
             "invalid value of parameter server_max_window_bits",
         ),
         (
-            InvalidAnswer::MissingParameter(SERVER_NO_CONTEXT_TAKEOVER),
+            InvalidParams::MissingParameter(SERVER_NO_CONTEXT_TAKEOVER),
             "parameter server_no_context_takeover is missing",
         ),
         (
-            InvalidAnswer::WindowTooLarge {
+            InvalidParams::WindowTooLarge {
                 bits: 11,
                 limit: 10,
             },

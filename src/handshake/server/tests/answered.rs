@@ -9,7 +9,7 @@ fn http_1_handshake_is_answered_as_in_the_rfc() {
             ("sec-websocket-protocol", &[b"chat, superchat"]),
         ],
     );
-    let opening = open(&head, &Config::default().protocols(["chat"])).unwrap();
+    let opening = open(&head, &Config::default().subprotocols(["chat"])).unwrap();
     assert_eq!(opening.response().status(), StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(
         headers(&opening),
@@ -36,7 +36,7 @@ fn http_2_handshake_with_a_key_and_subprotocol_has_both_answered() {
         ("sec-websocket-protocol", &[b"chat"]),
     ];
     let head = with(h2(), &changes);
-    let opening = open(&head, &Config::default().protocols(["chat"])).unwrap();
+    let opening = open(&head, &Config::default().subprotocols(["chat"])).unwrap();
     assert_eq!(
         headers(&opening),
         [
@@ -76,5 +76,5 @@ fn scheme_of_http_2_is_not_looked_at() {
 fn opening_can_be_sent_to_another_thread_and_is_small() {
     fn is_free<T: Send + Sync + 'static>(_: &T) {}
     is_free(&open(&h1(), &Config::default()).unwrap());
-    assert!(size_of::<Opening>() <= 160);
+    assert!(size_of::<Accepted>() <= 160);
 }

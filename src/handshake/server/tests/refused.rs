@@ -209,7 +209,9 @@ fn reasons_are_told_in_a_fixed_order() {
         ],
     );
     head.method = Method::POST;
-    let config = Config::default().protocols(["b"]).require_protocol(true);
+    let config = Config::default()
+        .subprotocols(["b"])
+        .require_subprotocol(true);
     let mut reason_after = |change: Change<'_>| {
         head = with(head.clone(), &[change]);
         let reason = open(&head, &config).err();

@@ -2,8 +2,9 @@
 
 use super::{blocks::Blocks, *};
 use crate::protocol::{
-    CloseCode, Event,
+    close::CloseCode,
     decoder::{Decoded, DecoderState, Limits},
+    message::Event,
 };
 
 fn limited(limit: usize, params: DeflateParams) -> Decoder {

@@ -4,7 +4,7 @@ use super::{blocks::walk, deflater::FINISHED, *};
 use crate::{
     compression::Compression,
     memory::MemoryBudget,
-    protocol::{Encoder, Prepared, deflate::Shape},
+    protocol::{Encoder, deflate::Shape, outbound::PreparedMessage},
 };
 
 fn long() -> String {
@@ -33,7 +33,7 @@ fn server(config: Config) -> Encoder {
 #[test]
 fn each_form_is_made_once() {
     let (server, settings) = (server(Config::default()), Compression::shared());
-    let prepared = Prepared::new(long());
+    let prepared = PreparedMessage::new(long());
     let runs = compressed_by(|| {
         for _ in 0..1000 {
             for bits in 8..=15 {
@@ -59,7 +59,7 @@ fn each_form_fits_its_window() {
     let (server, settings) = (server(Config::default()), Compression::shared());
     // Repeated after 3,000 bytes, which is in reach of some windows only.
     let content = Random(31).bytes(3000).repeat(2);
-    let prepared = Prepared::new(content.clone());
+    let prepared = PreparedMessage::new(content.clone());
     for bits in [8, 9, 11, 12, 15] {
         let encoded = prepared.encode(
             &server,
@@ -83,7 +83,7 @@ fn each_form_fits_its_window() {
 #[test]
 fn forms_in_fragments_are_others() {
     let settings = Compression::shared();
-    let prepared = Prepared::new(long());
+    let prepared = PreparedMessage::new(long());
     let shape = Some(shape(15, &settings));
     let whole = prepared.encode(
         &server(Config::default()),
@@ -107,7 +107,7 @@ fn forms_in_fragments_are_others() {
 fn message_that_does_not_shrink_is_tried_once() {
     let (server, settings) = (server(Config::default()), Compression::shared());
     let content = Random(32).bytes(1000);
-    let prepared = Prepared::new(content.clone());
+    let prepared = PreparedMessage::new(content.clone());
     let runs = compressed_by(|| {
         for _ in 0..10 {
             let encoded = prepared.encode(
@@ -124,19 +124,19 @@ fn message_that_does_not_shrink_is_tried_once() {
 
 #[test]
 fn prepared_messages_are_equal_where_content_and_choice_are() {
-    let prepared = Prepared::new("news");
+    let prepared = PreparedMessage::new("news");
     assert_eq!(prepared, prepared.clone());
-    assert_eq!(prepared, Prepared::new("news"));
-    assert_ne!(prepared, Prepared::new("other news"));
-    assert_ne!(prepared, Prepared::new(b"news"));
+    assert_eq!(prepared, PreparedMessage::new("news"));
+    assert_ne!(prepared, PreparedMessage::new("other news"));
+    assert_ne!(prepared, PreparedMessage::new(b"news"));
     let message = || Message::text("news");
-    assert_ne!(prepared, Prepared::new(message().compressed()));
-    assert_ne!(prepared, Prepared::new(message().uncompressed()));
+    assert_ne!(prepared, PreparedMessage::new(message().compressed()));
+    assert_ne!(prepared, PreparedMessage::new(message().uncompressed()));
     // What was made of it does not matter.
     prepared.encode(&server(Config::default()), None, &MemoryBudget::unlimited());
-    assert_eq!(prepared, Prepared::new("news"));
+    assert_eq!(prepared, PreparedMessage::new("news"));
     // Prepared twice, it is the same.
-    assert_eq!(prepared, Prepared::new(prepared.clone()));
+    assert_eq!(prepared, PreparedMessage::new(prepared.clone()));
 }
 
 #[cfg(feature = "testing")]
@@ -148,7 +148,7 @@ mod sessions {
 
     use super::*;
     use crate::{
-        groups::Groups,
+        groups::handle::Groups,
         session::{Agreed, Opened, Session, Setup, Transport, WebSocket},
         testing,
     };
@@ -160,7 +160,7 @@ mod sessions {
         (servers, clients)
     }
 
-    async fn broadcast(from: &[WebSocket], to: &mut [WebSocket], prepared: &Prepared) {
+    async fn broadcast(from: &[WebSocket], to: &mut [WebSocket], prepared: &PreparedMessage) {
         for socket in from {
             socket.try_send(prepared).expect("there is room");
         }
@@ -176,7 +176,7 @@ mod sessions {
             let config = Config::default().compression(settings);
             let (servers, mut clients) = pairs(1000, &config);
             let before = FINISHED.get();
-            let prepared = Prepared::new(long());
+            let prepared = PreparedMessage::new(long());
             broadcast(&servers, &mut clients, &prepared).await;
             assert_eq!(FINISHED.get() - before, 1);
         }
@@ -210,7 +210,7 @@ mod sessions {
     async fn message_for_connections_without_compression_is_not_compressed() {
         let (servers, mut clients) = pairs(10, &Config::default());
         let before = FINISHED.get();
-        let prepared = Prepared::new(Message::text(long()).compressed());
+        let prepared = PreparedMessage::new(Message::text(long()).compressed());
         broadcast(&servers, &mut clients, &prepared).await;
         assert_eq!(FINISHED.get() - before, 0);
     }
@@ -223,10 +223,10 @@ mod sessions {
         let long = || Message::text("x".repeat(100));
         let short = || Message::text("x".repeat(99));
         for (prepared, runs) in [
-            (Prepared::new(long()), 1),
-            (Prepared::new(short()), 0),
-            (Prepared::new(long().uncompressed()), 0),
-            (Prepared::new(short().compressed()), 1),
+            (PreparedMessage::new(long()), 1),
+            (PreparedMessage::new(short()), 0),
+            (PreparedMessage::new(long().uncompressed()), 0),
+            (PreparedMessage::new(short().compressed()), 1),
         ] {
             let before = FINISHED.get();
             broadcast(&servers, &mut clients, &prepared).await;
@@ -239,7 +239,7 @@ mod sessions {
         for settings in [Compression::shared(), Compression::dedicated()] {
             let config = Config::default().compression(settings);
             let (mut servers, clients) = pairs(5, &config);
-            let prepared = Prepared::new(long());
+            let prepared = PreparedMessage::new(long());
             let before = FINISHED.get();
             broadcast(&clients, &mut servers, &prepared).await;
             broadcast(&clients, &mut servers, &prepared).await;
@@ -270,7 +270,7 @@ mod sessions {
     /// RFC 6455 §5.3: a key is drawn for each frame.
     #[tokio::test]
     async fn clients_draw_a_key_for_each_prepared_message() {
-        let prepared = Prepared::new("Hello");
+        let prepared = PreparedMessage::new("Hello");
         let mut keys = Vec::new();
         for _ in 0..3 {
             let (socket, mut peer) = client();

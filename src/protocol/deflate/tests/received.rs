@@ -1,7 +1,7 @@
 //! What is understood of a peer's messages, and what is refused.
 
 use super::{blocks::*, *};
-use crate::protocol::{CloseCode, CloseFrame};
+use crate::protocol::close::{CloseCode, CloseFrame};
 
 const CORRUPT: Option<ProtocolError> = Some(ProtocolError::CorruptDeflate);
 
