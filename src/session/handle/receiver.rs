@@ -12,7 +12,7 @@ use super::{reader::MessageReader, sender::Sender};
 use crate::{
     error::Error,
     protocol::{CloseFrame, Event, Message, State},
-    session::shared::Shared,
+    session::{id::ConnectionId, shared::Shared},
 };
 
 /// The receiving half of a connection.
@@ -89,6 +89,12 @@ impl Receiver {
     #[must_use]
     pub fn state(&self) -> State {
         self.sender.state()
+    }
+
+    /// Returns the connection's number, if it is in [`Connections`](crate::Connections).
+    #[must_use]
+    pub fn id(&self) -> Option<ConnectionId> {
+        self.sender.id()
     }
 
     /// The subprotocol both sides agreed on.

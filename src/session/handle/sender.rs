@@ -142,6 +142,12 @@ impl Sender {
         self.state() == State::Open
     }
 
+    /// Returns the peer's Close frame, if one with a code has come.
+    #[must_use]
+    pub fn received_close(&self) -> Option<CloseFrame> {
+        self.shared.received_close()
+    }
+
     /// Its number, where it is in [`Connections`](crate::Connections).
     #[must_use]
     pub fn id(&self) -> Option<ConnectionId> {

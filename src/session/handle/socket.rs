@@ -227,6 +227,14 @@ impl WebSocket {
         self.receiver.sender().close(frame);
     }
 
+    /// Ends the connection at once: sends no Close frame, discards what is queued, and drops the
+    /// handler where it waits.
+    ///
+    /// Use it as a last resort: the peer is told nothing.
+    pub fn abort(&self) {
+        self.receiver.sender().abort();
+    }
+
     /// Waits until the connection is over: closed by both sides, failed or timed out.
     pub fn closed(&self) -> impl Future<Output = ()> + Send {
         self.receiver.sender().closed()
@@ -242,6 +250,18 @@ impl WebSocket {
     #[must_use]
     pub fn state(&self) -> State {
         self.receiver.sender().state()
+    }
+
+    /// Reports whether messages can still be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.receiver.sender().is_open()
+    }
+
+    /// Returns how many bytes are queued and not yet given to the transport.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.receiver.sender().queued_bytes()
     }
 
     /// Its number, where it is in [`Connections`](crate::Connections).

@@ -14,9 +14,7 @@ use tokio::{
 };
 use tower::service_fn;
 use tower_websocket::{
-    Connections, WebSocket, WebSocketLayer, endpoint,
-    serve::Stopped,
-    session::Drain,
+    Connections, WebSocket, WebSocketLayer, endpoint, serve::Stopped, session::Drain,
 };
 
 use super::{

@@ -236,6 +236,53 @@ async fn state_and_close_frame_follow_the_closing_handshake() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_socket_answers_what_its_sender_does() {
+    let (client, server) = testing::pair(Config::default());
+    assert!(client.is_open());
+    assert_eq!(client.queued_bytes(), 0);
+    client.try_send("12345678").expect("there is room");
+    assert_eq!(
+        client.queued_bytes(),
+        2 + 4 + 8,
+        "a header, a key and the text"
+    );
+    assert_eq!(client.sender().queued_bytes(), 14);
+    server.close((CloseCode::GOING_AWAY, "bye"));
+    within(client.closed()).await;
+    assert!(!client.is_open());
+    let theirs = client.sender().received_close().expect("it had a code");
+    assert_eq!(client.received_close(), Some(theirs));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aborted_socket_tells_its_peer_nothing() {
+    let (client, mut server) = testing::pair(Config::default());
+    client.abort();
+    let end = within(server.recv()).await;
+    assert!(matches!(end, Err(Error::Io(_))), "{end:?}");
+    assert_eq!(server.received_close(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_is_known_to_every_handle() {
+    let (sender, mut sockets) = mpsc::unbounded_channel();
+    let route = handler(move |socket| {
+        sender.send(socket).expect("the test waits");
+        std::future::ready(())
+    });
+    let connections = tower_websocket::Connections::new();
+    let layer = tower_websocket::WebSocketLayer::new(route).connections(&connections);
+    let (_, _client) = testing::connect(layer.endpoint(), testing::request("/"))
+        .await
+        .expect("accepted");
+    let socket: WebSocket = within(sockets.recv()).await.expect("it was called");
+    let id = socket.id();
+    assert!(id.is_some());
+    let (sender, receiver) = socket.split();
+    assert_eq!((sender.id(), receiver.id()), (id, id));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_subprotocol_is_known_to_every_handle() {
     let (sender, mut sockets) = mpsc::unbounded_channel();
     let route = handler(move |socket| {
