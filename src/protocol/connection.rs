@@ -11,7 +11,7 @@ use super::{
     deflate::{Context, Shape},
     encoder::Encoder,
     error::ProtocolError,
-    expiry::{Deadline, Outcome},
+    expiry::{Deadline, Expiry, Outcome},
     facts::Facts,
     incoming::Incoming,
     message::Event,
@@ -175,20 +175,18 @@ impl Connection {
 
     /// A deadline passed, or may have. After this: transmit.
     ///
-    /// Pings are sent and the closing handshake started by itself. Returns what passed last: where
-    /// that is [`Deadline::Write`] or [`Deadline::Close`], the connection is closed and what was queued
+    /// Sends pings and starts the closing handshake by itself. Returns the deadline that passed last,
+    /// which a ping's is not. If it is [`Deadline::Write`] or [`Deadline::Close`], the connection is closed and what was queued
     /// is thrown away; end the stream without more ado.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Deadline> {
         let mut last = None;
         while let Some(expiry) = self.timers.expired(now, self.facts(), &self.config) {
-            last = Some(expiry);
-            match expiry.outcome() {
-                Outcome::Ping => {
-                    self.ping_queued |= self.ping(b"");
-                    if let Some((_, Some(context))) = &mut self.deflate {
-                        context.release_if_unused();
-                    }
-                }
+            let Expiry::Passed(deadline) = expiry else {
+                self.time_to_ping();
+                continue;
+            };
+            last = Some(deadline);
+            match deadline.outcome() {
                 Outcome::Close(frame) => drop(self.close(frame)),
                 Outcome::Fail(frame) => self.fail(frame),
                 Outcome::GiveUp => self.abort(),
@@ -333,6 +331,14 @@ impl Connection {
         }
         self.events.push_back(event);
         Ok(true)
+    }
+
+    /// Sends the ping that is due.
+    fn time_to_ping(&mut self) {
+        self.ping_queued |= self.ping(b"");
+        if let Some((_, Some(context))) = &mut self.deflate {
+            context.release_if_unused();
+        }
     }
 
     /// Fails the connection (RFC 6455 §7.1.7).

@@ -5,12 +5,19 @@ use super::{
     utf8::Utf8Bytes,
 };
 
+/// What a timer that ran out means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Expiry {
+    /// It is time for a ping.
+    Ping,
+    /// A deadline of the peer's has passed.
+    Passed(Deadline),
+}
+
 /// A deadline that passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Deadline {
-    /// It is time for a ping.
-    Ping,
     /// No byte came for [`Config::ping_timeout`](crate::Config::ping_timeout) after a ping.
     PeerSilent,
     /// A frame took longer than [`Config::frame_timeout`](crate::Config::frame_timeout).
@@ -30,8 +37,6 @@ pub enum Deadline {
 /// What a connection does when a deadline has passed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// It sends a ping.
-    Ping,
     /// It starts the closing handshake.
     Close(CloseFrame),
     /// It fails: the Close frame still leaves, and nothing more is received.
@@ -45,7 +50,6 @@ impl Deadline {
     pub(crate) fn outcome(self) -> Outcome {
         let close = |code| CloseFrame::new(code, Utf8Bytes::from_static(self.reason()));
         match self {
-            Self::Ping => Outcome::Ping,
             Self::PeerSilent => Outcome::Fail(close(CloseCode::INTERNAL_ERROR)),
             Self::Frame => Outcome::Fail(close(CloseCode::POLICY_VIOLATION)),
             Self::FirstMessage => Outcome::Close(close(CloseCode::POLICY_VIOLATION)),
@@ -57,7 +61,7 @@ impl Deadline {
     /// Returns what is said of a connection that ends by this.
     pub(crate) fn reason(self) -> &'static str {
         match self {
-            Self::Ping | Self::PeerSilent => "no sign of life",
+            Self::PeerSilent => "no sign of life",
             Self::Frame => "frame took too long",
             Self::Write => "nothing was read for too long",
             Self::Close => "closing took too long",
@@ -76,7 +80,6 @@ mod tests {
     fn every_deadline_has_its_outcome_and_its_close_code() {
         let code = |frame: CloseFrame| Some(frame.code());
         for (expiry, outcome, expected) in [
-            (Deadline::Ping, "ping", None),
             (
                 Deadline::PeerSilent,
                 "fail",
@@ -94,7 +97,6 @@ mod tests {
             (Deadline::Lifetime, "close", Some(CloseCode::GOING_AWAY)),
         ] {
             let found = match expiry.outcome() {
-                Outcome::Ping => ("ping", None),
                 Outcome::Close(frame) => ("close", code(frame)),
                 Outcome::Fail(frame) => ("fail", code(frame)),
                 Outcome::GiveUp => ("give up", None),

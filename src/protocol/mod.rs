@@ -83,7 +83,7 @@ pub(crate) use self::{
     deflate::{Context, Deflater, Shape},
     encoded::Encoded,
     encoder::FrameStart,
-    expiry::Outcome,
+    expiry::{Expiry, Outcome},
     facts::Facts,
     incoming::Incoming,
     message::{Event, MessageKind},

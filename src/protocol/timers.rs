@@ -8,7 +8,7 @@ use std::{
 use super::{
     below::{Below, MAX_BELOW},
     decoder::FrameInProgress,
-    expiry::Deadline,
+    expiry::{Deadline, Expiry},
     facts::Facts,
     ticks::{NEVER, TICK, TICKS_PER_SECOND, ticks},
 };
@@ -254,7 +254,7 @@ impl Timers {
         now: Instant,
         facts: Facts,
         config: &Config,
-    ) -> Option<Deadline> {
+    ) -> Option<Expiry> {
         if facts.closing {
             self.stop_open();
         }
@@ -277,11 +277,11 @@ impl Timers {
         now: Instant,
         facts: Facts,
         config: &Config,
-    ) -> Option<Deadline> {
-        Some(match timer {
+    ) -> Option<Expiry> {
+        let deadline = match timer {
             Timer::Ping => {
                 self.set(Timer::Ping, now, self.ping_interval(config));
-                Deadline::Ping
+                return Some(Expiry::Ping);
             }
             Timer::Pong if self.heard => return None,
             Timer::Pong if self.paused => {
@@ -306,18 +306,19 @@ impl Timers {
             Timer::FirstMessage if facts.received > 0 => return None,
             Timer::FirstMessage => Deadline::FirstMessage,
             Timer::Lifetime => Deadline::Lifetime,
-        })
+        };
+        Some(Expiry::Passed(deadline))
     }
 
     /// Each 16 KiB received gives a frame another second.
-    fn judge_frame(&mut self, now: Instant, facts: Facts, config: &Config) -> Option<Deadline> {
+    fn judge_frame(&mut self, now: Instant, facts: Facts, config: &Config) -> Option<Expiry> {
         let frame = facts.frame.filter(|frame| frame.number == self.frame)?;
         let earned = Duration::from_secs(frame.received / RECEIVING_FLOOR);
         let deadline = self
             .frame_start
             .saturating_add(ticks(config.frame_timeout?.saturating_add(earned)));
         if deadline <= self.offset(now) {
-            return Some(Deadline::Frame);
+            return Some(Expiry::Passed(Deadline::Frame));
         }
         self.deadlines[Timer::Frame as usize] = deadline;
         self.changed = true;

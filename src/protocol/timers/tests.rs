@@ -2,6 +2,10 @@
 
 use super::*;
 
+fn passed<const N: usize>(deadlines: [Deadline; N]) -> [Expiry; N] {
+    deadlines.map(Expiry::Passed)
+}
+
 const QUIET: Facts = Facts {
     traffic: 0,
     received: 0,
@@ -47,7 +51,7 @@ impl Clock {
     }
 
     /// What has expired at `at`, one after the other.
-    fn expired(&mut self, at: Duration, facts: Facts) -> Vec<Deadline> {
+    fn expired(&mut self, at: Duration, facts: Facts) -> Vec<Expiry> {
         let now = self.start + at;
         std::iter::from_fn(|| self.timers.expired(now, facts, &self.config)).collect()
     }
@@ -82,10 +86,10 @@ fn ping_is_due_after_each_interval() {
     let mut clock = Clock::new(none().ping_interval(seconds(20)));
     assert_eq!(clock.next(), Some(seconds(20)));
     assert_eq!(clock.expired(millis(19_999), QUIET), []);
-    assert_eq!(clock.expired(seconds(20), QUIET), [Deadline::Ping]);
+    assert_eq!(clock.expired(seconds(20), QUIET), [Expiry::Ping]);
     assert_eq!(clock.next(), Some(seconds(40)));
     // Asked late, it pings once and goes on from there.
-    assert_eq!(clock.expired(seconds(100), QUIET), [Deadline::Ping]);
+    assert_eq!(clock.expired(seconds(100), QUIET), [Expiry::Ping]);
     assert_eq!(clock.next(), Some(seconds(120)));
 }
 
@@ -117,7 +121,10 @@ fn silent_peer_is_found_when_the_ping_times_out() {
     let mut clock = Clock::new(none().ping_timeout(seconds(5)));
     clock.ping_written(seconds(10));
     assert_eq!(clock.expired(millis(14_999), QUIET), []);
-    assert_eq!(clock.expired(seconds(15), QUIET), [Deadline::PeerSilent]);
+    assert_eq!(
+        clock.expired(seconds(15), QUIET),
+        passed([Deadline::PeerSilent])
+    );
     assert_eq!(clock.expired(seconds(99), QUIET), []);
 }
 
@@ -135,7 +142,10 @@ fn a_byte_before_the_ping_is_none() {
     let mut clock = Clock::new(none().ping_timeout(seconds(5)));
     clock.timers.heard();
     clock.ping_written(seconds(10));
-    assert_eq!(clock.expired(seconds(15), QUIET), [Deadline::PeerSilent]);
+    assert_eq!(
+        clock.expired(seconds(15), QUIET),
+        passed([Deadline::PeerSilent])
+    );
 }
 
 /// T15, also where pings come faster than their timeout.
@@ -150,8 +160,8 @@ fn silent_peer_is_found_within_interval_and_timeout() {
         for second in 1..=interval + timeout {
             for expiry in clock.expired(seconds(second), QUIET) {
                 match expiry {
-                    Deadline::Ping => clock.ping_written(seconds(second)),
-                    _ => found = Some((expiry, second)),
+                    Expiry::Ping => clock.ping_written(seconds(second)),
+                    Expiry::Passed(deadline) => found = Some((deadline, second)),
                 }
             }
         }
@@ -172,7 +182,7 @@ fn answering_peer_is_never_found_silent() {
         let mut clock = Clock::new(config);
         for second in 1..500 {
             for expiry in clock.expired(seconds(second), QUIET) {
-                assert_eq!(expiry, Deadline::Ping, "at {second}: {interval}, {timeout}");
+                assert_eq!(expiry, Expiry::Ping, "at {second}: {interval}, {timeout}");
                 clock.ping_written(seconds(second));
             }
             if second % 4 == 0 {
@@ -189,7 +199,10 @@ fn ping_timeout_does_not_run_while_reading_is_paused() {
     clock.timers.paused();
     assert_eq!(clock.expired(seconds(15), QUIET), []);
     assert_eq!(clock.expired(millis(19_999), QUIET), []);
-    assert_eq!(clock.expired(seconds(20), QUIET), [Deadline::PeerSilent]);
+    assert_eq!(
+        clock.expired(seconds(20), QUIET),
+        passed([Deadline::PeerSilent])
+    );
 }
 
 #[test]
@@ -202,7 +215,7 @@ fn frame_has_its_time_from_the_first_byte() {
         ..QUIET
     };
     assert_eq!(clock.expired(millis(39_999), facts), []);
-    assert_eq!(clock.expired(seconds(40), facts), [Deadline::Frame]);
+    assert_eq!(clock.expired(seconds(40), facts), passed([Deadline::Frame]));
 }
 
 #[test]
@@ -221,7 +234,7 @@ fn frame_gains_a_second_with_each_16_kib() {
         );
         assert_eq!(
             clock.expired(seconds(30 + gained), facts),
-            [Deadline::Frame],
+            passed([Deadline::Frame]),
             "{received}"
         );
     }
@@ -252,7 +265,7 @@ fn each_frame_has_its_own_time() {
         ..QUIET
     };
     assert_eq!(clock.expired(seconds(58), facts), []);
-    assert_eq!(clock.expired(seconds(59), facts), [Deadline::Frame]);
+    assert_eq!(clock.expired(seconds(59), facts), passed([Deadline::Frame]));
 }
 
 #[test]
@@ -310,7 +323,7 @@ fn write_times_out_without_progress() {
         .timers
         .write_waits(clock.start + seconds(9), MAX_BELOW, &clock.config);
     assert_eq!(clock.expired(millis(18_999), QUIET), []);
-    assert_eq!(clock.expired(seconds(19), QUIET), [Deadline::Write]);
+    assert_eq!(clock.expired(seconds(19), QUIET), passed([Deadline::Write]));
     clock
         .timers
         .write_waits(clock.start + seconds(20), MAX_BELOW, &clock.config);
@@ -329,7 +342,7 @@ fn idle_connection_ends_between_one_and_two_timeouts() {
         assert_eq!(clock.expired(millis(last), one), []);
         assert_eq!(clock.expired(seconds(1), one), []);
         assert_eq!(clock.expired(millis(1_999), one), []);
-        assert_eq!(clock.expired(seconds(2), one), [Deadline::Idle]);
+        assert_eq!(clock.expired(seconds(2), one), passed([Deadline::Idle]));
         assert!((1000..=2000).contains(&(2000 - last)));
     }
 }
@@ -338,7 +351,7 @@ fn idle_connection_ends_between_one_and_two_timeouts() {
 fn connection_without_a_message_is_idle_after_one_timeout() {
     let mut clock = Clock::new(none().idle_timeout(seconds(1)));
     assert_eq!(clock.expired(millis(999), QUIET), []);
-    assert_eq!(clock.expired(seconds(1), QUIET), [Deadline::Idle]);
+    assert_eq!(clock.expired(seconds(1), QUIET), passed([Deadline::Idle]));
 }
 
 #[test]
@@ -364,7 +377,7 @@ fn first_message_has_its_time() {
     assert_eq!(clock.expired(millis(4_999), sent_only), []);
     assert_eq!(
         clock.expired(seconds(5), sent_only),
-        [Deadline::FirstMessage]
+        passed([Deadline::FirstMessage])
     );
     let mut clock = Clock::new(config);
     let received = Facts {
@@ -387,7 +400,10 @@ fn lifetime_ends_whatever_happens() {
     };
     clock.timers.heard();
     assert_eq!(clock.expired(millis(59_999), busy), []);
-    assert_eq!(clock.expired(seconds(60), busy), [Deadline::Lifetime]);
+    assert_eq!(
+        clock.expired(seconds(60), busy),
+        passed([Deadline::Lifetime])
+    );
 }
 
 #[test]
@@ -400,7 +416,7 @@ fn closing_leaves_the_close_deadline_only() {
     clock.timers.closing(clock.start + seconds(10), seconds(5));
     assert!(clock.timers.is_closing());
     assert_eq!(clock.next(), Some(seconds(15)));
-    assert_eq!(clock.expired(seconds(99), QUIET), [Deadline::Close]);
+    assert_eq!(clock.expired(seconds(99), QUIET), passed([Deadline::Close]));
     assert!(!clock.timers.is_closing());
 }
 
@@ -419,7 +435,7 @@ fn stopping_the_open_state_keeps_write_and_close() {
     clock.timers.stop_open();
     assert_eq!(
         clock.expired(seconds(99), QUIET),
-        [Deadline::Write, Deadline::Close]
+        passed([Deadline::Write, Deadline::Close])
     );
 }
 
@@ -431,7 +447,7 @@ fn end_keeps_the_write_deadline_only() {
         .timers
         .write_waits(clock.start, MAX_BELOW, &clock.config);
     clock.timers.ended();
-    assert_eq!(clock.expired(seconds(99), QUIET), [Deadline::Write]);
+    assert_eq!(clock.expired(seconds(99), QUIET), passed([Deadline::Write]));
 }
 
 #[test]
@@ -444,7 +460,7 @@ fn next_is_the_earliest_deadline() {
         (30, Deadline::Idle),
     ] {
         assert_eq!(clock.next(), Some(seconds(at)));
-        assert_eq!(clock.expired(seconds(at), QUIET), [expiry]);
+        assert_eq!(clock.expired(seconds(at), QUIET), passed([expiry]));
     }
     assert_eq!(clock.next(), None);
 }
@@ -554,7 +570,7 @@ fn sending_deadlines_allow_for_what_is_below() {
         pinged.timers.ping_written(start, &config);
         assert_eq!(pinged.next(), Some(seconds(20 + extra)));
         let expired = pinged.expired(seconds(20 + extra), QUIET);
-        assert_eq!(expired, [Deadline::PeerSilent]);
+        assert_eq!(expired, passed([Deadline::PeerSilent]));
         // It has had its time, and gets it once.
         let now = start + seconds(20 + extra);
         pinged.timers.closing(now, seconds(5));
@@ -621,7 +637,7 @@ fn once_our_close_was_sent_only_the_end_is_waited_for_whatever_was_set_since() {
         clock.ping_written(seconds(20));
         clock.watch(seconds(20), frame(1, 0));
         let late = clock.expired(seconds(100), facts);
-        assert!(late.ends_with(&[Deadline::Write, Deadline::Close]) || !closing);
+        assert!(late.ends_with(&passed([Deadline::Write, Deadline::Close])) || !closing);
         assert_eq!(late.len() == 2, closing, "{late:?}");
     }
 }

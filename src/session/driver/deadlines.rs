@@ -9,7 +9,7 @@ use std::{
 use super::{Driver, Input, Phase, alarm::Alarm};
 use crate::{
     error::Error,
-    protocol::{Deadline, Outcome},
+    protocol::{Deadline, Expiry, Outcome},
     session::report::EndedBy,
 };
 
@@ -85,34 +85,40 @@ impl Driver {
                 break;
             };
             passed = true;
-            match expiry.outcome() {
-                Outcome::Ping => {
-                    self.ping_queued |= self.shared.lock().ping(self.setup(), b"").is_ok();
-                    if let Some(compressing) = self.shared.compressing() {
-                        compressing.release_if_unused();
-                    }
-                }
+            let Expiry::Passed(deadline) = expiry else {
+                self.time_to_ping();
+                continue;
+            };
+            match deadline.outcome() {
                 Outcome::Close(frame) => self.close(EndedBy::Timeout, &frame),
                 Outcome::Fail(frame) => {
-                    self.fail(cx, Error::Timeout(expiry), EndedBy::Timeout, &frame);
+                    self.fail(cx, Error::Timeout(deadline), EndedBy::Timeout, &frame);
                 }
-                Outcome::GiveUp if self.goes_on_after(expiry, cx) => {}
-                Outcome::GiveUp => self.time_out(Error::Timeout(expiry)),
+                Outcome::GiveUp if self.goes_on_after(deadline, cx) => {}
+                Outcome::GiveUp => self.time_out(Error::Timeout(deadline)),
             }
         }
         passed
     }
 
+    /// Sends the ping that is due.
+    fn time_to_ping(&mut self) {
+        self.ping_queued |= self.shared.lock().ping(self.setup(), b"").is_ok();
+        if let Some(compressing) = self.shared.compressing() {
+            compressing.release_if_unused();
+        }
+    }
+
     /// Reports whether what a deadline was for has come after all, now that it is looked at again.
-    fn goes_on_after(&mut self, expiry: Deadline, cx: &mut Context<'_>) -> bool {
-        if expiry == Deadline::Write {
+    fn goes_on_after(&mut self, deadline: Deadline, cx: &mut Context<'_>) -> bool {
+        if deadline == Deadline::Write {
             self.write_anyway(cx) || self.flush_anyway(cx)
         } else {
             self.prolong_end(cx)
         }
     }
 
-    fn expired(&mut self) -> Option<Deadline> {
+    fn expired(&mut self) -> Option<Expiry> {
         let (config, undecoded) = (&self.shared.setup.config, self.undecoded_len());
         let facts = self.shared.lock().facts(&self.incoming, config, undecoded);
         self.timers.expired(Self::now(), facts, config)

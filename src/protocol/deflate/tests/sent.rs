@@ -8,7 +8,7 @@ use super::{blocks::walk, *};
 use crate::{
     compression::Compression,
     protocol::{
-        Connection, Deadline, Header, Outbound,
+        Connection, Header, Outbound,
         deflate::{Context, Deflater, Shape, deflate},
     },
 };
@@ -502,7 +502,7 @@ fn connection_gives_its_compressor_back_at_the_second_ping_without_a_message() {
     for free in [false, true] {
         assert!(!is_all_free());
         let ping = server.poll_timeout().expect("the next ping");
-        assert_eq!(server.handle_timeout(ping), Some(Deadline::Ping));
+        assert_eq!(server.handle_timeout(ping), None);
         assert_eq!(is_all_free(), free);
     }
 }
