@@ -153,7 +153,7 @@ impl Talk {
         expected.push_back(Event::Message(outbound.clone().into_message()));
         sender.send(outbound).expect("the connection is open");
         if step.ping {
-            assert!(sender.ping(b"ping"));
+            assert_eq!(sender.ping(b"ping"), Ok(()));
             expected.push_back(Event::Ping("ping".into()));
         }
     }

@@ -15,6 +15,7 @@ use super::{
     facts::Facts,
     incoming::Incoming,
     message::Event,
+    not_open::NotOpen,
     outbound::Outbound,
     outgoing::Outgoing,
     random::random,
@@ -187,7 +188,9 @@ impl Connection {
             };
             last = Some(deadline);
             match deadline.outcome() {
-                Outcome::Close(frame) => drop(self.close(frame)),
+                Outcome::Close(frame) => {
+                    let _closing_already = self.close(frame);
+                }
                 Outcome::Fail(frame) => self.fail(frame),
                 Outcome::GiveUp => self.abort(),
             }
@@ -199,11 +202,11 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Gives the message back when the connection is not open any more.
-    pub fn send(&mut self, message: impl Into<Outbound>) -> Result<(), Outbound> {
+    /// [`NotOpen`] once the closing handshake has begun on either side; the message is dropped.
+    pub fn send(&mut self, message: impl Into<Outbound>) -> Result<(), NotOpen> {
         let outbound = message.into();
         if self.state() != State::Open {
-            return Err(outbound);
+            return Err(NotOpen);
         }
         if self.deflate.is_none() && !outbound.is_prepared() {
             // The short way.
@@ -223,22 +226,32 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a ping with at most 125 bytes of payload; reports whether the connection was open.
-    pub fn ping(&mut self, payload: &[u8]) -> bool {
-        self.outgoing.ping(&self.encoder, payload).is_ok()
+    /// Queues a ping. A payload longer than 125 bytes is truncated.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOpen`] once the closing handshake has begun on either side.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), NotOpen> {
+        self.outgoing.ping(&self.encoder, payload)
     }
 
-    /// Queues a pong with at most 125 bytes of payload; reports whether the connection was open.
-    pub fn pong(&mut self, payload: &[u8]) -> bool {
-        self.outgoing.pong(&self.encoder, payload).is_ok()
+    /// Queues a pong. A payload longer than 125 bytes is truncated.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOpen`] once the closing handshake has begun on either side.
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), NotOpen> {
+        self.outgoing.pong(&self.encoder, payload)
     }
 
-    /// Starts the closing handshake; reports whether the connection was open.
-    pub fn close(&mut self, frame: impl Into<CloseFrame>) -> bool {
+    /// Starts the closing handshake. The first Close counts.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOpen`] once the closing handshake has begun on either side.
+    pub fn close(&mut self, frame: impl Into<CloseFrame>) -> Result<(), NotOpen> {
         self.timers.stop_open();
-        self.outgoing
-            .close(&self.encoder, Some(&frame.into()))
-            .is_ok()
+        self.outgoing.close(&self.encoder, Some(&frame.into()))
     }
 
     /// The next thing the peer did.
@@ -335,7 +348,7 @@ impl Connection {
 
     /// Sends the ping that is due.
     fn time_to_ping(&mut self) {
-        self.ping_queued |= self.ping(b"");
+        self.ping_queued |= self.ping(b"").is_ok();
         if let Some((_, Some(context))) = &mut self.deflate {
             context.release_if_unused();
         }
@@ -343,7 +356,7 @@ impl Connection {
 
     /// Fails the connection (RFC 6455 §7.1.7).
     fn fail(&mut self, frame: CloseFrame) {
-        self.close(frame);
+        let _closing_already = self.close(frame);
         self.finished = true;
     }
 

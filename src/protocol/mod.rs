@@ -36,6 +36,7 @@ mod header;
 mod incoming;
 mod mask;
 pub(crate) mod message;
+mod not_open;
 pub(crate) mod outbound;
 #[cfg_attr(
     not(feature = "layer"),
@@ -67,6 +68,7 @@ pub use frame::Frame;
 pub use header::{EncodedHeader, Header, Opcode};
 pub use mask::apply_mask;
 pub(crate) use message::Message;
+pub use not_open::NotOpen;
 pub use outbound::Outbound;
 pub use random::random_masking_key;
 pub use role::Role;
@@ -88,7 +90,7 @@ pub(crate) use self::{
     incoming::Incoming,
     message::{Event, MessageKind},
     outbound::PreparedMessage,
-    outgoing::{NotOpen, Outgoing, Unsent},
+    outgoing::{Outgoing, Unsent},
     random::random,
     timers::Timers,
     utf8::Utf8Bytes,

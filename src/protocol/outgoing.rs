@@ -6,6 +6,7 @@ use super::{
     close::CloseFrame,
     encoder::{Encoder, FrameStart},
     message::{Message, MessageKind},
+    not_open::NotOpen,
     pongs::Pongs,
     send_queue::SendQueue,
     state::State,
@@ -49,10 +50,6 @@ struct Behind {
     frames: SendQueue,
     messages: usize,
 }
-
-/// The connection takes no more messages.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct NotOpen;
 
 impl Unsent {
     /// Reports whether nothing waits.

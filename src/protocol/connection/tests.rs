@@ -92,7 +92,7 @@ fn peer_closes_and_is_answered_with_its_code() {
 #[test]
 fn we_close_and_the_peer_answers() {
     let (mut server, now) = server(quiet());
-    assert!(server.close(BYE));
+    assert_eq!(server.close(BYE), Ok(()));
     assert_eq!(server.state(), State::Closing);
     assert_eq!(written(&mut server, now), close_frame(1000, "bye"));
     assert!(!server.is_finished() && !server.is_clean());
@@ -109,7 +109,7 @@ fn we_close_and_the_peer_answers() {
 fn both_close_at_once() {
     for written_first in [true, false] {
         let (mut server, now) = server(quiet());
-        assert!(server.close(BYE));
+        assert_eq!(server.close(BYE), Ok(()));
         let mut bytes = if written_first {
             written(&mut server, now)
         } else {
@@ -126,7 +126,7 @@ fn both_close_at_once() {
 fn one_close_frame_is_sent_ever() {
     let now = Instant::now();
     let close: fn(&mut Connection, Instant) = |server, _| {
-        server.close(BYE);
+        let _first_counts = server.close(BYE);
     };
     let receive_close: fn(&mut Connection, Instant) =
         |server, now| server.receive(&from_client(0x88, b""), now);
@@ -154,9 +154,11 @@ fn one_close_frame_is_sent_ever() {
 fn after_our_close_pings_are_answered_and_nothing_else_is_sent() {
     let (mut server, now) = server(quiet());
     assert_eq!(server.send("before"), Ok(()));
-    assert!(server.close(BYE));
-    assert_eq!(server.send("after"), Err("after".into()));
-    assert!(!server.ping(b"") && !server.pong(b"") && !server.close(BYE));
+    assert_eq!(server.close(BYE), Ok(()));
+    assert_eq!(server.send("after"), Err(NotOpen));
+    assert_eq!(server.ping(b""), Err(NotOpen));
+    assert_eq!(server.pong(b""), Err(NotOpen));
+    assert_eq!(server.close(BYE), Err(NotOpen));
     server.receive(&from_client(0x89, b"ping"), now);
     let expected = [
         from_server(0x81, b"before"),
@@ -169,7 +171,7 @@ fn after_our_close_pings_are_answered_and_nothing_else_is_sent() {
 #[test]
 fn messages_before_the_answer_to_our_close_are_dropped() {
     let (mut server, now) = server(quiet());
-    server.close(BYE);
+    server.close(BYE).expect("it is open");
     server.receive(
         &[from_client(0x81, b"late"), from_client(0x88, b"")].concat(),
         now,
@@ -253,7 +255,7 @@ fn end_without_a_close_is_not_clean() {
     assert_eq!(server.state(), State::Closed);
     assert!(server.is_finished() && !server.is_clean());
     assert_eq!((server.poll_event(), server.poll_timeout()), (None, None));
-    assert_eq!(server.send("late"), Err("late".into()));
+    assert_eq!(server.send("late"), Err(NotOpen));
     server.receive(&from_client(0x80, b""), now);
     assert_eq!(server.poll_event(), None);
 }
@@ -396,7 +398,7 @@ fn old_and_idle_connections_are_closed_with_a_handshake() {
 #[test]
 fn peer_that_does_not_answer_our_close_is_given_up() {
     let (mut server, now) = server(Config::default().max_lifetime(Duration::from_secs(6)));
-    server.close(BYE);
+    server.close(BYE).expect("it is open");
     written(&mut server, now);
     // T14: data without end does not put it off, nor does being asked again.
     for second in 0..5 {
@@ -431,7 +433,7 @@ fn peer_that_does_not_end_the_stream_is_given_up() {
 fn blocked_write_is_given_up_and_its_queue_thrown_away() {
     let (mut server, now) = server(quiet());
     assert_eq!(server.send(vec![0; 10_000]), Ok(()));
-    assert!(server.close(BYE));
+    assert_eq!(server.close(BYE), Ok(()));
     // The socket takes nothing: told again and again, the deadline stands.
     for second in 0..10 {
         assert!(server.poll_transmit().is_some());
@@ -529,7 +531,7 @@ impl Pair {
         match self.random.below(7) {
             0 if !closing => self.send(end),
             1 if !closing => {
-                self.ends[end].ping(b"ping");
+                let _closing = self.ends[end].ping(b"ping");
             }
             2 => {
                 self.now += Duration::from_millis(self.random.number() % 300);
@@ -612,7 +614,7 @@ fn random_conversations_arrive_in_order_and_close_cleanly() {
         }
         let closer = pair.random.below(3);
         for end in (0..2).filter(|end| closer == 2 || closer == *end) {
-            pair.ends[end].close(BYE);
+            let _closing = pair.ends[end].close(BYE);
         }
         for _ in 0..pair.random.below(20) {
             pair.transmit(closer % 2);

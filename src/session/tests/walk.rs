@@ -272,9 +272,15 @@ impl Walk {
         let (connection, sender) = (&mut self.model.connection, &self.real.sender);
         random::repeat(self.chance);
         let (real, model) = if self.random.below(2) == 0 {
-            (sender.ping("ours").is_ok(), connection.ping(b"ours"))
+            (
+                sender.ping("ours").is_ok(),
+                connection.ping(b"ours").is_ok(),
+            )
         } else {
-            (sender.pong("ours").is_ok(), connection.pong(b"ours"))
+            (
+                sender.pong("ours").is_ok(),
+                connection.pong(b"ours").is_ok(),
+            )
         };
         self.equal("a control frame", real, model);
     }
@@ -285,7 +291,7 @@ impl Walk {
         random::repeat(self.chance);
         self.real.sender.close(frame.clone());
         random::repeat(self.chance);
-        if self.model.connection.close(frame) {
+        if self.model.connection.close(frame).is_ok() {
             self.model.ended_by.get_or_insert(EndedBy::Local);
         }
     }
