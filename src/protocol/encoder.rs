@@ -61,11 +61,15 @@ impl Encoder {
         self
     }
 
-    /// Encodes a message, in fragments where [`Config::fragment_size`] says so.
-    ///
-    /// Gives the payload back where it was copied, so that the caller decides where it is dropped.
+    /// Encodes a message, in fragments if [`Config::fragment_size`] says so.
+    pub fn message(&self, message: Message, queue: &mut SendQueue) {
+        drop(self.message_back(message, queue));
+    }
+
+    /// Encodes a message; returns the payload if it was copied, so that the caller decides where it is
+    /// dropped.
     #[inline]
-    pub fn message(&self, message: Message, queue: &mut SendQueue) -> Option<Bytes> {
+    pub(crate) fn message_back(&self, message: Message, queue: &mut SendQueue) -> Option<Bytes> {
         let (opcode, payload) = (message.kind().opcode(), message.into_bytes());
         match self.fragment_of(payload.len()) {
             Some(size) => {
@@ -168,7 +172,7 @@ impl Encoder {
         queue: &mut SendQueue,
     ) -> Option<Bytes> {
         match self.header(fin, first, payload.len(), queue) {
-            None => queue.share(payload),
+            None => queue.share_back(payload),
             key => {
                 queue.gather_with(&payload, |payload| mask(payload, key));
                 Some(payload)

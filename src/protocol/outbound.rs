@@ -310,7 +310,7 @@ fn encode(
     if let Some(output) = output {
         encoder.compressed(message.kind(), &output, &mut queue);
     } else {
-        drop(encoder.message(message.clone(), &mut queue));
+        encoder.message(message.clone(), &mut queue);
     }
     let len = queue.len();
     let frames = queue.copy_to_bytes(len);

@@ -87,7 +87,7 @@ impl Outgoing {
     ) -> Result<Option<Bytes>, NotOpen> {
         let len = message.len();
         let queue = self.next_message(len)?;
-        Ok(encoder.message(message, queue))
+        Ok(encoder.message_back(message, queue))
     }
 
     /// Queues a message of `len` bytes whose compressed form is `payload`.

@@ -80,10 +80,14 @@ impl SendQueue {
         transform(&mut self.gathered[start..]);
     }
 
-    /// Adds bytes by sharing them, where they are many enough; gives them back where they were
-    /// copied, so that the caller decides where they are dropped.
+    /// Adds bytes: few are copied, many are shared.
+    pub fn share(&mut self, bytes: Bytes) {
+        drop(self.share_back(bytes));
+    }
+
+    /// Adds bytes; returns them if they were copied, so that the caller decides where they are dropped.
     #[inline]
-    pub fn share(&mut self, bytes: Bytes) -> Option<Bytes> {
+    pub(crate) fn share_back(&mut self, bytes: Bytes) -> Option<Bytes> {
         if bytes.len() < SHARE_FROM {
             self.gather(&bytes);
             return Some(bytes);

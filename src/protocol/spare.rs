@@ -89,7 +89,7 @@ mod tests {
         let first = receive();
         let address = first.as_ptr();
         let mut queue = SendQueue::new();
-        assert_eq!(queue.share(first), None);
+        assert_eq!(queue.share_back(first), None);
         queue.advance(4 * SPARE_FROM);
         // Where it was freed, something else is there now.
         let _other = vec![1; 4 * SPARE_FROM];
