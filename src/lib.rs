@@ -26,21 +26,26 @@
 //!
 //! - [`WebSocketLayer`], [`endpoint`]: how to mount it, and what happens to a request.
 //! - [`extract::WebSocketUpgrade`]: for axum's handlers, like axum's own (feature `axum`).
-//! - [`handler`], [`event_handler`](service::event_handler): the service that handles the connection; or any
+//! - [`handler`], [`service::event_handler`]: the service that handles the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
 //! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection.
-//! - [`WebSocket::send_writer`], [`WebSocket::recv_reader`]: messages larger than memory.
+//! - [`WebSocket::send_writer`], [`WebSocket::recv_reader`]: messages larger than memory, by
+//!   [`session::MessageWriter`] and [`session::MessageReader`].
 //! - [`Groups`], [`PreparedMessage`]: sending the same to many connections.
 //! - [`Connections`]: finding and counting the open ones; [`Connections::drain`] before a server
 //!   stops.
-//! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults; [`Compression`].
+//! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults; [`Compression`],
+//!   [`MemoryBudget`].
+//! - [`Error`]: how a connection ended for its handles; [`session::SessionReport`]: for the layer.
 //! - [`Handshake`]: authentication and more before the answer.
 //! - [`client`]: connecting to servers (feature `client`).
-//! - [`Http2Stream`](session::Http2Stream): for servers that run `h2` themselves.
+//! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
 //! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
 //! - `tuning`: what each setting costs, HTTP/2, many cores (a page of these docs).
+//! - [`service`], [`session`], [`groups`]: what is named less often: futures, bodies, callbacks,
+//!   reports, counters, draining, members.
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
 //!
 //! # What holds everywhere
