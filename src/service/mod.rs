@@ -1,15 +1,26 @@
-//! The tower layer and what goes with it.
+//! What [`WebSocketLayer`](crate::WebSocketLayer) is made of: services, futures and bodies, and what its
+//! hooks and callbacks need.
 //!
-//! `layer` holds the settings. A request takes this way:
-//!
-//! 1. `service`: asks whether the request is a WebSocket handshake for this mount. Otherwise the
-//!    inner service has it.
-//! 2. [`handshake`](crate::handshake): the checks of RFC 6455 §4.2 and RFC 8441. A `refusal` is a
-//!    response.
-//! 3. `accepting`: the route service has to be ready, the `hook` may look, then the answer leaves
-//!    and the session's task is spawned.
-//! 4. `upgrading`: waits until the HTTP server hands the stream over (`on_upgrade`), calls the route
-//!    service with a `Request<WebSocket>`, and is the session from then on.
+//! - [`WebSocketService`], [`ResponseFuture`], [`ResponseBody`]: what the layer makes of a service.
+//!   [`UpgradeRequired`] is the service inside an [`endpoint`](crate::endpoint).
+//! - [`HandlerService`], [`HandlerFuture`], [`HandlerOutput`]: what [`handler`](crate::handler) makes of
+//!   a function.
+//! - [`event_handler`], [`EventHandler`], [`EventHandlerService`]: a connection by callbacks.
+//! - [`Decision`], [`RejectResponse`]: what the hook returns that sees a [`Handshake`](crate::Handshake).
+//! - [`PathParams`], [`PeerAddr`], [`OnUpgrade`]: what the extensions of a request carry.
+
+// The tower layer and what goes with it.
+//
+// `layer` holds the settings. A request takes this way:
+//
+// 1. `service`: asks whether the request is a WebSocket handshake for this mount. Otherwise the
+//    inner service has it.
+// 2. [`handshake`](crate::handshake): the checks of RFC 6455 §4.2 and RFC 8441. A `refusal` is a
+//    response.
+// 3. `accepting`: the route service has to be ready, the `hook` may look, then the answer leaves
+//    and the session's task is spawned.
+// 4. `upgrading`: waits until the HTTP server hands the stream over (`on_upgrade`), calls the route
+//    service with a `Request<WebSocket>`, and is the session from then on.
 
 mod accepting;
 mod body;

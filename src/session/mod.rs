@@ -1,33 +1,43 @@
-//! Sessions: the only code that reads, writes and keeps time.
+//! What a connection has beside its handles: messages piece by piece, reports, counters, draining.
 //!
-//! One task per connection drives the transport and polls the handler. The driver goes first, so a
-//! handler that never yields to its socket still has its pings answered; all that a handler sends
-//! between two yields leaves in one write; an idle connection owns no buffer.
-//!
-//! ```text
-//!   task        the future that is spawned: driver and handler
-//!     |
-//!   driver      the transport's side: turn, read, decode, write, deadlines, end
-//!     |   \
-//!     |    registry, transport      all sessions from outside; the byte stream under one
-//!     |   /
-//!   handle      what applications hold: WebSocket, Sender, Receiver
-//!     |
-//!   shared      what handles and driver share, behind one short lock
-//!     |
-//!   setup, agreed, report, traffic, id, scratch
-//! ```
-//!
-//! A folder is a wall: its fields are private to it, and what others want is a question with a name.
-//! Nothing knows what stands above it.
-//!
-//! - A byte comes in through `transport`, `driver/read`, `driver/decode` (where `protocol::Incoming`
-//!   judges it) and `shared/receive`, from where `handle/receiver` takes the message.
-//! - A message goes out through `handle/sender` and `shared/send` (where `protocol::Outgoing` queues
-//!   it), from where `driver/write` takes all that waits at once, for `transport`.
-//!
-//! The rules of the lock are those of [`Lock`](crate::lock::Lock), and its flags a table at
-//! `shared/locked`.
+//! - [`MessageReader`], [`MessageWriter`]: a message that is read or written piece by piece.
+//! - [`SendFuture`]: the future of [`WebSocket::send`](crate::WebSocket::send).
+//! - [`SessionReport`], [`EndedBy`]: how a connection ended, and what it carried.
+//! - [`Counters`], [`Drain`], [`Drained`]: what [connections](crate::Connections) count, and how they
+//!   are closed.
+//! - [`Http2Stream`]: a stream of `h2` under a connection (feature `http2`).
+//! - [`ParseConnectionIdError`]: a text that is no [number](crate::ConnectionId) of a connection.
+
+// Sessions: the only code that reads, writes and keeps time.
+//
+// One task per connection drives the transport and polls the handler. The driver goes first, so a
+// handler that never yields to its socket still has its pings answered; all that a handler sends
+// between two yields leaves in one write; an idle connection owns no buffer.
+//
+// ```text
+//   task        the future that is spawned: driver and handler
+//     |
+//   driver      the transport's side: turn, read, decode, write, deadlines, end
+//     |   \
+//     |    registry, transport      all sessions from outside; the byte stream under one
+//     |   /
+//   handle      what applications hold: WebSocket, Sender, Receiver
+//     |
+//   shared      what handles and driver share, behind one short lock
+//     |
+//   setup, agreed, report, traffic, id, scratch
+// ```
+//
+// A folder is a wall: its fields are private to it, and what others want is a question with a name.
+// Nothing knows what stands above it.
+//
+// - A byte comes in through `transport`, `driver/read`, `driver/decode` (where `protocol::Incoming`
+//   judges it) and `shared/receive`, from where `handle/receiver` takes the message.
+// - A message goes out through `handle/sender` and `shared/send` (where `protocol::Outgoing` queues
+//   it), from where `driver/write` takes all that waits at once, for `transport`.
+//
+// The rules of the lock are those of [`Lock`](crate::lock::Lock), and its flags a table at
+// `shared/locked`.
 
 mod agreed;
 mod driver;
