@@ -368,7 +368,7 @@ impl Connection {
     }
 
     /// Returns messages and bytes received, and messages and bytes sent.
-    #[cfg(all(test, feature = "layer"))]
+    #[cfg(all(test, feature = "deflate", feature = "layer", not(shuttle)))]
     pub(crate) fn traffic(&self) -> [u64; 4] {
         let (incoming, outgoing) = (&self.incoming, &self.outgoing);
         let received = (incoming.messages(), incoming.bytes());

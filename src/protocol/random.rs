@@ -89,7 +89,7 @@ thread_local! {
 }
 
 /// Has this thread draw nothing but `byte`, until a batch is used up.
-#[cfg(all(test, not(shuttle)))]
+#[cfg(all(test, feature = "deflate", feature = "layer", not(shuttle)))]
 pub(crate) fn repeat(byte: u8) {
     BYTES.with_borrow_mut(|batch| {
         *batch = Batch {

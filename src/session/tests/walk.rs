@@ -45,7 +45,7 @@ pub(super) struct Walk {
     silence: usize,
     /// Writes what the peer says.
     peer: Connection,
-    frame: fn(u8, &[u8]) -> Vec<u8>,
+    frame: MakeFrame,
     pending: Vec<u8>,
     sent: usize,
     real: Real,
@@ -100,12 +100,15 @@ impl Model {
     }
 }
 
+/// Makes a frame of the peer's, of a first byte and a payload.
+type MakeFrame = fn(u8, &[u8]) -> Vec<u8>;
+
 impl Walk {
     pub(super) fn new(seed: u64, role: Role, config: Config, mut random: Random) -> Self {
         let chance = random.number() as u8;
-        let (setup, peer_role, frame): (_, _, fn(u8, &[u8]) -> Vec<u8>) = match role {
-            Role::Server => (Setup::server(), Role::Client, from_client),
-            Role::Client => (Setup::client(), Role::Server, from_server),
+        let (setup, peer_role, frame) = match role {
+            Role::Server => (Setup::server(), Role::Client, from_client as MakeFrame),
+            Role::Client => (Setup::client(), Role::Server, from_server as MakeFrame),
         };
         let setup = Setup {
             config: config.clone(),
@@ -184,7 +187,7 @@ impl Walk {
     fn say(&mut self) {
         let frame = self.frame;
         let other = |first, payload: &[u8]| {
-            let other = [from_client as fn(u8, &[u8]) -> Vec<u8>, from_server];
+            let other = [from_client as MakeFrame, from_server];
             other[usize::from(frame(0x81, b"") == from_client(0x81, b""))](first, payload)
         };
         let said = match self.random.below(24) {
