@@ -148,11 +148,9 @@ where
                 Next::Over => break Poll::Ready(()),
             }
         };
-        if turn.undecoded {
-            driver.leave_undecoded(&mut turn);
-        }
+        driver.leave_undecoded(&mut turn);
         if poll.is_pending() {
-            driver.settle(cx, turn.left);
+            driver.settle(cx, &turn);
         }
         poll
     }

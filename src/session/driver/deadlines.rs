@@ -67,7 +67,7 @@ impl Driver {
         } else {
             None
         };
-        let config = &self.shared.setup.config;
+        let config = self.shared.config();
         self.timers.watch_frame(frame, Self::now, config);
     }
 
@@ -119,7 +119,7 @@ impl Driver {
     }
 
     fn expired(&mut self) -> Option<Expiry> {
-        let (config, undecoded) = (&self.shared.setup.config, self.undecoded_len());
+        let (config, undecoded) = (self.shared.config(), self.undecoded_len());
         let facts = self.shared.lock().facts(&self.incoming, config, undecoded);
         self.timers.expired(Self::now(), facts, config)
     }

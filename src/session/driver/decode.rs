@@ -31,12 +31,12 @@ impl Driver {
         let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(Inbox::take);
         while !self.has_deferred() {
-            if !snapshot.closing && !self.shared.has_room_beside(snapshot.inbox + decoded.size) {
+            if !snapshot.closing && !self.shared.has_room_beside(snapshot.inbox + decoded.size()) {
                 // The rest comes before anything that is read.
                 self.input = Input::Paused;
                 break;
             }
-            if decoded.size >= batch {
+            if decoded.size() >= batch {
                 return true;
             }
             let (room, closing) = (&mut budget.inflated, snapshot.closing);
@@ -70,7 +70,7 @@ impl Driver {
             self.defer(Deferred::Close(frame));
             return None;
         }
-        let (now, setup) = (Self::now(), &self.shared.setup);
+        let (now, setup) = (Self::now(), self.shared.setup());
         let (incoming, timers) = (&mut self.incoming, &mut self.timers);
         let mut locked = self.shared.lock();
         let received = locked.receive_control(&event, incoming, timers, now, setup);
@@ -84,7 +84,7 @@ impl Driver {
 
     /// Hands decoded events to the application, all at once.
     pub(super) fn deliver(&mut self, cx: &mut Context<'_>, decoded: Box<Inbox>) {
-        if decoded.events.is_empty() {
+        if decoded.is_empty() {
             return decoded.put_back();
         }
         let (receiver, spent) = self.shared.lock().deliver(decoded, cx.waker());

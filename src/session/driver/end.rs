@@ -256,7 +256,7 @@ impl Driver {
             messages_sent = report.messages_sent,
             "websocket session ended"
         );
-        if let Some(hook) = &self.shared.setup.on_end {
+        if let Some(hook) = &self.shared.setup().on_end {
             hook(report);
         }
     }

@@ -3,7 +3,7 @@
 
 use std::{task::Context, time::Duration};
 
-use super::{Driver, Input, Phase, cold::Cold};
+use super::{Driver, Input, Phase, cold::Cold, round::Turn};
 use crate::{
     error::Error,
     memory::{Account, Held},
@@ -21,8 +21,8 @@ impl Driver {
     /// Counts what the turn leaves behind: `held` is what waits for the application and for the
     /// transport.
     #[inline]
-    pub(crate) fn settle(&mut self, cx: &Context<'_>, held: Held) {
-        let held = held.and(self.received());
+    pub(crate) fn settle(&mut self, cx: &Context<'_>, turn: &Turn) {
+        let held = turn.left.and(self.received());
         if held.is_little() && self.account().is_none() {
             return;
         }
@@ -41,7 +41,7 @@ impl Driver {
             drop(account);
             return self.forget_cold();
         }
-        let budget = &shared.setup.config.memory_budget;
+        let budget = &shared.config().memory_budget;
         let account = cold.account.get_or_insert_with(|| budget.open_account());
         account.settle(held, cx.waker());
     }
@@ -61,9 +61,9 @@ impl Driver {
     #[cold]
     pub(super) fn give_way(&mut self, cx: &mut Context<'_>) {
         let shared = self.shared.clone();
-        if shared.setup.config.memory_budget.warns() {
+        if shared.config().memory_budget.warns() {
             tracing::warn!(
-                budget = ?shared.setup.config.memory_budget,
+                budget = ?shared.config().memory_budget,
                 "websocket connections are closed: the memory budget is used up"
             );
         }
@@ -71,7 +71,7 @@ impl Driver {
         let mut locked = shared.lock();
         // Who holds something after that has a deadline for its end, and is told no more.
         let inbox = locked.discard_inbox();
-        if inbox.as_ref().is_some_and(|inbox| !inbox.events.is_empty()) {
+        if inbox.as_ref().is_some_and(|inbox| !inbox.is_empty()) {
             // Even where the peer has closed: a clean end would hide that something is lost.
             locked.fail_end(Error::OverBudget);
         }
@@ -108,7 +108,7 @@ impl Driver {
         if self.cold().look.is_none() {
             self.look_again(now, LOOK_AGAIN);
         }
-        let config = &self.shared.setup.config;
+        let config = self.shared.config();
         self.timers.restart_first_message(now, config);
         let budget = &config.memory_budget;
         match now - since {

@@ -164,11 +164,11 @@ impl Driver {
     }
 
     fn config(&self) -> &Config {
-        &self.shared.setup.config
+        self.shared.config()
     }
 
     fn setup(&self) -> &Setup {
-        &self.shared.setup
+        self.shared.setup()
     }
 
     fn now() -> std::time::Instant {

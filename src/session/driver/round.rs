@@ -16,9 +16,9 @@ pub(crate) struct Turn {
     /// The thread's buffer, while something is read to it.
     pub(super) buffer: BytesMut,
     /// There may be messages in it that the handler was not given.
-    pub(crate) undecoded: bool,
+    pub(super) undecoded: bool,
     /// What waited for the application and for the transport when the turn ended.
-    pub(crate) left: Held,
+    pub(super) left: Held,
 }
 
 impl Turn {
@@ -96,7 +96,7 @@ impl Snapshot {
     /// Returns what waits for the application and for the transport, with what was decoded since;
     /// `None` if messages are thrown away.
     pub(super) fn held(&self, decoded: Option<&Inbox>) -> Option<usize> {
-        let decoded = decoded.map_or(0, |inbox| inbox.size);
+        let decoded = decoded.map_or(0, |inbox| inbox.size());
         (!self.closing).then_some(self.inbox + self.queued + decoded)
     }
 

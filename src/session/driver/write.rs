@@ -124,7 +124,7 @@ impl Driver {
     fn wait_for_write(&mut self, progress: bool) {
         self.write_blocked = true;
         if progress || !self.timers.is_write_waiting() {
-            let config = &self.shared.setup.config;
+            let config = self.shared.config();
             let stalls_for = self.transport.as_ref().map_or(0, Transport::stalls_for);
             self.timers.write_waits(Self::now(), stalls_for, config);
         }
@@ -171,7 +171,7 @@ impl Driver {
     ) -> Written {
         self.timers.write_done();
         let shared = &*self.shared;
-        let config = &shared.setup.config;
+        let config = shared.config();
         if mem::take(&mut self.ping_queued) {
             self.timers.ping_written(Self::now(), config);
         }
@@ -179,7 +179,7 @@ impl Driver {
         // What was queued meanwhile has not left, and the Close frame may be among it.
         let all_left = locked.queued() == 0;
         let close_left = all_left && locked.close_sent() && self.phase == Phase::Open;
-        let waiting = locked.written(&shared.setup, &mut queue);
+        let waiting = locked.written(shared.setup(), &mut queue);
         let close_timeout = config.close_timeout;
         let open = self.phase == Phase::Open;
         let last = if open && waiting.is_empty() {

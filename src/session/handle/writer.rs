@@ -257,7 +257,7 @@ impl<'a> MessageWriter<'a> {
     }
 
     fn fragment_size(&self) -> usize {
-        let size = self.shared.setup.config.fragment_size;
+        let size = self.shared.config().fragment_size;
         size.map_or(DEFAULT_FRAGMENT, |size| size.min(MAX_FRAGMENT))
     }
 }

@@ -10,9 +10,9 @@ use crate::protocol::{Decoded, Event, Message, Piece, ProtocolError};
 /// Events and pieces of messages, in the order they came.
 #[derive(Default)]
 pub(crate) struct Inbox {
-    pub(crate) events: VecDeque<Decoded>,
+    pub(super) events: VecDeque<Decoded>,
     /// In bytes, with an allowance for each event.
-    pub(crate) size: usize,
+    size: usize,
     /// What was taken of a message that is received whole though it comes in pieces.
     partial: Option<BytesMut>,
     /// Nobody wants the rest of a message that comes in pieces.
@@ -33,6 +33,18 @@ impl Inbox {
         if self.events.capacity() <= MAX_EVENTS {
             pool::put_back(&SPARE, Some(self));
         }
+    }
+
+    /// Reports whether nothing is there to be delivered.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Returns the size of what is there to be delivered, in bytes, with an allowance for each event.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Adds an event to what is still to be delivered.

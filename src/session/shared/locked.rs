@@ -134,7 +134,7 @@ impl Locked {
     }
 
     pub(crate) fn inbox_size(&self) -> usize {
-        self.inbox.as_ref().map_or(0, |inbox| inbox.size)
+        self.inbox.as_ref().map_or(0, |inbox| inbox.size())
     }
 
     /// Returns what waits for the application and for the transport.

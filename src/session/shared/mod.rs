@@ -29,6 +29,7 @@ use super::{
     setup::Setup,
 };
 use crate::{
+    config::Config,
     lock::{Lock, LockGuard},
     protocol::State,
 };
@@ -37,9 +38,9 @@ use crate::{
 ///
 /// What an idle connection has no use for is boxed and not there.
 pub(crate) struct Shared {
-    pub(super) setup: Arc<Setup>,
+    setup: Arc<Setup>,
     /// What the handshake has settled, where that is anything.
-    pub(super) agreed: Option<Box<Agreed>>,
+    agreed: Option<Box<Agreed>>,
     locked: Lock<Locked>,
 }
 
@@ -50,6 +51,16 @@ impl Shared {
             agreed: agreed.boxed(),
             locked: Lock::new(Locked::new()),
         })
+    }
+
+    #[inline]
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    #[inline]
+    pub(super) fn config(&self) -> &Config {
+        &self.setup.config
     }
 
     pub(super) fn id(&self) -> Option<ConnectionId> {

@@ -32,7 +32,7 @@ pub(crate) struct Sending {
     /// For the queue to be no longer than `max_send_queue`.
     pub(super) room: WaitList,
     /// For the end of a message that is sent piece by piece, to begin another one.
-    pub(crate) begin: WaitList,
+    pub(super) begin: WaitList,
     /// The one that sends such a message waits for room.
     pub(super) writer: Option<Waker>,
     /// For everything queued to be written.
