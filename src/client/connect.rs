@@ -39,6 +39,24 @@ impl Client {
         self.request(request).await.map(Response::into_body)
     }
 
+    /// Connects over a stream that leads to the server: as [`request_over`](Self::request_over), without
+    /// the response.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub async fn connect_over<T>(
+        &self,
+        stream: T,
+        request: impl IntoRequest,
+    ) -> Result<WebSocket, ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let response = self.request_over(stream, request).await?;
+        Ok(response.into_body())
+    }
+
     /// Connects to a server; the socket is the body of the response that accepted it.
     ///
     /// # Errors

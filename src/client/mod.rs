@@ -21,7 +21,7 @@
 //! | --- | --- | --- |
 //! | [`connect`], [`Client::connect`] | the socket | |
 //! | [`Client::request`] | the socket as the body of the response | for its headers |
-//! | [`connect_over`] | the socket | over a stream that is there: a proxy's, a Unix socket |
+//! | [`connect_over`], [`Client::connect_over`] | the socket | over a stream that is there: a proxy's, a Unix socket |
 //! | [`Client::request_over`] | the socket as the body of the response | the same with settings; TLS is the caller's |
 //! | [`Client::connect_http2`], [`Client::connect_http2_over`] | a [`Http2Connection`] | for many sockets over one connection |
 //!
@@ -96,6 +96,5 @@ pub async fn connect_over<T>(
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let response = Client::new().request_over(stream, request).await?;
-    Ok(response.into_body())
+    Client::new().connect_over(stream, request).await
 }

@@ -170,15 +170,15 @@ impl Offer {
         }
     }
 
-    /// Checks the head of an answer that accepts (RFC 6455 §4.1).
+    /// Checks the head of a response that accepts (RFC 6455 §4.1).
     ///
     /// # Errors
     ///
-    /// The answer does not fit what was asked for: the client has to fail the connection.
-    pub fn check(&self, answer: &Parts) -> Result<Accepted, InvalidResponse> {
-        let headers = &answer.headers;
+    /// The response does not fit what was asked for: the client has to fail the connection.
+    pub fn check(&self, response: &Parts) -> Result<Accepted, InvalidResponse> {
+        let headers = &response.headers;
         if self.is_http1 {
-            if answer.version < Version::HTTP_11 {
+            if response.version < Version::HTTP_11 {
                 return Err(InvalidResponse::Version);
             }
             if !has_token(headers, &UPGRADE, "websocket") {

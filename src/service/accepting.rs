@@ -92,7 +92,7 @@ where
     fn answer<B>(&mut self, answer: Decision) -> Response<ResponseBody<B>> {
         let (handshake, close) = match answer.verdict {
             Verdict::Accept(handshake, close) => (*handshake, close),
-            Verdict::Refuse(response, connections) => {
+            Verdict::Reject(response, connections) => {
                 if let Some(connections) = connections {
                     connections.refuse_by_hook();
                 }

@@ -126,8 +126,8 @@ pub trait EventHandler: Send {
 }
 
 /// Makes a route service of an [`EventHandler`] implementation, of which each connection gets a clone.
-pub fn event_handler<E: EventHandler + Clone>(events: E) -> EventHandlerService<E> {
-    EventHandlerService { events }
+pub fn event_handler<E: EventHandler + Clone>(handler: E) -> EventHandlerService<E> {
+    EventHandlerService { events: handler }
 }
 
 /// The route service made by [`event_handler`].

@@ -148,14 +148,14 @@ impl Handshake {
         }
     }
 
-    /// Refuses the connection: with a status, a status and a text, or a whole response.
+    /// Rejects the handshake: with a status, a status and a text, or a whole response.
     ///
     /// On HTTP/1.1 it gets `Connection: close`. A status that means success would open a tunnel:
-    /// it is replaced by 500. Browsers do not show a refusal to a page; if it should know why,
+    /// it is replaced by 500. Browsers do not show the response to a page; if it should know why,
     /// use [`accept_then_close`](Self::accept_then_close).
-    pub fn reject(self, refusal: impl Into<RejectResponse>) -> Decision {
+    pub fn reject(self, response: impl Into<RejectResponse>) -> Decision {
         Decision {
-            verdict: Verdict::Refuse(refusal.into().response(self.version), self.connections),
+            verdict: Verdict::Reject(response.into().response(self.version), self.connections),
         }
     }
 
@@ -180,7 +180,7 @@ pub struct Decision {
 pub(super) enum Verdict {
     /// With a Close frame: accept only to close.
     Accept(Box<Handshake>, Option<CloseFrame>),
-    Refuse(Response<Bytes>, Option<Connections>),
+    Reject(Response<Bytes>, Option<Connections>),
 }
 
 /// The future of a hook.

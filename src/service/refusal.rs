@@ -18,7 +18,7 @@ pub(crate) fn refuse(
     rejection.response(version)
 }
 
-/// A response that refuses a handshake.
+/// A response that rejects a handshake.
 ///
 /// ```
 /// use http::{Response, StatusCode};

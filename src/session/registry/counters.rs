@@ -22,7 +22,7 @@ pub struct Counters {
     pub accepted: u64,
     /// Those among them whose stream was never handed over.
     pub failed_upgrades: u64,
-    /// Handshakes that were refused, by the name of the [`Rejection`](crate::handshake::Rejection),
+    /// Handshakes that were rejected, by the name of the [`Rejection`](crate::handshake::Rejection),
     /// or `Hook`.
     pub rejected: BTreeMap<&'static str, u64>,
     /// Connections that ended, by the code of the first Close frame: 1005 where that had none, 1006
