@@ -61,7 +61,7 @@
 //! - **Runtime**: sessions are tasks of tokio, whose I/O and time have to be enabled.
 //! - **The HTTP server** has to allow upgrades: `with_upgrades` on hyper's HTTP/1.1 connections,
 //!   `serve_connection_with_upgrades` on hyper-util's, and for HTTP/2 `enable_connect_protocol`.
-//!   `axum::serve` and [`serve`](fn@serve) do all of it.
+//!   `axum::serve` (with axum's feature `http2`) and [`serve`](fn@serve) do all of it.
 //! - **`TCP_NODELAY`** has to be set by the server. Without it an exchange may take 40 ms longer, over
 //!   HTTP/2 every exchange. [`serve`](fn@serve) sets it. `axum::serve` does not: pass it
 //!   `listener.tap_io(|stream| drop(stream.set_nodelay(true)))`.
