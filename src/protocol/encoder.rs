@@ -62,6 +62,7 @@ impl Encoder {
     }
 
     /// Encodes a message, in fragments if [`Config::fragment_size`] says so.
+    #[inline]
     pub fn message(&self, message: Message, queue: &mut SendQueue) {
         drop(self.message_back(message, queue));
     }
@@ -70,7 +71,10 @@ impl Encoder {
     /// dropped.
     #[inline]
     pub(crate) fn message_back(&self, message: Message, queue: &mut SendQueue) -> Option<Bytes> {
-        let (opcode, payload) = (message.kind().opcode(), message.into_bytes());
+        let (opcode, payload) = match message {
+            Message::Text(text) => (Opcode::Text, text.into_bytes()),
+            Message::Binary(payload) => (Opcode::Binary, payload),
+        };
         match self.fragment_of(payload.len()) {
             Some(size) => {
                 self.fragments(FrameStart::new(opcode), &payload, size, queue);
