@@ -78,6 +78,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_that_may_be_missing_takes_no_more_than_one() {
+        assert_eq!(size_of::<Option<ConnectionId>>(), size_of::<u64>());
+        assert_ne!(ConnectionId::new(0).as_u64(), 0);
+    }
+
+    #[test]
     fn id_is_read_as_it_is_written_and_not_otherwise() {
         for id in [1, 0xff, u64::MAX] {
             let id = ConnectionId::new(id);

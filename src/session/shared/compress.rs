@@ -87,6 +87,6 @@ impl Shared {
     /// Locks an open connection.
     fn lock_open(&self) -> Option<LockGuard<'_, Locked>> {
         let locked = self.lock();
-        (locked.is_open()).then_some(locked)
+        locked.is_open().then_some(locked)
     }
 }

@@ -89,9 +89,7 @@ impl Locked {
     /// Queues a message on an open connection.
     #[inline]
     pub(super) fn queue(&mut self, setup: &Setup, message: Message) -> Queued {
-        if self.outgoing.needs_queue() {
-            self.outgoing.adopt(scratch::take_queue());
-        }
+        self.adopt_queue();
         // The caller has seen, under the same lock, that the connection is open.
         let copied = self.outgoing.message(&setup.encoder(), message);
         Queued::new(self.take_driver(), copied.ok().flatten())
@@ -99,9 +97,7 @@ impl Locked {
 
     /// Queues what was encoded; as [`queue`](Self::queue).
     pub(super) fn queue_encoded(&mut self, setup: &Setup, encoded: &mut Encoded) -> Queued {
-        if self.outgoing.needs_queue() {
-            self.outgoing.adopt(scratch::take_queue());
-        }
+        self.adopt_queue();
         let copied = encoded.queue(&mut self.outgoing, &setup.encoder());
         Queued::new(self.take_driver(), copied)
     }
@@ -109,11 +105,17 @@ impl Locked {
     /// Queues a message of `len` bytes that was encoded before; as [`queue`](Self::queue).
     #[inline]
     pub(super) fn queue_frames(&mut self, len: usize, frames: &Bytes) -> Queued {
+        self.adopt_queue();
+        let _open = self.outgoing.frames(len, frames);
+        Queued::new(self.take_driver(), None)
+    }
+
+    /// Takes one of the thread's spare queues, if it has none.
+    #[inline]
+    fn adopt_queue(&mut self) {
         if self.outgoing.needs_queue() {
             self.outgoing.adopt(scratch::take_queue());
         }
-        let _open = self.outgoing.frames(len, frames);
-        Queued::new(self.take_driver(), None)
     }
 
     /// Takes what can be written, if anything is there: it has to be [written](Self::written),
