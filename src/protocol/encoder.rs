@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     close::CloseFrame,
-    header::{Header, Opcode},
+    header::{FIN, Header, MAX_SHORT, Opcode},
     mask::apply_mask,
     message::{Message, MessageKind},
     random::random_masking_key,
@@ -71,6 +71,10 @@ impl Encoder {
     /// dropped.
     #[inline]
     pub(crate) fn message_back(&self, message: Message, queue: &mut SendQueue) -> Option<Bytes> {
+        if self.is_short(message.len()) {
+            short(&message, queue);
+            return Some(message.into_bytes());
+        }
         let (opcode, payload) = match message {
             Message::Text(text) => (Opcode::Text, text.into_bytes()),
             Message::Binary(payload) => (Opcode::Binary, payload),
@@ -82,6 +86,13 @@ impl Encoder {
             }
             None => self.frame(true, FrameStart::new(opcode), payload, queue),
         }
+    }
+
+    /// Reports whether a message of `len` bytes is one frame whose header has two bytes: the
+    /// [`short`] way is open to it.
+    #[inline]
+    pub(crate) fn is_short(&self, len: usize) -> bool {
+        len <= MAX_SHORT && self.masking_keys.is_none() && self.fragment_size.is_none()
     }
 
     /// Encodes a message whose compressed form is `payload` (RFC 7692 §6), in fragments likewise.
@@ -161,7 +172,7 @@ impl Encoder {
     }
 
     fn control(&self, opcode: Opcode, payload: &[u8], queue: &mut SendQueue) {
-        let payload = &payload[..payload.len().min(MAX_CONTROL)];
+        let payload = &payload[..payload.len().min(MAX_SHORT)];
         let key = self.header(true, FrameStart::new(opcode), payload.len(), queue);
         queue.gather_with(payload, |payload| mask(payload, key));
     }
@@ -224,14 +235,21 @@ impl FrameStart {
     }
 }
 
+/// Encodes a message for which [`Encoder::is_short`] holds, by copying it.
+#[inline]
+pub(super) fn short(message: &Message, queue: &mut SendQueue) {
+    let (opcode, payload) = match message {
+        Message::Text(text) => (Opcode::Text, text.as_bytes()),
+        Message::Binary(payload) => (Opcode::Binary, &payload[..]),
+    };
+    queue.gather_short(FIN | opcode as u8, payload);
+}
+
 fn mask(payload: &mut [u8], key: Option<[u8; 4]>) {
     if let Some(key) = key {
         apply_mask(payload, key);
     }
 }
-
-/// The longest payload of a control frame (§5.5).
-const MAX_CONTROL: usize = 125;
 
 /// How many fragments a message is sent in at most: what every receiver takes that has the default of
 /// [`Config::max_fragments`].

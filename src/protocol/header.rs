@@ -206,11 +206,15 @@ fn decode_len(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, ProtocolEr
     Ok(Some((len, extended)))
 }
 
-const FIN: u8 = 0b1000_0000;
+/// The longest payload whose length is told by the second byte alone: of every control frame, and of a short
+/// message (§5.2, §5.5).
+pub(super) const MAX_SHORT: usize = 125;
+
+pub(super) const FIN: u8 = 0b1000_0000;
 const RSV1: u8 = 0b0100_0000;
 const RSV2: u8 = 0b0010_0000;
 const RSV3: u8 = 0b0001_0000;
-const MASK: u8 = 0b1000_0000;
+pub(super) const MASK: u8 = 0b1000_0000;
 
 /// Two bytes, eight of length, four of masking key.
 const MAX_HEADER: usize = 14;

@@ -11,7 +11,7 @@ use super::{
     encoder::Encoder,
     error::ProtocolError,
     facts::Facts,
-    message::Event,
+    message::{Event, Message},
     outgoing::Outgoing,
     role::Role,
     timers::Timers,
@@ -74,6 +74,23 @@ impl Incoming {
             self.messages += 1;
         }
         result
+    }
+
+    /// Takes a short message from the front of `src`, and counts it, where that is all of what
+    /// [`decode`](Self::decode) would do: a copy of it, and the bytes to pass over.
+    ///
+    /// `None` where anything else comes next, be it an error: then nothing has changed, and `decode` says
+    /// what it is. Not to be called once our Close was sent.
+    #[inline]
+    #[cfg_attr(not(test), expect(dead_code, reason = "sessions will"))]
+    pub(crate) fn take_short(
+        &mut self,
+        limits: &Limits,
+        src: &mut [u8],
+    ) -> Option<(Message, usize)> {
+        let taken = self.decoder.take_short(limits, src)?;
+        self.messages += 1;
+        Some(taken)
     }
 
     /// Does what a ping or a pong asks for.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     close::CloseFrame,
-    encoder::{Encoder, FrameStart},
+    encoder::{self, Encoder, FrameStart},
     message::{Message, MessageKind},
     not_open::NotOpen,
     pongs::Pongs,
@@ -88,6 +88,24 @@ impl Outgoing {
         let len = message.len();
         let queue = self.next_message(len)?;
         Ok(encoder.message_back(message, queue))
+    }
+
+    /// Queues a message of at most 125 bytes by copying it; reports whether it did.
+    ///
+    /// `false` where it is longer, where frames are masked or messages sent in fragments, and where the
+    /// connection is not open: then nothing has changed, and [`message`](Self::message) says what it is.
+    #[inline]
+    #[cfg_attr(not(test), expect(dead_code, reason = "sessions will"))]
+    pub(crate) fn short(&mut self, encoder: &Encoder, message: &Message) -> bool {
+        let len = message.len();
+        if !encoder.is_short(len) {
+            return false;
+        }
+        let Ok(queue) = self.next_message(len) else {
+            return false;
+        };
+        encoder::short(message, queue);
+        true
     }
 
     /// Queues a message of `len` bytes whose compressed form is `payload`.

@@ -73,6 +73,16 @@ impl SendQueue {
         self.remaining += header.len();
     }
 
+    /// Adds a frame that is not masked, with a payload of at most 125 bytes.
+    #[inline]
+    pub(super) fn gather_short(&mut self, first: u8, payload: &[u8]) {
+        self.gathered.reserve(2 + payload.len());
+        self.gathered
+            .extend_from_slice(&[first, payload.len() as u8]);
+        self.gathered.extend_from_slice(payload);
+        self.remaining += 2 + payload.len();
+    }
+
     /// Adds bytes and lets `transform` change them in place.
     pub(crate) fn gather_with(&mut self, bytes: &[u8], transform: impl FnOnce(&mut [u8])) {
         let start = self.gathered.len();

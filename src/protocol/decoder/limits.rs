@@ -1,6 +1,9 @@
 //! How much a peer may send in one frame, and in one message.
 
-use crate::{config::Config, protocol::error::ProtocolError};
+use crate::{
+    config::Config,
+    protocol::{error::ProtocolError, header::MAX_SHORT},
+};
 
 /// The limits on what is received.
 #[derive(Clone, Copy, Debug)]
@@ -8,6 +11,8 @@ pub(crate) struct Limits {
     pub(super) max_message_size: u64,
     max_frame_size: u64,
     max_fragments: u64,
+    /// A message in one frame that is shorter than this is within all of them; 0 where none is.
+    pub(super) short: usize,
     /// Messages are given away in pieces, as they arrive.
     pub(crate) streaming: bool,
 }
@@ -18,6 +23,7 @@ impl Limits {
         max_message_size: u64::MAX,
         max_frame_size: u64::MAX,
         max_fragments: u64::MAX,
+        short: MAX_SHORT + 1,
         streaming: false,
     };
 
@@ -35,8 +41,10 @@ impl Limits {
             max_message_size: config.max_stream_size.unwrap_or(u64::MAX),
             max_frame_size: limit(config.max_frame_size),
             max_fragments: limit(config.max_fragments),
+            short: 0,
             streaming: true,
         }
+        .with_short()
     }
 
     #[inline]
@@ -45,10 +53,31 @@ impl Limits {
             max_message_size: limit(config.max_message_size),
             max_frame_size: limit(config.max_frame_size),
             max_fragments: config.fragment_limit(),
+            short: 0,
             streaming: false,
         }
+        .with_short()
     }
 
+    /// Notes how short a message has to be for all limits to be kept.
+    #[inline]
+    fn with_short(mut self) -> Self {
+        let longest = self.max_frame_size.min(self.max_message_size);
+        let longest = longest.min(MAX_SHORT as u64);
+        if self.check(longest, 0, 0).is_ok() {
+            self.short = longest as usize + 1;
+        }
+        self
+    }
+
+    /// The same limits, with every message going the ordinary way.
+    #[cfg(test)]
+    pub(super) fn without_short(mut self) -> Self {
+        self.short = 0;
+        self
+    }
+
+    #[inline]
     pub(super) fn check(
         &self,
         len: u64,

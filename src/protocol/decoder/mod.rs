@@ -6,6 +6,7 @@ mod limits;
 mod open_frame;
 mod open_message;
 mod piece;
+mod short_frame;
 mod state;
 mod whole_frame;
 

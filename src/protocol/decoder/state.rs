@@ -7,12 +7,14 @@ use super::{
     open_frame::{FrameInProgress, Progress},
     open_message::OpenMessage,
     piece::{Decoded, Piece},
+    short_frame,
     whole_frame::{decode_control, take_message},
 };
 use crate::protocol::{
     deflate::{DeflateParams, Direction, History, Inflater, MAX_WINDOW},
     error::ProtocolError,
     header::{Header, Opcode},
+    message::{Event, Message},
     role::Role,
 };
 
@@ -83,7 +85,23 @@ impl DecoderState {
 
     /// As [`Decoder::decode`]. Stops for a while after `room` bytes, about, have come out of the
     /// decompressor, and takes them off it.
+    #[inline]
     pub(crate) fn decode(
+        &mut self,
+        limits: &Limits,
+        src: &mut BytesMut,
+        room: &mut usize,
+    ) -> Result<Option<Decoded>, ProtocolError> {
+        if let Some((message, used)) = self.take_short(limits, src) {
+            src.advance(used);
+            return Ok(Some(Decoded::Event(Event::Message(message))));
+        }
+        self.decode_any(limits, src, room)
+    }
+
+    /// The ordinary way, for frames of every length.
+    #[inline(never)]
+    fn decode_any(
         &mut self,
         limits: &Limits,
         src: &mut BytesMut,
@@ -98,6 +116,25 @@ impl DecoderState {
             self.held = None;
         }
         result
+    }
+
+    /// Takes a message of at most 125 bytes that is all there, in one frame and not compressed, from the
+    /// front of `src`: a copy of it, and the bytes to pass over.
+    ///
+    /// `None` where anything else comes next, be it an error: then nothing has changed, and
+    /// [`decode`](Self::decode) says what it is.
+    #[inline]
+    pub(crate) fn take_short(
+        &mut self,
+        limits: &Limits,
+        src: &mut [u8],
+    ) -> Option<(Message, usize)> {
+        if self.mode != Mode::Decoding || self.held.is_some() {
+            return None;
+        }
+        let taken = short_frame::take_short(self.role, limits, src)?;
+        self.frames = self.frames.wrapping_add(1);
+        Some(taken)
     }
 
     /// The header of a message that is all there, in one frame and not compressed, with its length.

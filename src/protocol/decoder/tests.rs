@@ -2,6 +2,7 @@
 
 mod discarding;
 mod memory;
+mod short;
 #[cfg(feature = "layer")]
 mod streaming;
 

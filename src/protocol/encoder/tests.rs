@@ -103,6 +103,32 @@ fn messages_of_every_length_have_the_right_header() {
 }
 
 #[test]
+fn short_messages_of_both_kinds_are_written_as_the_standard_has_them() {
+    let sizes = [None, Some(1), Some(20), Some(125), Some(1000)];
+    for (size, len) in sizes
+        .into_iter()
+        .flat_map(|size| (0..=127).map(move |len| (size, len)))
+    {
+        if size.is_some_and(|size| size < len) {
+            continue;
+        }
+        let config = Config::default().fragment_size(size);
+        let server = Encoder::new(Role::Server, &config);
+        let client = Encoder::new(Role::Client, &config).masking_keys(|| KEY);
+        let text = "short".repeat(26)[..len].to_owned();
+        for (first, message) in [
+            (0x81, Message::text(&*text)),
+            (0x82, Message::binary(text.clone())),
+        ] {
+            let written = bytes(|queue| server.message(message.clone(), queue));
+            assert_eq!(written, from_server(first, text.as_bytes()), "{len}");
+            let written = bytes(|queue| client.message(message, queue));
+            assert_eq!(written, from_client(first, text.as_bytes()), "{len}");
+        }
+    }
+}
+
+#[test]
 fn message_of_the_fragment_size_is_one_frame_and_one_byte_more_is_two() {
     for size in [1, 2, 125, 5000] {
         let encoder = Encoder::new(Role::Server, &Config::default().fragment_size(size));

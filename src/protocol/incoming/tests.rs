@@ -56,6 +56,26 @@ impl End {
 }
 
 #[test]
+fn short_messages_are_counted_as_the_others_are() {
+    let mut end = End::new(Config::default());
+    let limits = Limits::new(&end.config);
+    let frames = [
+        from_client(0x81, b"one"),
+        from_client(0x82, b"two"),
+        from_client(0x89, b""),
+    ];
+    let (mut src, mut taken) = (frames.concat(), Vec::new());
+    while let Some((message, used)) = end.incoming.take_short(&limits, &mut src) {
+        taken.push(message);
+        src.drain(..used);
+    }
+    assert_eq!(taken, [Message::text("one"), Message::binary("two")]);
+    assert_eq!((end.incoming.messages(), &src), (2, &frames[2]));
+    end.receive(0, &frames[0]).expect("it is right");
+    assert_eq!(end.incoming.messages(), 3);
+}
+
+#[test]
 fn messages_are_counted_when_they_end() {
     let frames = [
         (from_client(0x81, b"whole"), 1),

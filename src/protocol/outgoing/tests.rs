@@ -87,6 +87,72 @@ fn a_flood_of_pings_to_a_peer_that_reads_nothing_take_2_kib() {
 }
 
 #[test]
+fn short_way_sends_what_the_ordinary_one_does_or_nothing() {
+    for (size, role) in [
+        (None, Role::Server),
+        (Some(1000), Role::Server),
+        (Some(1), Role::Server),
+        (None, Role::Client),
+    ] {
+        let encoder = Encoder::new(role, &Config::default().fragment_size(size));
+        let encoder = encoder.masking_keys(|| [1, 2, 3, 4]);
+        let (mut short, mut ordinary) = (Outgoing::default(), Outgoing::default());
+        for len in (0..=126).chain([5000]) {
+            let text = Message::text("x".repeat(len));
+            for message in [text.clone(), Message::Binary(text.into_bytes())] {
+                let taken = short.short(&encoder, &message);
+                assert_eq!(taken, encoder.is_short(len), "{len}");
+                assert!(len <= 125 || !taken, "{len}");
+                if taken {
+                    let sent = ordinary.message(&encoder, message);
+                    assert!(sent.is_ok());
+                }
+                let [one, other] = [&short, &ordinary].map(|outgoing| {
+                    (
+                        outgoing.messages,
+                        outgoing.bytes,
+                        outgoing.queued(),
+                        outgoing.queued_messages(),
+                    )
+                });
+                assert_eq!(one, other, "{len}");
+            }
+        }
+        assert_eq!(short.messages > 0, role == Role::Server && size.is_none());
+        assert_eq!(written(&mut short), written(&mut ordinary));
+    }
+}
+
+#[test]
+fn short_message_waits_behind_one_that_is_sent_piece_by_piece() {
+    let mut outgoing = Outgoing::default();
+    outgoing.begin_stream().expect("it is open");
+    assert!(outgoing.short(&server(), &"behind".into()));
+    assert_eq!((outgoing.queued(), outgoing.queued_behind()), (0, 8));
+    outgoing.end_stream();
+    assert_eq!(written(&mut outgoing), from_server(0x81, b"behind"));
+}
+
+#[test]
+fn nothing_is_sent_the_short_way_unless_it_is_open() {
+    let closings: [fn(&mut Outgoing); 3] = [
+        |outgoing| outgoing.close(&server(), None).expect("it is open"),
+        |outgoing| receive(outgoing, &Event::Close(None)),
+        Outgoing::end,
+    ];
+    for close in closings {
+        let mut outgoing = Outgoing::default();
+        close(&mut outgoing);
+        let before = outgoing.queued();
+        assert!(!outgoing.short(&server(), &"late".into()));
+        assert_eq!(
+            (outgoing.queued(), outgoing.messages, outgoing.bytes),
+            (before, 0, 0)
+        );
+    }
+}
+
+#[test]
 fn received_close_is_answered_with_its_code_once() {
     let frame = CloseFrame::new(CloseCode::GOING_AWAY, "bye");
     for (close, payload) in [(Some(frame), &b"\x03\xe9bye"[..]), (None, b"")] {
