@@ -88,7 +88,8 @@ fn whatever_else_comes_is_left_as_it_was() {
             from_client
         };
         for len in [0, 1, 5, 125, 126, 127] {
-            let frame = wrong_mask(0x82, &vec![0; len]);
+            // With as much behind it as a frame of either end could have.
+            let frame = [wrong_mask(0x82, &vec![0; len]), vec![0; 200]].concat();
             assert_eq!(taken(role, &config, &frame), None, "{len} {frame:x?}");
         }
     }
