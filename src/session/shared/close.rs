@@ -119,23 +119,34 @@ impl Locked {
     }
 
     pub(crate) fn first_close(&self) -> Option<&(EndedBy, Option<CloseFrame>)> {
-        self.ending.as_ref()?.first_close.as_ref()
+        self.known_ending()?.first_close.as_ref()
     }
 
     pub(super) fn peer_close(&self) -> Option<CloseFrame> {
-        self.ending.as_ref()?.peer_close.clone()
+        self.known_ending()?.peer_close.clone()
     }
 
     pub(crate) fn is_aborted(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.aborted)
+        self.known_ending().is_some_and(|ending| ending.aborted)
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.over)
+        self.known_ending().is_some_and(|ending| ending.over)
+    }
+
+    /// Returns what is known of the end, if it has begun.
+    #[inline]
+    pub(super) fn known_ending(&self) -> Option<&Ending> {
+        self.waiters.as_ref()?.ending.as_deref()
+    }
+
+    /// Returns how receiving ends, if that is known.
+    pub(super) fn end_mut(&mut self) -> Option<&mut End> {
+        self.waiters.as_mut()?.ending.as_mut()?.end.as_mut()
     }
 
     pub(super) fn ending(&mut self) -> &mut Ending {
-        self.ending.get_or_insert_default()
+        self.waiters().ending.get_or_insert_default()
     }
 
     /// The code to close with, where the connection is open and nobody is left to receive.
@@ -144,7 +155,7 @@ impl Locked {
         if !nobody || !self.is_open() {
             return None;
         }
-        let panicked = self.ending.as_ref().is_some_and(|ending| ending.panicked);
+        let panicked = self.known_ending().is_some_and(|ending| ending.panicked);
         Some(if panicked {
             CloseCode::INTERNAL_ERROR
         } else {
@@ -158,12 +169,13 @@ impl Locked {
         self.ending().over = true;
         self.outgoing.end();
         let mut wakers = self.take_waiting(true, true);
-        if let Some(mut waiters) = self.waiters.take() {
+        if let Some(waiters) = &mut self.waiters {
             wakers.drain(&mut waiters.closed);
             if let Some(sinks) = waiters.sending_mut().and_then(|all| all.sinks.as_mut()) {
                 wakers.extend(sinks.closed.take());
             }
             wakers.extend(waiters.receiver.take());
+            waiters.forget_all();
         }
         let queue = self.outgoing.clear();
         // A flush must not call it written.

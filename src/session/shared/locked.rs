@@ -5,7 +5,6 @@ use std::{mem, task::Waker};
 use tokio::runtime::Handle;
 
 use super::{
-    ending::Ending,
     inbox::Inbox,
     waiters::{Asleep, Waiters},
 };
@@ -29,8 +28,6 @@ pub(crate) struct Locked {
     pub(super) outgoing: Outgoing,
     /// Decoded and not yet received by the application.
     pub(super) inbox: Option<Box<Inbox>>,
-    /// Present once the end has begun.
-    pub(super) ending: Option<Box<Ending>>,
     /// Wakes the session.
     ///
     /// Invariant: it is there while `idle`.
@@ -67,7 +64,6 @@ impl Locked {
         Self {
             outgoing: Outgoing::default(),
             inbox: None,
-            ending: None,
             driver: None,
             waiters: None,
             idle: false,

@@ -61,11 +61,7 @@ impl Shared {
             Some(Err(error)) => return Poll::Ready(Err(self.fail_to_receive(locked, error))),
             None => {}
         }
-        match locked
-            .ending
-            .as_mut()
-            .and_then(|ending| ending.end.as_mut())
-        {
+        match locked.end_mut() {
             Some(End::Clean) => return Poll::Ready(Ok(None)),
             Some(End::Failed(error)) => {
                 return Poll::Ready(error.take().map_or(Ok(None), Err));
@@ -211,10 +207,10 @@ impl Locked {
 
     /// Passes over the rest of the message that is being received piece by piece.
     pub(crate) fn skip_message(&mut self) {
+        let over = self.end_mut().is_some();
         let inbox = self.inbox.get_or_insert_with(Inbox::take);
         inbox.skip_message();
-        let ending = self.ending.as_ref();
-        if inbox.events.is_empty() && ending.is_some_and(|ending| ending.end.is_some()) {
+        if inbox.events.is_empty() && over {
             // Nothing more comes that could be passed over.
             self.inbox = None;
         }

@@ -9,8 +9,12 @@ use std::{
 use bytes::Bytes;
 use tokio::runtime::{Handle, Id};
 
-use super::wait_list::{TaskSet, WaitList};
+use super::{
+    ending::Ending,
+    wait_list::{TaskSet, WaitList},
+};
 
+/// Those who wait, and the end: what few connections have, and no other has memory for.
 #[derive(Default)]
 pub(crate) struct Waiters {
     pub(super) receiver: Option<Waker>,
@@ -24,6 +28,8 @@ pub(crate) struct Waiters {
     last_number: u32,
     /// Where the session runs.
     pub(super) runtime: Option<Handle>,
+    /// Present once the end has begun.
+    pub(super) ending: Option<Box<Ending>>,
 }
 
 /// Tasks that wait for something to be written.
@@ -68,6 +74,14 @@ impl Waiters {
             let numbers = lists.map(WaitList::last_number);
             self.last_number = numbers.into_iter().fold(self.last_number, u32::max);
         }
+    }
+
+    /// Forgets everybody; the end alone is asked for from now on.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self {
+            ending: self.ending.take(),
+            ..Self::default()
+        };
     }
 
     pub(super) fn sinks(&mut self) -> &mut Sinks {
