@@ -72,7 +72,7 @@ impl Encoder {
     #[inline]
     pub(crate) fn message_back(&self, message: Message, queue: &mut SendQueue) -> Option<Bytes> {
         if self.is_short(message.len()) {
-            short(&message, queue);
+            short(message.kind(), message.as_bytes(), queue);
             return Some(message.into_bytes());
         }
         let (opcode, payload) = match message {
@@ -237,12 +237,8 @@ impl FrameStart {
 
 /// Encodes a message for which [`Encoder::is_short`] holds, by copying it.
 #[inline]
-pub(super) fn short(message: &Message, queue: &mut SendQueue) {
-    let (opcode, payload) = match message {
-        Message::Text(text) => (Opcode::Text, text.as_bytes()),
-        Message::Binary(payload) => (Opcode::Binary, &payload[..]),
-    };
-    queue.gather_short(FIN | opcode as u8, payload);
+pub(super) fn short(kind: MessageKind, payload: &[u8], queue: &mut SendQueue) {
+    queue.gather_short(FIN | kind.opcode() as u8, payload);
 }
 
 fn mask(payload: &mut [u8], key: Option<[u8; 4]>) {

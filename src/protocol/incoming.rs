@@ -11,7 +11,7 @@ use super::{
     encoder::Encoder,
     error::ProtocolError,
     facts::Facts,
-    message::{Event, Message},
+    message::Event,
     outgoing::Outgoing,
     role::Role,
     timers::Timers,
@@ -76,21 +76,18 @@ impl Incoming {
         result
     }
 
-    /// Takes a short message from the front of `src`, and counts it, where that is all of what
-    /// [`decode`](Self::decode) would do: a copy of it, and the bytes to pass over.
-    ///
-    /// `None` where anything else comes next, be it an error: then nothing has changed, and `decode` says
-    /// what it is. Not to be called once our Close was sent.
+    /// Reports whether what comes next may be taken with
+    /// [`take_plain`](super::decoder::take_plain), where it is such a message.
     #[inline]
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions will"))]
-    pub(crate) fn take_short(
-        &mut self,
-        limits: &Limits,
-        src: &mut [u8],
-    ) -> Option<(Message, usize)> {
-        let taken = self.decoder.take_short(limits, src)?;
-        self.messages += 1;
-        Some(taken)
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.decoder.is_between_messages()
+    }
+
+    /// Counts messages that somebody else has decoded, of one frame each.
+    #[inline]
+    pub(crate) fn count_plain(&mut self, messages: u32) {
+        self.decoder.pass_over(messages);
+        self.messages += u64::from(messages);
     }
 
     /// Does what a ping or a pong asks for.

@@ -81,7 +81,7 @@ pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 pub(crate) use self::{
     below::{MAX_BELOW, SENDING_FLOOR},
     close::{CloseCode, CloseFrame},
-    decoder::{Decoded, Limits, Piece},
+    decoder::{Decoded, Limits, Piece, take_plain},
     deflate::{Context, Deflater, Shape},
     encoded::Encoded,
     encoder::FrameStart,

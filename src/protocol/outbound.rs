@@ -1,7 +1,7 @@
 //! What can be sent: a message with a say in its compression, or one that was encoded before.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{Arc, PoisonError},
 };
 
@@ -78,12 +78,24 @@ impl Outbound {
         }
     }
 
+    /// Takes the message, and leaves an empty one.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(super) fn take_message(&mut self) -> Message {
+        match &mut self.content {
+            Content::Text(text, _) => Message::Text(mem::take(text)),
+            Content::Binary(payload, _) => Message::Binary(mem::take(payload)),
+            Content::Prepared(prepared) => prepared.message().clone(),
+        }
+    }
+
     /// Returns the length of the payload, in bytes.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
     /// Returns the payload.
+    #[inline]
     pub(super) fn as_bytes(&self) -> &[u8] {
         match &self.content {
             Content::Text(text, _) => text.as_bytes(),

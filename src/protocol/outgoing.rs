@@ -1,5 +1,7 @@
 //! The half of a connection that sends: queue, pongs, and the closing handshake.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     encoder::{self, Encoder, FrameStart},
     message::{Message, MessageKind},
     not_open::NotOpen,
+    outbound::Outbound,
     pongs::Pongs,
     send_queue::SendQueue,
     state::State,
@@ -90,22 +93,26 @@ impl Outgoing {
         Ok(encoder.message_back(message, queue))
     }
 
-    /// Queues a message of at most 125 bytes by copying it; reports whether it did.
-    ///
-    /// `false` where it is longer, where frames are masked or messages sent in fragments, and where the
-    /// connection is not open: then nothing has changed, and [`message`](Self::message) says what it is.
+    /// Queues what is to be sent, as it is. Gives what was copied of it, to be dropped elsewhere, with what is
+    /// left in `outbound`. `None` where it may have been encoded before, and where the connection is not open: then
+    /// nothing has changed.
     #[inline]
-    #[cfg_attr(not(test), expect(dead_code, reason = "sessions will"))]
-    pub(crate) fn short(&mut self, encoder: &Encoder, message: &Message) -> bool {
-        let len = message.len();
-        if !encoder.is_short(len) {
-            return false;
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn outbound(
+        &mut self,
+        encoder: &Encoder,
+        outbound: &mut Outbound,
+    ) -> Option<Option<Bytes>> {
+        if outbound.is_prepared() {
+            return None;
         }
-        let Ok(queue) = self.next_message(len) else {
-            return false;
-        };
-        encoder::short(message, queue);
-        true
+        let len = outbound.len();
+        let queue = self.next_message(len).ok()?;
+        if encoder.is_short(len) {
+            encoder::short(outbound.kind(), outbound.as_bytes(), queue);
+            return Some(None);
+        }
+        Some(encoder.message_back(outbound.take_message(), queue))
     }
 
     /// Queues a message of `len` bytes whose compressed form is `payload`.
@@ -275,6 +282,27 @@ impl Outgoing {
         if let Some(payload) = ping {
             self.receive_ping(encoder, &payload);
         }
+    }
+
+    /// Puts what somebody else has queued for this connection in front, and counts it.
+    pub(crate) fn take_over(&mut self, encoder: &Encoder, other: &mut Self) {
+        self.count_sent(other);
+        if let Some(queue) = other.take_queue() {
+            self.put_back(encoder, queue, 0);
+        }
+    }
+
+    /// Counts what somebody else has sent over this connection.
+    #[inline]
+    pub(crate) fn count_sent(&mut self, other: &mut Self) {
+        self.messages += mem::take(&mut other.messages);
+        self.bytes += mem::take(&mut other.bytes);
+    }
+
+    /// Reports whether nothing waits and nothing is counted.
+    pub(crate) fn is_unused(&self) -> bool {
+        let empty = self.queue.as_ref().is_none_or(|queue| queue.is_empty());
+        empty && (self.messages, self.bytes) == (0, 0)
     }
 
     /// Takes an empty queue to use, where it has none.

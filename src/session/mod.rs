@@ -25,6 +25,8 @@
 //     |
 //   shared      what handles and driver share, behind one short lock
 //     |
+//   loan        what the driver lends to its own handler, which needs no lock then
+//     |
 //   setup, agreed, report, traffic, id, scratch
 // ```
 //
@@ -43,6 +45,7 @@ mod agreed;
 mod driver;
 pub(crate) mod handle;
 pub(crate) mod id;
+mod loan;
 pub(crate) mod registry;
 mod report;
 mod scratch;

@@ -1,42 +1,9 @@
-//! Buffers that belong to the thread, not to a connection.
-//!
-//! They are taken for the time of a read or a write and put back. A session that finds none, because it
-//! runs inside another one's turn, makes its own.
+//! Queues that belong to the thread, not to a connection: each is taken for what is sent, and put back when
+//! that is written.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
-use bytes::BytesMut;
-
-use crate::{
-    pool::{self, put_back, take},
-    protocol::Unsent,
-};
-
-/// Takes the thread's buffer to read to: empty, with room for one read.
-#[inline]
-pub(super) fn take_buffer() -> BytesMut {
-    let mut buffer = take(&BUFFER).unwrap_or_default();
-    buffer.clear();
-    make_room(&mut buffer);
-    buffer
-}
-
-/// Makes room for a read behind what was not decoded.
-#[inline]
-pub(super) fn make_room(buffer: &mut BytesMut) {
-    // For less it is not worth moving what is in it to its front.
-    if buffer.capacity() - buffer.len() < LEAST_READ {
-        buffer.reserve(READ.saturating_sub(buffer.len()));
-    }
-}
-
-/// Gives the buffer that was read to back to the thread.
-#[inline]
-pub(super) fn put_back_buffer(buffer: BytesMut) {
-    if buffer.capacity() <= 2 * READ {
-        put_back(&BUFFER, Some(buffer));
-    }
-}
+use crate::{pool, protocol::Unsent};
 
 /// Takes one of the thread's spare queues for frames, where it has one.
 #[inline]
@@ -52,10 +19,10 @@ pub(super) fn take_queue() -> Option<Box<Unsent>> {
 /// broadcast to many connections needs them.
 #[inline]
 pub(super) fn put_back_queue(queue: Box<Unsent>) {
-    let capacity = queue.frames.capacity();
-    if !queue.is_empty() || capacity > MAX_QUEUE {
+    if !is_worth_keeping(&queue) {
         return;
     }
+    let capacity = queue.frames.capacity();
     pool::with(&QUEUES, |queues| {
         let queues = &mut *queues.borrow_mut();
         if capacity > SMALL_QUEUE {
@@ -66,6 +33,12 @@ pub(super) fn put_back_queue(queue: Box<Unsent>) {
     });
 }
 
+/// Reports whether a queue is empty, and not too large to be kept.
+#[inline]
+pub(super) fn is_worth_keeping(queue: &Unsent) -> bool {
+    queue.is_empty() && queue.frames.capacity() <= MAX_QUEUE
+}
+
 /// Queues without frames.
 struct Queues {
     large: Option<Box<Unsent>>,
@@ -74,17 +47,10 @@ struct Queues {
 }
 
 thread_local! {
-    static BUFFER: Cell<Option<BytesMut>> = const { Cell::new(None) };
     static QUEUES: RefCell<Queues> = const {
         RefCell::new(Queues { large: None, small: Vec::new() })
     };
 }
-
-/// How much one read takes at most.
-const READ: usize = 64 << 10;
-
-/// With less room than this nothing is read.
-const LEAST_READ: usize = 48 << 10;
 
 /// A larger buffer of frames goes back to the allocator.
 const MAX_QUEUE: usize = 128 << 10;

@@ -129,14 +129,7 @@ where
             if !outside_coop(cx, |cx| driver.begin_round(cx, &mut turn)) {
                 break Poll::Ready(());
             }
-            if !driver.is_handler_finished()
-                && let Poll::Ready(failure) = poll_handler(this.handler.as_mut(), cx)
-            {
-                driver.finish_handler();
-                if let Some(frame) = failure {
-                    driver.close(EndedBy::Local, &frame);
-                }
-            }
+            poll_with_loan(driver, this.handler.as_mut(), cx, &mut turn);
             if driver.gives_more(&mut turn) {
                 continue;
             }
@@ -148,11 +141,41 @@ where
                 Next::Over => break Poll::Ready(()),
             }
         };
-        driver.leave_undecoded(&mut turn);
+        driver.leave(&mut turn);
         if poll.is_pending() {
             driver.settle(cx, &turn);
         }
         poll
+    }
+}
+
+/// Polls the handler, unless it has returned, with what was read; then once more, with what it could not take
+/// of that without the driver.
+fn poll_with_loan<F, E>(
+    driver: &mut Driver,
+    mut handler: Pin<&mut Option<F>>,
+    cx: &mut Context<'_>,
+    turn: &mut Turn,
+) where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    if driver.is_handler_finished() {
+        return;
+    }
+    driver.lend(cx, turn);
+    let mut poll = poll_handler(handler.as_mut(), cx);
+    if poll.is_ready() {
+        driver.finish_handler();
+    }
+    if driver.take_back(cx, turn) && poll.is_pending() {
+        poll = poll_handler(handler.as_mut(), cx);
+    }
+    if let Poll::Ready(failure) = poll {
+        driver.finish_handler();
+        if let Some(frame) = failure {
+            driver.close(EndedBy::Local, &frame);
+        }
     }
 }
 

@@ -75,6 +75,18 @@ impl DecoderState {
         self.held.as_ref()?.open.as_ref()
     }
 
+    /// Reports whether the next frame begins a message, or is a control frame.
+    #[inline]
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.mode == Mode::Decoding && self.open().is_none()
+    }
+
+    /// Takes note of whole frames that somebody else has decoded.
+    #[inline]
+    pub(crate) fn pass_over(&mut self, frames: u32) {
+        self.frames = self.frames.wrapping_add(frames);
+    }
+
     /// Returns how much memory is held for the message that has begun and not ended, in bytes.
     #[inline]
     pub(crate) fn memory(&self) -> usize {

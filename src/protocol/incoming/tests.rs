@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::protocol::{message::Message, test_support::from_client};
+use crate::protocol::{decoder::take_plain, message::Message, test_support::from_client};
 
 /// A server that receives, with what it sends.
 struct End {
@@ -56,23 +56,46 @@ impl End {
 }
 
 #[test]
-fn short_messages_are_counted_as_the_others_are() {
+fn messages_that_somebody_else_has_decoded_are_counted_as_the_others_are() {
     let mut end = End::new(Config::default());
     let limits = Limits::new(&end.config);
     let frames = [
         from_client(0x81, b"one"),
-        from_client(0x82, b"two"),
+        from_client(0x82, &[b'x'; 200]),
         from_client(0x89, b""),
     ];
     let (mut src, mut taken) = (frames.concat(), Vec::new());
-    while let Some((message, used)) = end.incoming.take_short(&limits, &mut src) {
+    while let Some((message, used)) = take_plain(Role::Server, &limits, &mut src) {
         taken.push(message);
         src.drain(..used);
     }
-    assert_eq!(taken, [Message::text("one"), Message::binary("two")]);
+    assert_eq!(
+        taken,
+        [Message::text("one"), Message::binary([b'x'; 200].to_vec())]
+    );
+    let before = end.incoming.frame_in_progress(1);
+    end.incoming.count_plain(2);
+    assert_ne!(end.incoming.frame_in_progress(1), before, "another frame");
     assert_eq!((end.incoming.messages(), &src), (2, &frames[2]));
     end.receive(0, &frames[0]).expect("it is right");
     assert_eq!(end.incoming.messages(), 3);
+}
+
+#[test]
+fn nothing_is_between_messages_while_one_is_open_or_passed_over() {
+    let mut end = End::new(Config::default());
+    assert!(end.incoming.is_between_messages());
+    end.receive(0, &from_client(0x01, b"be"))
+        .expect("it is right");
+    assert!(!end.incoming.is_between_messages());
+    end.receive(0, &from_client(0x80, b"gun"))
+        .expect("it is right");
+    assert!(end.incoming.is_between_messages());
+    end.receive(0, &from_client(0x81, b"half of it")[..9])
+        .expect("it is right");
+    assert!(!end.incoming.is_between_messages());
+    end.incoming.discard_messages();
+    assert!(!end.incoming.is_between_messages());
 }
 
 #[test]

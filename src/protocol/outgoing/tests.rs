@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     config::Config,
     protocol::{
-        close::CloseCode, header::Opcode, message::Event, role::Role, test_support::from_server,
+        close::CloseCode, header::Opcode, message::Event, outbound::PreparedMessage, role::Role,
+        test_support::from_server,
     },
 };
 
@@ -87,7 +88,7 @@ fn a_flood_of_pings_to_a_peer_that_reads_nothing_take_2_kib() {
 }
 
 #[test]
-fn short_way_sends_what_the_ordinary_one_does_or_nothing() {
+fn what_is_encoded_where_it_lies_is_what_the_ordinary_way_sends() {
     for (size, role) in [
         (None, Role::Server),
         (Some(1000), Role::Server),
@@ -100,13 +101,13 @@ fn short_way_sends_what_the_ordinary_one_does_or_nothing() {
         for len in (0..=126).chain([5000]) {
             let text = Message::text("x".repeat(len));
             for message in [text.clone(), Message::Binary(text.into_bytes())] {
-                let taken = short.short(&encoder, &message);
-                assert_eq!(taken, encoder.is_short(len), "{len}");
-                assert!(len <= 125 || !taken, "{len}");
-                if taken {
-                    let sent = ordinary.message(&encoder, message);
-                    assert!(sent.is_ok());
-                }
+                let mut outbound = Outbound::from(message.clone());
+                let copied = short.outbound(&encoder, &mut outbound).expect("it is open");
+                assert_eq!(
+                    encoder.is_short(len),
+                    copied.is_none() && outbound.len() == len
+                );
+                assert!(ordinary.message(&encoder, message).is_ok());
                 let [one, other] = [&short, &ordinary].map(|outgoing| {
                     (
                         outgoing.messages,
@@ -118,7 +119,6 @@ fn short_way_sends_what_the_ordinary_one_does_or_nothing() {
                 assert_eq!(one, other, "{len}");
             }
         }
-        assert_eq!(short.messages > 0, role == Role::Server && size.is_none());
         assert_eq!(written(&mut short), written(&mut ordinary));
     }
 }
@@ -127,14 +127,15 @@ fn short_way_sends_what_the_ordinary_one_does_or_nothing() {
 fn short_message_waits_behind_one_that_is_sent_piece_by_piece() {
     let mut outgoing = Outgoing::default();
     outgoing.begin_stream().expect("it is open");
-    assert!(outgoing.short(&server(), &"behind".into()));
+    let sent = outgoing.outbound(&server(), &mut "behind".into());
+    assert_eq!(sent, Some(None));
     assert_eq!((outgoing.queued(), outgoing.queued_behind()), (0, 8));
     outgoing.end_stream();
     assert_eq!(written(&mut outgoing), from_server(0x81, b"behind"));
 }
 
 #[test]
-fn nothing_is_sent_the_short_way_unless_it_is_open() {
+fn nothing_is_sent_and_nothing_taken_unless_it_is_open() {
     let closings: [fn(&mut Outgoing); 3] = [
         |outgoing| outgoing.close(&server(), None).expect("it is open"),
         |outgoing| receive(outgoing, &Event::Close(None)),
@@ -144,12 +145,42 @@ fn nothing_is_sent_the_short_way_unless_it_is_open() {
         let mut outgoing = Outgoing::default();
         close(&mut outgoing);
         let before = outgoing.queued();
-        assert!(!outgoing.short(&server(), &"late".into()));
+        let mut late = Outbound::from("late");
+        assert_eq!(outgoing.outbound(&server(), &mut late), None);
+        assert_eq!(late, "late".into());
         assert_eq!(
             (outgoing.queued(), outgoing.messages, outgoing.bytes),
             (before, 0, 0)
         );
     }
+}
+
+#[test]
+fn what_was_prepared_is_left_as_it_is() {
+    let mut outgoing = Outgoing::default();
+    let mut prepared = Outbound::from(PreparedMessage::new("once"));
+    assert_eq!(outgoing.outbound(&server(), &mut prepared), None);
+    assert_eq!(
+        (prepared.len(), outgoing.messages, outgoing.queued()),
+        (4, 0, 0)
+    );
+}
+
+#[test]
+fn what_another_one_has_queued_goes_in_front_and_is_counted() {
+    let (mut outgoing, mut other) = (Outgoing::default(), Outgoing::default());
+    outgoing
+        .message(&server(), "last".into())
+        .expect("it is open");
+    for text in ["1", "22"] {
+        other.message(&server(), text.into()).expect("it is open");
+    }
+    assert!(!other.is_unused());
+    outgoing.take_over(&server(), &mut other);
+    assert!(other.is_unused());
+    assert_eq!((outgoing.messages, outgoing.bytes), (3, 7));
+    let frames = ["1", "22", "last"].map(|text| from_server(0x81, text.as_bytes()));
+    assert_eq!(written(&mut outgoing), frames.concat());
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) struct Cold {
     pub(super) before: Progress,
     /// Decoded, but waits until the handler has seen what came before it.
     pub(super) deferred: Option<Deferred>,
+    /// What the transport said behind what was read and not decoded: its end, or its failure.
+    pub(super) behind: Option<Deferred>,
     /// The first failure: what the application is told.
     pub(super) error: Option<Error>,
     /// Our Close was written while the peer's was not there.
@@ -90,9 +92,15 @@ impl EndWatch {
 impl Cold {
     /// Reports whether there is nothing in it to remember.
     pub(super) fn is_spent(&self) -> bool {
-        let ending = self.deferred.is_some() || self.error.is_some() || self.end.is_some();
+        self.is_bytes_alone() && self.undecoded.is_empty()
+    }
+
+    /// Reports whether there is nothing in it but what was not decoded.
+    pub(super) fn is_bytes_alone(&self) -> bool {
+        let failed = self.error.is_some() || self.behind.is_some();
+        let ending = failed || self.deferred.is_some() || self.end.is_some();
         let memory = self.account.is_some() || self.stopped.is_some();
-        !ending && !memory && self.undecoded.is_empty() && self.discarded == 0
+        !ending && !memory && self.discarded == 0
     }
 }
 

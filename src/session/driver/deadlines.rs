@@ -103,7 +103,7 @@ impl Driver {
 
     /// Sends the ping that is due.
     fn time_to_ping(&mut self) {
-        self.ping_queued |= self.shared.lock().ping(self.setup(), b"").is_ok();
+        self.ping_queued |= self.shared.lock_to_drive().ping(self.setup(), b"").is_ok();
         if let Some(compressing) = self.shared.compressing() {
             compressing.release_if_unused();
         }
@@ -120,7 +120,10 @@ impl Driver {
 
     fn expired(&mut self) -> Option<Expiry> {
         let (config, undecoded) = (self.shared.config(), self.undecoded_len());
-        let facts = self.shared.lock().facts(&self.incoming, config, undecoded);
+        let facts = self
+            .shared
+            .lock_to_drive()
+            .facts(&self.incoming, config, undecoded);
         self.timers.expired(Self::now(), facts, config)
     }
 }

@@ -72,7 +72,7 @@ impl Driver {
         }
         let (now, setup) = (Self::now(), self.shared.setup());
         let (incoming, timers) = (&mut self.incoming, &mut self.timers);
-        let mut locked = self.shared.lock();
+        let mut locked = self.shared.lock_to_drive();
         let received = locked.receive_control(&event, incoming, timers, now, setup);
         drop(locked);
         if let Err(error) = received {
@@ -87,7 +87,7 @@ impl Driver {
         if decoded.is_empty() {
             return decoded.put_back();
         }
-        let (receiver, spent) = self.shared.lock().deliver(decoded, cx.waker());
+        let (receiver, spent) = self.shared.lock_to_drive().deliver(decoded, cx.waker());
         if let Some(inbox) = spent {
             inbox.put_back();
         }

@@ -14,6 +14,18 @@ impl Driver {
         self.cold.as_deref().is_some_and(deferred)
     }
 
+    /// Reports whether the transport has said something behind what was read and not decoded.
+    pub(super) fn has_behind(&self) -> bool {
+        let behind = |cold: &Cold| cold.behind.is_some();
+        self.cold.as_deref().is_some_and(behind)
+    }
+
+    /// Takes what the transport has said behind what was read and not decoded, as it is all decoded.
+    #[inline]
+    pub(super) fn take_behind(&mut self) -> Option<Deferred> {
+        self.cold.as_mut()?.behind.take()
+    }
+
     /// Keeps something until the handler has seen what came before it.
     pub(super) fn defer(&mut self, deferred: Deferred) {
         self.cold().deferred = Some(deferred);
@@ -40,7 +52,7 @@ impl Driver {
     ///
     /// A receiver in another task gets a moment to come back for more.
     pub(super) fn note_progress(&mut self) {
-        let mut locked = self.shared.lock();
+        let mut locked = self.shared.lock_to_drive();
         locked.let_no_sender_yield();
         let undelivered = locked.inbox_len();
         let (messages, bytes) = locked.sent();
@@ -61,6 +73,11 @@ impl Driver {
             (false, true) => self.cold().look = None,
             _ => {}
         }
+    }
+
+    /// Notes that the handler has just taken messages that were not in the inbox: it is at them.
+    pub(super) fn note_taken(&mut self, messages: u32) {
+        self.cold().before.undelivered += messages as usize;
     }
 
     /// Reports whether the application is at what came before the end: its replies leave first.

@@ -39,7 +39,7 @@ impl Driver {
 
     /// Starts the closing handshake, unless it has begun.
     pub(crate) fn close(&mut self, by: EndedBy, frame: &CloseFrame) {
-        self.shared.lock().close(self.setup(), by, frame);
+        self.shared.lock_to_drive().close(self.setup(), by, frame);
         self.timers.stop_open();
         self.handler_due = true;
     }
@@ -48,7 +48,7 @@ impl Driver {
     pub(super) fn receive_close(&mut self, cx: &mut Context<'_>, frame: Option<CloseFrame>) {
         // Whatever failed before, the peer has ended this properly.
         self.cold().error = None;
-        let mut locked = self.shared.lock();
+        let mut locked = self.shared.lock_to_drive();
         locked.receive_close(self.setup(), frame);
         let observer = locked.observe_close(cx.waker());
         drop(locked);
@@ -83,7 +83,7 @@ impl Driver {
 
     /// Ends a connection whose peer went away without a closing handshake, or in the middle of it.
     pub(super) fn disconnected(&mut self, cx: &mut Context<'_>, error: io::Error) {
-        if !self.shared.lock().close_sent() {
+        if !self.shared.lock_to_drive().close_sent() {
             self.cold().error.get_or_insert(Error::Io(error));
         }
         self.finish(cx);
@@ -99,7 +99,7 @@ impl Driver {
         self.timers.stop_open();
         let error = self.cold().error.take();
         self.cold().undecoded = BytesMut::new();
-        let mut locked = self.shared.lock();
+        let mut locked = self.shared.lock_to_drive();
         locked.finish(error);
         let receiver = locked.take_receiver(cx.waker());
         // Nothing more can be sent, either.
@@ -144,14 +144,14 @@ impl Driver {
 
     /// Reports whether everything queued was given to the transport.
     fn is_drained(&self) -> bool {
-        self.shared.lock().queued() == 0 && !self.flush_pending
+        self.shared.lock_to_drive().queued() == 0 && !self.flush_pending
     }
 
     /// Reports whether a server may drop a TCP connection at once: both sides have sent their Close frame,
     /// and nothing that came is left unread, which would be answered by a reset.
     fn is_said_and_read(&self, cx: &mut Context<'_>) -> bool {
         let said = {
-            let locked = self.shared.lock();
+            let locked = self.shared.lock_to_drive();
             locked.close_sent() && locked.close_received()
         };
         let transport = self.transport.as_ref();
@@ -190,7 +190,7 @@ impl Driver {
         self.input = Input::Ended;
         self.handler_due = true;
         self.timers.stop_all();
-        let mut locked = self.shared.lock();
+        let mut locked = self.shared.lock_to_drive();
         let (queue, waiting) = locked.end_all(cold.error);
         // What may only follow a message in pieces is lost by a close; the Close itself is not.
         let unsent = queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());

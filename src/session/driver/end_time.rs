@@ -9,7 +9,7 @@ impl Driver {
     /// What is queued may leave slowly, but not for ever: each 14 KiB have another second.
     pub(super) fn bound_end(&mut self) {
         if !self.timers.is_closing() {
-            let queued = self.shared.lock().queued();
+            let queued = self.shared.lock_to_drive().queued();
             let timeout = self.drain_timeout(queued);
             self.timers.bound_end(Self::now(), timeout);
             self.watch_end(queued);
@@ -58,7 +58,7 @@ impl Driver {
             return true;
         }
         let now = Self::now();
-        let queued = self.shared.lock().queued();
+        let queued = self.shared.lock_to_drive().queued();
         let limit = self.config().close_timeout.saturating_mul(MOST_TERMS);
         let discarded = self.cold().discarded;
         let floor = (now - watch.since).as_secs().saturating_mul(SENDING_FLOOR);

@@ -26,10 +26,12 @@ impl Driver {
             Awaited::Nothing
         };
         locked.end_turn(awaited);
+        let flushed = locked.end_loan(self.setup(), None);
         let inbox = locked.take_spent_inbox();
         let entry = self.entry.as_deref();
         let counted = entry.map(|entry| (entry, self.traffic(&locked)));
         drop(locked);
+        drop(flushed);
         if let Some((entry, traffic)) = counted {
             entry.count(traffic);
         }
@@ -75,7 +77,7 @@ impl Driver {
 
     /// Counts what has gone over the connection so far, before the end of a turn.
     pub(super) fn count(&self, left: &mut Held) {
-        let locked = self.shared.lock();
+        let locked = self.shared.lock_to_drive();
         *left = locked.held();
         let traffic = self.traffic(&locked);
         drop(locked);

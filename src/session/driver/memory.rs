@@ -68,7 +68,7 @@ impl Driver {
             );
         }
         self.incoming.discard_messages();
-        let mut locked = shared.lock();
+        let mut locked = shared.lock_to_drive();
         // Who holds something after that has a deadline for its end, and is told no more.
         let inbox = locked.discard_inbox();
         if inbox.as_ref().is_some_and(|inbox| !inbox.is_empty()) {

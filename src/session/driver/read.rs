@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     protocol::Limits,
-    session::{scratch, shared::inbox::Inbox},
+    session::{
+        loan::{Lends, Loan},
+        shared::inbox::Inbox,
+    },
 };
 
 impl Driver {
@@ -38,9 +41,7 @@ impl Driver {
             Phase::Open if self.input == Input::Ended => {}
             Phase::Open => self.receive_open(cx, snapshot, turn),
             Phase::Ended => {}
-            Phase::Flushing | Phase::ShuttingDown | Phase::Lingering => {
-                self.poll_discard(cx, &mut turn.budget)
-            }
+            Phase::Flushing | Phase::ShuttingDown | Phase::Lingering => self.poll_discard(cx, turn),
         }
     }
 
@@ -50,6 +51,108 @@ impl Driver {
             let held = snapshot.held(None).unwrap_or_default();
             return self.pause(cx, held, &mut turn.budget);
         }
+        if turn.lends.messages {
+            return self.receive_to_lend(cx, snapshot, turn);
+        }
+        self.receive_and_decode(cx, snapshot, turn);
+    }
+
+    /// Reads what is there, for the handler to take it from where it lies.
+    fn receive_to_lend(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) {
+        if !turn.undecoded {
+            let readable = !snapshot.quiet || self.has_behind() || self.poll_readable(cx);
+            if !readable || !self.read_to_lend(cx, snapshot, turn) {
+                // Only with a queue it is worth it.
+                turn.lends.messages &= turn.lends.queue;
+                return;
+            }
+            turn.undecoded = true;
+        }
+        if !turn.loan().begins_plain() {
+            self.receive_and_decode(cx, snapshot, turn);
+        }
+    }
+
+    /// Reads until the transport has nothing more or the buffer is full; reports whether something came.
+    fn read_to_lend(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) -> bool {
+        let Turn { budget, loan, .. } = turn;
+        let loan = loan.get_or_insert_with(Loan::take);
+        loan.clear();
+        loan.buffer.extend_from_slice(self.undecoded());
+        let mut came = false;
+        while self.poll_read(cx, &mut loan.buffer, snapshot.held(None), budget) {
+            came = true;
+            budget.spend_round();
+            let more = self.input == Input::Ready && !budget.is_spent() && loan.has_room();
+            if !more || !self.poll_readable(cx) {
+                break;
+            }
+        }
+        if came && let Some(cold) = &mut self.cold {
+            // It comes behind what was read.
+            cold.behind = cold.deferred.take();
+            if cold.behind.is_some() {
+                self.input = Input::Ready;
+            }
+            self.keep_undecoded(BytesMut::new());
+        }
+        came
+    }
+
+    /// Lends the handler nothing more in this round: what it has sent so far goes first.
+    fn lend_nothing(&self, turn: &mut Turn) -> Snapshot {
+        turn.lends = Lends::default();
+        let mut locked = self.shared.lock_to_drive();
+        let sent = turn.loan.as_deref_mut().map(|loan| &mut loan.sent);
+        let flushed = locked.end_loan(self.setup(), sent);
+        let snapshot = Snapshot::new(&locked);
+        drop(locked);
+        drop(flushed);
+        snapshot
+    }
+
+    /// Decodes what the handler, which has `received` so many messages, could not take from where it lies. Reports
+    /// whether there is something new for it in that.
+    pub(super) fn decode_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        turn: &mut Turn,
+        received: u32,
+    ) -> bool {
+        let snapshot = self.lend_nothing(turn);
+        let Turn {
+            budget,
+            loan,
+            undecoded,
+            ..
+        } = turn;
+        let loan = loan.get_or_insert_with(Loan::take);
+        let mut decoded = None;
+        let batch = snapshot.batch(self.handler_finished);
+        *undecoded = self.decode(&mut loan.buffer, &mut decoded, &snapshot, batch, budget);
+        if !*undecoded {
+            if !loan.buffer.is_empty() || self.cold.is_some() {
+                self.keep_if_open(BytesMut::from(&loan.buffer[..]));
+            }
+            loan.buffer.clear();
+        }
+        let news = decoded.as_ref().is_some_and(|decoded| !decoded.is_empty());
+        if let Some(decoded) = decoded {
+            self.deliver(cx, decoded);
+        }
+        if self.has_deferred() {
+            self.note_progress();
+            self.note_taken(received);
+            return true;
+        }
+        news
+    }
+
+    fn receive_and_decode(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) {
+        if turn.lends.queue {
+            self.lend_nothing(turn);
+        }
+        turn.lends.messages = false;
         let (before, closing) = (self.incoming.bytes(), snapshot.closing);
         let mut decoded = None;
         if self.input == Input::Paused {
@@ -67,10 +170,10 @@ impl Driver {
                 self.input = Input::Paused;
             }
             self.keep_if_open(undecoded);
-        } else if turn.undecoded || !snapshot.quiet || self.poll_readable(cx) {
+        } else if turn.undecoded || !snapshot.quiet || self.has_behind() || self.poll_readable(cx) {
             if !turn.undecoded {
-                turn.buffer = scratch::take_buffer();
-                turn.buffer.extend_from_slice(self.undecoded());
+                turn.loan().clear();
+                turn.loan().buffer.extend_from_slice(self.undecoded());
             }
             self.read_and_decode(cx, &mut decoded, snapshot, turn);
         }
@@ -96,15 +199,23 @@ impl Driver {
     ) {
         let Turn {
             budget,
-            buffer,
+            loan,
             undecoded,
             ..
         } = turn;
+        let loan = loan.get_or_insert_with(Loan::take);
         let mut came = *undecoded;
-        while *undecoded || self.poll_read(cx, buffer, snapshot.held(decoded.as_deref()), budget) {
+        while *undecoded
+            || self.poll_read(
+                cx,
+                &mut loan.buffer,
+                snapshot.held(decoded.as_deref()),
+                budget,
+            )
+        {
             came = true;
             *undecoded = self.decode(
-                buffer,
+                &mut loan.buffer,
                 decoded,
                 snapshot,
                 snapshot.batch(self.handler_finished),
@@ -121,24 +232,22 @@ impl Driver {
             if !self.poll_readable(cx) {
                 break;
             }
-            scratch::make_room(buffer);
+            loan.make_room();
         }
-        if came && (!buffer.is_empty() || self.cold.is_some()) {
-            self.keep_if_open(BytesMut::from(&buffer[..]));
+        if came && (!loan.buffer.is_empty() || self.cold.is_some()) {
+            self.keep_if_open(BytesMut::from(&loan.buffer[..]));
         }
-        scratch::put_back_buffer(mem::take(buffer));
+        loan.buffer.clear();
     }
 
-    /// Keeps what was read and not decoded beyond the turn, to be decoded before anything is read.
-    pub(crate) fn leave_undecoded(&mut self, turn: &mut Turn) {
-        if !mem::take(&mut turn.undecoded) {
-            return;
-        }
-        if self.phase == Phase::Open {
+    /// Ends a turn: keeps what was read and not decoded, to be decoded before anything is read.
+    #[inline]
+    pub(crate) fn leave(&mut self, turn: &mut Turn) {
+        if mem::take(&mut turn.undecoded) && self.phase == Phase::Open {
             self.input = Input::Paused;
-            self.keep_undecoded(BytesMut::from(&turn.buffer[..]));
+            self.keep_undecoded(BytesMut::from(&turn.loan().buffer[..]));
         }
-        scratch::put_back_buffer(mem::take(&mut turn.buffer));
+        turn.end();
     }
 
     fn keep_if_open(&mut self, undecoded: BytesMut) {
@@ -167,6 +276,11 @@ impl Driver {
         held: Option<usize>,
         budget: &mut Budget,
     ) -> bool {
+        if let Some(behind) = self.take_behind() {
+            self.input = Input::Ended;
+            self.defer(behind);
+            return false;
+        }
         let held = held.map(|held| held + buffer.len() + self.incoming.memory());
         let share = held.and_then(|held| self.share(held));
         if share == Some(0) && held >= Some(LEAST_SHARE) {
@@ -244,23 +358,23 @@ impl Driver {
     }
 
     /// Reads and throws away, so that the peer can end its side.
-    fn poll_discard(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn poll_discard(&mut self, cx: &mut Context<'_>, turn: &mut Turn) {
         if self.input == Input::Ended {
             return;
         }
-        let mut buffer = scratch::take_buffer();
+        let loan = turn.loan();
+        loan.clear();
         let Some(transport) = &mut self.transport else {
             return;
         };
-        match transport.poll_read(cx, &mut buffer) {
+        match transport.poll_read(cx, &mut loan.buffer) {
             Poll::Pending => self.input = Input::Waiting,
             Poll::Ready(Ok(bytes)) if bytes > 0 => {
                 self.input = Input::Ready;
-                budget.spend(0, bytes);
+                turn.budget.spend(0, bytes);
                 self.discard(bytes as u64);
             }
             Poll::Ready(_) => self.input = Input::Ended,
         }
-        scratch::put_back_buffer(buffer);
     }
 }

@@ -2,30 +2,47 @@
 
 use std::mem;
 
-use bytes::BytesMut;
-
 use crate::{
     memory::Held,
-    session::{scratch, shared::inbox::Inbox},
+    session::{
+        loan::{Lends, Loan},
+        shared::{inbox::Inbox, locked::Locked},
+    },
 };
 
 /// What lasts as long as one turn of a session.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Turn {
     pub(super) budget: Budget,
-    /// The thread's buffer, while something is read to it.
-    pub(super) buffer: BytesMut,
-    /// There may be messages in it that the handler was not given.
+    /// The thread's buffer, and what the handler has sent; not there before it is needed, and while
+    /// the handler has it.
+    pub(super) loan: Option<Box<Loan>>,
+    /// What the handler is lent when it is polled in this round.
+    pub(super) lends: Lends,
+    /// There may be messages in the buffer that the handler was not given.
     pub(super) undecoded: bool,
     /// What waited for the application and for the transport when the turn ended.
     pub(super) left: Held,
 }
 
 impl Turn {
-    /// Gives the buffer back to the thread, with what was not decoded.
+    #[inline]
+    pub(super) fn loan(&mut self) -> &mut Loan {
+        self.loan.get_or_insert_with(Loan::take)
+    }
+
+    /// Forgets what was read and not decoded.
     pub(super) fn forget_undecoded(&mut self) {
         if mem::take(&mut self.undecoded) {
-            scratch::put_back_buffer(mem::take(&mut self.buffer));
+            self.loan().buffer.clear();
+        }
+    }
+
+    /// Gives the buffer back to the thread.
+    #[inline]
+    pub(super) fn end(&mut self) {
+        if let Some(loan) = self.loan.take() {
+            loan.put_back();
         }
     }
 }
@@ -93,6 +110,17 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    /// Looks at what is shared, in the middle of a round.
+    pub(super) fn new(locked: &Locked) -> Self {
+        Self {
+            inbox: locked.inbox_size(),
+            queued: locked.queued(),
+            observed: locked.is_observed(),
+            closing: locked.close_sent(),
+            quiet: true,
+        }
+    }
+
     /// Returns what waits for the application and for the transport, with what was decoded since;
     /// `None` if messages are thrown away.
     pub(super) fn held(&self, decoded: Option<&Inbox>) -> Option<usize> {

@@ -3,19 +3,23 @@
 use std::{pin::Pin, task::Context};
 
 use super::{
-    Driver, Phase,
+    Driver, Input, Phase,
     alarm::Alarm,
     round::{Next, Snapshot, Turn},
     write::Written,
 };
-use crate::session::shared::CORK;
+use crate::session::{
+    loan::{self, CORK, Lends},
+    shared::locked::Locked,
+};
 
 // A round, in this order:
 //
 // 1. Look at what is shared: from here on nobody has to wake the session.
 // 2. Read and decode, before the handler: pings are answered and a Close is seen though the handler
 //    may never yield to its socket.
-// 3. Poll the handler (in `task`), again while more of what was read can be given to it.
+// 3. Poll the handler (in `task`), which takes what was read from where it lies; again, with what it could not
+//    take so, and while more of what was read can be given to it.
 // 4. Write all that came of it at once, then bring the end and the deadlines on: what the handler has
 //    just said leaves before either ends the connection.
 // 5. End the turn under the lock that has seen the queue empty, or go round again.
@@ -39,12 +43,57 @@ impl Driver {
     ///
     /// It is only while something can still be decoded: a transport that has ended meanwhile, or a
     /// deadline that passed, leaves bytes behind that nobody will ever take.
+    #[inline]
     pub(crate) fn gives_more(&self, turn: &mut Turn) -> bool {
-        if !turn.undecoded || self.phase != Phase::Open || turn.budget.decodes_no_more() {
+        // What comes while the handler is polled belongs to the same round.
+        let goes_on = turn.lends.messages && self.input == Input::Ready && !turn.budget.is_spent();
+        if !turn.undecoded && !goes_on || self.phase != Phase::Open {
+            return false;
+        }
+        self.gives_more_of(turn)
+    }
+
+    fn gives_more_of(&self, turn: &mut Turn) -> bool {
+        if turn.budget.decodes_no_more() || self.has_deferred() || turn.loan().is_corked() {
             return false;
         }
         turn.budget.spend_helping();
-        !self.has_deferred() && self.shared.lock().queued() < CORK
+        self.shared.lock_to_drive().queued() < CORK
+    }
+
+    /// Lends the handler, which is about to be polled, what it needs to receive and send.
+    #[inline]
+    pub(crate) fn lend(&self, cx: &Context<'_>, turn: &mut Turn) {
+        if turn.lends.any() {
+            let shared = &*self.shared;
+            loan::lend(
+                &mut turn.loan,
+                shared.address(),
+                turn.lends,
+                shared.setup(),
+                cx,
+            );
+        }
+    }
+
+    /// Takes back what was lent. Reports whether the handler is to be polled once more, with what it could
+    /// not take.
+    #[inline]
+    pub(crate) fn take_back(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
+        if !turn.lends.any() {
+            return false;
+        }
+        let returned = loan::take_back(&mut turn.loan);
+        self.incoming.count_plain(returned.received);
+        turn.budget.spend(returned.received as usize, 0);
+        if !turn.lends.messages || !turn.undecoded {
+            return false;
+        }
+        turn.undecoded = !turn.loan().buffer.is_empty();
+        if !turn.undecoded || (returned.corked && !self.handler_finished) {
+            return false;
+        }
+        self.decode_rest(cx, turn, returned.received)
     }
 
     /// Ends a round, once the handler was polled: writes what is queued and keeps the deadlines.
@@ -54,7 +103,11 @@ impl Driver {
         turn: &mut Turn,
         alarm: Pin<&mut Alarm>,
     ) -> Next {
-        let Ok(queue) = self.take_queue() else {
+        let queue = if self.has_lent_all(turn) {
+            turn.loan().sent.take_queue()
+        } else if let Ok(queue) = self.take_queue(turn) {
+            queue
+        } else {
             // Before anything is written.
             self.abort();
             return Next::Over;
@@ -71,12 +124,14 @@ impl Driver {
             cx.waker().wake_by_ref();
             return Next::Wait;
         }
-        if passed || written == Written::HandlerWaits || self.take_handler_due() || self.has_more()
-        {
+        let due = passed || written == Written::HandlerWaits || turn.undecoded;
+        if self.take_handler_due() || due || self.has_more() {
             return Next::Round;
         }
         // What ended the turn early holds: senders wake the session since then.
-        if written == Written::TurnOver || self.end_turn(self.shared.lock(), &mut turn.left) {
+        if written == Written::TurnOver
+            || self.end_turn(self.shared.lock_to_drive(), &mut turn.left)
+        {
             self.read_on(cx, turn);
             Next::Wait
         } else {
@@ -84,17 +139,40 @@ impl Driver {
         }
     }
 
+    /// Reports whether all that there is to write is what the handler has sent without the lock.
+    #[inline]
+    fn has_lent_all(&self, turn: &Turn) -> bool {
+        turn.lends.queue
+            && !self.shared.is_touched()
+            && !self.handler_finished
+            && self.phase == Phase::Open
+            && !self.write_failed
+    }
+
     /// Looks at what is shared: nobody has to wake the session for what comes before the round ends.
     /// `None` if it was aborted.
-    fn snapshot(&self, cx: &Context<'_>, turn: &Turn) -> Option<Snapshot> {
-        let mut locked = self.shared.lock();
+    fn snapshot(&self, cx: &Context<'_>, turn: &mut Turn) -> Option<Snapshot> {
+        let mut locked = self.shared.lock_to_drive();
         let (quiet, before) = locked.begin_round(cx.waker());
+        // A session that was woken to write is lent nothing.
+        turn.lends = if quiet && locked.queued() > 0 {
+            Lends::default()
+        } else {
+            self.lends(&locked)
+        };
+        self.shared.forget_touched(&mut locked);
+        let flushed = if turn.lends.queue {
+            locked.begin_loan();
+            None
+        } else {
+            locked.end_loan(
+                self.setup(),
+                turn.loan.as_deref_mut().map(|loan| &mut loan.sent),
+            )
+        };
         let snapshot = Snapshot {
             quiet,
-            inbox: locked.inbox_size(),
-            queued: locked.queued(),
-            observed: locked.is_observed(),
-            closing: locked.close_sent(),
+            ..Snapshot::new(&locked)
         };
         let aborted = locked.is_aborted();
         // What comes next is decoded into it.
@@ -104,9 +182,30 @@ impl Driver {
             .flatten();
         drop(locked);
         drop(before);
+        drop(flushed);
         if let Some(inbox) = emptied {
             inbox.put_back();
         }
         (!aborted).then_some(snapshot)
+    }
+
+    /// Returns what the handler may be lent in this round.
+    #[inline]
+    fn lends(&self, locked: &Locked) -> Lends {
+        if self.handler_finished || self.phase != Phase::Open || self.cold_stands_in_the_way() {
+            return Lends::default();
+        }
+        let config = self.config();
+        Lends {
+            messages: self.input != Input::Paused
+                && !config.streaming
+                && self.incoming.is_between_messages()
+                && locked.lends_messages(),
+            queue: !self.write_blocked
+                && !self.write_failed
+                && config.max_send_messages.is_none()
+                && self.shared.compressing().is_none()
+                && locked.lends_queue(),
+        }
     }
 }

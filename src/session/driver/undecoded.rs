@@ -15,6 +15,13 @@ impl Driver {
         self.cold.get_or_insert_with(take_cold)
     }
 
+    /// Reports whether something is there for which all has to go through the lock.
+    #[inline]
+    pub(super) fn cold_stands_in_the_way(&self) -> bool {
+        let only_bytes = |cold: &Cold| cold.is_bytes_alone();
+        !self.cold.as_deref().is_none_or(only_bytes)
+    }
+
     /// Returns how much was received and not decoded, in bytes.
     pub(super) fn undecoded_len(&self) -> usize {
         self.cold.as_ref().map_or(0, |cold| cold.undecoded.len())

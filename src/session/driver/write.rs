@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{
     error::Error,
-    memory::Held,
     protocol::{SendQueue, Unsent},
     session::{
+        loan::CORK,
         report::EndedBy,
         scratch,
-        shared::{CORK, waiters::Wakers},
+        shared::{locked::Locked, waiters::Wakers},
         transport::Transport,
     },
 };
@@ -44,18 +44,25 @@ impl Driver {
     /// # Errors
     ///
     /// The session was aborted; nothing is done then.
-    pub(super) fn take_queue(&self) -> Result<Option<Box<Unsent>>, Aborted> {
-        let mut locked = self.shared.lock();
+    pub(super) fn take_queue(&self, turn: &mut Turn) -> Result<Option<Box<Unsent>>, Aborted> {
+        let mut locked = self.shared.lock_to_drive();
+        let sent = turn.loan.as_deref_mut().map(|loan| &mut loan.sent);
+        let flushed = locked.end_loan(self.setup(), sent);
         if locked.is_aborted() {
+            drop(locked);
             return Err(Aborted);
         }
         if let Some(code) = locked.abandoned(self.handler_finished) {
             locked.close(self.setup(), EndedBy::Local, &code.into());
         }
         if self.write_failed || self.phase == Phase::Ended {
+            drop(locked);
             return Ok(None);
         }
-        Ok(locked.take_queue())
+        let queue = locked.take_queue();
+        drop(locked);
+        drop(flushed);
+        Ok(queue)
     }
 
     /// Writes what was taken, as far as the transport takes it.
@@ -71,11 +78,12 @@ impl Driver {
         if let Some(mut queue) = queue {
             let queued = queue.frames.len();
             match self.write(cx, &mut queue.frames, &mut turn.budget) {
-                Poll::Ready(Ok(())) => {
-                    written = self.written(cx, queue, &mut turn.left);
+                Poll::Ready(Ok(())) => written = self.written(cx, queue, turn),
+                Poll::Ready(Err(error)) => {
+                    self.count_sent(&mut self.shared.lock_to_drive(), turn);
+                    self.write_failure(error);
                 }
-                Poll::Ready(Err(error)) => self.write_failure(error),
-                Poll::Pending => written = self.put_back(cx, queue, queued),
+                Poll::Pending => written = self.put_back(cx, queue, queued, turn),
             }
         }
         self.flush(cx);
@@ -136,7 +144,7 @@ impl Driver {
         if self.write_failed {
             return false;
         }
-        let queue = self.shared.lock().take_queue();
+        let queue = self.shared.lock_to_drive().take_queue();
         let (Some(mut queue), Some(transport)) = (queue, &mut self.transport) else {
             return false;
         };
@@ -150,9 +158,9 @@ impl Driver {
         let _much = self.timers.written(left, Self::now);
         if queue.frames.is_empty() {
             self.flush_pending = transport.needs_flush();
-            self.written(cx, queue, &mut Held::default());
+            self.written(cx, queue, &mut Turn::default());
         } else {
-            self.put_back(cx, queue, queued);
+            self.put_back(cx, queue, queued, &mut Turn::default());
             self.wait_for_write(left > 0);
         }
         left > 0
@@ -167,7 +175,7 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         mut queue: Box<Unsent>,
-        left: &mut Held,
+        turn: &mut Turn,
     ) -> Written {
         self.timers.write_done();
         let shared = &*self.shared;
@@ -175,15 +183,16 @@ impl Driver {
         if mem::take(&mut self.ping_queued) {
             self.timers.ping_written(Self::now(), config);
         }
-        let mut locked = shared.lock();
+        let mut locked = shared.lock_to_drive();
+        self.count_sent(&mut locked, turn);
         // What was queued meanwhile has not left, and the Close frame may be among it.
         let all_left = locked.queued() == 0;
         let close_left = all_left && locked.close_sent() && self.phase == Phase::Open;
         let waiting = locked.written(shared.setup(), &mut queue);
         let close_timeout = config.close_timeout;
         let open = self.phase == Phase::Open;
-        let last = if open && waiting.is_empty() {
-            self.end_turn(locked, left)
+        let last = if open && waiting.as_ref().is_none_or(Wakers::is_empty) {
+            self.end_turn(locked, &mut turn.left)
         } else {
             // Before anybody is woken.
             drop(locked);
@@ -192,18 +201,29 @@ impl Driver {
         if close_left && !mem::replace(&mut self.cold().close_written, true) {
             self.await_end(close_timeout);
         }
-        scratch::put_back_queue(queue);
+        match &mut turn.loan {
+            Some(loan) => loan.put_back_queue(queue),
+            None => scratch::put_back_queue(queue),
+        }
         if last {
             return Written::TurnOver;
         }
         wake_others(waiting, cx)
     }
 
+    /// Counts what the handler has sent without the lock.
+    #[inline]
+    fn count_sent(&self, locked: &mut Locked, turn: &mut Turn) {
+        if let Some(loan) = &mut turn.loan {
+            locked.count_sent(&mut loan.sent);
+        }
+    }
+
     /// The transport takes nothing more; what the peer has sent before may still say why.
     pub(super) fn write_failure(&mut self, error: io::Error) {
         self.write_failed = true;
         self.handler_due = true;
-        let mut locked = self.shared.lock();
+        let mut locked = self.shared.lock_to_drive();
         let closing = locked.close_sent();
         let (queue, waiting) = locked.lose();
         drop(locked);
@@ -216,9 +236,16 @@ impl Driver {
     }
 
     /// The rest of what was `queued` goes in front of what came meanwhile.
-    fn put_back(&mut self, cx: &mut Context<'_>, rest: Box<Unsent>, queued: usize) -> Written {
+    fn put_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        rest: Box<Unsent>,
+        queued: usize,
+        turn: &mut Turn,
+    ) -> Written {
         let left = queued - rest.frames.len();
-        let mut locked = self.shared.lock();
+        let mut locked = self.shared.lock_to_drive();
+        self.count_sent(&mut locked, turn);
         let waiting = locked.put_back(self.setup(), rest, left);
         let closing = locked.close_sent();
         drop(locked);
@@ -256,8 +283,8 @@ impl Driver {
 }
 
 /// Wakes those who waited, outside the lock; who runs in this turn anyway is not woken.
-fn wake_others(waiting: Wakers, cx: &Context<'_>) -> Written {
-    if waiting.wake_others(cx) {
+fn wake_others(waiting: Option<Wakers>, cx: &Context<'_>) -> Written {
+    if waiting.is_some_and(|waiting| waiting.wake_others(cx)) {
         Written::HandlerWaits
     } else {
         Written::More

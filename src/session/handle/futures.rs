@@ -83,6 +83,12 @@ impl Future for SendFuture<'_> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if let Stage::New(outbound) = &mut this.stage
+            && this.shared.send_lent(outbound)
+        {
+            this.stage = Stage::Done;
+            return Poll::Ready(Ok(()));
+        }
         match mem::replace(&mut this.stage, Stage::Done) {
             Stage::New(outbound) => this.poll_new(cx, outbound),
             Stage::Waiting(waiting) => this.poll_waiting(cx, waiting),

@@ -20,6 +20,7 @@ use crate::{
 /// |---|---|---|---|
 /// | `idle` | the driver, when its turn ends | whoever takes the driver to wake it; its next round | all who change something |
 /// | `writing` | the driver, with the queue it takes; for ever where that is lost | the driver, when it is written or put back | those who wait for everything to be written |
+/// | `lent` | the driver, for a handler that may send without the lock; the handler, when it comes for the lock | the driver, when that is written or its turn ends | those who wait for everything to be written |
 /// | `yielded` | a sender that lets the session write first; the driver, at the end | the driver, when something has left | the next sender |
 /// | `receiver_alive` | at the beginning | a dropped `WebSocket` or `Receiver` | the driver, before it delivers or ends a turn |
 /// | `abandoned` | a dropped `WebSocket` | never | the driver, which closes then |
@@ -42,11 +43,23 @@ pub(crate) struct Locked {
     pub(super) awaited: Awaited,
     /// The driver has the queue, or has lost it.
     pub(super) writing: bool,
+    pub(super) lent: Lent,
     /// No sender has to let the session write first until something has left.
     pub(super) yielded: bool,
     pub(super) receiver_alive: bool,
     pub(super) abandoned: bool,
     pub(super) observed: bool,
+}
+
+/// Whether the handler may have sent something that is not in `outgoing`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lent {
+    Nothing,
+    /// It may.
+    Queue,
+    /// It might have until it came for the lock itself: those who waited because of that are still to be
+    /// woken.
+    TakenBack,
 }
 
 /// What the driver waits for the application to take.
@@ -69,6 +82,7 @@ impl Locked {
             idle: false,
             awaited: Awaited::Nothing,
             writing: false,
+            lent: Lent::Nothing,
             yielded: false,
             receiver_alive: true,
             abandoned: false,

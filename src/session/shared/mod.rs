@@ -18,20 +18,28 @@ pub(super) mod waiters;
 pub(crate) use wait_list::Ticket;
 pub(crate) use waiters::{Asleep, Wakers};
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt, ptr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tracing::Span;
 
-use self::{locked::Locked, waiters::wake};
+use self::{
+    locked::{Lent, Locked},
+    waiters::wake,
+};
 use super::{
     agreed::{Agreed, Compressing},
     id::ConnectionId,
+    loan,
     setup::Setup,
 };
 use crate::{
     config::Config,
     lock::{Lock, LockGuard},
     protocol::State,
+    sync::atomic::AtomicBool,
 };
 
 /// One connection, as its handles and its driver see it.
@@ -41,6 +49,8 @@ pub(crate) struct Shared {
     setup: Arc<Setup>,
     /// What the handshake has settled, where that is anything.
     agreed: Option<Box<Agreed>>,
+    /// Somebody else than the driver has had the lock since the round began.
+    touched: AtomicBool,
     locked: Lock<Locked>,
 }
 
@@ -49,12 +59,13 @@ impl Shared {
         Arc::new(Self {
             setup,
             agreed: agreed.boxed(),
+            touched: AtomicBool::new(false),
             locked: Lock::new(Locked::new()),
         })
     }
 
     #[inline]
-    pub(super) fn setup(&self) -> &Setup {
+    pub(super) fn setup(&self) -> &Arc<Setup> {
         &self.setup
     }
 
@@ -84,9 +95,50 @@ impl Shared {
         self.agreed.as_ref()?.protocol.as_deref()
     }
 
+    /// Locks, for everybody but the driver.
+    ///
+    /// What the session has lent to its handler, and finds itself under, is in its place then.
     #[inline]
     pub(super) fn lock(&self) -> LockGuard<'_, Locked> {
+        let mut locked = self.locked.lock();
+        self.touched.store(true, Ordering::Relaxed);
+        if locked.lent == Lent::Queue {
+            self.reclaim(&mut locked);
+        }
+        locked
+    }
+
+    /// Locks, for the driver.
+    #[inline]
+    pub(super) fn lock_to_drive(&self) -> LockGuard<'_, Locked> {
         self.locked.lock()
+    }
+
+    /// Reports whether somebody else than the driver has had the lock since the round began.
+    #[inline]
+    pub(super) fn is_touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
+    }
+
+    /// Forgets, under the lock, who has had it.
+    #[inline]
+    pub(super) fn forget_touched(&self, _locked: &mut Locked) {
+        self.touched.store(false, Ordering::Relaxed);
+    }
+
+    /// What tells the connection from all others that are alive.
+    #[inline]
+    pub(super) fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
+    }
+
+    /// Takes what its own handler has sent, before anything else comes behind it.
+    #[cold]
+    fn reclaim(&self, locked: &mut Locked) {
+        loan::reclaim(self.address(), |sent| {
+            locked.take_over(&self.setup, sent);
+            locked.lent = Lent::TakenBack;
+        });
     }
 
     /// Returns how far the connection is.
@@ -116,6 +168,3 @@ impl fmt::Debug for Shared {
             .finish_non_exhaustive()
     }
 }
-
-/// From here on a sender lets the session write first.
-pub(super) const CORK: usize = 64 << 10;

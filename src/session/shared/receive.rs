@@ -10,14 +10,14 @@ use super::{
     ending::End,
     inbox::Inbox,
     locked::{Awaited, Locked},
-    waiters::{Woken, wake},
+    waiters::{Waiters, Woken, wake},
 };
 use crate::{
     config::Config,
     error::Error,
     lock::LockGuard,
     protocol::{Decoded, Event, Facts, Incoming, Limits, Message, Piece, ProtocolError, Timers},
-    session::{report::EndedBy, setup::Setup},
+    session::{loan, report::EndedBy, setup::Setup},
 };
 
 impl Shared {
@@ -31,6 +31,9 @@ impl Shared {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, Error>> {
+        if let Some(lent) = loan::poll_message(self.address(), &self.touched, cx) {
+            return lent.map(|message| Ok(Some(message)));
+        }
         let limit = self.setup.config.max_message_size;
         self.poll_inbox(cx, |inbox| inbox.pop_message(limit))
     }
@@ -104,6 +107,18 @@ impl Shared {
 }
 
 impl Locked {
+    /// Reports whether the handler may receive messages that are not in the inbox.
+    #[inline]
+    pub(crate) fn lends_messages(&self) -> bool {
+        let spent = |inbox: &Inbox| inbox.is_spent();
+        let free = |waiters: &Waiters| !waiters.elsewhere && waiters.receiver.is_none();
+        self.receiver_alive
+            && !self.observed
+            && self.known_ending().is_none()
+            && self.inbox.as_deref().is_none_or(spent)
+            && self.waiters.as_deref().is_none_or(free)
+    }
+
     /// Does what a ping or a pong asks for; see [`Incoming::control`].
     pub(crate) fn receive_control(
         &mut self,

@@ -4,11 +4,16 @@ use std::task::{Context, Poll, Waker};
 
 use super::{
     Shared,
-    locked::Locked,
+    locked::{Lent, Locked},
     wait_list::Ticket,
     waiters::{Waiters, Wakers, Woken},
 };
-use crate::{error::Error, lock::LockGuard, protocol::State, session::setup::Setup};
+use crate::{
+    error::Error,
+    lock::LockGuard,
+    protocol::State,
+    session::{loan, setup::Setup},
+};
 
 impl Shared {
     /// Waits until no more is queued than `max_send_queue` allows, to send `len` bytes.
@@ -42,6 +47,9 @@ impl Shared {
 
     /// Waits as [`poll_room`](Self::poll_room), for a sink.
     pub(crate) fn poll_sink_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if loan::has_room_to_send(self.address(), &self.touched) {
+            return Poll::Ready(Ok(()));
+        }
         let mut locked = self.lock();
         if !locked.is_open() {
             return Poll::Ready(Err(Error::Closed));
@@ -79,7 +87,8 @@ impl Shared {
         behind: usize,
         ticket: Option<&mut Option<Ticket>>,
     ) -> Poll<Result<(), Error>> {
-        if locked.queued() + behind == 0 && !locked.writing {
+        let all_left = !locked.writing && locked.lent != Lent::Queue;
+        if locked.queued() + behind == 0 && all_left {
             return Poll::Ready(Ok(()));
         }
         if locked.state() == State::Closed {
@@ -168,11 +177,9 @@ impl Locked {
     ///
     /// Others are given when something has left again, or by one of these that does not send.
     #[inline]
-    pub(super) fn take_able(&mut self, setup: &Setup, flush: bool) -> Wakers {
-        match &self.waiters {
-            Some(_) => self.take_some(setup, flush),
-            None => Wakers::default(),
-        }
+    pub(super) fn take_able(&mut self, setup: &Setup, flush: bool) -> Option<Wakers> {
+        self.waiters.as_ref()?;
+        Some(self.take_some(setup, flush))
     }
 
     fn take_some(&mut self, setup: &Setup, flush: bool) -> Wakers {

@@ -8,15 +8,19 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    CORK, Shared,
-    locked::Locked,
+    Shared,
+    locked::{Lent, Locked},
     wait_list::Ticket,
     waiters::{Queued, Wakers},
 };
 use crate::{
     error::{Error, TrySendError},
-    protocol::{Encoded, Message, NotOpen, Outbound, Unsent},
-    session::{scratch, setup::Setup},
+    protocol::{Encoded, Message, NotOpen, Outbound, Outgoing, Unsent},
+    session::{
+        loan::{self, CORK},
+        scratch,
+        setup::Setup,
+    },
 };
 
 impl Shared {
@@ -49,7 +53,23 @@ impl Shared {
         Poll::Ready(queued.map_err(|_closed| Error::Closed))
     }
 
-    pub(crate) fn try_send(&self, outbound: Outbound) -> Result<(), TrySendError> {
+    /// Sends a message from the session's own handler, without the lock; reports whether it has. What is
+    /// left in `outbound` then is to be dropped.
+    #[inline]
+    pub(crate) fn send_lent(&self, outbound: &mut Outbound) -> bool {
+        match loan::send(self.address(), &self.touched, outbound) {
+            Some(copied) => {
+                drop(copied);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn try_send(&self, mut outbound: Outbound) -> Result<(), TrySendError> {
+        if self.send_lent(&mut outbound) {
+            return Ok(());
+        }
         self.try_queue(outbound).map(Queued::finish)
     }
 
@@ -75,7 +95,10 @@ impl Shared {
     }
 
     /// Queues a message, for which there was room when that was asked.
-    pub(crate) fn queue(&self, outbound: Outbound) -> Result<(), Error> {
+    pub(crate) fn queue(&self, mut outbound: Outbound) -> Result<(), Error> {
+        if self.send_lent(&mut outbound) {
+            return Ok(());
+        }
         let locked = self.lock();
         if !locked.is_open() {
             return Err(Error::Closed);
@@ -118,6 +141,47 @@ impl Locked {
         }
     }
 
+    /// Puts what the handler was lent a queue for in front of what was queued meanwhile.
+    pub(crate) fn take_over(&mut self, setup: &Setup, sent: &mut Outgoing) {
+        self.outgoing.take_over(&setup.encoder(), sent);
+    }
+
+    /// Notes that the handler may send to a queue of its own.
+    #[inline]
+    pub(crate) fn begin_loan(&mut self) {
+        self.lent = Lent::Queue;
+    }
+
+    /// Notes that it may not any more, and takes what it has `sent` so. Gives those who waited for all to be
+    /// written, where nothing is left.
+    #[inline]
+    pub(crate) fn end_loan(
+        &mut self,
+        setup: &Setup,
+        sent: Option<&mut Outgoing>,
+    ) -> Option<Wakers> {
+        if self.lent == Lent::Nothing {
+            return None;
+        }
+        if let Some(sent) = sent {
+            self.take_over(setup, sent);
+        }
+        self.lent = Lent::Nothing;
+        let flushed = self.queued() == 0 && !self.writing;
+        self.waiters.as_ref()?;
+        Some(self.take_waiting(false, flushed))
+    }
+
+    /// Reports whether the handler may send to a queue of its own.
+    #[inline]
+    pub(crate) fn lends_queue(&self) -> bool {
+        self.is_open()
+            && self.queued() == 0
+            && !self.writing
+            && !self.outgoing.is_streaming()
+            && self.known_ending().is_none()
+    }
+
     /// Takes what can be written, if anything is there: it has to be [written](Self::written),
     /// [put back](Self::put_back) or [lost](Self::lose).
     pub(crate) fn take_queue(&mut self) -> Option<Box<Unsent>> {
@@ -138,8 +202,10 @@ impl Locked {
 
     /// Takes note that a queue was written, and answers the ping that waited for that. Gives those
     /// who waited for it.
-    pub(crate) fn written(&mut self, setup: &Setup, queue: &mut Unsent) -> Wakers {
+    #[inline]
+    pub(crate) fn written(&mut self, setup: &Setup, queue: &mut Unsent) -> Option<Wakers> {
         self.writing = false;
+        self.lent = Lent::Nothing;
         self.yielded = false;
         self.outgoing.written(&setup.encoder(), queue);
         let flushed = self.outgoing.queued() == 0;
@@ -148,8 +214,14 @@ impl Locked {
 
     /// Puts back what could not be written, after `left` bytes were. Gives those who waited for
     /// room, if there is some now.
-    pub(crate) fn put_back(&mut self, setup: &Setup, rest: Box<Unsent>, left: usize) -> Wakers {
+    pub(crate) fn put_back(
+        &mut self,
+        setup: &Setup,
+        rest: Box<Unsent>,
+        left: usize,
+    ) -> Option<Wakers> {
         self.writing = false;
+        self.lent = Lent::Nothing;
         let progress = left > 0;
         self.yielded &= !progress;
         self.outgoing.put_back(&setup.encoder(), rest, left);
@@ -157,13 +229,20 @@ impl Locked {
         if progress {
             self.take_able(setup, false)
         } else {
-            Wakers::default()
+            None
         }
+    }
+
+    /// Counts what the handler has sent to a queue of its own, which was written or is put back.
+    #[inline]
+    pub(crate) fn count_sent(&mut self, sent: &mut Outgoing) {
+        self.outgoing.count_sent(sent);
     }
 
     /// The transport takes nothing more: what was queued is lost. Gives it, and who waited for it.
     pub(crate) fn lose(&mut self) -> (Option<Box<Unsent>>, Wakers) {
         self.writing = true;
+        self.lent = Lent::Nothing;
         self.outgoing.end();
         (self.outgoing.clear(), self.take_waiting(true, true))
     }

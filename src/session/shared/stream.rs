@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    CORK, Shared,
+    Shared,
     locked::Locked,
     wait_list::Ticket,
     waiters::{Wakers, Woken},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::Error,
     protocol::{self, CloseCode, FrameStart},
-    session::{agreed::Compressing, report::EndedBy, setup::Setup},
+    session::{agreed::Compressing, loan::CORK, report::EndedBy, setup::Setup},
 };
 
 impl Shared {
@@ -130,7 +130,7 @@ impl Locked {
     /// The message that was sent piece by piece has ended. Gives those who waited for that.
     pub(super) fn end_stream(&mut self, setup: &Setup) -> Wakers {
         self.outgoing.end_stream();
-        let mut wakers = self.take_able(setup, false);
+        let mut wakers = self.take_able(setup, false).unwrap_or_default();
         wakers.extend(self.take_next_writer().map(Woken::into_waker));
         wakers
     }

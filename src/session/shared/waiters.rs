@@ -183,6 +183,11 @@ impl Wakers {
         !self.is_empty() && self.wake_some_others(cx)
     }
 
+    #[cold]
+    fn wake_all(&mut self) {
+        self.0.drain(..).map(Woken).for_each(Woken::wake);
+    }
+
     fn wake_some_others(mut self, cx: &Context<'_>) -> bool {
         let all = self.0.len();
         self.0.retain(|waker| !waker.will_wake(cx.waker()));
@@ -197,8 +202,11 @@ impl Extend<Waker> for Wakers {
 }
 
 impl Drop for Wakers {
+    #[inline]
     fn drop(&mut self) {
-        self.0.drain(..).map(Woken).for_each(Woken::wake);
+        if !self.is_empty() {
+            self.wake_all();
+        }
     }
 }
 

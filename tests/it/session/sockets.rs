@@ -263,7 +263,7 @@ async fn a_conversation_over_http2_ends_in_order() {
         let mut peer = connect_h2(address, 65_535).await;
         peer.send([text("hello"), ping("p")].concat(), false);
         let frames = [peer.frame().await, peer.frame().await];
-        assert_eq!(frames, [Frame::pong("p"), Frame::text("hello")]);
+        assert_eq!(frames, [Frame::text("hello"), Frame::pong("p")]);
         peer.send(close(1000, ""), false);
         assert_eq!(peer.frame().await.code(), Some(1000));
         // END_STREAM comes without waiting for ours, and no reset after it.
