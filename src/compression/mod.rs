@@ -114,7 +114,8 @@ impl Compression {
 
     /// Limits the memory of all connections with context takeover together, in bytes.
     ///
-    /// Once their windows have used it up, further connections open without context takeover.
+    /// A window counts with a quarter more, which is what it takes: 80 KiB a connection by default.
+    /// Once their windows have used the limit up, further connections open without context takeover.
     /// Connections' own compressors get at most half of it: a connection without one borrows the
     /// thread's, which costs about 1 µs per KiB of window for each message. Clones of this value share
     /// the limit, values made separately do not. `None` means no limit. Default: 256 MiB. It has no

@@ -24,10 +24,12 @@ impl Compression {
     /// Lets messages refer to those before them: context takeover, if the peer agrees.
     ///
     /// A connection remembers up to `2^max_window_bits` bytes of what it has sent compressed, and
-    /// `2^peer_max_window_bits` of what it has received: 64 KiB by default, allocated as it is
-    /// needed. The thread's compressor has to be told what was sent before, which takes about 1 µs
-    /// per KiB. So, once that is more than 8 KiB, a connection gets a compressor of its own, as long
-    /// as [`max_memory`](Self::max_memory) allows it: 136 KiB and
+    /// `2^peer_max_window_bits` of what it has received. A quarter of slack, so that not every
+    /// message moves all of it, makes that 80 KiB by default, allocated as it is needed.
+    ///
+    /// The thread's compressor has to be told what was sent before, which takes about 1 µs per KiB.
+    /// So, once that is more than 8 KiB, a connection gets a compressor of its own, as long as
+    /// [`max_memory`](Self::max_memory) allows it: 136 KiB and
     /// `4 * 2^max_window_bits + 7 * 2^(memory_level + 6)` bytes, 376 KiB by default. The connection
     /// gives it back when it has compressed nothing for a whole
     /// [`ping_interval`](crate::Config::ping_interval).

@@ -212,6 +212,7 @@ pub(super) fn an_idle_connection_takes_what_is_documented_for_takeover() {
     type Open = fn(SocketAddr) -> TcpStream;
     let short: Open = |address| echoed_compressed(address, PARAMS[1], ANSWER, &[1000]);
     let long: Open = |address| echoed_compressed(address, PARAMS[1], ANSWER, &[9000, 1000]);
+    let full: Open = |address| echoed_compressed(address, PARAMS[1], ANSWER, &[1000; 100]);
     let config = |settings| Config::default().compression(settings);
     // The connection, what it remembers of 1000 bytes each way, and some order around it.
     let remembered = 1000 + 2 * 1000;
@@ -230,10 +231,17 @@ pub(super) fn an_idle_connection_takes_what_is_documented_for_takeover() {
         "{bytes} bytes"
     );
     // Enough for the windows of all, and for compressors of the first few.
-    let settings = Compression::dedicated().max_memory(2 * 80 * (64 << 10));
-    let bytes = idle_connection(20, config(settings), long);
+    let settings = Compression::dedicated().max_memory(2 * 80 * (80 << 10));
+    let bytes = idle_connection(20, config(settings.clone()), long);
     assert!(
         (remembered..remembered + 1000).contains(&bytes),
+        "{bytes} bytes"
+    );
+    // Both windows, and a quarter of each.
+    let remembered = 1000 + (80 << 10);
+    let bytes = idle_connection(20, config(settings), full);
+    assert!(
+        (remembered - 1000..remembered + 1000).contains(&bytes),
         "{bytes} bytes"
     );
 }

@@ -215,7 +215,7 @@ fn reserve(params: &DeflateParams, settings: &Compression) -> Option<Reservation
         .map(|role| params.direction(role))
         .into_iter()
         .filter(|direction| direction.context_takeover)
-        .map(|direction| direction.window());
+        .map(|direction| direction.memory());
     let bytes = windows.sum();
     (bytes > 0)
         .then(|| settings.budget.reserve(bytes))

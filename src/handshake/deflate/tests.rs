@@ -483,20 +483,20 @@ fn both_ends_understand_an_agreement_in_the_same_way() {
 #[test]
 fn server_takes_over_as_long_as_there_is_memory_for_the_windows() {
     let table = [
-        ("", 65_536),
-        ("server_no_context_takeover", 32_768),
-        ("client_no_context_takeover", 32_768),
-        ("server_max_window_bits=8", 256 + 32_768),
-        ("client_max_window_bits=8", 32_768 + 256),
+        ("", 2 * 40_960),
+        ("server_no_context_takeover", 40_960),
+        ("client_no_context_takeover", 40_960),
+        ("server_max_window_bits=8", 320 + 40_960),
+        ("client_max_window_bits=8", 40_960 + 320),
         (
             "server_max_window_bits=10; client_max_window_bits=9",
-            1024 + 512,
+            1280 + 640,
         ),
         (
             "server_max_window_bits=10; client_no_context_takeover",
-            1024,
+            1280,
         ),
-        ("server_no_context_takeover; client_max_window_bits=9", 512),
+        ("server_no_context_takeover; client_max_window_bits=9", 640),
     ];
     for (offer, bytes) in table {
         let settings = Compression::dedicated().max_memory(bytes);
@@ -546,7 +546,7 @@ fn nothing_is_reserved_without_context_takeover() {
 
 #[test]
 fn memory_is_taken_until_the_reservation_is_dropped() {
-    let settings = Compression::dedicated().max_memory(65_536);
+    let settings = Compression::dedicated().max_memory(2 * 40_960);
     let accept = || accept_lines(&[NAME], &settings).unwrap().into_parts();
     let (first, reservation) = accept();
     assert_eq!(first, DeflateParams::default());

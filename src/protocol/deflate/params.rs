@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 
+use super::history::History;
 use crate::{compression::Compression, protocol::role::Role};
 
 /// The parameters of permessage-deflate, as both endpoints agreed on them (RFC 7692 §7.1).
@@ -58,6 +59,11 @@ impl Direction {
     /// The largest distance a message may refer back to, in bytes.
     pub(crate) fn window(self) -> usize {
         1 << self.window_bits
+    }
+
+    /// Returns how much memory it takes at most to remember that far back, in bytes.
+    pub(crate) fn memory(self) -> usize {
+        History::capacity(self.window())
     }
 }
 

@@ -193,7 +193,7 @@ fn client_holds_the_server_to_no_context_takeover() {
 
 #[test]
 fn client_without_memory_agrees_and_does_not_take_over_itself() {
-    let settings = Compression::dedicated().max_memory(65_536 - 1);
+    let settings = Compression::dedicated().max_memory(2 * 40_960 - 1);
     let agreement = agree_to(NAME, &settings).unwrap().unwrap();
     assert_eq!(agreement.params(), params(false, true, 15, 15));
     // The server's window still counts while there is room for it, and is there without.
@@ -206,7 +206,7 @@ fn client_without_memory_agrees_and_does_not_take_over_itself() {
 #[test]
 fn client_takes_over_as_long_as_there_is_memory_for_the_windows() {
     let answer = "permessage-deflate; server_max_window_bits=10; client_max_window_bits=9";
-    let settings = Compression::dedicated().max_memory(1024 + 512);
+    let settings = Compression::dedicated().max_memory(1280 + 640);
     let first = agree_to(answer, &settings).unwrap().unwrap();
     assert_eq!(first.params(), params(false, false, 10, 9));
     assert_eq!(agreed(answer, &settings), params(false, true, 10, 9));
