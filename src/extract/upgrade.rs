@@ -25,7 +25,8 @@ use crate::{
     },
     lock::Lock,
     service::{
-        self, HandlerOutput, Upgrade, extended_connect, hook::Handshake, open, refuse, registry,
+        self, HandlerOutput, Opening, Upgrade, extended_connect, hook::Handshake, open, refuse,
+        registry,
     },
     session::{Connections, SessionReport, Setup, WebSocket},
 };
@@ -201,7 +202,12 @@ impl WebSocketUpgrade {
             return refuse(connections, &rejection, handshake.version).map(Body::from);
         }
         let route = service::handler::handler(once(handler));
-        open::<_, Body>(handshake, None, route, upgrade).map(Body::new)
+        let opening = Box::new(Opening {
+            handshake,
+            route,
+            upgrade,
+        });
+        open::<_, Body>(opening, None).map(Body::new)
     }
 }
 

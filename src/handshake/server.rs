@@ -98,8 +98,14 @@ pub fn negotiate(
     protocol: Option<&str>,
     config: &Config,
 ) -> Result<Accepted, Rejection> {
-    let accept = check(head, protocol)?;
-    check_origin(head, config)?;
+    check_request(head, protocol)?;
+    settle_handshake(head, config)
+}
+
+/// Does what [`negotiate`] does, for a request that [`is_handshake`].
+pub(crate) fn settle_handshake(head: &Parts, config: &Config) -> Result<Accepted, Rejection> {
+    let (target, accept) = check_handshake(head)?;
+    config.origin.check(head, &target)?;
     let mut opening = Accepted::new(head, accept)?;
     opening.choose_protocol(config);
     opening.settle(&head.headers, config)?;
@@ -108,18 +114,30 @@ pub fn negotiate(
 
 /// Makes the checks before that of the origin, which need no configuration; returns the answer to the
 /// key.
+#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors do"))]
 pub(crate) fn check(
     head: &Parts,
     protocol: Option<&str>,
 ) -> Result<Option<HeaderValue>, Rejection> {
     check_request(head, protocol)?;
+    let (_, accept) = check_handshake(head)?;
+    Ok(accept)
+}
+
+/// Makes these checks of a request that [`is_handshake`]; returns where it goes, and the answer to the
+/// key.
+fn check_handshake(head: &Parts) -> Result<(Authority<'_>, Option<HeaderValue>), Rejection> {
+    if head.version < Version::HTTP_2 && head.method != Method::GET {
+        return Err(Rejection::MethodNotAllowed);
+    }
     check_body(head)?;
-    target(head)?;
+    let target = target(head)?;
     check_version(&head.headers)?;
-    accept(head)
+    Ok((target, accept(head)?))
 }
 
 /// Rejects a page that the configuration does not allow.
+#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "extractors do"))]
 pub(crate) fn check_origin(head: &Parts, config: &Config) -> Result<(), Rejection> {
     config.origin.check(head, &target(head)?)
 }
@@ -213,10 +231,21 @@ impl Accepted {
     /// Makes the answer: 101 on HTTP/1.1, 200 on HTTP/2 and later (RFC 8441 §4).
     #[must_use]
     pub fn response(&self) -> Response<()> {
+        self.response_with(self.accept.clone())
+    }
+
+    /// Makes the answer, once: the answer to the key is moved into it.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "layers do"))]
+    pub(crate) fn take_response(&mut self) -> Response<()> {
+        let accept = self.accept.take();
+        self.response_with(accept)
+    }
+
+    fn response_with(&self, accept: Option<HeaderValue>) -> Response<()> {
         let mut response = Response::new(());
         let headers = response.headers_mut();
-        if let Some(accept) = &self.accept {
-            headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
+        if let Some(accept) = accept {
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
         if let Some(protocol) = &self.protocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
@@ -233,15 +262,12 @@ impl Accepted {
     }
 }
 
-/// Rejects requests that are no handshake, and handshakes by the wrong method.
+/// Rejects requests that are no handshake.
 fn check_request(head: &Parts, protocol: Option<&str>) -> Result<(), Rejection> {
-    let is_http1 = head.version < Version::HTTP_2;
     if is_handshake(head, protocol) {
-        let is_method_right = !is_http1 || head.method == Method::GET;
-        return is_method_right
-            .then_some(())
-            .ok_or(Rejection::MethodNotAllowed);
+        return Ok(());
     }
+    let is_http1 = head.version < Version::HTTP_2;
     let is_extended_connect = !is_http1 && head.method == Method::CONNECT && protocol.is_some();
     Err(if is_extended_connect {
         Rejection::UnsupportedProtocol

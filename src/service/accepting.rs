@@ -16,7 +16,7 @@ use super::{
     hook::{Decision, Handshake, Hook, HookFuture, Verdict, add_headers},
     on_upgrade::Upgrade,
     refusal::refuse,
-    upgrading::Upgrading,
+    upgrading::{Opening, Upgrading},
 };
 use crate::{
     handshake::Rejection,
@@ -26,33 +26,23 @@ use crate::{
 
 /// A handshake that passed all checks, on its way to an answer.
 pub(super) struct Accepting<H> {
-    route: Option<H>,
-    upgrade: Option<Upgrade>,
+    step: AcceptStep<H>,
     hook: Option<Hook>,
-    step: AcceptStep,
 }
 
-enum AcceptStep {
+enum AcceptStep<H> {
     /// Waiting for the route service; with a deadline once it was pending.
-    Ready(Box<Handshake>, Option<Pin<Box<Sleep>>>),
+    Ready(Box<Opening<H>>, Option<Pin<Box<Sleep>>>),
     /// Waiting for the hook.
-    Hook(HookFuture),
+    Hook(HookFuture, Box<(H, Upgrade)>),
     Done,
 }
 
 impl<H> Accepting<H> {
-    pub(super) fn new(
-        route: H,
-        handshake: Handshake,
-        upgrade: Upgrade,
-        hook: Option<Hook>,
-    ) -> Self {
-        let step = AcceptStep::Ready(Box::new(handshake), None);
+    pub(super) fn new(opening: Box<Opening<H>>, hook: Option<Hook>) -> Self {
         Self {
-            route: Some(route),
-            upgrade: Some(upgrade),
+            step: AcceptStep::Ready(opening, None),
             hook,
-            step,
         }
     }
 }
@@ -64,45 +54,63 @@ where
     H::Future: Send + 'static,
 {
     pub(super) fn poll<B>(&mut self, cx: &mut Context<'_>) -> Poll<Response<ResponseBody<B>>> {
-        if let AcceptStep::Ready(handshake, deadline) = &mut self.step {
-            let version = handshake.version;
-            if !ready!(poll_ready(cx, self.route.as_mut(), handshake, deadline)) {
-                let connections = handshake.connections.as_ref();
-                let refusal = refuse(connections, &Rejection::NotReady, version);
+        if let AcceptStep::Ready(opening, deadline) = &mut self.step {
+            if !ready!(poll_ready(cx, opening, deadline)) {
+                let Handshake {
+                    connections,
+                    version,
+                    ..
+                } = &opening.handshake;
+                let refusal = refuse(connections.as_ref(), &Rejection::NotReady, *version);
                 return Poll::Ready(refusal.map(ResponseBody::text));
             }
-            let AcceptStep::Ready(handshake, _) = mem::replace(&mut self.step, AcceptStep::Done)
+            let AcceptStep::Ready(opening, _) = mem::replace(&mut self.step, AcceptStep::Done)
             else {
                 unreachable!("the step was just looked at");
             };
-            match &self.hook {
-                Some(hook) => self.step = AcceptStep::Hook(hook.call(*handshake)),
-                None => return Poll::Ready(self.answer(handshake.accept())),
-            }
+            let Some(hook) = &self.hook else {
+                return Poll::Ready(open(opening, None));
+            };
+            let Opening {
+                handshake,
+                route,
+                upgrade,
+            } = *opening;
+            self.step = AcceptStep::Hook(hook.call(handshake), Box::new((route, upgrade)));
         }
-        let AcceptStep::Hook(hook) = &mut self.step else {
+        let AcceptStep::Hook(hook, _) = &mut self.step else {
             panic!("polled after completion");
         };
-        let answer = ready!(hook.as_mut().poll(cx));
-        self.step = AcceptStep::Done;
-        Poll::Ready(self.answer(answer))
+        let decision = ready!(hook.as_mut().poll(cx));
+        let AcceptStep::Hook(_, rest) = mem::replace(&mut self.step, AcceptStep::Done) else {
+            unreachable!("the step was just looked at");
+        };
+        Poll::Ready(answer(decision, *rest))
     }
+}
 
-    /// Makes the response, and opens the connection if the hook accepts it.
-    fn answer<B>(&mut self, answer: Decision) -> Response<ResponseBody<B>> {
-        let (handshake, close) = match answer.verdict {
-            Verdict::Accept(handshake, close) => (*handshake, close),
-            Verdict::Reject(response, connections) => {
-                if let Some(connections) = connections {
-                    connections.refuse_by_hook();
-                }
-                return response.map(ResponseBody::text);
+/// Makes the response, and opens the connection if the hook accepts it.
+fn answer<H, B>(decision: Decision, (route, upgrade): (H, Upgrade)) -> Response<ResponseBody<B>>
+where
+    H: Service<Request<WebSocket>, Response = ()> + Send + 'static,
+    H::Error: Into<BoxError>,
+    H::Future: Send + 'static,
+{
+    match decision.verdict {
+        Verdict::Accept(handshake, close) => {
+            let opening = Opening {
+                handshake: *handshake,
+                route,
+                upgrade,
+            };
+            open(Box::new(opening), close)
+        }
+        Verdict::Reject(response, connections) => {
+            if let Some(connections) = connections {
+                connections.refuse_by_hook();
             }
-        };
-        let (Some(route), Some(upgrade)) = (self.route.take(), self.upgrade.take()) else {
-            unreachable!("a handshake is answered once");
-        };
-        open(handshake, close, route, upgrade)
+            response.map(ResponseBody::text)
+        }
     }
 }
 
@@ -110,16 +118,15 @@ where
 ///
 /// With a Close frame the connection is opened only to be closed.
 pub(crate) fn open<H, B>(
-    mut handshake: Handshake,
+    mut opening: Box<Opening<H>>,
     close: Option<CloseFrame>,
-    route: H,
-    upgrade: Upgrade,
 ) -> Response<ResponseBody<B>>
 where
     H: Service<Request<WebSocket>, Response = ()> + Send + 'static,
     H::Error: Into<BoxError>,
     H::Future: Send + 'static,
 {
+    let handshake = &mut opening.handshake;
     let connections = handshake.connections.as_ref();
     let place = connections.map(Connections::accept);
     if let Some(None) = place {
@@ -127,10 +134,10 @@ where
         let refusal = refuse(connections, &Rejection::Draining, handshake.version);
         return refusal.map(ResponseBody::text);
     }
-    let mut response = handshake.opening.response();
+    let mut response = handshake.opening.take_response();
     add_headers(&mut response, &mut handshake.response_headers);
-    let witness = upgrade.witness();
-    let upgrading = Upgrading::new(handshake, place.flatten(), close, route, upgrade);
+    let witness = opening.upgrade.witness();
+    let upgrading = Upgrading::new(opening, place.flatten(), close);
     // Boxed, because a task's memory comes in steps of 128 bytes, and a box's does not.
     tokio::spawn(Box::pin(upgrading));
     response.map(|()| ResponseBody::switching(witness))
@@ -139,16 +146,15 @@ where
 /// Asks the route service whether it takes a connection; `false` if it fails or takes too long.
 fn poll_ready<H: Service<Request<WebSocket>>>(
     cx: &mut Context<'_>,
-    route: Option<&mut H>,
-    handshake: &Handshake,
+    opening: &mut Opening<H>,
     deadline: &mut Option<Pin<Box<Sleep>>>,
 ) -> Poll<bool> {
-    match route.map(|route| route.poll_ready(cx)) {
-        Some(Poll::Ready(Ok(()))) => return Poll::Ready(true),
-        Some(Poll::Pending) => {}
-        Some(Poll::Ready(Err(_))) | None => return Poll::Ready(false),
+    match opening.route.poll_ready(cx) {
+        Poll::Ready(Ok(())) => return Poll::Ready(true),
+        Poll::Pending => {}
+        Poll::Ready(Err(_)) => return Poll::Ready(false),
     }
-    let timeout = handshake.setup.config.ready_timeout;
+    let timeout = opening.handshake.setup.config.ready_timeout;
     if timeout.is_zero() {
         return Poll::Ready(false);
     }

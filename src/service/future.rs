@@ -30,7 +30,7 @@ pin_project! {
     enum ResponseState<F, H> {
         Inner { #[pin] future: F },
         Refused { response: Option<Box<Response<Bytes>>> },
-        Accepting { accepting: Box<Accepting<H>> },
+        Accepting { accepting: Accepting<H> },
     }
 }
 
@@ -51,9 +51,7 @@ impl<F, H> ResponseFuture<F, H> {
 
     pub(super) fn accepting(accepting: Accepting<H>) -> Self {
         Self {
-            state: ResponseState::Accepting {
-                accepting: Box::new(accepting),
-            },
+            state: ResponseState::Accepting { accepting },
         }
     }
 }

@@ -55,4 +55,6 @@ pub use service::WebSocketService;
 #[cfg(feature = "serve")]
 pub(crate) use registries::Registries;
 #[cfg(feature = "axum")]
-pub(crate) use {accepting::open, on_upgrade::Upgrade, refusal::refuse, registries::registry};
+pub(crate) use {
+    accepting::open, on_upgrade::Upgrade, refusal::refuse, registries::registry, upgrading::Opening,
+};

@@ -9,7 +9,7 @@ use tower::{BoxError, Layer, Service};
 use super::{
     accepting::Accepting, body::ResponseBody, extended_connect, future::ResponseFuture,
     hook::Handshake, layer::WebSocketLayer, on_upgrade::Upgrade, refusal::refuse,
-    registries::registry,
+    registries::registry, upgrading::Opening,
 };
 use crate::{
     handshake::{Rejection, server},
@@ -83,15 +83,13 @@ impl<H: Clone> WebSocketLayer<H> {
         if self.setup.config.memory_budget.is_nearly_used_up() {
             return Err(refuse(Rejection::OverBudget));
         }
-        let protocol = extended_connect::protocol(&head);
-        let opening = server::negotiate(&head, protocol, &self.setup.config).map_err(refuse)?;
+        let opening = server::settle_handshake(&head, &self.setup.config).map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
-        let handshake = Handshake::new(head, opening, self.setup.clone(), connections.cloned());
-        Ok(Accepting::new(
-            self.route.clone(),
-            handshake,
+        let opening = Box::new(Opening {
+            handshake: Handshake::new(head, opening, self.setup.clone(), connections.cloned()),
+            route: self.route.clone(),
             upgrade,
-            self.hook.clone(),
-        ))
+        });
+        Ok(Accepting::new(opening, self.hook.clone()))
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -20,55 +19,53 @@ use super::{
 };
 use crate::{
     protocol::CloseFrame,
-    session::{Agreed, Opened, Place, Session, Setup, WebSocket},
+    session::{Agreed, Opened, Place, Session, WebSocket},
 };
+
+/// What a connection is opened with, once its handshake is accepted and its stream there.
+///
+/// It lies in one box from the request to the session.
+pub(crate) struct Opening<H> {
+    pub(crate) handshake: Handshake,
+    pub(crate) route: H,
+    pub(crate) upgrade: Upgrade,
+}
 
 pin_project! {
     /// The task of a connection: waits for the stream, then is its session.
     #[project = UpgradingProj]
     pub(super) enum Upgrading<H: Service<Request<WebSocket>>> {
-        Waiting { waiting: Option<Box<Waiting<H>>> },
+        Waiting { waiting: Option<Waiting<H>> },
         Open { #[pin] session: Session<H::Future> },
     }
 }
 
-/// A connection whose stream has not been handed over, with all that its session starts with.
+/// A connection whose stream has not been handed over.
 pub(super) struct Waiting<H> {
-    upgrade: Upgrade,
+    opening: Box<Opening<H>>,
+    /// Present once the stream was waited for.
     deadline: Option<Pin<Box<Sleep>>>,
-    route: H,
-    head: Parts,
-    setup: Arc<Setup>,
-    agreed: Agreed,
     place: Option<Place>,
     /// The connection is opened only to be closed with this.
     close: Option<CloseFrame>,
 }
 
 impl<H: Service<Request<WebSocket>>> Upgrading<H> {
-    /// Starts to wait for the stream, for at most the write timeout.
+    /// Waits for the stream, for at most the write timeout.
     ///
     /// With a Close frame the connection is opened only to be closed.
     pub(super) fn new(
-        mut handshake: Handshake,
+        opening: Box<Opening<H>>,
         place: Option<Place>,
         close: Option<CloseFrame>,
-        route: H,
-        upgrade: Upgrade,
     ) -> Self {
-        let agreed = handshake.agreed();
-        let timeout = handshake.setup.config.write_timeout;
         Self::Waiting {
-            waiting: Some(Box::new(Waiting {
-                upgrade,
-                deadline: timeout.map(|timeout| Box::pin(sleep(timeout))),
-                route,
-                head: handshake.head,
-                setup: handshake.setup,
-                agreed,
+            waiting: Some(Waiting {
+                opening,
+                deadline: None,
                 place,
                 close,
-            })),
+            }),
         }
     }
 }
@@ -103,19 +100,23 @@ where
 impl<H> Waiting<H> {
     /// Waits for the stream; `None` if it does not come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<HandedOver>> {
-        let failure = match self.upgrade.poll(cx) {
+        let setup = &self.opening.handshake.setup;
+        let failure = match self.opening.upgrade.poll(cx) {
             Poll::Ready(Ok(transport)) => return Poll::Ready(Some(transport)),
             Poll::Ready(Err(failure)) => failure,
-            Poll::Pending => match &mut self.deadline {
-                None => return Poll::Pending,
-                Some(deadline) => {
-                    ready!(deadline.as_mut().poll(cx));
-                    UpgradeFailure::TimedOut
-                }
-            },
+            Poll::Pending => {
+                let Some(timeout) = setup.config.write_timeout else {
+                    return Poll::Pending;
+                };
+                // Most streams are there at once, and need no timer.
+                let deadline = &mut self.deadline;
+                let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(timeout)));
+                ready!(deadline.as_mut().poll(cx));
+                UpgradeFailure::TimedOut
+            }
         };
         failure.log();
-        if let Some(hook) = &self.setup.on_failed_upgrade {
+        if let Some(hook) = &setup.on_failed_upgrade {
             hook(&failure);
         }
         Poll::Ready(None)
@@ -127,14 +128,18 @@ impl<H> Waiting<H> {
         H: Service<Request<WebSocket>, Response = ()>,
     {
         let Self {
-            mut route,
-            head,
-            setup,
-            agreed,
+            opening,
             place,
             close,
             ..
         } = self;
+        let Opening {
+            mut handshake,
+            mut route,
+            ..
+        } = *opening;
+        let agreed = handshake.agreed();
+        let Handshake { head, setup, .. } = handshake;
         let span = connection_span(&head, place.as_ref(), &agreed);
         let opened = Opened {
             transport,
