@@ -7,7 +7,7 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{Driver, Input, Phase};
+use super::{Driver, Input, Phase, cold::put_back_cold};
 use crate::{
     error::Error,
     protocol::{CloseFrame, Role},
@@ -186,17 +186,20 @@ impl Driver {
             return;
         }
         let transport = self.transport.take();
-        let cold = self.cold.take().map(|cold| *cold).unwrap_or_default();
+        let mut cold = self.cold.take();
+        let last = cold.as_deref_mut();
+        let (error, timed_out) =
+            last.map_or((None, false), |cold| (cold.error.take(), cold.timed_out));
         self.input = Input::Ended;
         self.handler_due = true;
         self.timers.stop_all();
         let mut locked = self.shared.lock_to_drive();
-        let (queue, waiting) = locked.end_all(cold.error);
+        let (queue, waiting) = locked.end_all(error);
         // What may only follow a message in pieces is lost by a close; the Close itself is not.
         let unsent = queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
         let all_left = !unsent && !self.flush_pending && !self.write_failed;
         let traffic = self.traffic(&locked);
-        let report = self.report(&locked, traffic, cold.timed_out, all_left);
+        let report = self.report(&locked, traffic, timed_out, all_left);
         drop(locked);
         if let Some(entry) = &self.entry {
             entry.count(traffic);
@@ -204,6 +207,9 @@ impl Driver {
         }
         drop(transport);
         waiting.wake();
+        if let Some(cold) = cold {
+            put_back_cold(cold);
+        }
         self.publish(&report);
         // Last: it is code of others, which may panic.
         drop(queue);
