@@ -1,6 +1,12 @@
 //! One connection, from its first byte to its last or to the 101.
 
-use std::{future::Future, marker::PhantomData, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    marker::PhantomData,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use ::http::Request;
 use hyper::body::Incoming;
@@ -30,7 +36,30 @@ pub(super) struct Server {
 }
 
 /// Serves a connection of a listener until it ends.
-pub(super) async fn run<L, S, B>(
+///
+/// In a box that is as large as this connection needs: one without TLS has no room for it, and a task's
+/// memory is copied when it starts and when it ends.
+pub(super) fn run<L, S, B>(
+    server: Arc<Server>,
+    stream: L::Io,
+    address: L::Addr,
+    app: S,
+    stop: Stop,
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    L: Listener,
+    S: App<B>,
+    B: AppBody,
+{
+    if server.tls.is_some() {
+        Box::pin(secure::<L, S, B>(server, stream, address, app, stop))
+    } else {
+        Box::pin(serve::<L, _, S, B>(server, stream, address, app, stop))
+    }
+}
+
+/// Makes the TLS handshake, and serves what comes of it.
+async fn secure<L, S, B>(
     server: Arc<Server>,
     stream: L::Io,
     address: L::Addr,
@@ -41,22 +70,21 @@ pub(super) async fn run<L, S, B>(
     S: App<B>,
     B: AppBody,
 {
-    let Some(tls) = &server.tls else {
-        return serve::<L, _, _, _>(&server, stream, address, app, stop).await;
-    };
-    let handshake = within(server.limits.header, tls.accept(stream));
+    let Some(tls) = &server.tls else { return };
+    // Boxed, because each future around it would have room for it twice.
+    let handshake = within(server.limits.header, Box::pin(tls.accept(stream)));
     match race(stop.stopping(), handshake).await {
         Race::First(()) => {}
         Race::Second(None) => tracing::debug!("a TLS handshake took too long"),
         Race::Second(Some(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Race::Second(Some(Ok(stream))) => {
-            serve::<L, _, _, _>(&server, stream, address, app, stop).await;
+            serve::<L, _, _, _>(server, Box::new(stream), address, app, stop).await;
         }
     }
 }
 
 /// Serves what is in the clear now.
-async fn serve<L, T, S, B>(server: &Server, stream: T, address: L::Addr, app: S, stop: Stop)
+async fn serve<L, T, S, B>(server: Arc<Server>, stream: T, address: L::Addr, app: S, stop: Stop)
 where
     L: Listener,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -172,3 +200,42 @@ where
 
 /// What a client without a request has to read the GOAWAY.
 pub(super) const GOODBYE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use std::convert::Infallible;
+
+    use ::http::Response;
+    use tokio::net::{TcpListener, TcpStream};
+    use tower::service_fn;
+
+    use super::{
+        super::{settings::Settings, stop},
+        *,
+    };
+
+    #[tokio::test]
+    async fn a_connection_has_no_room_for_what_it_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = async || TcpStream::connect(address).await.unwrap();
+        let settings = Settings::default();
+        let server = Arc::new(Server {
+            http: Http::new(&settings),
+            tls: None,
+            registries: None,
+            limits: settings.limits(),
+        });
+        let app = service_fn(async |_| Ok::<_, Infallible>(Response::new(String::new())));
+        let (_stopper, stop) = stop::channel();
+        // hyper's part is half of it.
+        let (server_too, stop_too) = (server.clone(), stop.clone());
+        let clear = run::<TcpListener, _, _>(server_too, stream().await, address, app, stop_too);
+        let size = size_of_val(&*clear);
+        assert!(size < 3500, "{size} bytes in the clear");
+        let secure = secure::<TcpListener, _, _>(server, stream().await, address, app, stop);
+        let size = size_of_val(&secure);
+        assert!(size < 5000, "{size} bytes, and those of TLS");
+    }
+}
