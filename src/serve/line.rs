@@ -3,7 +3,7 @@
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use http_body::Body;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::head::Heads;
 use crate::{
@@ -103,7 +103,8 @@ impl Line {
     ///
     /// It has to be polled after each poll of the connection, and needs no other waking.
     pub(super) async fn expired(&self) -> Expired {
-        let mut sleep = pin!(sleep_until(self.lock().start));
+        // Set before it is polled: a timer that is due would wake every connection once more.
+        let mut sleep = pin!(sleep(NEVER));
         poll_fn(|cx| {
             loop {
                 let now = Instant::now();
@@ -269,11 +270,19 @@ const MAX_ALLOWANCE: Duration = Duration::from_secs(MAX_BELOW / FLOOR);
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Later than any deadline.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
+    use std::{
+        pin::Pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Context, Wake, Waker},
+    };
 
     use hyper::rt::{Sleep, Timer};
+    use tokio::time::advance;
 
     use super::{super::head_timer::HeadTimer, *};
 
@@ -298,6 +307,33 @@ mod tests {
         line.request(&String::new());
         let waiting = HeadTimer(line.clone()).sleep(SECOND);
         (line, waiting)
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_not_woken_before_its_deadline() {
+        // Timers fire at whole milliseconds, which few connections begin at.
+        advance(Duration::from_micros(300)).await;
+        let line = Line::new(TimeLimits {
+            header: Some(10 * SECOND),
+            keep_alive: None,
+        });
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(wakes.clone());
+        let mut expired = pin!(line.expired());
+        let first = expired.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(first.is_pending());
+        advance(9 * SECOND).await;
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        assert_eq!(expired.await, Expired::NoRequest);
     }
 
     #[tokio::test(start_paused = true)]
