@@ -62,17 +62,26 @@ impl Heads {
 
     /// Looks for the end of the head, and returns what is behind it.
     fn read_head<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        for (index, byte) in bytes.iter().enumerate() {
+        let mut rest = bytes;
+        if !self.begun {
             // Empty lines before a request are none of it (RFC 9112 §2.2).
-            self.begun |= !matches!(byte, b'\r' | b'\n');
-            if self.begun {
-                self.remember(&[*byte]);
-                if self.ends_with_empty_line() {
-                    self.behind = Some(0);
-                    return &bytes[index + 1..];
-                }
-            }
+            let first = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+            let Some(first) = first else {
+                return &[];
+            };
+            self.begun = true;
+            rest = &bytes[first..];
         }
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let (line, behind) = rest.split_at(end + 1);
+            self.remember(line);
+            if self.ends_with_empty_line() {
+                self.behind = Some(0);
+                return behind;
+            }
+            rest = behind;
+        }
+        self.remember(rest);
         &[]
     }
 
