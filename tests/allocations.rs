@@ -26,7 +26,7 @@ use std::{
 use allocation_counter::{AllocationInfo, measure};
 use axum::{Router, routing::any, serve::ListenerExt};
 use bytes::Bytes;
-use support::{binary, text};
+use support::{binary, close, text};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify, task::yield_now, time::timeout};
 use tower_websocket::{Error, Groups, WebSocket, WebSocketLayer, handler};
 
@@ -125,6 +125,49 @@ fn a_broadcast_over_http2_takes_hypers_allocations_for_each_member() {
     let each = (hundred - ten) / 90.0;
     assert!(each <= 2.1, "{each} for each member");
     assert!(ten <= 31.0, "{ten} for ten members");
+}
+
+#[test]
+fn a_connection_takes_46_allocations_to_open_and_close() {
+    // With those of axum, hyper and tokio, which are two thirds of them.
+    let each = connections();
+    assert!(each <= 46.5, "{each}");
+}
+
+/// What a connection takes over HTTP/1.1, from being accepted to being closed.
+fn connections() -> f64 {
+    let ended = Arc::new((AtomicUsize::new(0), Notify::new()));
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let count = ended.clone();
+    let websocket = WebSocketLayer::new(handler(async |mut socket: WebSocket| {
+        while socket.recv().await?.is_some() {}
+        Ok::<_, Error>(())
+    }));
+    let websocket = websocket.on_end(move |_| {
+        let before = count.0.fetch_add(1, Ordering::Relaxed);
+        if [WARM_UP, WARM_UP + COUNTED].contains(&(before + 1)) {
+            count.1.notify_one();
+        }
+    });
+    let app = Router::new().route("/", any(async || "a page").layer(websocket));
+    runtime.spawn(async { axum::serve(listener, app).await });
+    let peer = thread::spawn(move || {
+        for _ in 0..WARM_UP + COUNTED {
+            let mut stream = opened(address);
+            stream.write_all(&close(1000, "")).expect("it reads");
+            // The server ends it, or itself.
+            let _ended = stream.read_to_end(&mut Vec::new());
+        }
+    });
+    let reached = || runtime.block_on(async { timeout(GUARD, ended.1.notified()).await });
+    reached().expect("connections warm it up");
+    let counted = measure(|| reached().expect("connections are counted"));
+    peer.join().expect("the peer got what it waits for");
+    counted.count_total as f64 / COUNTED as f64
 }
 
 /// What echoes take, of bursts of so many frames.
