@@ -15,6 +15,13 @@ use std::{
 use axum::{Router, routing::any};
 use http::Request;
 use tokio::{net::TcpListener, runtime::Builder, sync::oneshot};
+#[cfg(feature = "serve")]
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned,
+    client::Resumption,
+    pki_types::{PrivatePkcs8KeyDer, ServerName},
+    server::NoServerSessionStorage,
+};
 use tower::service_fn;
 use tower_websocket::{Config, Error, WebSocket, WebSocketLayer, service::PathParams};
 
@@ -43,7 +50,10 @@ fn count(
 
 /// Opens a connection to the measured app with some more headers; gives the answer, too.
 pub(super) fn opened(address: SocketAddr, headers: &str) -> (TcpStream, String) {
-    let mut stream = TcpStream::connect(address).expect("it listens");
+    upgraded(TcpStream::connect(address).expect("it listens"), headers)
+}
+
+fn upgraded<S: Read + Write>(mut stream: S, headers: &str) -> (S, String) {
     let request = format!(
         "GET /rooms/lobby HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -61,7 +71,11 @@ pub(super) fn opened(address: SocketAddr, headers: &str) -> (TcpStream, String) 
 
 /// Opens a connection to the measured app, and has 100 bytes echoed.
 pub(super) fn echoed(address: SocketAddr) -> TcpStream {
-    let (mut stream, _) = opened(address, "");
+    echoed_on(TcpStream::connect(address).expect("it listens"))
+}
+
+fn echoed_on<S: Read + Write>(stream: S) -> S {
+    let (mut stream, _) = upgraded(stream, "");
     let mut frame = [b'x'; 106];
     frame[..6].copy_from_slice(b"\x82\xe4\0\0\0\0");
     stream.write_all(&frame).expect("it reads");
@@ -108,7 +122,7 @@ fn idle_connection_with(
     serve: impl AsyncFnOnce(TcpListener, Router, Stop) + Send + 'static,
     app: Router,
     connections: usize,
-    open: fn(SocketAddr) -> TcpStream,
+    open: impl Fn(SocketAddr) -> TcpStream,
 ) -> usize {
     let (addresses, listens) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -157,6 +171,49 @@ pub(super) fn an_idle_connection_of_a_server_of_ours_takes_no_more() {
     let app = measured(Config::default());
     let bytes = idle_connection_with(serve, app, 200, echoed);
     assert!(bytes <= 1000, "{bytes} bytes");
+}
+
+#[cfg(feature = "serve")]
+pub(super) fn an_idle_connection_over_tls_takes_as_much_as_documented() {
+    let (client, server) = tls();
+    let serve = async |listener, app, stop: Stop| {
+        tokio::select! {
+            ended = tower_websocket::serve(listener, app).tls(server) => drop(ended.expect("it serves")),
+            _over = stop => {}
+        }
+    };
+    let open = |address| {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let session = ClientConnection::new(client.clone(), name).expect("a configuration");
+        let stream = TcpStream::connect(address).expect("it listens");
+        // Several writes make a handshake.
+        stream.set_nodelay(true).expect("it is TCP");
+        // What the client keeps for it is dropped here; the connection goes on.
+        echoed_on(StreamOwned::new(session, stream)).sock
+    };
+    let app = measured(Config::default());
+    let bytes = idle_connection_with(serve, app, 40, open);
+    assert!((8000..=9500).contains(&bytes), "{bytes} bytes");
+}
+
+/// A client and a server that trust each other, without what they would keep of each other.
+#[cfg(feature = "serve")]
+fn tls() -> (Arc<ClientConfig>, ServerConfig) {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+    let certified = certified.expect("a certificate");
+    let certificate = certified.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
+    let mut server = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .expect("a key");
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).expect("a certificate");
+    let client = ClientConfig::builder().with_root_certificates(roots);
+    let mut client = client.with_no_client_auth();
+    client.resumption = Resumption::disabled();
+    (Arc::new(client), server)
 }
 
 #[cfg(feature = "axum")]

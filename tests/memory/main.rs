@@ -43,6 +43,8 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     at_rest::an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes();
     #[cfg(feature = "serve")]
     at_rest::an_idle_connection_of_a_server_of_ours_takes_no_more();
+    #[cfg(feature = "serve")]
+    at_rest::an_idle_connection_over_tls_takes_as_much_as_documented();
     #[cfg(feature = "axum")]
     {
         at_rest::extract::an_idle_connection_takes_no_more_than_with_the_layer();
