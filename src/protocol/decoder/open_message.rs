@@ -182,7 +182,9 @@ impl OpenMessage {
         } else {
             doubled.max(LEAST_GROWTH).min(end).max(needed)
         };
-        if doubled <= target + target / 16 {
+        if fin && doubled == 0 && target >= SPARE_FROM {
+            self.body.payload = spare::new(target);
+        } else if doubled <= target + target / 16 {
             self.body.payload.reserve(target - self.body.payload.len());
         } else {
             // `reserve` would double.
