@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use tokio::task::yield_now;
+
 use super::{
     counters::Counters,
     entry::{Entry, Place},
@@ -91,8 +93,7 @@ impl Connections {
     /// The connection of that number, while it is open.
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> Option<Sender> {
-        let shared = self.registry.shard(id).get(&id)?.clone();
-        (!shared.is_over()).then(|| Sender::new(shared))
+        self.find(id).filter(|sender| !sender.is_over())
     }
 
     /// Iterates over the connections, in no order.
@@ -107,8 +108,26 @@ impl Connections {
     /// Iterates over the sessions, those among them whose transport is gone and whose handler runs
     /// on.
     pub(crate) fn sessions(&self) -> impl Iterator<Item = Sender> + Send + use<> {
-        let registry = self.registry.clone();
-        (0..SHARDS).flat_map(move |index| registry.senders(index))
+        let (ids, registry) = (self.registry.clone(), self.registry.clone());
+        let ids = (0..SHARDS).flat_map(move |index| ids.ids(index));
+        ids.filter_map(move |id| registry.find(id))
+    }
+
+    /// Returns the numbers of all sessions, by shard. Yields after each that is not empty.
+    pub(super) async fn ids(&self) -> [Vec<ConnectionId>; SHARDS] {
+        let mut all = [const { Vec::new() }; SHARDS];
+        for (index, ids) in all.iter_mut().enumerate() {
+            *ids = self.registry.ids(index);
+            if !ids.is_empty() {
+                yield_now().await;
+            }
+        }
+        all
+    }
+
+    /// Finds a session, also one whose transport is gone and whose handler runs on.
+    pub(super) fn find(&self, id: ConnectionId) -> Option<Sender> {
+        self.registry.find(id)
     }
 
     /// What has happened so far.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until, timeout_at},
+};
 
-use super::connections::Connections;
+use super::{connections::Connections, shards::SHARDS};
 use crate::{
     protocol::{CloseCode, CloseFrame, random},
-    session::handle::Sender,
+    session::id::ConnectionId,
 };
 
 /// How connections are closed by [`Connections::drain`].
@@ -144,7 +147,7 @@ impl Connections {
             };
         }
         let left = self.alive();
-        let aborted = self.abort_all();
+        let aborted = self.abort_all().await;
         // Aborted sessions end at their next turn; handshakes that were never completed do not.
         let _left = timeout_at(Instant::now() + LAST_TURN, self.wait_until_gone()).await;
         Drained {
@@ -155,35 +158,62 @@ impl Connections {
 
     /// Starts every closing handshake, spread over time.
     async fn close_all(&self, drain: &Drain) {
-        let mut senders: Vec<_> = self.iter().collect();
-        shuffle(&mut senders);
-        let (batch, pause) = drain.pace(senders.len());
-        let start = Instant::now();
-        for (turn, batch) in (0..).zip(senders.chunks(batch)) {
+        let mut open = Open::new(self.ids().await);
+        let (batch, pause) = drain.pace(open.left);
+        let (start, mut turn) = (Instant::now(), 0);
+        while open.left > 0 {
             if turn > 0 {
                 // Somewhere in the time before its turn.
                 sleep_until(start + pause * turn - fraction(pause)).await;
             }
-            for sender in batch {
-                sender.close(drain.frame.clone());
+            turn += 1;
+            for closed in 1..=batch.min(open.left) {
+                if let Some(sender) = open.draw().and_then(|id| self.get(id)) {
+                    sender.close(drain.frame.clone());
+                }
+                if closed % STRETCH == 0 {
+                    yield_now().await;
+                }
             }
         }
     }
 
-    fn abort_all(&self) -> usize {
-        let mut aborted = 0;
-        for sender in self.sessions() {
-            sender.abort();
-            aborted += 1;
+    /// Aborts every session; returns how many there were.
+    async fn abort_all(&self) -> usize {
+        let ids = self.ids().await;
+        for ids in ids.iter().flat_map(|ids| ids.chunks(STRETCH)) {
+            for sender in ids.iter().filter_map(|id| self.find(*id)) {
+                sender.abort();
+            }
+            yield_now().await;
         }
-        aborted
+        ids.iter().map(Vec::len).sum()
     }
 }
 
-/// Puts the elements in random order.
-fn shuffle(senders: &mut [Sender]) {
-    for end in (1..senders.len()).rev() {
-        senders.swap(end, usize::from_ne_bytes(random()) % (end + 1));
+/// The connections that are still to be closed, by shard.
+struct Open {
+    ids: [Vec<ConnectionId>; SHARDS],
+    left: usize,
+}
+
+impl Open {
+    fn new(ids: [Vec<ConnectionId>; SHARDS]) -> Self {
+        let left = ids.iter().map(Vec::len).sum();
+        Self { ids, left }
+    }
+
+    /// Takes one out at random, each as likely as the others.
+    fn draw(&mut self) -> Option<ConnectionId> {
+        let mut index = usize::from_ne_bytes(random()).checked_rem(self.left)?;
+        self.left -= 1;
+        for ids in &mut self.ids {
+            if index < ids.len() {
+                return Some(ids.swap_remove(index));
+            }
+            index -= ids.len();
+        }
+        None
     }
 }
 
@@ -195,8 +225,14 @@ fn fraction(duration: Duration) -> Duration {
 /// How often a batch is closed, about, unless that would be less than one connection.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How many are closed, or aborted, before others get their turn.
+const STRETCH: usize = 64;
+
 /// What aborted sessions have to notice it.
 const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// Longer than any server runs, and within what an `Instant` can say.
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;

@@ -64,10 +64,15 @@ impl Registry {
         self.shards[index].lock()
     }
 
-    pub(super) fn senders(&self, index: usize) -> Vec<Sender> {
-        let shard = self.lock(index);
-        let shared = shard.values().cloned();
-        shared.map(Sender::new).collect()
+    /// Returns the numbers of the connections in a shard: no connection itself is touched.
+    pub(super) fn ids(&self, index: usize) -> Vec<ConnectionId> {
+        self.lock(index).keys().copied().collect()
+    }
+
+    /// Finds a connection, whether or not its transport is still there.
+    pub(super) fn find(&self, id: ConnectionId) -> Option<Sender> {
+        let shared = self.shard(id).get(&id).cloned();
+        shared.map(Sender::new)
     }
 
     /// There is one less that is alive.
