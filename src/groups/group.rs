@@ -1,7 +1,7 @@
 //! One group and who is in it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::Arc,
 };
@@ -11,7 +11,11 @@ use tokio::{
     task::yield_now,
 };
 
-use super::{delivery::SlowMember, member::Member, unwoken::Unwoken};
+use super::{
+    delivery::SlowMember,
+    member::Member,
+    unwoken::{Sessions, Unwoken},
+};
 use crate::{
     lock::{Lock, LockGuard},
     session::Sender,
@@ -39,40 +43,52 @@ pub(super) trait Home<K>: Send + Sync {
     fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>);
 }
 
-/// Wakes the sessions of a group that run in one runtime, when it is dropped.
+/// Wakes the sessions of a group that run in one runtime: at the latest, and then all at once, when it is
+/// dropped.
 struct Promise<K> {
     group: Arc<Group<K>>,
-    runtime: runtime::Id,
+    /// Not there once they are taken from the group.
+    runtime: Option<runtime::Id>,
+    sessions: Sessions,
 }
 
 impl<K> Promise<K> {
-    /// Waits while broadcasts follow upon each other, but not for long.
-    async fn keep(self) {
+    /// Waits while broadcasts follow upon each other, but not for long. Then wakes the sessions, a few at a time.
+    async fn keep(mut self) {
         for _ in 0..MAX_TURNS {
             yield_now().await;
             if self.group.turn.try_lock().is_ok() {
                 break;
             }
         }
+        self.take_sessions();
+        while self.sessions.wake_some() {
+            yield_now().await;
+        }
+    }
+
+    fn take_sessions(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            self.sessions = self.group.unwoken.lock().take(runtime);
+        }
     }
 }
 
 impl<K> Drop for Promise<K> {
     fn drop(&mut self) {
-        let sessions = self.group.unwoken.lock().take(self.runtime);
-        // Outside the lock.
-        drop(sessions);
+        self.take_sessions();
     }
 }
 
 /// Members in the order they joined, so that a broadcast meets each of them once.
+///
+/// No table that is made anew as a whole when it grows: that would take long under the lock.
 struct Members<K> {
     /// Each by a number of its own.
     by_number: BTreeMap<u64, Arc<Member<K>>>,
     /// The number of the next one.
     next: u64,
-    /// The number of each connection.
-    by_connection: HashMap<usize, u64>,
+    connections: BTreeSet<usize>,
 }
 
 impl<K> Group<K> {
@@ -85,7 +101,7 @@ impl<K> Group<K> {
             members: Lock::new(Members {
                 by_number: BTreeMap::new(),
                 next: 0,
-                by_connection: HashMap::new(),
+                connections: BTreeSet::new(),
             }),
             turn: FairMutex::new(()),
             unwoken: Lock::default(),
@@ -108,12 +124,13 @@ impl<K> Group<K> {
             // Dropped with its runtime, it wakes them.
             let promise = Promise {
                 group: self.clone(),
-                runtime: batch.runtime.id(),
+                runtime: Some(batch.runtime.id()),
+                sessions: Sessions::default(),
             };
             spawn_on(&batch.runtime, promise.keep());
             push_out(&batch.runtime);
         }
-        if sessions.take_woken()
+        if sessions.wake_anywhere()
             && let Ok(runtime) = Handle::try_current()
         {
             push_out(&runtime);
@@ -122,33 +139,29 @@ impl<K> Group<K> {
 
     /// Reports whether the connection is a member.
     pub(super) fn contains(&self, sender: &Sender) -> bool {
-        self.lock().by_connection.contains_key(&sender.key())
+        self.lock().connections.contains(&sender.key())
     }
 
-    /// Adds a member, whose connection must be none so far.
-    pub(super) fn add(&self, member: &Arc<Member<K>>) {
+    /// Adds a connection, which must be no member so far.
+    pub(super) fn add(self: &Arc<Self>, sender: Sender) -> Arc<Member<K>> {
         let mut members = self.lock();
         let number = members.next;
         members.next += 1;
+        members.connections.insert(sender.key());
+        let member = Member::new(self, number, sender);
         members.by_number.insert(number, member.clone());
-        members.by_connection.insert(member.key(), number);
+        member
     }
 
     /// Takes a member out, to be dropped outside all locks; reports whether the group is empty now.
     pub(super) fn remove(&self, member: &Member<K>) -> (Option<Arc<Member<K>>>, bool) {
         let mut members = self.lock();
-        let number = members.by_connection.get(&member.key()).copied();
-        // The connection may have joined again.
-        let number = number.filter(|number| {
-            let there = members.by_number.get(number);
-            there.is_some_and(|there| std::ptr::eq(&**there, member))
-        });
-        let Some(number) = number else {
-            return (None, false);
-        };
-        members.by_connection.remove(&member.key());
-        let removed = members.by_number.remove(&number);
-        (removed, members.by_connection.is_empty())
+        let removed = members.by_number.remove(&member.number());
+        // If it had left before, the connection may have joined again.
+        if removed.is_some() {
+            members.connections.remove(&member.key());
+        }
+        (removed, members.by_number.is_empty())
     }
 
     /// Returns the numbers of all members so far.
@@ -182,10 +195,10 @@ impl<K> Group<K> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lock().by_connection.len()
+        self.lock().by_number.len()
     }
 
-    /// Locks the members, for a few hundred of them at most.
+    /// Locks the members, to send to a [`STRETCH`] of them at most.
     fn lock(&self) -> LockGuard<'_, Members<K>> {
         self.members.lock()
     }
@@ -200,8 +213,12 @@ fn push_out(runtime: &Handle) {
     }
 }
 
-/// How many members a broadcast sends to before others get their turn.
-const STRETCH: usize = 256;
+/// How many members a broadcast sends to before others get their turn. Where many connections are, none of what
+/// it touches is in the cache: that takes 1 to 2 us for each.
+pub(super) const STRETCH: usize = 60;
 
 /// How often a broadcast may yield before the sessions that it has reached are woken.
 const MAX_TURNS: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ use crate::{
 /// # Order
 ///
 /// Every member gets the broadcasts of a group in the same order. A broadcast to many members
-/// yields after every few hundred of them. Members may join and leave meanwhile; one that joins
+/// yields after every 60 of them. Members may join and leave meanwhile; one that joins
 /// during a broadcast does not receive it.
 pub struct Groups<K = String> {
     table: Arc<Table<K>>,
@@ -156,13 +156,12 @@ impl<K: Key> Groups<K> {
         let (mut members, mut sessions) = (Vec::new(), Unwoken::default());
         loop {
             let more = group.take(&mut numbers, &mut members);
-            let count = members.len();
             let (mut stretch, mut done) = (Delivery::default(), Vec::new());
             for member in members.drain(..) {
                 if Some(member.key()) != except
                     && let Some(session) = member.deliver(&message, &mut stretch, &mut done)
                 {
-                    sessions.add(member.sender(), session, count);
+                    sessions.add(session.waker, session.runtime.as_ref());
                 }
             }
             group.wake_later(&mut sessions);

@@ -1,20 +1,16 @@
 //! The groups there are, found by their keys.
 
-use std::{
-    borrow::Borrow,
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
-};
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
 
 use super::group::Group;
 
 /// Groups by the hash of their keys, which is made once for each and outside the lock.
 ///
 /// Of the application's code only `Eq` runs here, and only to find a group: whatever it does, even if
-/// it panics, an index that is changed is changed as a whole.
+/// it panics, an index that is changed is changed as a whole. No hash table: that is made anew as a whole
+/// when it grows.
 pub(super) struct Index<K> {
-    by_hash: HashMap<u64, Same<K>, BuildHasherDefault<Hashed>>,
+    by_hash: BTreeMap<u64, Same<K>>,
     len: usize,
 }
 
@@ -27,7 +23,7 @@ enum Same<K> {
 impl<K> Default for Index<K> {
     fn default() -> Self {
         Self {
-            by_hash: HashMap::default(),
+            by_hash: BTreeMap::new(),
             len: 0,
         }
     }
@@ -97,23 +93,5 @@ impl<K> Same<K> {
             Self::One(group) => std::slice::from_ref(group),
             Self::More(groups) => groups,
         }
-    }
-}
-
-/// The hash of what is a hash already.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only the hash of a key is hashed here");
     }
 }

@@ -65,6 +65,8 @@ impl<K: Key + fmt::Debug> fmt::Debug for Membership<K> {
 /// A member, as the group sees it. As a waker, it is woken for room in its queue, and at the end.
 pub(super) struct Member<K> {
     group: Arc<Group<K>>,
+    /// Its own among all that the group has ever had.
+    number: u64,
     sender: Sender,
     waiting: Lock<Backlog>,
 }
@@ -83,14 +85,6 @@ struct Backlog {
 }
 
 impl<K: Key> Member<K> {
-    pub(super) fn new(group: &Arc<Group<K>>, sender: Sender) -> Arc<Self> {
-        Arc::new(Self {
-            group: group.clone(),
-            sender,
-            waiting: Lock::default(),
-        })
-    }
-
     fn watch(self: &Arc<Self>) -> bool {
         let waker = Waker::from(self.clone());
         let mut ticket = None;
@@ -217,6 +211,19 @@ impl<K: Key> Member<K> {
 }
 
 impl<K> Member<K> {
+    pub(super) fn new(group: &Arc<Group<K>>, number: u64, sender: Sender) -> Arc<Self> {
+        Arc::new(Self {
+            group: group.clone(),
+            number,
+            sender,
+            waiting: Lock::default(),
+        })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Returns what tells its connection from others.
     pub(super) fn key(&self) -> usize {
         self.sender.key()

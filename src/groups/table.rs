@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::HashMap,
+    collections::BTreeMap,
     hash::{BuildHasher, Hash, RandomState},
     sync::Arc,
 };
@@ -33,7 +33,7 @@ pub(super) struct Table<K> {
 pub(super) struct TableState<K> {
     pub(super) groups: Index<K>,
     /// How many groups each connection is in.
-    memberships: HashMap<usize, usize>,
+    memberships: BTreeMap<usize, usize>,
     pub(super) subscribers: Subscribers<K>,
 }
 
@@ -44,7 +44,7 @@ impl<K> Table<K> {
     ) -> Self {
         let state = TableState {
             groups: Index::default(),
-            memberships: HashMap::new(),
+            memberships: BTreeMap::new(),
             subscribers: Subscribers::default(),
         };
         Self {
@@ -111,8 +111,7 @@ impl<K: Key> Table<K> {
             state.groups.insert(&group);
             state.subscribers.push(GroupChange::Created, &group);
         }
-        let member = Member::new(&group, sender.clone());
-        group.add(&member);
+        let member = group.add(sender.clone());
         *state.memberships.entry(sender.key()).or_default() += 1;
         state
             .subscribers

@@ -1,8 +1,11 @@
 //! Sessions that have something to write and were not woken for it.
 
+use std::{cell::RefCell, collections::LinkedList, mem, task::Waker};
+
 use tokio::runtime::{Handle, Id};
 
-use crate::session::{Asleep, Sender, Wakers};
+use super::group::STRETCH;
+use crate::{pool, session::Wakers};
 
 /// Sessions by the runtime they run in. Those that are left are woken on drop.
 #[derive(Default)]
@@ -10,58 +13,52 @@ pub(super) struct Unwoken {
     /// Mostly there is one runtime.
     first: Option<SessionBatch>,
     others: Vec<SessionBatch>,
-    /// Some were woken here, because it is not known where they run.
-    woken: bool,
+    /// It is not known where these run.
+    anywhere: Wakers,
 }
 
 /// Sessions of one runtime.
 pub(super) struct SessionBatch {
     pub(super) runtime: Handle,
-    pub(super) sessions: Wakers,
+    pub(super) sessions: Sessions,
 }
 
 impl Unwoken {
-    /// Adds the session of a connection; `more` may come.
-    pub(super) fn add(&mut self, sender: &Sender, session: Asleep, more: usize) {
-        let known = session.runtime;
-        let batch = known.and_then(|id| self.batch(id, || sender.runtime()));
-        let Some(SessionBatch { sessions, .. }) = batch else {
-            // No task would wake it better.
-            self.woken = true;
-            return session.waker.wake();
-        };
-        if sessions.is_empty() {
-            sessions.reserve(more);
+    /// Adds a session, which runs in `runtime` if that is known. Nothing is woken before the next call of
+    /// another method.
+    #[inline]
+    pub(super) fn add(&mut self, session: Waker, runtime: Option<&Handle>) {
+        match runtime {
+            Some(runtime) => self.batch(runtime).sessions.push(session),
+            None => self.anywhere.push(session),
         }
-        sessions.push(session.waker);
     }
 
     /// Adds the sessions of a batch, and leaves it empty; reports whether there were none before.
     pub(super) fn append(&mut self, more: &mut SessionBatch) -> bool {
-        let runtime = || Some(more.runtime.clone());
-        let Some(batch) = self.batch(more.runtime.id(), runtime) else {
-            return false;
-        };
+        let batch = self.batch(&more.runtime);
         let none = batch.sessions.is_empty();
         batch.sessions.append(&mut more.sessions);
         none
     }
 
-    /// Reports whether sessions were woken here since this was asked.
-    pub(super) fn take_woken(&mut self) -> bool {
-        std::mem::take(&mut self.woken)
+    /// Wakes those of which it is not known where they run, since no task would do it better; reports whether
+    /// there were any.
+    pub(super) fn wake_anywhere(&mut self) -> bool {
+        let any = !self.anywhere.is_empty();
+        self.anywhere.wake_all();
+        any
     }
 
     /// Takes the sessions of a runtime out.
-    pub(super) fn take(&mut self, runtime: Id) -> Option<SessionBatch> {
-        if let Some(batch) = self.first.take_if(|batch| batch.runtime.id() == runtime) {
-            return Some(batch);
+    pub(super) fn take(&mut self, runtime: Id) -> Sessions {
+        let is_it = |batch: &SessionBatch| batch.runtime.id() == runtime;
+        if let Some(first) = self.first.take_if(|batch| is_it(batch)) {
+            return first.sessions;
         }
-        let others = &mut self.others;
-        let index = others
-            .iter()
-            .position(|batch| batch.runtime.id() == runtime);
-        index.map(|index| others.swap_remove(index))
+        let index = self.others.iter().position(is_it);
+        let batch = index.map(|index| self.others.swap_remove(index));
+        batch.map_or_else(Sessions::default, |batch| batch.sessions)
     }
 
     pub(super) fn batches(&mut self) -> impl Iterator<Item = &mut SessionBatch> {
@@ -69,35 +66,110 @@ impl Unwoken {
     }
 
     /// Returns the sessions of a runtime, of which there are as many as cores, at most.
-    fn batch(
-        &mut self,
-        id: Id,
-        runtime: impl FnOnce() -> Option<Handle>,
-    ) -> Option<&mut SessionBatch> {
-        let is_it = |batch: &SessionBatch| batch.runtime.id() == id;
-        let first = match &self.first {
-            Some(first) => is_it(first),
-            None => self.others.is_empty(),
+    #[inline]
+    fn batch(&mut self, runtime: &Handle) -> &mut SessionBatch {
+        let Self { first, others, .. } = self;
+        let new = || SessionBatch {
+            runtime: runtime.clone(),
+            sessions: Sessions::default(),
         };
-        let new = || {
-            Some(SessionBatch {
-                runtime: runtime()?,
-                sessions: Wakers::default(),
-            })
-        };
-        if first {
-            if self.first.is_none() {
-                self.first = new();
-            }
-            return self.first.as_mut();
+        let is_it = |batch: &SessionBatch| batch.runtime.id() == runtime.id();
+        let first = first.get_or_insert_with(new);
+        if is_it(first) {
+            return first;
         }
-        let index = match self.others.iter().position(is_it) {
-            Some(index) => index,
-            None => {
-                self.others.push(new()?);
-                self.others.len() - 1
-            }
-        };
-        self.others.get_mut(index)
+        let index = others.iter().position(is_it).unwrap_or_else(|| {
+            others.push(new());
+            others.len() - 1
+        });
+        &mut others[index]
     }
 }
+
+/// Sessions in the order they were added, in chunks, so that neither adding one nor waking some takes time that
+/// grows with their number. Those that are left are woken on drop.
+#[derive(Default)]
+pub(super) struct Sessions(LinkedList<Wakers>);
+
+impl Sessions {
+    #[inline]
+    fn push(&mut self, session: Waker) {
+        match self.0.back_mut() {
+            Some(last) if last.len() < CHUNK => last.push(session),
+            _ => self.push_chunk(session),
+        }
+    }
+
+    fn push_chunk(&mut self, session: Waker) {
+        let mut chunk = take_spare();
+        chunk.iter_mut().for_each(|wakers| wakers.reserve(CHUNK));
+        self.0.append(&mut chunk);
+        if let Some(last) = self.0.back_mut() {
+            last.push(session);
+        }
+    }
+
+    /// Adds those of another one, and leaves it empty.
+    fn append(&mut self, more: &mut Self) {
+        if let (Some(last), Some(first)) = (self.0.back_mut(), more.0.front_mut())
+            && last.len() + first.len() <= CHUNK
+        {
+            last.append(first);
+            put_back(more.take_chunk());
+        }
+        self.0.append(&mut more.0);
+    }
+
+    /// Wakes the first few; reports whether there are more.
+    pub(super) fn wake_some(&mut self) -> bool {
+        let mut chunk = self.take_chunk();
+        chunk.iter_mut().for_each(Wakers::wake_all);
+        put_back(chunk);
+        !self.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn take_chunk(&mut self) -> LinkedList<Wakers> {
+        take_first(&mut self.0)
+    }
+}
+
+/// Takes the first chunk out, if there is one.
+fn take_first(chunks: &mut LinkedList<Wakers>) -> LinkedList<Wakers> {
+    let rest = chunks.split_off(chunks.len().min(1));
+    mem::replace(chunks, rest)
+}
+
+/// Takes one of the thread's spare chunks, or makes one.
+fn take_spare() -> LinkedList<Wakers> {
+    let spare = pool::with(&SPARE, |spare| take_first(&mut spare.borrow_mut()));
+    spare
+        .filter(|spare| !spare.is_empty())
+        .unwrap_or_else(|| LinkedList::from([Wakers::default()]))
+}
+
+/// Gives a chunk to the thread, whose sessions were woken.
+fn put_back(mut chunk: LinkedList<Wakers>) {
+    pool::with(&SPARE, |spare| {
+        let spare = &mut *spare.borrow_mut();
+        if spare.len() < MAX_SPARE {
+            spare.append(&mut chunk);
+        }
+    });
+}
+
+thread_local! {
+    static SPARE: RefCell<LinkedList<Wakers>> = const { RefCell::new(LinkedList::new()) };
+}
+
+/// How many sessions are woken before others get their turn.
+///
+/// They take less than 1 KiB: from there on glibc's malloc first tidies up all that was ever freed, which takes
+/// milliseconds where many connections are.
+const CHUNK: usize = STRETCH;
+
+/// How many chunks a thread keeps: 16 KiB, at most.
+const MAX_SPARE: usize = 16;

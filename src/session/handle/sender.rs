@@ -8,7 +8,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
 use super::{
     futures::{Begin, Closed, Flush, SendFuture},
@@ -177,11 +176,6 @@ impl Sender {
         message: &PreparedMessage,
     ) -> Result<Option<Asleep>, TrySendError> {
         self.shared.try_queue_prepared(message)
-    }
-
-    /// Where the session runs, as far as that is known.
-    pub(crate) fn runtime(&self) -> Option<Handle> {
-        self.shared.lock().runtime().cloned()
     }
 
     /// What tells the connection from all others that are alive.

@@ -165,7 +165,7 @@ impl Locked {
 
     /// Returns the session whose `waker` was taken, with where it runs.
     pub(super) fn asleep(&self, waker: Waker) -> Asleep {
-        let runtime = self.runtime().map(Handle::id);
+        let runtime = self.runtime().cloned();
         Asleep { waker, runtime }
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::Handle;
 
 use super::{
     ending::Ending,
@@ -139,7 +139,7 @@ impl Drop for Queued {
 pub(crate) struct Asleep {
     pub(crate) waker: Waker,
     /// Where it runs, if that is known.
-    pub(crate) runtime: Option<Id>,
+    pub(crate) runtime: Option<Handle>,
 }
 
 /// Those to wake once the lock is released: at the latest when this is dropped, so that a panic in
@@ -155,8 +155,12 @@ impl Wakers {
         self.0.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn reserve(&mut self, more: usize) {
-        self.0.reserve(more);
+        self.0.reserve_exact(more);
     }
 
     pub(crate) fn push(&mut self, waker: Waker) {
@@ -183,8 +187,9 @@ impl Wakers {
         !self.is_empty() && self.wake_some_others(cx)
     }
 
+    /// Wakes all, and keeps the room for others.
     #[cold]
-    fn wake_all(&mut self) {
+    pub(crate) fn wake_all(&mut self) {
         self.0.drain(..).map(Woken).for_each(Woken::wake);
     }
 

@@ -4,13 +4,55 @@ use std::{num::NonZeroUsize, pin::pin, task::Poll};
 
 use futures_util::future::join_all;
 use tokio::task::yield_now;
-use tower_websocket::{CloseCode, Groups, groups::SlowMember};
+use tower_websocket::{CloseCode, Config, Groups, groups::SlowMember, testing};
 
 use super::{at_once, delivery, narrow, numbers, padded, pairs, stalled};
 use crate::{
     session::support::{Shape, idle, once},
     support,
 };
+
+/// After so many members a broadcast yields.
+const STRETCH: usize = 60;
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_members_are_reached_64_at_most_between_two_yields() {
+    let groups: Groups<u8> = Groups::builder()
+        .slow_members(|_| SlowMember::DropNewest)
+        .build();
+    let mut all = Vec::new();
+    for index in 0..10_000 {
+        let full = index % 100 == 0;
+        let (client, server) = if full {
+            narrow()
+        } else {
+            testing::pair(Config::default())
+        };
+        let membership = groups.join(0, &server.sender()).unwrap();
+        all.push((client, server, membership));
+    }
+    idle().await;
+    for (index, (_, server, _)) in all.iter().enumerate() {
+        match index % 100 {
+            0 => server.try_send("it is full").unwrap(),
+            1 => server.close(CloseCode::NORMAL),
+            _ => {}
+        }
+    }
+    let mut broadcast = pin!(groups.broadcast(&0, "1"));
+    let mut before = delivery(0, 0, 0);
+    loop {
+        let poll = once(broadcast.as_mut()).await;
+        let now = groups.totals();
+        let reached = now.sent + now.dropped - before.sent - before.dropped;
+        assert!(reached <= 64, "{reached} at once");
+        before = now;
+        if poll.is_ready() {
+            break;
+        }
+    }
+    assert_eq!(before, delivery(9800, 100, 0));
+}
 
 #[tokio::test(start_paused = true)]
 async fn all_members_get_concurrent_broadcasts_in_one_order() {
@@ -82,7 +124,7 @@ async fn broadcast_yields_and_holds_up_neither_joining_nor_leaving() {
             Poll::Pending => {}
         }
     };
-    assert_eq!(polls, MEMBERS.div_ceil(256));
+    assert_eq!(polls, MEMBERS.div_ceil(STRETCH));
     idle().await;
     let mut got = 10;
     for (client, ..) in all.iter_mut() {
@@ -117,8 +159,8 @@ async fn cancelled_broadcast_stops_where_it_is_and_holds_nobody_up() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(both, 256);
-    assert_eq!(groups.totals(), delivery(600 + 256, 0, 0));
+    assert_eq!(both, STRETCH);
+    assert_eq!(groups.totals(), delivery(600 + STRETCH as u64, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
