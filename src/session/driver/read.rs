@@ -222,7 +222,8 @@ impl Driver {
                 budget,
             );
             if *undecoded {
-                return;
+                // It is all in the buffer, which the handler may empty.
+                return self.keep_undecoded(BytesMut::new());
             }
             // However little each read brings, the turn has an end.
             budget.spend_round();
