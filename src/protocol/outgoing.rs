@@ -135,7 +135,7 @@ impl Outgoing {
     }
 
     /// Where the next message of `len` bytes goes.
-    #[inline]
+    #[inline(always)]
     fn next_message(&mut self, len: usize) -> Result<&mut SendQueue, NotOpen> {
         self.check_open()?;
         self.messages += 1;
