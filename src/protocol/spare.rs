@@ -33,6 +33,16 @@ pub(super) fn new(len: usize) -> BytesMut {
     amid_page(BytesMut::with_capacity(len + PAGE), len)
 }
 
+/// Returns how much memory a buffer takes, in bytes: a large one may begin behind the start of what was allocated.
+pub(super) fn memory(buffer: &BytesMut) -> usize {
+    let skipped = if buffer.capacity() < SPARE_FROM {
+        0
+    } else {
+        PAGE
+    };
+    buffer.capacity() + skipped
+}
+
 /// Has an empty buffer begin in the middle of a page, where `len` bytes have room behind that.
 fn amid_page(mut buffer: BytesMut, len: usize) -> BytesMut {
     let start = buffer.as_ptr().addr() % PAGE;
@@ -152,6 +162,17 @@ mod tests {
             }
             SPARE.set(None);
         }
+    }
+
+    #[test]
+    fn what_a_large_buffer_skips_is_counted() {
+        for (len, counted) in [(SPARE_FROM, PAGE), (1 << 20, PAGE), (SPARE_FROM / 2, 0)] {
+            let buffer = BytesMut::with_capacity(len);
+            assert_eq!(memory(&buffer), buffer.capacity() + counted);
+        }
+        let large = new(SPARE_FROM);
+        let allocated = SPARE_FROM + PAGE;
+        assert!((allocated..=allocated + PAGE).contains(&memory(&large)));
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl OpenMessage {
     /// Returns how much memory it holds, in bytes.
     pub(super) fn memory(&self) -> usize {
         let chunks = self.inflating.as_ref().map_or(0, Inflating::memory);
-        self.body.payload.capacity() + chunks
+        spare::memory(&self.body.payload) + chunks
     }
 
     /// Returns how much of it was received, in bytes on the wire.
