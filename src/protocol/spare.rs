@@ -9,7 +9,7 @@
 //! ends up two bytes, modulo the size of a page, behind where it comes from. To AMD's processors from Zen 3 on
 //! such a copy looks as if the two overlapped, and `rep movsb`, with which kernels copy, goes byte by byte.
 
-use std::cell::Cell;
+use std::{cell::Cell, hint::black_box, sync::Once};
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -62,7 +62,20 @@ pub(super) fn put_back(payload: Bytes) {
     buffer.clear();
     if buffer.try_reclaim(SPARE_FROM) && buffer.capacity() <= MAX_SPARE {
         pool::put_back(&SPARE, Some(buffer));
+        keep_freed_memory();
     }
+}
+
+/// Has the allocator keep what is freed for what comes next, as it does by itself where several large
+/// messages are under way.
+///
+/// Over HTTP/2 a large message comes in many pieces, all of which are free behind it. glibc gives the end of
+/// its heap back to the kernel from 128 KiB on, and pays for each page of the next message again; once a block
+/// was freed that came from the kernel as such, it keeps twice as much as that. With one message at a time no
+/// other is: its buffer stays here.
+fn keep_freed_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| drop(black_box(Vec::<u8>::with_capacity(MAX_SPARE))));
 }
 
 thread_local! {
@@ -200,5 +213,36 @@ mod tests {
             assert_eq!(take(len as u64).is_some(), fits, "{len}");
             assert_eq!(kept().is_some(), !fits);
         }
+    }
+
+    /// In a process of its own: other tests free large blocks, too.
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn pieces_of_the_next_large_message_are_no_fresh_memory() {
+        const NAME: &str =
+            "protocol::spare::tests::pieces_of_the_next_large_message_are_no_fresh_memory";
+        if std::env::var_os("ALONE").is_none() {
+            let tests = std::env::current_exe().expect("it runs");
+            let mut alone = std::process::Command::new(tests);
+            let alone = alone.args(["--exact", NAME]).env("ALONE", "1").output();
+            let alone = alone.expect("it starts");
+            assert!(alone.status.success(), "{alone:?}");
+            return;
+        }
+        let faults = || -> u64 {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("it is there");
+            let after_name = stat.rsplit(") ").next().expect("a name in parentheses");
+            let faults = after_name.split(' ').nth(7);
+            faults.expect("minor faults").parse().expect("a number")
+        };
+        // What a connection of HTTP/2 holds of a message of 1 MiB.
+        let pieces = || drop((0..64).map(|_| vec![1_u8; 16 << 10]).collect::<Vec<_>>());
+        put_back(Bytes::from(vec![1; 1 << 20]));
+        assert!(kept().is_some());
+        pieces();
+        let before = faults();
+        (0..20).for_each(|_| pieces());
+        let each = (faults() - before) / 20;
+        assert!(each < 10, "{each} pages a message");
     }
 }
