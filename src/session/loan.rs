@@ -294,6 +294,11 @@ pub(super) fn has_room_to_send(borrower: usize, touched: &AtomicBool) -> bool {
     with(borrower, |loan| loan.has_room_to_send(touched)).unwrap_or(false)
 }
 
+/// Returns how much the handler has sent in this thread, without the lock, that is not written, in bytes.
+pub(super) fn queued(borrower: usize) -> usize {
+    with(borrower, |loan| loan.sent.queued()).unwrap_or(0)
+}
+
 /// Gives what was sent so far, where the handler of the connection at `borrower` is polled in this thread.
 pub(super) fn reclaim(borrower: usize, work: impl FnOnce(&mut Outgoing)) {
     with(borrower, |loan| work(&mut loan.sent));

@@ -126,7 +126,7 @@ impl Sender {
     /// The bytes that wait to be written.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        self.shared.lock().queued_in_all()
+        self.shared.queued_in_all()
     }
 
     /// How far the connection is.

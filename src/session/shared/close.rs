@@ -32,12 +32,12 @@ impl Shared {
 
     /// Returns the peer's Close frame, if it came with a code.
     pub(crate) fn received_close(&self) -> Option<CloseFrame> {
-        self.lock().peer_close()
+        self.look().peer_close()
     }
 
     /// Reports whether the transport is gone.
     pub(crate) fn is_over(&self) -> bool {
-        self.lock().is_over()
+        self.look().is_over()
     }
 
     /// Waits until the connection is over.

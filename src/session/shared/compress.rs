@@ -57,7 +57,7 @@ impl Shared {
     fn try_queue_anyhow(&self, prepared: &PreparedMessage) -> Result<Option<Asleep>, TrySendError> {
         let queued = self.try_queue(prepared.into())?;
         let waker = queued.into_driver();
-        Ok(waker.map(|waker| self.lock().asleep(waker)))
+        Ok(waker.map(|waker| self.look().asleep(waker)))
     }
 
     /// Queues what may have to be compressed, or was encoded before.

@@ -108,6 +108,19 @@ impl Shared {
         locked
     }
 
+    /// Locks, for who looks at something that the handler does not change without the lock, and changes
+    /// nothing: what is lent stays lent.
+    #[inline]
+    pub(super) fn look(&self) -> LockGuard<'_, Locked> {
+        self.locked.lock()
+    }
+
+    /// Returns how much waits to be written, in bytes.
+    pub(super) fn queued_in_all(&self) -> usize {
+        let lent = loan::queued(self.address());
+        self.look().queued_in_all() + lent
+    }
+
     /// Locks, for the driver.
     #[inline]
     pub(super) fn lock_to_drive(&self) -> LockGuard<'_, Locked> {
@@ -143,7 +156,7 @@ impl Shared {
 
     /// Returns how far the connection is.
     pub(super) fn state(&self) -> State {
-        self.lock().state()
+        self.look().state()
     }
 
     /// Changes something that the driver has to look at, and wakes it if it is idle.
@@ -160,11 +173,35 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let locked = self.lock();
+        let queued = self.queued_in_all();
+        let locked = self.look();
         f.debug_struct("WebSocket")
             .field("state", &locked.state())
             .field("subprotocol", &self.subprotocol())
-            .field("queued", &locked.queued())
+            .field("queued", &queued)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_looks_leaves_no_mark() {
+        let shared = Shared::new(Arc::new(Setup::server()), Agreed::default());
+        let looks: [fn(&Shared); 5] = [
+            |shared| assert_eq!(shared.state(), State::Open),
+            |shared| assert_eq!(shared.received_close(), None),
+            |shared| assert!(!shared.is_over()),
+            |shared| assert_eq!(shared.queued_in_all(), 0),
+            |shared| assert!(!format!("{shared:?}").is_empty()),
+        ];
+        for look in looks {
+            look(&shared);
+            assert!(!shared.is_touched());
+        }
+        shared.abort();
+        assert!(shared.is_touched());
     }
 }
