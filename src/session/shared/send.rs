@@ -167,7 +167,7 @@ impl Locked {
             self.take_over(setup, sent);
         }
         self.lent = Lent::Nothing;
-        let flushed = self.queued() == 0 && !self.writing;
+        let flushed = self.queued_in_all() == 0 && !self.writing;
         self.waiters.as_ref()?;
         Some(self.take_waiting(false, flushed))
     }
