@@ -12,7 +12,7 @@ use bytes::Buf;
 use super::stream::ByteStream;
 use crate::{pool, protocol::SendQueue};
 
-/// Writes one piece of at most [`FLAT`] bytes: each becomes a DATA frame of its own, so header and
+/// Writes one piece of at most [`FLAT`] bytes: each becomes DATA frames of its own, so header and
 /// payload must not go apart.
 pub(super) fn poll_write_flat(
     stream: Pin<&mut dyn ByteStream>,
@@ -40,8 +40,9 @@ thread_local! {
     static FLAT_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// The default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2).
-const FLAT: usize = 16 << 10;
+/// Two DATA frames of the default of SETTINGS_MAX_FRAME_SIZE (RFC 9113 §6.5.2): each piece is a block of
+/// its own, and wakes the task that writes. A stream whose peer takes nothing holds two of them.
+const FLAT: usize = 32 << 10;
 
 /// How many pieces one vectored write takes.
 pub(super) const MAX_SLICES: usize = 64;
