@@ -1,23 +1,27 @@
 //! A byte stream in the hands of the test, and the session on it.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
     },
     task::{Context, Poll, Wake, Waker},
 };
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, error::SendError, unbounded_channel},
+};
 
 use crate::{
     error::Error,
     protocol::Event,
-    session::{Agreed, Opened, Sender, Session, SessionReport, Setup, Transport},
+    session::{Agreed, Opened, Sender, Session, SessionReport, Setup, Transport, WebSocket},
 };
 
 /// What lies between the session and the test.
@@ -80,6 +84,39 @@ impl AsyncWrite for Line {
     }
 }
 
+/// Receives messages and control frames.
+async fn watch(socket: &mut WebSocket, log: &Mutex<Vec<Event>>) -> Result<(), Error> {
+    while let Some(event) = socket.recv_event().await? {
+        lock(log).push(event);
+    }
+    Ok(())
+}
+
+/// Receives messages, as they are lent, and does what it is told once there are no more.
+async fn obey(
+    mut socket: WebSocket,
+    mut orders: UnboundedReceiver<Order>,
+    log: &Mutex<Vec<Event>>,
+) -> Result<(), Error> {
+    let result = loop {
+        let next = poll_fn(|cx| match pin!(socket.recv()).poll(cx) {
+            Poll::Ready(received) => Poll::Ready(Ok(received)),
+            Poll::Pending => orders.poll_recv(cx).map(Err),
+        });
+        match next.await {
+            Ok(Ok(Some(message))) => lock(log).push(Event::Message(message)),
+            Ok(Ok(None)) | Err(None) => break Ok(()),
+            Ok(Err(error)) => break Err(error),
+            Err(Some(order)) => order(),
+        }
+    };
+    orders.close();
+    while let Ok(order) = orders.try_recv() {
+        order();
+    }
+    result
+}
+
 /// Remembers that the session was woken.
 struct Flag(AtomicBool);
 
@@ -89,12 +126,17 @@ impl Wake for Flag {
     }
 }
 
+/// What a handler is told to do.
+type Order = Box<dyn FnOnce() + Send>;
+
 /// A session whose turns are given to it by the test.
 pub(super) struct Real {
     session: Option<Pin<Box<dyn Future<Output = ()>>>>,
     flag: Arc<Flag>,
     wire: Arc<Mutex<Wire>>,
     pub(super) sender: Sender,
+    /// Tells the handler what to do, where it is the one that does it.
+    orders: Option<UnboundedSender<Order>>,
     /// What the handler was given.
     pub(super) events: Arc<Mutex<Vec<Event>>>,
     /// How receiving has ended.
@@ -103,7 +145,7 @@ pub(super) struct Real {
 }
 
 impl Real {
-    pub(super) fn new(mut setup: Setup, agreed: Agreed) -> Self {
+    pub(super) fn new(mut setup: Setup, agreed: Agreed, inside: bool) -> Self {
         let wire = Arc::<Mutex<Wire>>::default();
         let events = Arc::<Mutex<Vec<Event>>>::default();
         let result = Arc::<Mutex<Option<Result<(), Error>>>>::default();
@@ -120,16 +162,15 @@ impl Real {
             place: None,
         };
         let mut sender = None;
+        let (orders, received) = unbounded_channel();
         let (log, ended) = (events.clone(), result.clone());
         let session = Session::open(opened, |mut socket| {
             sender = Some(socket.sender());
             async move {
-                let result = loop {
-                    match socket.recv_event().await {
-                        Ok(Some(event)) => lock(&log).push(event),
-                        Ok(None) => break Ok(()),
-                        Err(error) => break Err(error),
-                    }
+                let result = if inside {
+                    obey(socket, received, &log).await
+                } else {
+                    watch(&mut socket, &log).await
                 };
                 *lock(&ended) = Some(result);
                 Ok::<(), Error>(())
@@ -140,10 +181,37 @@ impl Real {
             flag: Arc::new(Flag(AtomicBool::new(true))),
             wire,
             sender: sender.expect("the handler was started"),
+            orders: inside.then_some(orders),
             events,
             result,
             report,
         }
+    }
+
+    /// Reports whether the handler itself does what is done, and sees no control frames.
+    pub(super) fn is_inside(&self) -> bool {
+        self.orders.is_some()
+    }
+
+    /// Does something with the connection: in the next poll of the handler, where it is the one to do it and has
+    /// not returned.
+    pub(super) fn does<T: Send + 'static>(
+        &mut self,
+        order: impl FnOnce(&Sender) -> T + Send + 'static,
+    ) -> T {
+        let (say, said) = mpsc::channel();
+        let sender = self.sender.clone();
+        let order: Order = Box::new(move || say.send(order(&sender)).expect("the test waits"));
+        match &self.orders {
+            Some(orders) => {
+                if let Err(SendError(order)) = orders.send(order) {
+                    order();
+                }
+                self.run();
+            }
+            None => order(),
+        }
+        said.try_recv().expect("the handler does what it is told")
     }
 
     /// Changes what lies on the wire, and wakes the session for it.

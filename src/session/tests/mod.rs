@@ -56,7 +56,8 @@ async fn walk(seed: u64) -> EndedBy {
     let role = [Role::Server, Role::Client][random.below(2)];
     let config = config(&mut random);
     let steps = random.below(160);
-    let mut walk = Walk::new(seed, role, config, random);
+    // In every third walk the handler itself does what is done, with what it is lent.
+    let mut walk = Walk::new(seed, role, config, random, seed % 3 == 2);
     for _ in 0..steps {
         if walk.is_finished() {
             break;
@@ -81,7 +82,7 @@ fn run<T>(walk: impl Future<Output = T>) -> T {
 fn a_pong_behind_our_close_puts_the_end_off_in_neither() {
     let config = Config::default().close_timeout(Duration::from_secs(5));
     run(async {
-        let mut walk = Walk::new(0, Role::Server, config, Random(0));
+        let mut walk = Walk::new(0, Role::Server, config, Random(0), false);
         // Of 18 pings 15 are answered at once, and the newest when those pongs have left.
         walk.arrive(&from_client(0x89, &[1; 125]).repeat(18), now());
         walk.transmit(now());

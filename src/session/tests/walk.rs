@@ -104,7 +104,13 @@ impl Model {
 type MakeFrame = fn(u8, &[u8]) -> Vec<u8>;
 
 impl Walk {
-    pub(super) fn new(seed: u64, role: Role, config: Config, mut random: Random) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        role: Role,
+        config: Config,
+        mut random: Random,
+        inside: bool,
+    ) -> Self {
         let chance = random.number() as u8;
         let (setup, peer_role, frame) = match role {
             Role::Server => (Setup::server(), Role::Client, from_client as MakeFrame),
@@ -118,7 +124,7 @@ impl Walk {
         let params = agreement.as_ref().map(deflate::Agreement::params);
         let agreed = Agreed::default().deflate(&setup, agreement);
         random::repeat(chance);
-        let mut real = Real::new(setup, agreed);
+        let mut real = Real::new(setup, agreed, inside);
         real.run();
         random::repeat(chance);
         let now = now();
@@ -264,38 +270,54 @@ impl Walk {
         };
         self.steps.push(format!("{outbound:?} is sent"));
         random::repeat(self.chance);
-        let real = self.real.sender.try_send(outbound.clone()).is_ok();
+        let sent = outbound.clone();
+        let real = self.real.does(move |sender| sender.try_send(sent).is_ok());
         random::repeat(self.chance);
         let model = self.model.connection.send(outbound).is_ok();
         self.equal("sending", real, model);
+        self.transmit_what_was_done();
     }
 
     fn control(&mut self) {
         self.steps.push("a ping, or a pong".into());
-        let (connection, sender) = (&mut self.model.connection, &self.real.sender);
+        let pings = self.random.below(2) == 0;
         random::repeat(self.chance);
-        let (real, model) = if self.random.below(2) == 0 {
-            (
-                sender.ping("ours").is_ok(),
-                connection.ping(b"ours").is_ok(),
-            )
+        let real = self.real.does(move |sender| {
+            let sent = if pings {
+                sender.ping("ours")
+            } else {
+                sender.pong("ours")
+            };
+            sent.is_ok()
+        });
+        random::repeat(self.chance);
+        let connection = &mut self.model.connection;
+        let model = if pings {
+            connection.ping(b"ours").is_ok()
         } else {
-            (
-                sender.pong("ours").is_ok(),
-                connection.pong(b"ours").is_ok(),
-            )
+            connection.pong(b"ours").is_ok()
         };
         self.equal("a control frame", real, model);
+        self.transmit_what_was_done();
     }
 
     pub(super) fn close(&mut self) {
         self.steps.push("a close".into());
         let frame = CloseFrame::new(CloseCode::NORMAL, "bye");
         random::repeat(self.chance);
-        self.real.sender.close(frame.clone());
+        let closed = frame.clone();
+        self.real.does(move |sender| sender.close(closed));
         random::repeat(self.chance);
         if self.model.connection.close(frame).is_ok() {
             self.model.ended_by.get_or_insert(EndedBy::Local);
+        }
+        self.transmit_what_was_done();
+    }
+
+    /// Where the handler did something, it had its turn, which ends with a write.
+    fn transmit_what_was_done(&mut self) {
+        if self.real.is_inside() {
+            self.transmit(now());
         }
     }
 
@@ -360,8 +382,11 @@ impl Walk {
             self.equal("what was sent", rest.0, rest.1);
         }
         let events = lock(&self.real.events);
-        let same = events.len().min(self.model.events.len()).saturating_sub(1);
-        let (real, model) = (&events[same..], &self.model.events[same..]);
+        // A handler that is lent messages sees no control frames.
+        let seen = |event: &&Event| !self.real.is_inside() || matches!(event, Event::Message(_));
+        let model: Vec<_> = self.model.events.iter().filter(seen).collect();
+        let same = events.len().min(model.len()).saturating_sub(1);
+        let (real, model): (Vec<_>, _) = (events[same..].iter().collect(), model[same..].to_vec());
         self.equal("what was delivered", real, model);
         let (real, model) = (self.real.sender.state(), self.model.connection.state());
         self.equal("the state", real, model);
