@@ -5,6 +5,8 @@ mod deadlines;
 mod faults;
 mod flow;
 mod handles;
+mod lending;
+mod lent;
 mod limits;
 mod order;
 mod slow;
