@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Driver, Input, Phase, alarm::Alarm};
+use super::{Driver, Input, Phase, alarm::Alarm, round::Line};
 use crate::{
     error::Error,
     protocol::{Deadline, Expiry, Outcome},
@@ -19,6 +19,7 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         mut alarm: Pin<&mut Alarm>,
+        line: &mut Line,
     ) -> bool {
         if self.phase == Phase::Ended {
             return false;
@@ -31,7 +32,7 @@ impl Driver {
         // Each time round a deadline passes: more than there are cannot pass at once.
         for _ in 0..MOST_EXPIRIES {
             if alarm.is_due() {
-                passed |= self.handle_timeout(cx);
+                passed |= self.handle_timeout(cx, line);
             }
             let Some(next) = self.next_deadline() else {
                 return passed;
@@ -72,8 +73,12 @@ impl Driver {
     }
 
     /// Handles every deadline that passed; reports whether there was one.
-    fn handle_timeout(&mut self, cx: &mut Context<'_>) -> bool {
+    fn handle_timeout(&mut self, cx: &mut Context<'_>, line: &mut Line) -> bool {
         let mut passed = false;
+        if line.transport.is_none() {
+            // The turn has ended with what was written; where it is left, it goes back.
+            line.transport = self.shared.lock_to_drive().take_transport();
+        }
         if let Some(cold) = &mut self.cold {
             cold.look.take_if(|look| *look <= Self::now());
         }
@@ -94,8 +99,8 @@ impl Driver {
                 Outcome::Fail(frame) => {
                     self.fail(cx, Error::Timeout(deadline), EndedBy::Timeout, &frame);
                 }
-                Outcome::GiveUp if self.goes_on_after(deadline, cx) => {}
-                Outcome::GiveUp => self.time_out(Error::Timeout(deadline)),
+                Outcome::GiveUp if self.goes_on_after(deadline, cx, line) => {}
+                Outcome::GiveUp => self.time_out(Error::Timeout(deadline), line),
             }
         }
         passed
@@ -110,11 +115,11 @@ impl Driver {
     }
 
     /// Reports whether what a deadline was for has come after all, now that it is looked at again.
-    fn goes_on_after(&mut self, deadline: Deadline, cx: &mut Context<'_>) -> bool {
+    fn goes_on_after(&mut self, deadline: Deadline, cx: &mut Context<'_>, line: &mut Line) -> bool {
         if deadline == Deadline::Write {
-            self.write_anyway(cx) || self.flush_anyway(cx)
+            self.write_anyway(cx, line) || self.flush_anyway(cx, line)
         } else {
-            self.prolong_end(cx)
+            self.prolong_end(cx, line)
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{Driver, Input, Phase, cold::put_back_cold};
+use super::{Driver, Input, Phase, cold::put_back_cold, round::Line};
 use crate::{
     error::Error,
     protocol::{CloseFrame, Role},
@@ -15,7 +15,6 @@ use crate::{
         report::{EndedBy, SessionReport},
         shared::locked::Locked,
         traffic::Traffic,
-        transport::Transport,
     },
 };
 
@@ -31,10 +30,10 @@ use crate::{
 // end and the deadlines of `end_time` lead to Ended from everywhere.
 impl Driver {
     /// Ends the connection at once.
-    pub(super) fn abort(&mut self) {
+    pub(super) fn abort(&mut self, line: &mut Line) {
         let aborted = io::ErrorKind::ConnectionAborted.into();
         self.cold().error.get_or_insert(Error::Io(aborted));
-        self.end();
+        self.end(line);
     }
 
     /// Starts the closing handshake, unless it has begun.
@@ -72,13 +71,13 @@ impl Driver {
     }
 
     /// Ends the connection at a deadline that leaves no time for a closing handshake.
-    pub(super) fn time_out(&mut self, error: Error) {
+    pub(super) fn time_out(&mut self, error: Error, line: &mut Line) {
         // Unless it only ends the wait after a failure.
         let timed_out = self.phase == Phase::Open && !self.write_failed;
         let cold = self.cold();
         cold.timed_out = timed_out;
         cold.error.get_or_insert(error);
-        self.end();
+        self.end(line);
     }
 
     /// Ends a connection whose peer went away without a closing handshake, or in the middle of it.
@@ -113,32 +112,32 @@ impl Driver {
     }
 
     /// Brings the end on, as far as it goes without waiting.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, line: &mut Line) {
         if self.phase == Phase::Open {
             return;
         }
         if self.phase == Phase::Flushing && (self.write_failed || self.is_drained()) {
-            if self.is_said_and_read(cx) {
-                return self.end();
+            if self.is_said_and_read(cx, line) {
+                return self.end(line);
             }
-            self.phase = if self.write_failed || self.waits_for_server() {
+            self.phase = if self.write_failed || self.waits_for_server(line) {
                 Phase::Lingering
             } else {
                 Phase::ShuttingDown
             };
-            self.await_end(self.end_timeout());
+            self.await_end(self.end_timeout(line));
         }
         if self.phase == Phase::ShuttingDown
-            && let Some(transport) = &mut self.transport
+            && let Some(transport) = &mut line.transport
         {
             match transport.poll_shutdown(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => self.phase = Phase::Lingering,
-                Poll::Ready(Err(_)) => self.end(),
+                Poll::Ready(Err(_)) => self.end(line),
             }
         }
         if self.phase == Phase::Lingering && self.input == Input::Ended {
-            self.end();
+            self.end(line);
         }
     }
 
@@ -149,43 +148,36 @@ impl Driver {
 
     /// Reports whether a server may drop a TCP connection at once: both sides have sent their Close frame,
     /// and nothing that came is left unread, which would be answered by a reset.
-    fn is_said_and_read(&self, cx: &mut Context<'_>) -> bool {
+    fn is_said_and_read(&self, cx: &mut Context<'_>, line: &Line) -> bool {
         let said = {
             let locked = self.shared.lock_to_drive();
             locked.close_sent() && locked.close_received()
         };
-        let transport = self.transport.as_ref();
+        let transport = line.transport.as_ref();
         said && !self.write_failed
             && self.setup().role == Role::Server
             && transport.is_some_and(|transport| transport.is_read_out(cx))
     }
 
     /// A client lets the server end a TCP connection first (RFC 6455 §7.1.1).
-    fn waits_for_server(&self) -> bool {
-        self.setup().role == Role::Client && !self.is_multiplexed()
-    }
-
-    pub(super) fn is_multiplexed(&self) -> bool {
-        self.transport
-            .as_ref()
-            .is_some_and(Transport::is_multiplexed)
+    fn waits_for_server(&self, line: &Line) -> bool {
+        self.setup().role == Role::Client && !line.is_multiplexed()
     }
 
     /// Throws bytes away that came after the end of interest; too many of them end it all.
-    pub(super) fn discard(&mut self, bytes: u64) {
+    pub(super) fn discard(&mut self, bytes: u64, line: &mut Line) {
         let cold = self.cold();
         cold.discarded += bytes;
         if cold.discarded > MAX_DISCARD {
-            self.end();
+            self.end(line);
         }
     }
 
     /// Gives the transport up: everybody who waits learns it, and the report is made.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, line: &mut Line) {
         if mem::replace(&mut self.phase, Phase::Ended) == Phase::Ended {
             return;
         }
-        let transport = self.transport.take();
         let mut cold = self.cold.take();
         let last = cold.as_deref_mut();
         let (error, timed_out) =
@@ -194,6 +186,8 @@ impl Driver {
         self.handler_due = true;
         self.timers.stop_all();
         let mut locked = self.shared.lock_to_drive();
+        // Outside a turn it is with what is shared.
+        let transport = line.transport.take().or_else(|| locked.take_transport());
         let (queue, waiting) = locked.end_all(error);
         // What may only follow a message in pieces is lost by a close; the Close itself is not.
         let unsent = queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
@@ -270,10 +264,11 @@ impl Driver {
     /// Ends the session of a task that was dropped, with its runtime: handles and the report hook
     /// learn it.
     pub(crate) fn give_up(&mut self) {
+        let line = &mut Line::default();
         if self.phase == Phase::Open {
-            self.abort();
+            self.abort(line);
         }
-        self.end();
+        self.end(line);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{task::Context, time::Duration};
 
-use super::{Driver, cold::EndWatch};
+use super::{Driver, cold::EndWatch, round::Line};
 use crate::protocol::SENDING_FLOOR;
 
 impl Driver {
@@ -48,12 +48,12 @@ impl Driver {
     /// line at least, which bounds the time; or the peer is still sending, at that speed, what it
     /// had begun before it could see our Close. A connection that is dropped with such bytes unread
     /// is reset, and a reset takes our Close away from a peer that has not read it yet.
-    pub(super) fn prolong_end(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn prolong_end(&mut self, cx: &mut Context<'_>, line: &mut Line) -> bool {
         // The write that is tried once more begins a watch of its own.
         let Some(watch) = self.cold().end else {
             return false;
         };
-        if self.write_anyway(cx) && self.write_failed {
+        if self.write_anyway(cx, line) && self.write_failed {
             // The end has got another deadline with that.
             return true;
         }
@@ -71,7 +71,7 @@ impl Driver {
         let timeout = if left > 0 && (queued == 0 || left >= floor / 2) {
             self.drain_timeout(queued)
         } else if came > 0 && came >= floor && now - watch.first < limit {
-            self.end_timeout()
+            self.end_timeout(line)
         } else {
             return false;
         };
@@ -80,8 +80,8 @@ impl Driver {
         true
     }
 
-    pub(super) fn end_timeout(&self) -> Duration {
-        if self.is_multiplexed() {
+    pub(super) fn end_timeout(&self, line: &Line) -> Duration {
+        if line.is_multiplexed() {
             self.config().close_timeout
         } else {
             self.config().linger

@@ -1,9 +1,9 @@
 //! Whether a turn may end, asked under one lock.
 
-use super::{Driver, Input, Phase};
+use super::{Driver, Input, Phase, round::Turn};
 use crate::{
     lock::LockGuard,
-    memory::{Held, LITTLE},
+    memory::LITTLE,
     session::{
         shared::locked::{Awaited, Locked},
         traffic::Traffic,
@@ -13,11 +13,11 @@ use crate::{
 impl Driver {
     /// Ends the turn, unless something has come up that no waker will report.
     #[inline]
-    pub(super) fn end_turn(&self, mut locked: LockGuard<'_, Locked>, left: &mut Held) -> bool {
+    pub(super) fn end_turn(&self, mut locked: LockGuard<'_, Locked>, turn: &mut Turn) -> bool {
         if self.has_to_go_on(&locked) {
             return false;
         }
-        *left = locked.held();
+        turn.left = locked.held();
         let awaited = if self.input == Input::Paused || self.is_patient() {
             Awaited::Room
         } else if locked.inbox_size() >= LITTLE {
@@ -26,6 +26,12 @@ impl Driver {
             Awaited::Nothing
         };
         locked.end_turn(awaited);
+        // What has to be flushed is, once the lock is released; then it goes back where the turn is left.
+        if !self.flush_pending
+            && let Some(transport) = turn.line.transport.take()
+        {
+            locked.put_back_transport(transport);
+        }
         let flushed = locked.end_loan(self.setup(), None);
         let inbox = locked.take_spent_inbox();
         let entry = self.entry.as_deref();
@@ -76,9 +82,12 @@ impl Driver {
     }
 
     /// Counts what has gone over the connection so far, before the end of a turn.
-    pub(super) fn count(&self, left: &mut Held) {
-        let locked = self.shared.lock_to_drive();
-        *left = locked.held();
+    pub(super) fn count(&self, turn: &mut Turn) {
+        let mut locked = self.shared.lock_to_drive();
+        turn.left = locked.held();
+        if let Some(transport) = turn.line.transport.take() {
+            locked.put_back_transport(transport);
+        }
         let traffic = self.traffic(&locked);
         drop(locked);
         if let Some(entry) = &self.entry {

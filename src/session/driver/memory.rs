@@ -3,7 +3,7 @@
 
 use std::{task::Context, time::Duration};
 
-use super::{Driver, Input, Phase, cold::Cold, round::Turn};
+use super::{Driver, Input, Phase, cold::Cold, round::Line, round::Turn};
 use crate::{
     error::Error,
     memory::{Account, Held},
@@ -59,7 +59,7 @@ impl Driver {
 
     /// Gives up what is held, and closes with 1013.
     #[cold]
-    pub(super) fn give_way(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn give_way(&mut self, cx: &mut Context<'_>, line: &mut Line) {
         let shared = self.shared.clone();
         if shared.config().memory_budget.warns() {
             tracing::warn!(
@@ -83,7 +83,7 @@ impl Driver {
         }
         if blocked {
             // The Close frame is behind it, and would not be read in time.
-            self.end();
+            self.end(line);
         }
         // It is code of others, which may panic.
         drop(inbox);

@@ -53,8 +53,6 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     /// The connection's place in the registry.
     entry: Option<Box<Entry>>,
-    /// `None` once it is gone.
-    transport: Option<Transport>,
     incoming: Incoming,
     timers: Timers,
     cold: Option<Box<Cold>>,
@@ -117,7 +115,6 @@ impl Driver {
         let agreed = agreed.numbered(entry.as_deref().map(Entry::id));
         let seed = u64::from_ne_bytes(random());
         let mut driver = Self {
-            transport: Some(transport),
             entry,
             incoming,
             timers: Timers::new(Self::now(), seed, &setup.config),
@@ -130,7 +127,7 @@ impl Driver {
             flush_pending: false,
             handler_due: false,
             handler_finished: false,
-            shared: Shared::new(setup, agreed),
+            shared: Shared::new(setup, agreed, transport),
         };
         if !read.is_empty() {
             // As after a pause: it is decoded before anything is read.

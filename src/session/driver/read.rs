@@ -11,7 +11,7 @@ use super::{
     Driver, Input, Phase,
     cold::Deferred,
     memory::LEAST_SHARE,
-    round::{Budget, Snapshot, Turn},
+    round::{Line, Snapshot, Turn},
 };
 use crate::{
     protocol::Limits,
@@ -49,7 +49,7 @@ impl Driver {
         let may_pause = !snapshot.closing && !turn.undecoded;
         if may_pause && !self.shared.has_room_beside(snapshot.inbox) {
             let held = snapshot.held(None).unwrap_or_default();
-            return self.pause(cx, held, &mut turn.budget);
+            return self.pause(cx, held, &mut turn.line);
         }
         if turn.lends.messages {
             return self.receive_to_lend(cx, snapshot, turn);
@@ -60,7 +60,8 @@ impl Driver {
     /// Reads what is there, for the handler to take it from where it lies.
     fn receive_to_lend(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) {
         if !turn.undecoded {
-            let readable = !snapshot.quiet || self.has_behind() || self.poll_readable(cx);
+            let readable =
+                !snapshot.quiet || self.has_behind() || self.poll_readable(cx, &turn.line);
             if !readable || !self.read_to_lend(cx, snapshot, turn) {
                 // Only with a queue it is worth it.
                 turn.lends.messages &= turn.lends.queue;
@@ -75,16 +76,16 @@ impl Driver {
 
     /// Reads until the transport has nothing more or the buffer is full; reports whether something came.
     fn read_to_lend(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) -> bool {
-        let Turn { budget, loan, .. } = turn;
+        let Turn { line, loan, .. } = turn;
         let loan = loan.get_or_insert_with(Loan::take);
         loan.clear();
         loan.buffer.extend_from_slice(self.undecoded());
         let mut came = false;
-        while self.poll_read(cx, &mut loan.buffer, snapshot.held(None), budget) {
+        while self.poll_read(cx, &mut loan.buffer, snapshot.held(None), line) {
             came = true;
-            budget.spend_round();
-            let more = self.input == Input::Ready && !budget.is_spent() && loan.has_room();
-            if !more || !self.poll_readable(cx) {
+            line.budget.spend_round();
+            let more = self.input == Input::Ready && !line.budget.is_spent() && loan.has_room();
+            if !more || !self.poll_readable(cx, line) {
                 break;
             }
         }
@@ -121,7 +122,7 @@ impl Driver {
     ) -> bool {
         let snapshot = self.lend_nothing(turn);
         let Turn {
-            budget,
+            line,
             loan,
             undecoded,
             ..
@@ -129,7 +130,13 @@ impl Driver {
         let loan = loan.get_or_insert_with(Loan::take);
         let mut decoded = None;
         let batch = snapshot.batch(self.handler_finished);
-        *undecoded = self.decode(&mut loan.buffer, &mut decoded, &snapshot, batch, budget);
+        *undecoded = self.decode(
+            &mut loan.buffer,
+            &mut decoded,
+            &snapshot,
+            batch,
+            &mut line.budget,
+        );
         if !*undecoded {
             if !loan.buffer.is_empty() || self.cold.is_some() {
                 self.keep_if_open(BytesMut::from(&loan.buffer[..]));
@@ -165,12 +172,16 @@ impl Driver {
                 &mut decoded,
                 snapshot,
                 usize::MAX,
-                &mut turn.budget,
+                &mut turn.line.budget,
             ) {
                 self.input = Input::Paused;
             }
             self.keep_if_open(undecoded);
-        } else if turn.undecoded || !snapshot.quiet || self.has_behind() || self.poll_readable(cx) {
+        } else if turn.undecoded
+            || !snapshot.quiet
+            || self.has_behind()
+            || self.poll_readable(cx, &turn.line)
+        {
             if !turn.undecoded {
                 turn.loan().clear();
                 turn.loan().buffer.extend_from_slice(self.undecoded());
@@ -181,7 +192,7 @@ impl Driver {
             self.deliver(cx, decoded);
         }
         if closing {
-            self.discard(self.incoming.bytes() - before);
+            self.discard(self.incoming.bytes() - before, &mut turn.line);
         }
         if self.has_deferred() {
             self.note_progress();
@@ -198,7 +209,7 @@ impl Driver {
         turn: &mut Turn,
     ) {
         let Turn {
-            budget,
+            line,
             loan,
             undecoded,
             ..
@@ -210,7 +221,7 @@ impl Driver {
                 cx,
                 &mut loan.buffer,
                 snapshot.held(decoded.as_deref()),
-                budget,
+                line,
             )
         {
             came = true;
@@ -219,18 +230,18 @@ impl Driver {
                 decoded,
                 snapshot,
                 snapshot.batch(self.handler_finished),
-                budget,
+                &mut line.budget,
             );
             if *undecoded {
                 // It is all in the buffer, which the handler may empty.
                 return self.keep_undecoded(BytesMut::new());
             }
             // However little each read brings, the turn has an end.
-            budget.spend_round();
-            if self.input != Input::Ready || self.has_deferred() || budget.is_spent() {
+            line.budget.spend_round();
+            if self.input != Input::Ready || self.has_deferred() || line.budget.is_spent() {
                 break;
             }
-            if !self.poll_readable(cx) {
+            if !self.poll_readable(cx, line) {
                 break;
             }
             loan.make_room();
@@ -241,7 +252,8 @@ impl Driver {
         loan.buffer.clear();
     }
 
-    /// Ends a turn: keeps what was read and not decoded, to be decoded before anything is read.
+    /// Ends a turn: keeps what was read and not decoded, to be decoded before anything is read, and puts
+    /// the transport back where that has not been done.
     #[inline]
     pub(crate) fn leave(&mut self, turn: &mut Turn) {
         if mem::take(&mut turn.undecoded) && self.phase == Phase::Open {
@@ -249,6 +261,9 @@ impl Driver {
             self.keep_undecoded(BytesMut::from(&turn.loan().buffer[..]));
         }
         turn.end();
+        if let Some(transport) = turn.line.transport.take() {
+            self.shared.lock_to_drive().put_back_transport(transport);
+        }
     }
 
     fn keep_if_open(&mut self, undecoded: BytesMut) {
@@ -258,8 +273,8 @@ impl Driver {
     }
 
     /// Reports whether there may be something to read; otherwise the transport will wake the session.
-    fn poll_readable(&mut self, cx: &mut Context<'_>) -> bool {
-        let transport = self.transport.as_ref();
+    fn poll_readable(&mut self, cx: &mut Context<'_>, line: &Line) -> bool {
+        let transport = line.transport.as_ref();
         if transport.is_some_and(|transport| transport.poll_readable(cx).is_pending()) {
             self.input = Input::Waiting;
             return false;
@@ -275,7 +290,7 @@ impl Driver {
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,
         held: Option<usize>,
-        budget: &mut Budget,
+        line: &mut Line,
     ) -> bool {
         if let Some(behind) = self.take_behind() {
             self.input = Input::Ended;
@@ -285,7 +300,7 @@ impl Driver {
         let held = held.map(|held| held + buffer.len() + self.incoming.memory());
         let share = held.and_then(|held| self.share(held));
         if share == Some(0) && held >= Some(LEAST_SHARE) {
-            self.wait_for_memory(cx, budget);
+            self.wait_for_memory(cx, line);
             return false;
         }
         if let Some(ahead) = self.go_on_reading() {
@@ -294,7 +309,7 @@ impl Driver {
             return true;
         }
         let limits = Limits::new(self.config());
-        let Some(transport) = &mut self.transport else {
+        let Some(transport) = &mut line.transport else {
             return false;
         };
         // A large payload goes straight to where it will stay.
@@ -311,12 +326,12 @@ impl Driver {
                 transport.poll_read(cx, &mut buffer.limit(room))
             }
         };
-        self.take_read(result, budget)
+        self.take_read(result, line)
     }
 
     /// Notes what a read has brought; reports whether that is bytes.
     #[inline]
-    fn take_read(&mut self, result: Poll<io::Result<usize>>, budget: &mut Budget) -> bool {
+    fn take_read(&mut self, result: Poll<io::Result<usize>>, line: &mut Line) -> bool {
         match result {
             Poll::Pending => self.input = Input::Waiting,
             Poll::Ready(Ok(0)) => {
@@ -327,7 +342,7 @@ impl Driver {
                 self.input = Input::Ready;
                 self.incoming.count(bytes);
                 self.timers.heard();
-                budget.spend(0, bytes);
+                line.budget.spend(0, bytes);
                 return true;
             }
             Poll::Ready(Err(error)) => {
@@ -341,14 +356,14 @@ impl Driver {
     /// Stops reading, unless there is nothing to read: a connection that waits for its peer does not
     /// wait for memory. Not every transport can tell without a read, so one byte is read.
     #[cold]
-    fn wait_for_memory(&mut self, cx: &mut Context<'_>, budget: &mut Budget) {
+    fn wait_for_memory(&mut self, cx: &mut Context<'_>, line: &mut Line) {
         if self.cold().ahead.is_none() {
             let mut ahead = [0];
-            let Some(transport) = &mut self.transport else {
+            let Some(transport) = &mut line.transport else {
                 return;
             };
             let result = transport.poll_read(cx, &mut &mut ahead[..]);
-            if !self.take_read(result, budget) {
+            if !self.take_read(result, line) {
                 // Nothing was ahead.
                 self.go_on_reading();
                 return;
@@ -363,17 +378,18 @@ impl Driver {
         if self.input == Input::Ended {
             return;
         }
-        let loan = turn.loan();
+        let Turn { line, loan, .. } = turn;
+        let loan = loan.get_or_insert_with(Loan::take);
         loan.clear();
-        let Some(transport) = &mut self.transport else {
+        let Some(transport) = &mut line.transport else {
             return;
         };
         match transport.poll_read(cx, &mut loan.buffer) {
             Poll::Pending => self.input = Input::Waiting,
             Poll::Ready(Ok(bytes)) if bytes > 0 => {
                 self.input = Input::Ready;
-                turn.budget.spend(0, bytes);
-                self.discard(bytes as u64);
+                line.budget.spend(0, bytes);
+                self.discard(bytes as u64, line);
             }
             Poll::Ready(_) => self.input = Input::Ended,
         }

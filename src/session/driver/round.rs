@@ -7,13 +7,14 @@ use crate::{
     session::{
         loan::{Lends, Loan},
         shared::{inbox::Inbox, locked::Locked},
+        transport::Transport,
     },
 };
 
 /// What lasts as long as one turn of a session.
 #[derive(Default)]
 pub(crate) struct Turn {
-    pub(super) budget: Budget,
+    pub(super) line: Line,
     /// The thread's buffer, and what the handler has sent; not there before it is needed, and while
     /// the handler has it.
     pub(super) loan: Option<Box<Loan>>,
@@ -44,6 +45,26 @@ impl Turn {
         if let Some(loan) = self.loan.take() {
             loan.put_back();
         }
+    }
+}
+
+/// Where a turn reads and writes, and how much of it.
+#[derive(Default)]
+pub(super) struct Line {
+    /// The transport, from the first round of the turn to its end; before and after it lies with what is
+    /// shared.
+    ///
+    /// `None` once it is gone.
+    pub(super) transport: Option<Transport>,
+    pub(super) budget: Budget,
+}
+
+impl Line {
+    /// Reports whether the transport is one of many streams on its connection.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.transport
+            .as_ref()
+            .is_some_and(Transport::is_multiplexed)
     }
 }
 

@@ -27,11 +27,11 @@ impl Driver {
     /// Begins a round: reads what is there and delivers it. `false` if the session was aborted.
     pub(crate) fn begin_round(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
         let Some(snapshot) = self.snapshot(cx, turn) else {
-            self.abort();
+            self.abort(&mut turn.line);
             return false;
         };
         if self.is_condemned() {
-            self.give_way(cx);
+            self.give_way(cx, &mut turn.line);
         }
         self.receive(cx, &snapshot, turn);
         self.take_handler_due();
@@ -46,7 +46,8 @@ impl Driver {
     #[inline]
     pub(crate) fn gives_more(&self, turn: &mut Turn) -> bool {
         // What comes while the handler is polled belongs to the same round.
-        let goes_on = turn.lends.messages && self.input == Input::Ready && !turn.budget.is_spent();
+        let goes_on =
+            turn.lends.messages && self.input == Input::Ready && !turn.line.budget.is_spent();
         if !turn.undecoded && !goes_on || self.phase != Phase::Open {
             return false;
         }
@@ -54,10 +55,10 @@ impl Driver {
     }
 
     fn gives_more_of(&self, turn: &mut Turn) -> bool {
-        if turn.budget.decodes_no_more() || self.has_deferred() || turn.loan().is_corked() {
+        if turn.line.budget.decodes_no_more() || self.has_deferred() || turn.loan().is_corked() {
             return false;
         }
-        turn.budget.spend_helping();
+        turn.line.budget.spend_helping();
         self.shared.lock_to_drive().queued() < CORK
     }
 
@@ -85,7 +86,7 @@ impl Driver {
         }
         let returned = loan::take_back(&mut turn.loan);
         self.incoming.count_plain(returned.received);
-        turn.budget.spend(returned.received as usize, 0);
+        turn.line.budget.spend(returned.received as usize, 0);
         if !turn.lends.messages || !turn.undecoded {
             return false;
         }
@@ -109,18 +110,18 @@ impl Driver {
             queue
         } else {
             // Before anything is written.
-            self.abort();
+            self.abort(&mut turn.line);
             return Next::Over;
         };
         let written = self.transmit(cx, queue, turn);
-        self.poll_end(cx);
-        let passed = self.poll_deadlines(cx, alarm);
+        self.poll_end(cx, &mut turn.line);
+        let passed = self.poll_deadlines(cx, alarm, &mut turn.line);
         if self.handler_finished && self.phase == Phase::Ended {
             return Next::Over;
         }
-        turn.budget.spend_round();
-        if turn.budget.is_spent() {
-            self.count(&mut turn.left);
+        turn.line.budget.spend_round();
+        if turn.line.budget.is_spent() {
+            self.count(turn);
             cx.waker().wake_by_ref();
             return Next::Wait;
         }
@@ -129,9 +130,7 @@ impl Driver {
             return Next::Round;
         }
         // What ended the turn early holds: senders wake the session since then.
-        if written == Written::TurnOver
-            || self.end_turn(self.shared.lock_to_drive(), &mut turn.left)
-        {
+        if written == Written::TurnOver || self.end_turn(self.shared.lock_to_drive(), turn) {
             self.read_on(cx, turn);
             Next::Wait
         } else {
@@ -154,6 +153,9 @@ impl Driver {
     fn snapshot(&self, cx: &Context<'_>, turn: &mut Turn) -> Option<Snapshot> {
         let mut locked = self.shared.lock_to_drive();
         let (quiet, before) = locked.begin_round(cx.waker());
+        if turn.line.transport.is_none() {
+            turn.line.transport = locked.take_transport();
+        }
         // A session that was woken to write is lent nothing.
         turn.lends = if quiet && locked.queued() > 0 {
             Lends::default()

@@ -9,7 +9,7 @@ use bytes::Buf;
 
 use super::{
     Driver, Phase,
-    round::{Budget, Turn},
+    round::{Line, Turn},
 };
 use crate::{
     error::Error,
@@ -77,16 +77,16 @@ impl Driver {
         // Once a round: senders in other threads may fill the queue as fast as it is written.
         if let Some(mut queue) = queue {
             let queued = queue.frames.len();
-            match self.write(cx, &mut queue.frames, &mut turn.budget) {
+            match self.write(cx, &mut queue.frames, &mut turn.line) {
                 Poll::Ready(Ok(())) => written = self.written(cx, queue, turn),
                 Poll::Ready(Err(error)) => {
                     self.count_sent(&mut self.shared.lock_to_drive(), turn);
-                    self.write_failure(error);
+                    self.write_failure(error, &turn.line);
                 }
                 Poll::Pending => written = self.put_back(cx, queue, queued, turn),
             }
         }
-        self.flush(cx);
+        self.flush(cx, &mut turn.line);
         written
     }
 
@@ -95,9 +95,9 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         queue: &mut SendQueue,
-        budget: &mut Budget,
+        line: &mut Line,
     ) -> Poll<io::Result<()>> {
-        let Some(transport) = &mut self.transport else {
+        let Some(transport) = &mut line.transport else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         if queue.len() >= CORK {
@@ -105,21 +105,21 @@ impl Driver {
         }
         let mut progress = false;
         while queue.has_remaining() {
-            if progress && budget.is_spent() {
+            if progress && line.budget.is_spent() {
                 self.timers.write_done();
                 return Poll::Pending;
             }
             match transport.poll_write(cx, queue) {
                 Poll::Ready(Ok(written)) => {
                     progress = true;
-                    budget.spend(0, written);
+                    line.budget.spend(0, written);
                     if self.timers.written(written, Self::now) {
                         transport.bound_unsent();
                     }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.wait_for_write(progress);
+                    self.wait_for_write(progress, line);
                     return Poll::Pending;
                 }
             }
@@ -129,29 +129,29 @@ impl Driver {
     }
 
     /// The transport takes nothing for now; its time starts with the last progress.
-    fn wait_for_write(&mut self, progress: bool) {
+    fn wait_for_write(&mut self, progress: bool, line: &Line) {
         self.write_blocked = true;
         if progress || !self.timers.is_write_waiting() {
             let config = self.shared.config();
-            let stalls_for = self.transport.as_ref().map_or(0, Transport::stalls_for);
+            let stalls_for = line.transport.as_ref().map_or(0, Transport::stalls_for);
             self.timers.write_waits(Self::now(), stalls_for, config);
         }
     }
 
     /// Writes once more what the transport did not take, before it is given up; reports whether
     /// something has left.
-    pub(super) fn write_anyway(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn write_anyway(&mut self, cx: &mut Context<'_>, line: &mut Line) -> bool {
         if self.write_failed {
             return false;
         }
         let queue = self.shared.lock_to_drive().take_queue();
-        let (Some(mut queue), Some(transport)) = (queue, &mut self.transport) else {
+        let (Some(mut queue), Some(transport)) = (queue, &mut line.transport) else {
             return false;
         };
         let queued = queue.frames.len();
         let result = transport.poll_write_anyway(cx, &mut queue.frames);
         if let Poll::Ready(Err(error)) = result {
-            self.write_failure(error);
+            self.write_failure(error, line);
             return true;
         }
         let left = queued - queue.frames.len();
@@ -161,7 +161,7 @@ impl Driver {
             self.written(cx, queue, &mut Turn::default());
         } else {
             self.put_back(cx, queue, queued, &mut Turn::default());
-            self.wait_for_write(left > 0);
+            self.wait_for_write(left > 0, line);
         }
         left > 0
     }
@@ -192,7 +192,7 @@ impl Driver {
         let close_timeout = config.close_timeout;
         let open = self.phase == Phase::Open;
         let last = if open && waiting.as_ref().is_none_or(Wakers::is_empty) {
-            self.end_turn(locked, &mut turn.left)
+            self.end_turn(locked, turn)
         } else {
             // Before anybody is woken.
             drop(locked);
@@ -220,7 +220,7 @@ impl Driver {
     }
 
     /// The transport takes nothing more; what the peer has sent before may still say why.
-    pub(super) fn write_failure(&mut self, error: io::Error) {
+    pub(super) fn write_failure(&mut self, error: io::Error, line: &Line) {
         self.write_failed = true;
         self.handler_due = true;
         let mut locked = self.shared.lock_to_drive();
@@ -232,7 +232,7 @@ impl Driver {
         if !closing {
             self.cold().error.get_or_insert(Error::Io(error));
         }
-        self.await_end(self.end_timeout());
+        self.await_end(self.end_timeout(line));
     }
 
     /// The rest of what was `queued` goes in front of what came meanwhile.
@@ -256,17 +256,17 @@ impl Driver {
     }
 
     /// Flushes once more, before the transport is given up; reports whether it was of use.
-    pub(super) fn flush_anyway(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn flush_anyway(&mut self, cx: &mut Context<'_>, line: &mut Line) -> bool {
         let pending = self.flush_pending;
-        self.flush(cx);
+        self.flush(cx, line);
         pending && !self.flush_pending
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>) {
+    fn flush(&mut self, cx: &mut Context<'_>, line: &mut Line) {
         if !self.flush_pending || self.write_failed {
             return;
         }
-        let Some(transport) = &mut self.transport else {
+        let Some(transport) = &mut line.transport else {
             return;
         };
         match transport.poll_flush(cx) {
@@ -276,8 +276,8 @@ impl Driver {
                     self.timers.write_done();
                 }
             }
-            Poll::Ready(Err(error)) => self.write_failure(error),
-            Poll::Pending => self.wait_for_write(false),
+            Poll::Ready(Err(error)) => self.write_failure(error, line),
+            Poll::Pending => self.wait_for_write(false, line),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     memory::Held,
     protocol::{Outgoing, State},
+    session::transport::Transport,
 };
 
 /// What the lock protects.
@@ -27,6 +28,10 @@ use crate::{
 /// | `observed` | a handle that asks for control frames | never | the driver, once a round |
 pub(crate) struct Locked {
     pub(super) outgoing: Outgoing,
+    /// While nobody reads or writes; in the driver's turn it is with that.
+    ///
+    /// `None`, too, once it is gone.
+    pub(super) transport: Option<Transport>,
     /// Decoded and not yet received by the application.
     pub(super) inbox: Option<Box<Inbox>>,
     /// Wakes the session.
@@ -73,9 +78,10 @@ pub(crate) enum Awaited {
 }
 
 impl Locked {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(transport: Transport) -> Self {
         Self {
             outgoing: Outgoing::default(),
+            transport: Some(transport),
             inbox: None,
             driver: None,
             waiters: None,
@@ -200,6 +206,24 @@ impl Locked {
         }
         self.idle = true;
         self.awaited = awaited;
+    }
+
+    /// Takes the transport, to read and write.
+    #[inline]
+    pub(crate) fn take_transport(&mut self) -> Option<Transport> {
+        self.transport.take()
+    }
+
+    /// Takes the transport, where it is one of many streams on its connection.
+    pub(crate) fn take_multiplexed(&mut self) -> Option<Transport> {
+        self.transport
+            .take_if(|transport| transport.is_multiplexed())
+    }
+
+    /// Puts the transport back that was [taken](Self::take_transport).
+    #[inline]
+    pub(crate) fn put_back_transport(&mut self, transport: Transport) {
+        self.transport = Some(transport);
     }
 
     pub(super) fn waiters(&mut self) -> &mut Waiters {

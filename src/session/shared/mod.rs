@@ -34,6 +34,7 @@ use super::{
     id::ConnectionId,
     loan,
     setup::Setup,
+    transport::Transport,
 };
 use crate::{
     config::Config,
@@ -55,12 +56,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(setup: Arc<Setup>, agreed: Agreed) -> Arc<Self> {
+    pub(super) fn new(setup: Arc<Setup>, agreed: Agreed, transport: Transport) -> Arc<Self> {
         Arc::new(Self {
             setup,
             agreed: agreed.boxed(),
             touched: AtomicBool::new(false),
-            locked: Lock::new(Locked::new()),
+            locked: Lock::new(Locked::new(transport)),
         })
     }
 
@@ -189,7 +190,11 @@ mod tests {
 
     #[test]
     fn who_only_looks_leaves_no_mark() {
-        let shared = Shared::new(Arc::new(Setup::server()), Agreed::default());
+        let shared = Shared::new(
+            Arc::new(Setup::server()),
+            Agreed::default(),
+            Transport::other(tokio::io::empty()),
+        );
         let looks: [fn(&Shared); 5] = [
             |shared| assert_eq!(shared.state(), State::Open),
             |shared| assert_eq!(shared.received_close(), None),

@@ -218,17 +218,13 @@ impl Transport {
     /// Reports whether what was written leaves only with a flush.
     #[inline]
     pub(super) fn needs_flush(&self) -> bool {
-        !matches!(self.stream, Stream::Tcp(_))
+        // An HTTP/2 stream flushes by itself; its `poll_flush` waits for room, which is not asked.
+        !self.multiplexed && !matches!(self.stream, Stream::Tcp(_))
     }
 
     /// Sees to it that what was written leaves.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // An HTTP/2 stream flushes by itself; its `poll_flush` waits for room, which is not asked.
-        if self.multiplexed {
-            Poll::Ready(Ok(()))
-        } else {
-            self.stream().poll_flush(cx)
-        }
+        self.stream().poll_flush(cx)
     }
 
     /// Ends our side: FIN, or END_STREAM.

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc};
 use super::*;
 use crate::{
     protocol::State,
-    session::{Agreed, Setup, registry::entry::Entry, shared::Shared},
+    session::{Agreed, Setup, Transport, registry::entry::Entry, shared::Shared},
 };
 
 /// Connections without a session: they are closed, and aborted, and stay.
@@ -15,7 +15,11 @@ fn connections(count: usize) -> (Connections, Vec<(Entry, Arc<Shared>)>) {
     let setup = Arc::new(Setup::server());
     let open = |_| {
         let entry = connections.accept().unwrap().take().unwrap();
-        let shared = Shared::new(setup.clone(), Agreed::default());
+        let shared = Shared::new(
+            setup.clone(),
+            Agreed::default(),
+            Transport::other(tokio::io::empty()),
+        );
         entry.open(&shared);
         (entry, shared)
     };
