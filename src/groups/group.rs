@@ -217,8 +217,9 @@ fn push_out(runtime: &Handle) {
 /// it touches is in the cache: that takes 1 to 2 us for each.
 pub(super) const STRETCH: usize = 60;
 
-/// How often a broadcast may yield before the sessions that it has reached are woken.
-const MAX_TURNS: usize = 64;
+/// How often broadcasts may yield before the sessions that they have reached are woken: eight to 1,000 members
+/// leave in one write.
+const MAX_TURNS: usize = 256;
 
 #[cfg(test)]
 mod tests;

@@ -399,6 +399,8 @@ fn a_broadcast_is_there_once_for_all_members() {
                 let membership = groups.join(0, &server.sender()).expect("it is open");
                 members.push((client, server, membership));
             }
+            // Until all are idle.
+            sleep(Duration::from_millis(1)).await;
             // Half of it can be compressed away.
             let mut seed = 1_u32;
             let news = std::iter::repeat_with(|| {
