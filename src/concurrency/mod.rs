@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod connections;
+mod flushing;
 mod groups;
 mod line;
 mod memory;

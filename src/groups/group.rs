@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     ops::Range,
     sync::Arc,
 };
@@ -33,7 +34,7 @@ pub(super) struct Group<K> {
     members: Lock<Members<K>>,
     /// Held by one broadcast at a time; the others get it in the order they came.
     pub(super) turn: FairMutex<()>,
-    /// Sessions for which something was queued. For those of each runtime there is a promise.
+    /// Sessions for which something was queued, and which were not woken. For those of each runtime there is a promise.
     unwoken: Lock<Unwoken>,
 }
 
@@ -43,8 +44,8 @@ pub(super) trait Home<K>: Send + Sync {
     fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>);
 }
 
-/// Wakes the sessions of a group that run in one runtime: at the latest, and then all at once, when it is
-/// dropped.
+/// Writes for the sessions of a group that run in one runtime. Those that are left when it is dropped are woken,
+/// all at once.
 struct Promise<K> {
     group: Arc<Group<K>>,
     /// Not there once they are taken from the group.
@@ -53,7 +54,8 @@ struct Promise<K> {
 }
 
 impl<K> Promise<K> {
-    /// Waits while broadcasts follow upon each other, but not for long. Then wakes the sessions, a few at a time.
+    /// Waits while broadcasts follow upon each other, but not for long. Then writes for the sessions, a few at
+    /// a time.
     async fn keep(mut self) {
         for _ in 0..MAX_TURNS {
             yield_now().await;
@@ -62,8 +64,15 @@ impl<K> Promise<K> {
             }
         }
         self.take_sessions();
-        while self.sessions.wake_some() {
-            yield_now().await;
+        match Handle::try_current() {
+            Ok(runtime) if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread => {
+                flush_on(runtime, mem::take(&mut self.sessions));
+            }
+            _ => {
+                while self.sessions.flush_some() {
+                    yield_now().await;
+                }
+            }
         }
     }
 
@@ -108,8 +117,8 @@ impl<K> Group<K> {
         }
     }
 
-    /// Has sessions woken once the broadcasts that follow at once are queued, too, so that they leave
-    /// in one write.
+    /// Has sessions written for once the broadcasts that follow at once are queued, too, so that they
+    /// leave in one write.
     ///
     /// A task of their own runtime does that, never one of the caller's: if it does not run, they do
     /// not run either.
@@ -204,6 +213,17 @@ impl<K> Group<K> {
     }
 }
 
+/// Writes for the first few sessions, and lets another thread go on with the rest meanwhile.
+fn flush_on(runtime: Handle, mut sessions: Sessions) {
+    let rest = sessions.take_rest();
+    if !rest.is_empty() {
+        let there = runtime.clone();
+        spawn_on(&runtime, async move { flush_on(there, rest) });
+        push_out(&runtime);
+    }
+    sessions.flush_some();
+}
+
 /// Makes a task that was spawned last one that every thread of its runtime can run.
 ///
 /// A thread keeps the last task for itself, and may be in for some blocking work now.
@@ -217,8 +237,8 @@ fn push_out(runtime: &Handle) {
 /// it touches is in the cache: that takes 1 to 2 us for each.
 pub(super) const STRETCH: usize = 60;
 
-/// How often broadcasts may yield before the sessions that they have reached are woken: eight to 1,000 members
-/// leave in one write.
+/// How often broadcasts may yield before the sessions that they have reached are written for: eight to 1,000
+/// members leave in one write.
 const MAX_TURNS: usize = 256;
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ impl<K: Key> Groups<K> {
                 if Some(member.key()) != except
                     && let Some(session) = member.deliver(&message, &mut stretch, &mut done)
                 {
-                    sessions.add(session.waker, session.runtime.as_ref());
+                    sessions.add(member.sender().clone(), session.runtime.as_ref());
                 }
             }
             group.wake_later(&mut sessions);

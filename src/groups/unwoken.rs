@@ -1,11 +1,11 @@
 //! Sessions that have something to write and were not woken for it.
 
-use std::{cell::RefCell, collections::LinkedList, mem, task::Waker};
+use std::{cell::RefCell, collections::LinkedList, mem};
 
 use tokio::runtime::{Handle, Id};
 
 use super::group::STRETCH;
-use crate::{pool, session::Wakers};
+use crate::{pool, session::Sender};
 
 /// Sessions by the runtime they run in. Those that are left are woken on drop.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Unwoken {
     first: Option<SessionBatch>,
     others: Vec<SessionBatch>,
     /// It is not known where these run.
-    anywhere: Wakers,
+    anywhere: Chunk,
 }
 
 /// Sessions of one runtime.
@@ -24,13 +24,13 @@ pub(super) struct SessionBatch {
 }
 
 impl Unwoken {
-    /// Adds a session, which runs in `runtime` if that is known. Nothing is woken before the next call of
+    /// Adds a session, which runs in `runtime` if that is known. Nothing is written or woken before the next call of
     /// another method.
     #[inline]
-    pub(super) fn add(&mut self, session: Waker, runtime: Option<&Handle>) {
+    pub(super) fn add(&mut self, session: Sender, runtime: Option<&Handle>) {
         match runtime {
             Some(runtime) => self.batch(runtime).sessions.push(session),
-            None => self.anywhere.push(session),
+            None => self.anywhere.0.push(session),
         }
     }
 
@@ -45,8 +45,8 @@ impl Unwoken {
     /// Wakes those of which it is not known where they run, since no task would do it better; reports whether
     /// there were any.
     pub(super) fn wake_anywhere(&mut self) -> bool {
-        let any = !self.anywhere.is_empty();
-        self.anywhere.wake_all();
+        let any = !self.anywhere.0.is_empty();
+        self.anywhere.wake();
         any
     }
 
@@ -86,73 +86,103 @@ impl Unwoken {
     }
 }
 
-/// Sessions in the order they were added, in chunks, so that neither adding one nor waking some takes time that
+/// Sessions in the order they were added, in chunks, so that neither adding one nor writing for some takes time that
 /// grows with their number. Those that are left are woken on drop.
 #[derive(Default)]
-pub(super) struct Sessions(LinkedList<Wakers>);
+pub(super) struct Sessions(LinkedList<Chunk>);
 
 impl Sessions {
     #[inline]
-    fn push(&mut self, session: Waker) {
+    fn push(&mut self, session: Sender) {
         match self.0.back_mut() {
-            Some(last) if last.len() < CHUNK => last.push(session),
+            Some(last) if last.0.len() < CHUNK => last.0.push(session),
             _ => self.push_chunk(session),
         }
     }
 
-    fn push_chunk(&mut self, session: Waker) {
+    fn push_chunk(&mut self, session: Sender) {
         let mut chunk = take_spare();
-        chunk.iter_mut().for_each(|wakers| wakers.reserve(CHUNK));
+        chunk
+            .iter_mut()
+            .for_each(|chunk| chunk.0.reserve_exact(CHUNK));
         self.0.append(&mut chunk);
         if let Some(last) = self.0.back_mut() {
-            last.push(session);
+            last.0.push(session);
         }
     }
 
     /// Adds those of another one, and leaves it empty.
     fn append(&mut self, more: &mut Self) {
         if let (Some(last), Some(first)) = (self.0.back_mut(), more.0.front_mut())
-            && last.len() + first.len() <= CHUNK
+            && last.0.len() + first.0.len() <= CHUNK
         {
-            last.append(first);
+            last.0.append(&mut first.0);
             put_back(more.take_chunk());
         }
         self.0.append(&mut more.0);
     }
 
-    /// Wakes the first few; reports whether there are more.
-    pub(super) fn wake_some(&mut self) -> bool {
+    /// Writes for the first few, or wakes them where they have to write themselves; reports whether there are
+    /// more.
+    pub(super) fn flush_some(&mut self) -> bool {
         let mut chunk = self.take_chunk();
-        chunk.iter_mut().for_each(Wakers::wake_all);
+        chunk.iter_mut().for_each(Chunk::flush);
         put_back(chunk);
         !self.is_empty()
+    }
+
+    /// Takes all but the first few, if there are more.
+    pub(super) fn take_rest(&mut self) -> Self {
+        Self(self.0.split_off(self.0.len().min(1)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    fn take_chunk(&mut self) -> LinkedList<Wakers> {
+    fn take_chunk(&mut self) -> LinkedList<Chunk> {
         take_first(&mut self.0)
     }
 }
 
+/// A few sessions. Those that are left are woken on drop.
+#[derive(Default)]
+struct Chunk(Vec<Sender>);
+
+impl Chunk {
+    /// Writes for all, and keeps the room for others.
+    fn flush(&mut self) {
+        self.0.drain(..).for_each(|session| session.flush_now());
+    }
+
+    /// Wakes all, and keeps the room for others.
+    fn wake(&mut self) {
+        self.0.drain(..).for_each(|session| session.wake_promised());
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
 /// Takes the first chunk out, if there is one.
-fn take_first(chunks: &mut LinkedList<Wakers>) -> LinkedList<Wakers> {
+fn take_first(chunks: &mut LinkedList<Chunk>) -> LinkedList<Chunk> {
     let rest = chunks.split_off(chunks.len().min(1));
     mem::replace(chunks, rest)
 }
 
 /// Takes one of the thread's spare chunks, or makes one.
-fn take_spare() -> LinkedList<Wakers> {
+fn take_spare() -> LinkedList<Chunk> {
     let spare = pool::with(&SPARE, |spare| take_first(&mut spare.borrow_mut()));
     spare
         .filter(|spare| !spare.is_empty())
-        .unwrap_or_else(|| LinkedList::from([Wakers::default()]))
+        .unwrap_or_else(|| LinkedList::from([Chunk::default()]))
 }
 
-/// Gives a chunk to the thread, whose sessions were woken.
-fn put_back(mut chunk: LinkedList<Wakers>) {
+/// Gives a chunk to the thread, whose sessions were written for.
+fn put_back(mut chunk: LinkedList<Chunk>) {
     pool::with(&SPARE, |spare| {
         let spare = &mut *spare.borrow_mut();
         if spare.len() < MAX_SPARE {
@@ -162,10 +192,10 @@ fn put_back(mut chunk: LinkedList<Wakers>) {
 }
 
 thread_local! {
-    static SPARE: RefCell<LinkedList<Wakers>> = const { RefCell::new(LinkedList::new()) };
+    static SPARE: RefCell<LinkedList<Chunk>> = const { RefCell::new(LinkedList::new()) };
 }
 
-/// How many sessions are woken before others get their turn.
+/// How many sessions are written for before others get their turn.
 ///
 /// They take less than 1 KiB: from there on glibc's malloc first tidies up all that was ever freed, which takes
 /// milliseconds where many connections are.

@@ -19,7 +19,7 @@ use super::{
     driver::{
         Driver, Opened,
         alarm::Alarm,
-        round::{Next, Turn},
+        round::{Begun, Next, Turn},
     },
     handle::WebSocket,
     report::EndedBy,
@@ -126,8 +126,10 @@ where
             .and_then(|shared| shared.span())
             .map(Span::enter);
         let poll = loop {
-            if !outside_coop(cx, |cx| driver.begin_round(cx, &mut turn)) {
-                break Poll::Ready(());
+            match outside_coop(cx, |cx| driver.begin_round(cx, &mut turn)) {
+                Begun::Round => {}
+                Begun::Wait => break Poll::Pending,
+                Begun::Over => break Poll::Ready(()),
             }
             poll_with_loan(driver, this.handler.as_mut(), cx, &mut turn);
             if driver.gives_more(&mut turn) {

@@ -1,12 +1,21 @@
 //! When the sessions that a broadcast has something for are woken.
 
 use std::{
-    pin::pin,
+    convert::Infallible,
+    future::{Future, pending},
+    pin::{Pin, pin},
     sync::atomic::{AtomicUsize, Ordering},
     task::{Context, Wake, Waker},
 };
 
+use bytes::Bytes;
+use tokio::io::{DuplexStream, duplex};
+
 use super::*;
+use crate::{
+    protocol::PreparedMessage,
+    session::{Agreed, Opened, Session, Setup, Transport},
+};
 
 /// Where no member leaves.
 struct Nowhere;
@@ -31,17 +40,63 @@ impl Count {
     }
 }
 
+/// An idle session over a stream in memory, which has to write by itself.
+struct Idle {
+    sender: Sender,
+    _session: Pin<Box<dyn Future<Output = ()>>>,
+    _peer: DuplexStream,
+}
+
+impl Idle {
+    /// Has its wake-ups counted.
+    fn new(count: &Arc<Count>) -> Self {
+        let (ours, peer) = duplex(64);
+        let opened = Opened {
+            transport: Transport::other(ours),
+            read: Bytes::new(),
+            setup: Arc::new(Setup::server()),
+            agreed: Agreed::default(),
+            place: None,
+        };
+        let mut sender = None;
+        let session = Session::open(opened, |socket| {
+            sender = Some(socket.sender());
+            async move {
+                let _socket = socket;
+                pending::<Result<(), Infallible>>().await
+            }
+        });
+        let mut session = Box::pin(session);
+        let waker = Waker::from(count.clone());
+        let poll = session.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll.is_pending() && count.get() == 0);
+        Self {
+            sender: sender.expect("the handler was called"),
+            _session: session,
+            _peer: peer,
+        }
+    }
+
+    /// Queues a message, as a broadcast does.
+    fn queue(&self, unwoken: &mut Unwoken) {
+        let asleep = self.sender.try_queue(&PreparedMessage::new("news"));
+        assert!(asleep.is_ok_and(|asleep| asleep.is_some()), "it is idle");
+        unwoken.add(self.sender.clone(), Some(&Handle::current()));
+    }
+}
+
 /// A promise for so many sessions, as a broadcast leaves it, and how many of them were woken.
-fn promise(sessions: usize) -> (Promise<u8>, Arc<Count>) {
+fn promise(sessions: usize) -> (Promise<u8>, Arc<Count>, Vec<Idle>) {
     let group = Arc::new(Group::new(0, 0, SlowMember::default(), Arc::new(Nowhere)));
-    let (count, runtime) = (Arc::<Count>::default(), Handle::current());
+    let count = Arc::<Count>::default();
+    let all: Vec<_> = (0..sessions).map(|_| Idle::new(&count)).collect();
     let mut left = sessions;
     while left > 0 {
         // Few at the end, which have room in the chunk before.
         let some = left.min(STRETCH / 2 + left % STRETCH);
         let mut stretch = Unwoken::default();
-        for _ in 0..some {
-            stretch.add(Waker::from(count.clone()), Some(&runtime));
+        for idle in &all[left - some..left] {
+            idle.queue(&mut stretch);
         }
         for batch in stretch.batches() {
             group.unwoken.lock().append(batch);
@@ -50,15 +105,15 @@ fn promise(sessions: usize) -> (Promise<u8>, Arc<Count>) {
     }
     let promise = Promise {
         group,
-        runtime: Some(runtime.id()),
+        runtime: Some(Handle::current().id()),
         sessions: Sessions::default(),
     };
-    (promise, count)
+    (promise, count, all)
 }
 
 #[tokio::test]
 async fn ten_thousand_sessions_are_woken_64_at_most_between_two_yields() {
-    let (promise, woken) = promise(10_000);
+    let (promise, woken, _all) = promise(10_000);
     let mut keep = pin!(promise.keep());
     let mut cx = Context::from_waker(Waker::noop());
     let (mut polls, mut before) = (0, 0);
@@ -75,7 +130,7 @@ async fn ten_thousand_sessions_are_woken_64_at_most_between_two_yields() {
 #[tokio::test]
 async fn nobody_stays_asleep_when_the_task_that_wakes_them_is_dropped() {
     for polls in 0..8 {
-        let (promise, woken) = promise(500);
+        let (promise, woken, _all) = promise(500);
         let mut keep = Box::pin(promise.keep());
         let mut cx = Context::from_waker(Waker::noop());
         for _ in 0..polls {
@@ -89,7 +144,7 @@ async fn nobody_stays_asleep_when_the_task_that_wakes_them_is_dropped() {
 
 #[tokio::test]
 async fn a_later_burst_is_left_to_the_promise_that_was_made_for_it() {
-    let (promise, woken) = promise(100);
+    let (promise, woken, _all) = promise(100);
     let group = promise.group.clone();
     let mut keep = Box::pin(promise.keep());
     let mut cx = Context::from_waker(Waker::noop());
@@ -98,7 +153,8 @@ async fn a_later_burst_is_left_to_the_promise_that_was_made_for_it() {
     }
     let later = Arc::<Count>::default();
     let mut sessions = Unwoken::default();
-    sessions.add(Waker::from(later.clone()), Some(&Handle::current()));
+    let idle = Idle::new(&later);
+    idle.queue(&mut sessions);
     group.wake_later(&mut sessions);
     drop(keep);
     assert_eq!((woken.get(), later.get()), (100, 0));

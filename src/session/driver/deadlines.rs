@@ -32,6 +32,10 @@ impl Driver {
         // Each time round a deadline passes: more than there are cannot pass at once.
         for _ in 0..MOST_EXPIRIES {
             if alarm.is_due() {
+                if !self.has_transport(line) {
+                    // Who has it wakes the session, and the alarm is still due then.
+                    return passed;
+                }
                 passed |= self.handle_timeout(cx, line);
             }
             let Some(next) = self.next_deadline() else {
@@ -72,13 +76,23 @@ impl Driver {
         self.timers.watch_frame(frame, Self::now, config);
     }
 
+    /// Sees to it that the transport is there, which was put back if the turn has ended with what was written; `false`
+    /// if somebody else writes. Where the turn is left, it goes back.
+    fn has_transport(&self, line: &mut Line) -> bool {
+        if line.transport.is_some() {
+            return true;
+        }
+        let mut locked = self.shared.lock_to_drive();
+        match self.shared.take_transport(&mut locked) {
+            Ok(transport) => line.transport = transport,
+            Err(_taken) => return false,
+        }
+        true
+    }
+
     /// Handles every deadline that passed; reports whether there was one.
     fn handle_timeout(&mut self, cx: &mut Context<'_>, line: &mut Line) -> bool {
         let mut passed = false;
-        if line.transport.is_none() {
-            // The turn has ended with what was written; where it is left, it goes back.
-            line.transport = self.shared.lock_to_drive().take_transport();
-        }
         if let Some(cold) = &mut self.cold {
             cold.look.take_if(|look| *look <= Self::now());
         }

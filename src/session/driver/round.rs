@@ -128,6 +128,8 @@ pub(super) struct Snapshot {
     pub(super) closing: bool,
     /// It is known why the session was woken: there is probably nothing to read.
     pub(super) quiet: bool,
+    /// What others have written since the last round, in bytes.
+    pub(super) flushed: usize,
 }
 
 impl Snapshot {
@@ -139,6 +141,7 @@ impl Snapshot {
             observed: locked.is_observed(),
             closing: locked.close_sent(),
             quiet: true,
+            flushed: 0,
         }
     }
 
@@ -158,6 +161,23 @@ impl Snapshot {
             BATCH
         }
     }
+}
+
+/// Why a round does not begin.
+pub(super) enum Aside {
+    Aborted,
+    /// Somebody else writes, and wakes the session then.
+    Flushing,
+}
+
+/// What becomes of a round that begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Begun {
+    Round,
+    /// The transport is with somebody who writes, and who wakes the session then.
+    Wait,
+    /// The session was aborted.
+    Over,
 }
 
 /// How a session goes on after a round.

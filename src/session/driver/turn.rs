@@ -5,7 +5,7 @@ use std::{pin::Pin, task::Context};
 use super::{
     Driver, Input, Phase,
     alarm::Alarm,
-    round::{Next, Snapshot, Turn},
+    round::{Aside, Begun, Next, Snapshot, Turn},
     write::Written,
 };
 use crate::session::{
@@ -24,18 +24,23 @@ use crate::session::{
 //    just said leaves before either ends the connection.
 // 5. End the turn under the lock that has seen the queue empty, or go round again.
 impl Driver {
-    /// Begins a round: reads what is there and delivers it. `false` if the session was aborted.
-    pub(crate) fn begin_round(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
-        let Some(snapshot) = self.snapshot(cx, turn) else {
-            self.abort(&mut turn.line);
-            return false;
+    /// Begins a round: reads what is there and delivers it.
+    pub(crate) fn begin_round(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> Begun {
+        let snapshot = match self.snapshot(cx, turn) {
+            Ok(snapshot) => snapshot,
+            Err(Aside::Aborted) => {
+                self.abort(&mut turn.line);
+                return Begun::Over;
+            }
+            Err(Aside::Flushing) => return Begun::Wait,
         };
+        self.count_flushed(snapshot.flushed, &mut turn.line);
         if self.is_condemned() {
             self.give_way(cx, &mut turn.line);
         }
         self.receive(cx, &snapshot, turn);
         self.take_handler_due();
-        true
+        Begun::Round
     }
 
     /// Reports whether a handler that was polled is given more of what was read before anything is
@@ -149,12 +154,19 @@ impl Driver {
     }
 
     /// Looks at what is shared: nobody has to wake the session for what comes before the round ends.
-    /// `None` if it was aborted.
-    fn snapshot(&self, cx: &Context<'_>, turn: &mut Turn) -> Option<Snapshot> {
+    fn snapshot(&self, cx: &Context<'_>, turn: &mut Turn) -> Result<Snapshot, Aside> {
         let mut locked = self.shared.lock_to_drive();
         let (quiet, before) = locked.begin_round(cx.waker());
         if turn.line.transport.is_none() {
-            turn.line.transport = locked.take_transport();
+            match self.shared.take_transport(&mut locked) {
+                Ok(transport) => turn.line.transport = transport,
+                Err(_taken) => {
+                    turn.left = locked.held();
+                    drop(locked);
+                    drop(before);
+                    return Err(Aside::Flushing);
+                }
+            }
         }
         // A session that was woken to write is lent nothing.
         turn.lends = if quiet && locked.queued() > 0 {
@@ -163,7 +175,7 @@ impl Driver {
             self.lends(&locked)
         };
         self.shared.forget_touched(&mut locked);
-        let flushed = if turn.lends.queue {
+        let unloaned = if turn.lends.queue {
             locked.begin_loan();
             None
         } else {
@@ -172,8 +184,10 @@ impl Driver {
                 turn.loan.as_deref_mut().map(|loan| &mut loan.sent),
             )
         };
+        let flushed = self.shared.take_flushed(&mut locked);
         let snapshot = Snapshot {
             quiet,
+            flushed,
             ..Snapshot::new(&locked)
         };
         let aborted = locked.is_aborted();
@@ -184,11 +198,14 @@ impl Driver {
             .flatten();
         drop(locked);
         drop(before);
-        drop(flushed);
+        drop(unloaned);
         if let Some(inbox) = emptied {
             inbox.put_back();
         }
-        (!aborted).then_some(snapshot)
+        if aborted {
+            return Err(Aside::Aborted);
+        }
+        Ok(snapshot)
     }
 
     /// Returns what the handler may be lent in this round.

@@ -128,6 +128,17 @@ impl Driver {
         Poll::Ready(Ok(()))
     }
 
+    /// Takes note of what others have written since the last round.
+    #[inline]
+    pub(super) fn count_flushed(&mut self, bytes: usize, line: &mut Line) {
+        if bytes > 0
+            && self.timers.written(bytes, Self::now)
+            && let Some(transport) = &mut line.transport
+        {
+            transport.bound_unsent();
+        }
+    }
+
     /// The transport takes nothing for now; its time starts with the last progress.
     fn wait_for_write(&mut self, progress: bool, line: &Line) {
         self.write_blocked = true;

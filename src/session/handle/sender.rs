@@ -169,13 +169,23 @@ impl Sender {
         Arc::ptr_eq(&self.shared, &other.shared)
     }
 
-    /// Queues a message if there is room, and leaves it to the caller to wake the session, which
-    /// nobody else will do before.
+    /// Queues a message if there is room. Where it gives the session, nobody but the caller will write it: it has to
+    /// [write](Self::flush_now) itself, or to [wake](Self::wake_promised) the session.
     pub(crate) fn try_queue(
         &self,
         message: &PreparedMessage,
     ) -> Result<Option<Asleep>, TrySendError> {
         self.shared.try_queue_prepared(message)
+    }
+
+    /// Writes what was queued for an idle session, or wakes it where it has to write itself.
+    pub(crate) fn flush_now(&self) {
+        self.shared.flush_now();
+    }
+
+    /// Wakes a session for which something was queued.
+    pub(crate) fn wake_promised(&self) {
+        self.shared.wake_promised();
     }
 
     /// What tells the connection from all others that are alive.

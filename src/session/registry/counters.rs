@@ -12,7 +12,7 @@ use crate::{
 /// [`Connections::counters`](crate::Connections::counters).
 ///
 /// All but `open` only grow. Messages and bytes are counted while connections live, not at their
-/// end.
+/// end: broadcasts to one that does nothing else are at its next ping, or after 14 KiB.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Counters {

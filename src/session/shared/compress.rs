@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::TrySendError,
     lock::LockGuard,
-    protocol::{Outbound, PreparedMessage},
+    protocol::{Encoded, Outbound, PreparedMessage},
 };
 
 impl Shared {
@@ -32,7 +32,7 @@ impl Shared {
     }
 
     /// Queues a message for many connections if there is room, under one lock where it leaves as it
-    /// is. Gives the session, which the caller has to wake, if it has to be.
+    /// is. Gives the session, which the caller has to write for or to wake, if that has to be.
     pub(crate) fn try_queue_prepared(
         &self,
         prepared: &PreparedMessage,
@@ -47,21 +47,45 @@ impl Shared {
             && locked.is_open()
             && !locked.is_full(&self.setup.config)
         {
-            let queued = locked.queue_frames(prepared.message().len(), frames);
-            return Ok(queued.into_driver().map(|waker| locked.asleep(waker)));
+            let asleep = self.promise(&locked);
+            locked.add_frames(prepared.message().len(), frames);
+            return Ok(asleep);
         }
         drop(locked);
         self.try_queue_anyhow(prepared)
     }
 
     fn try_queue_anyhow(&self, prepared: &PreparedMessage) -> Result<Option<Asleep>, TrySendError> {
-        let queued = self.try_queue(prepared.into())?;
-        let waker = queued.into_driver();
-        Ok(waker.map(|waker| self.look().asleep(waker)))
+        let locked = self.lock();
+        if !locked.is_open() {
+            return Err(TrySendError::Closed(prepared.into()));
+        }
+        if locked.is_full(&self.setup.config) {
+            return Err(TrySendError::Full(prepared.into()));
+        }
+        drop(locked);
+        let queued = self.encode_and_queue(prepared.into(), |locked, encoded| {
+            let asleep = self.promise(locked);
+            (asleep, locked.add_encoded(&self.setup, encoded))
+        });
+        // Outside the lock.
+        let (asleep, copied) = queued.map_err(TrySendError::Closed)?;
+        drop(copied);
+        Ok(asleep)
     }
 
     /// Queues what may have to be compressed, or was encoded before.
     fn queue_encoded(&self, outbound: Outbound) -> Result<Queued, Outbound> {
+        self.encode_and_queue(outbound, |locked, encoded| {
+            locked.queue_encoded(&self.setup, encoded)
+        })
+    }
+
+    fn encode_and_queue<T>(
+        &self,
+        outbound: Outbound,
+        queue: impl FnOnce(&mut Locked, &mut Encoded) -> T,
+    ) -> Result<T, Outbound> {
         let encoder = self.setup.encoder();
         let agreed = self.agreed.as_ref();
         let compressing = agreed.and_then(|agreed| agreed.compresses(&outbound, &self.setup));
@@ -78,7 +102,7 @@ impl Shared {
         let Some(mut locked) = self.lock_open() else {
             return Err(encoded.into_outbound());
         };
-        let queued = locked.queue_encoded(&self.setup, &mut encoded);
+        let queued = queue(&mut locked, &mut encoded);
         drop(locked);
         drop(guard);
         Ok(queued)

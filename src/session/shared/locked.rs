@@ -4,10 +4,7 @@ use std::{mem, task::Waker};
 
 use tokio::runtime::Handle;
 
-use super::{
-    inbox::Inbox,
-    waiters::{Asleep, Waiters},
-};
+use super::{inbox::Inbox, waiters::Waiters};
 use crate::{
     config::Config,
     memory::Held,
@@ -28,7 +25,8 @@ use crate::{
 /// | `observed` | a handle that asks for control frames | never | the driver, once a round |
 pub(crate) struct Locked {
     pub(super) outgoing: Outgoing,
-    /// While nobody reads or writes; in the driver's turn it is with that.
+    /// While nobody reads or writes; in the driver's turn it is with that. Who has it writes, and who has the
+    /// queue has it.
     ///
     /// `None`, too, once it is gone.
     pub(super) transport: Option<Transport>,
@@ -167,12 +165,6 @@ impl Locked {
         } else {
             None
         }
-    }
-
-    /// Returns the session whose `waker` was taken, with where it runs.
-    pub(super) fn asleep(&self, waker: Waker) -> Asleep {
-        let runtime = self.runtime().cloned();
-        Asleep { waker, runtime }
     }
 
     /// Returns where the session runs, if that is known: it is from the first turn on

@@ -6,6 +6,7 @@
 mod close;
 mod compress;
 mod ending;
+mod flush;
 pub(super) mod inbox;
 pub(super) mod locked;
 mod receive;
@@ -26,6 +27,7 @@ use std::{
 use tracing::Span;
 
 use self::{
+    flush::Flushing,
     locked::{Lent, Locked},
     waiters::wake,
 };
@@ -52,6 +54,7 @@ pub(crate) struct Shared {
     agreed: Option<Box<Agreed>>,
     /// Somebody else than the driver has had the lock since the round began.
     touched: AtomicBool,
+    flushing: Flushing,
     locked: Lock<Locked>,
 }
 
@@ -61,6 +64,7 @@ impl Shared {
             setup,
             agreed: agreed.boxed(),
             touched: AtomicBool::new(false),
+            flushing: Flushing::default(),
             locked: Lock::new(Locked::new(transport)),
         })
     }

@@ -74,7 +74,7 @@ impl Shared {
     }
 
     /// Queues a message if there is room; what it gives has to be finished.
-    pub(super) fn try_queue(&self, outbound: Outbound) -> Result<Queued, TrySendError> {
+    fn try_queue(&self, outbound: Outbound) -> Result<Queued, TrySendError> {
         let locked = self.lock();
         if !locked.is_open() {
             return Err(TrySendError::Closed(outbound));
@@ -120,17 +120,21 @@ impl Locked {
 
     /// Queues what was encoded; as [`queue`](Self::queue).
     pub(super) fn queue_encoded(&mut self, setup: &Setup, encoded: &mut Encoded) -> Queued {
-        self.adopt_queue();
-        let copied = encoded.queue(&mut self.outgoing, &setup.encoder());
+        let copied = self.add_encoded(setup, encoded);
         Queued::new(self.take_driver(), copied)
     }
 
-    /// Queues a message of `len` bytes that was encoded before; as [`queue`](Self::queue).
+    /// Queues what was encoded, and wakes nobody. Gives what was copied, to be dropped outside the lock.
+    pub(super) fn add_encoded(&mut self, setup: &Setup, encoded: &mut Encoded) -> Option<Bytes> {
+        self.adopt_queue();
+        encoded.queue(&mut self.outgoing, &setup.encoder())
+    }
+
+    /// Queues a message of `len` bytes that was encoded before, and wakes nobody.
     #[inline]
-    pub(super) fn queue_frames(&mut self, len: usize, frames: &Bytes) -> Queued {
+    pub(super) fn add_frames(&mut self, len: usize, frames: &Bytes) {
         self.adopt_queue();
         let _open = self.outgoing.frames(len, frames);
-        Queued::new(self.take_driver(), None)
     }
 
     /// Takes one of the thread's spare queues, if it has none.

@@ -1,7 +1,6 @@
 //! Those who wait for something of a connection.
 
 use std::{
-    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Waker},
 };
@@ -118,11 +117,6 @@ impl Queued {
 
     #[inline]
     pub(super) fn finish(self) {}
-
-    /// Leaves waking the driver to the caller.
-    pub(super) fn into_driver(mut self) -> Option<Waker> {
-        self.driver.take()
-    }
 }
 
 impl Drop for Queued {
@@ -134,10 +128,10 @@ impl Drop for Queued {
     }
 }
 
-/// A session that has something to write, and was not woken: its waker was taken.
+/// A session that has something to write, and was not woken: it has to be
+/// [written for](super::Shared::flush_now) or [woken](super::Shared::wake_promised).
 #[must_use]
 pub(crate) struct Asleep {
-    pub(crate) waker: Waker,
     /// Where it runs, if that is known.
     pub(crate) runtime: Option<Handle>,
 }
@@ -155,25 +149,8 @@ impl Wakers {
         self.0.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(crate) fn reserve(&mut self, more: usize) {
-        self.0.reserve_exact(more);
-    }
-
     pub(crate) fn push(&mut self, waker: Waker) {
         self.0.push(waker);
-    }
-
-    /// Adds those of another one.
-    pub(crate) fn append(&mut self, others: &mut Self) {
-        if self.is_empty() {
-            mem::swap(&mut self.0, &mut others.0);
-        } else {
-            self.0.append(&mut others.0);
-        }
     }
 
     /// Adds all that wait in a list.
@@ -187,9 +164,8 @@ impl Wakers {
         !self.is_empty() && self.wake_some_others(cx)
     }
 
-    /// Wakes all, and keeps the room for others.
     #[cold]
-    pub(crate) fn wake_all(&mut self) {
+    fn wake_all(&mut self) {
         self.0.drain(..).map(Woken).for_each(Woken::wake);
     }
 

@@ -189,6 +189,50 @@ impl Transport {
         }
     }
 
+    /// Writes all of `queue` that the stream takes at once, and asks nobody to be woken for the rest; reports whether
+    /// that was all.
+    ///
+    /// Only where it is known to be [possible](Self::writes_at_once). An error is met again by the next write.
+    pub(super) fn try_write(&mut self, queue: &mut SendQueue) -> bool {
+        while queue.has_remaining() {
+            match self.try_write_once(queue) {
+                Ok(written) if written > 0 => queue.advance(written),
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn try_write_once(&mut self, queue: &SendQueue) -> io::Result<usize> {
+        match &mut self.stream {
+            Stream::Tcp(stream) if queue.chunk().len() == queue.len() => {
+                stream.try_write(queue.chunk())
+            }
+            Stream::Tcp(stream) => {
+                let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+                let used = queue.chunks_vectored(&mut slices);
+                stream.try_write_vectored(&slices[..used])
+            }
+            // What is in memory there takes the place of TCP.
+            #[cfg(shuttle)]
+            Stream::Other(stream) => {
+                let mut cx = Context::from_waker(std::task::Waker::noop());
+                match stream.as_mut().poll_write(&mut cx, queue.chunk()) {
+                    Poll::Ready(written) => written,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Reports whether something can be written without a task that is woken when there is room again: on
+    /// plain TCP.
+    #[inline]
+    pub(super) fn writes_at_once(&self) -> bool {
+        cfg!(shuttle) || matches!(self.stream, Stream::Tcp(_))
+    }
+
     /// Has the kernel keep little that it has not sent, where it is asked for the first time: what
     /// waits there stands before every ping and Close, and nobody sees how much it is.
     pub(super) fn bound_unsent(&mut self) {

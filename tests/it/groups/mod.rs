@@ -3,6 +3,7 @@
 mod lent;
 mod order;
 mod slow;
+mod written;
 
 use std::{collections::BTreeSet, future::pending, time::Duration};
 
