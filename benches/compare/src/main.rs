@@ -5,6 +5,7 @@
 //! `README.md` how to read it. Linux only: the figures come from `/proc`.
 
 mod contender;
+mod kernel;
 mod load;
 mod options;
 mod plot;
@@ -60,6 +61,7 @@ fn compare(options: &Options, descriptors: u64) -> Result<(), Box<dyn Error + Se
     }
     let rows = scenarios(options)?;
     let (runner, start) = (Runner::new(options)?, Instant::now());
+    let kernel = kernel::measure(runner.is_pinned())?;
     let result = match &options.plot {
         Some(file) => plot::run(&runner, &contenders, options, descriptors, file)?,
         None => {
@@ -77,7 +79,10 @@ fn compare(options: &Options, descriptors: u64) -> Result<(), Box<dyn Error + Se
         }
     };
     eprintln!("done after {} s", start.elapsed().as_secs());
-    println!("{}", report::head(&contenders, options, runner.is_pinned()));
+    println!(
+        "{}",
+        report::head(&contenders, options, runner.is_pinned(), kernel)
+    );
     println!("{result}");
     for reason in left_out {
         println!("Left out: {reason}.");

@@ -4,11 +4,17 @@ use std::fs;
 use std::time::SystemTime;
 
 use crate::contender::{Contender, output};
+use crate::kernel::Kernel;
 use crate::options::Options;
 use crate::run::Row;
 
 /// What stands above the table: where, when, and what was measured.
-pub(crate) fn head(contenders: &[Contender], options: &Options, pinned: bool) -> String {
+pub(crate) fn head(
+    contenders: &[Contender],
+    options: &Options,
+    pinned: bool,
+    kernel: Kernel,
+) -> String {
     let mut versions: Vec<&str> = Vec::new();
     for contender in contenders {
         if !versions.contains(&contender.version.as_str()) {
@@ -32,6 +38,11 @@ pub(crate) fn head(contenders: &[Contender], options: &Options, pinned: bool) ->
     if !differences.is_empty() {
         head += &format!("; {differences}");
     }
+    head += &format!(
+        ". The kernel: {} µs for a `send` that wakes the peer, {} µs for a `recv`",
+        rounded(kernel.send),
+        rounded(kernel.recv),
+    );
     format!("{head}.\n\n{}.\n", versions.join(", "))
 }
 
