@@ -5,15 +5,16 @@ const server = Bun.serve({
   hostname: '127.0.0.1',
   port: Number(port),
   fetch(request, server) {
-    if (!server.upgrade(request)) return new Response('WebSocket only', { status: 400 });
+    const member = mode === 'broadcast' && new URL(request.url).pathname !== '/echo';
+    if (!server.upgrade(request, { data: { member } })) return new Response('WebSocket only', { status: 400 });
   },
   websocket: {
     perMessageDeflate: compressed && { compress: mode, decompress: mode },
     open(socket) {
-      if (mode === 'broadcast') socket.subscribe('all');
+      if (socket.data.member) socket.subscribe('all');
     },
     message(socket, data) {
-      if (mode === 'broadcast') server.publish('all', data);
+      if (socket.data.member) server.publish('all', data);
       else socket.send(data, compressed);
     },
   },

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::load::Load;
 use crate::options::Options;
 use crate::scenario::Scenario;
 use crate::serve::{ALL, Mode, PEERS};
@@ -28,7 +29,8 @@ impl Contender {
         let can = self.modes.contains(&scenario.mode)
             && (self.http2 || !scenario.is_http2())
             && (!self.raw || scenario.is_for_raw())
-            && (ours || !options.tls);
+            && (ours || !options.tls)
+            && !(options.tls && matches!(scenario.load, Load::Tail(_)));
         if !can || (options.tls && self.name == "wtx") {
             return None;
         }

@@ -83,6 +83,7 @@ impl Runner {
                     Measure::Cpu => outcome.cpu,
                     Measure::Memory => outcome.memory / 1000.0,
                     Measure::P99 => outcome.p99,
+                    Measure::Worst => outcome.worst,
                 });
                 let (row, name) = (scenario.name, &contender.name);
                 match &figure {
@@ -108,7 +109,7 @@ impl Runner {
     fn rounds(&self, measure: Measure) -> usize {
         match measure {
             Measure::Memory => self.options.rounds.min(3),
-            Measure::Cpu | Measure::P99 => self.options.rounds,
+            Measure::Cpu | Measure::P99 | Measure::Worst => self.options.rounds,
         }
     }
 

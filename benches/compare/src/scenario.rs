@@ -1,6 +1,6 @@
 //! What is measured: the rows of the table.
 
-use crate::load::{Deflate, Load, Sockets};
+use crate::load::{Beside, Deflate, Load, Sockets};
 use crate::serve::Mode;
 
 /// One row.
@@ -24,6 +24,8 @@ pub(crate) enum Measure {
     Memory,
     /// Microseconds that one message in a hundred exceeds.
     P99,
+    /// Microseconds that no message exceeds.
+    Worst,
 }
 
 impl Measure {
@@ -32,6 +34,7 @@ impl Measure {
             Self::Cpu => "µs",
             Self::Memory => "KB",
             Self::P99 => "µs (p99)",
+            Self::Worst => "µs (worst)",
         }
     }
 }
@@ -39,16 +42,16 @@ impl Measure {
 impl Scenario {
     /// Whether it runs when nobody chose.
     pub(crate) fn is_default(&self) -> bool {
-        self.measure != Measure::P99
+        !matches!(self.measure, Measure::P99 | Measure::Worst)
     }
 
     pub(crate) fn is_http2(&self) -> bool {
         match self.load {
             Load::Echo { sockets, .. }
             | Load::Around { sockets, .. }
-            | Load::Idle { sockets, .. }
-            | Load::Beside { small: sockets, .. } => sockets.is_http2(),
-            Load::Handshakes { .. } | Load::Broadcast { .. } => false,
+            | Load::Idle { sockets, .. } => sockets.is_http2(),
+            Load::Siblings { .. } => true,
+            Load::Handshakes { .. } | Load::Broadcast { .. } | Load::Tail(_) => false,
         }
     }
 
@@ -193,16 +196,54 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "HTTP/2, memory of an idle stream",
         Sockets::Http2(50, 100),
     ),
-    beside(
+    tail(
+        "p99-rest",
+        "125 B beside 10,000 idle connections",
+        Beside::Idle(10_000),
+        Mode::Echo,
+    ),
+    tail(
         "p99",
         "125 B beside 2 connections with 64 MiB",
-        Sockets::Http1(10),
+        Beside::Large(2),
+        Mode::Echo,
     ),
-    beside(
-        "p99-h2",
-        "HTTP/2, 125 B beside 2 sibling streams with 64 MiB",
-        Sockets::Http2(1, 10),
+    tail(
+        "p99-cast",
+        "125 B beside broadcasts to 10,000",
+        Beside::Broadcast(10_000),
+        Mode::Broadcast,
     ),
+    Scenario {
+        base: "ours",
+        ..tail(
+            "p99-drain",
+            "125 B beside the draining of 10,000",
+            Beside::Drain(10_000),
+            Mode::Drain,
+        )
+    },
+    Scenario {
+        base: "ours",
+        measure: Measure::Worst,
+        ..tail(
+            "worst-drain",
+            "the same, at worst",
+            Beside::Drain(10_000),
+            Mode::Drain,
+        )
+    },
+    Scenario {
+        measure: Measure::P99,
+        ..scenario(
+            "p99-h2",
+            "HTTP/2, 125 B beside 2 sibling streams with 64 MiB",
+            Load::Siblings {
+                small: 10,
+                large: 2,
+            },
+        )
+    },
 ];
 
 const fn scenario(name: &'static str, about: &'static str, load: Load) -> Scenario {
@@ -299,10 +340,10 @@ const fn compressing(deflate: Deflate) -> (Mode, &'static str) {
     }
 }
 
-const fn beside(name: &'static str, about: &'static str, small: Sockets) -> Scenario {
-    let load = Load::Beside { small, large: 2 };
+const fn tail(name: &'static str, about: &'static str, beside: Beside, mode: Mode) -> Scenario {
     Scenario {
+        mode,
         measure: Measure::P99,
-        ..scenario(name, about, load)
+        ..scenario(name, about, Load::Tail(beside))
     }
 }

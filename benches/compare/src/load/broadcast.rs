@@ -34,15 +34,28 @@ impl Round {
     }
 }
 
-/// The next messages go out when every connection has the last, the sender's own too.
+/// Measures broadcasts.
 pub(super) async fn run(
     target: &Target,
     connections: usize,
     burst: usize,
     sizes: &[usize],
 ) -> io::Result<Outcome> {
+    let progress = Rc::new(Progress::default());
+    start(target, connections, burst, sizes, &progress).await?;
+    progress.measure(target).await
+}
+
+/// The next messages go out when every connection has the last, the sender's own too.
+pub(super) async fn start(
+    target: &Target,
+    connections: usize,
+    burst: usize,
+    sizes: &[usize],
+    progress: &Rc<Progress>,
+) -> io::Result<()> {
     let ring = Rc::new(Ring::new(sizes, burst, None)?);
-    let (progress, round) = (Rc::new(Progress::default()), Rc::new(Round::default()));
+    let round = Rc::new(Round::default());
     let mut clients = open(target, Sockets::Http1(connections), &ring, None).await?;
     // A server may take a moment from its answer to being a member.
     tokio::time::sleep(target.warm_up).await;
@@ -52,7 +65,7 @@ pub(super) async fn run(
     }
     let all = (connections * burst) as u64;
     progress.spawn(send(sender, burst, all, progress.clone(), round));
-    progress.measure(target).await
+    Ok(())
 }
 
 async fn receive(mut client: Client, progress: Rc<Progress>, round: Rc<Round>) -> io::Result<()> {

@@ -78,11 +78,7 @@ pub(super) async fn upgraded(
              client_no_context_takeover\r\n"
         }
     };
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nUser-Agent: compare\r\nConnection: Upgrade\r\n\
-         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{extensions}\r\n",
-        target.port
-    );
+    let request = opening(target.port, "/", extensions);
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
     let mut head = Vec::with_capacity(512);
@@ -99,6 +95,14 @@ pub(super) async fn upgraded(
         return Err(bad("no compression agreed"));
     }
     Ok(stream)
+}
+
+/// The head of an opening handshake.
+pub(super) fn opening(port: u16, path: &str, extensions: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: compare\r\nConnection: Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{extensions}\r\n",
+    )
 }
 
 /// Opens the streams of one HTTP/2 connection.

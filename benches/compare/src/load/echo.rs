@@ -74,27 +74,17 @@ pub(super) async fn around(
     Ok(Outcome { memory, ..outcome })
 }
 
-/// How long small messages take while large ones pass.
-pub(super) async fn beside(target: &Target, small: Sockets, large: usize) -> io::Result<Outcome> {
+/// How long small messages take while large ones pass, all on streams of the same connection.
+///
+/// The time of these clients is part of it: they have one thread for all streams, as one connection has.
+pub(super) async fn beside(target: &Target, small: usize, large: usize) -> io::Result<Outcome> {
     let little = Rc::new(Ring::new(&[125], 1, None)?);
     let much = Rc::new(Ring::new(&[1 << 20], 64, None)?);
     let progress = Rc::new(Progress::default());
-    let mut clients = match small {
-        Sockets::Http1(count) => {
-            let mut clients = open(target, Sockets::Http1(large), &much, None).await?;
-            clients.extend(open(target, Sockets::Http1(count), &little, None).await?);
-            clients
-        }
-        // All are streams of the same connection; the first have the large messages.
-        Sockets::Http2(connections, streams) => {
-            let all = Sockets::Http2(connections, streams + large);
-            let mut clients = open(target, all, &little, None).await?;
-            for client in clients.iter_mut().take(large) {
-                client.refill(&much);
-            }
-            clients
-        }
-    };
+    let mut clients = open(target, Sockets::Http2(1, small + large), &little, None).await?;
+    for client in clients.iter_mut().take(large) {
+        client.refill(&much);
+    }
     for mut client in clients.drain(..large) {
         progress.spawn(async move {
             loop {

@@ -10,6 +10,7 @@ mod echo;
 mod frame;
 mod handshake;
 mod idle;
+mod tail;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -20,6 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_rustls::TlsConnector;
+
+pub(crate) use tail::Beside;
 
 use crate::process::Usage;
 
@@ -52,8 +55,11 @@ pub(crate) enum Load {
         sizes: &'static [usize],
         deflate: Option<Deflate>,
     },
-    /// Small messages one at a time, while others send 64 MiB in messages of 1 MiB, over and over.
-    Beside { small: Sockets, large: usize },
+    /// Small messages one at a time on streams of HTTP/2, while other streams of the same connection
+    /// send 64 MiB in messages of 1 MiB, over and over.
+    Siblings { small: usize, large: usize },
+    /// Small messages at a steady pace over HTTP/1.1, while something goes on beside them.
+    Tail(Beside),
 }
 
 /// How many WebSockets there are, and over what.
@@ -124,7 +130,10 @@ impl Load {
                 sizes,
                 deflate,
             },
-            Self::Handshakes { .. } | Self::Beside { .. } => self,
+            Self::Tail(Beside::Idle(count)) => Self::Tail(Beside::Idle(count / 100)),
+            Self::Tail(Beside::Broadcast(count)) => Self::Tail(Beside::Broadcast(count / 100)),
+            Self::Tail(Beside::Drain(count)) => Self::Tail(Beside::Drain(count / 100)),
+            Self::Handshakes { .. } | Self::Siblings { .. } | Self::Tail(Beside::Large(_)) => self,
         }
     }
 }
@@ -160,8 +169,10 @@ pub(crate) struct Outcome {
     pub(crate) cpu: f64,
     /// Bytes of resident memory per WebSocket, for [`Load::Idle`].
     pub(crate) memory: f64,
-    /// Microseconds from sending to the whole answer, for [`Load::Beside`].
+    /// Microseconds from sending to the whole answer, which one in a hundred exceeds.
     pub(crate) p99: f64,
+    /// The same, which none exceeds: for [`Load::Tail`].
+    pub(crate) worst: f64,
 }
 
 /// Runs a load. A server that answers wrongly, or not for ten seconds, is an error.
@@ -192,7 +203,8 @@ pub(crate) fn run(target: &Target, load: Load) -> io::Result<Outcome> {
                     sizes,
                     deflate,
                 } => idle::run(target, sockets, sizes, deflate).await,
-                Load::Beside { small, large } => echo::beside(target, small, large).await,
+                Load::Siblings { small, large } => echo::beside(target, small, large).await,
+                Load::Tail(beside) => tail::run(target, beside).await,
             }
         };
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
@@ -249,7 +261,7 @@ impl Progress {
         Ok(Outcome {
             cpu: (after.cpu - before.cpu).as_secs_f64() * 1e6 / messages,
             p99: p99(&mut self.latencies.borrow_mut()),
-            memory: 0.0,
+            ..Outcome::default()
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::http::Uri;
 use axum::routing::any;
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::broadcast;
@@ -16,7 +17,8 @@ pub(super) async fn serve(
     read_buffer: Option<usize>,
 ) -> Result<(), BoxError> {
     let (all, _) = broadcast::channel::<Message>(1024);
-    let upgrade = async move |upgrade: WebSocketUpgrade| {
+    let upgrade = async move |uri: Uri, upgrade: WebSocketUpgrade| {
+        let mode = mode.at(uri.path());
         let upgrade = match read_buffer {
             Some(bytes) => upgrade.read_buffer_size(bytes),
             None => upgrade,
@@ -29,7 +31,10 @@ pub(super) async fn serve(
             };
         })
     };
-    incoming.serve(Router::new().route("/", any(upgrade))).await
+    let app = Router::new()
+        .route("/", any(upgrade.clone()))
+        .route("/echo", any(upgrade));
+    incoming.serve(app).await
 }
 
 async fn echo(mut socket: WebSocket) -> Result<(), axum::Error> {

@@ -21,7 +21,7 @@ pub(super) async fn serve(incoming: Incoming, mode: Mode) -> Result<(), BoxError
         let all = all.clone();
         tokio::spawn(async move {
             let service = service_fn(move |mut request: Request<Body>| {
-                let all = all.clone();
+                let (all, mode) = (all.clone(), mode.at(request.uri().path()));
                 async move {
                     let (response, socket) = upgrade(&mut request)?;
                     tokio::spawn(async move {

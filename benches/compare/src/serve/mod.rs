@@ -33,8 +33,10 @@ pub(crate) enum Mode {
     Shared,
     /// The same with compression offered, context takeover.
     Dedicated,
-    /// Every message goes to every connection, the sender's own too.
+    /// Every message goes to every connection, the sender's own too; to none but it on `/echo`.
     Broadcast,
+    /// The first message has all connections closed, but those on `/echo`.
+    Drain,
 }
 
 impl Mode {
@@ -44,11 +46,17 @@ impl Mode {
             Self::Shared => "shared",
             Self::Dedicated => "dedicated",
             Self::Broadcast => "broadcast",
+            Self::Drain => "drain",
         }
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        ALL.iter().copied().find(|mode| mode.name() == name)
+        OURS.iter().copied().find(|mode| mode.name() == name)
+    }
+
+    /// What a connection on that path is for.
+    fn at(self, path: &str) -> Self {
+        if path == "/echo" { Self::Echo } else { self }
     }
 }
 
@@ -78,6 +86,13 @@ const PLAIN: &[Mode] = &[Mode::Echo, Mode::Broadcast];
 const COMPRESSED: &[Mode] = &[Mode::Shared, Mode::Dedicated];
 const ECHOES: &[Mode] = &[Mode::Echo, Mode::Shared, Mode::Dedicated];
 pub(crate) const ALL: &[Mode] = &[Mode::Echo, Mode::Shared, Mode::Dedicated, Mode::Broadcast];
+const OURS: &[Mode] = &[
+    Mode::Echo,
+    Mode::Shared,
+    Mode::Dedicated,
+    Mode::Broadcast,
+    Mode::Drain,
+];
 
 /// All servers, in the order of the table's columns.
 pub(crate) const PEERS: &[Peer] = &[
@@ -121,7 +136,7 @@ pub(crate) const PEERS: &[Peer] = &[
     peer("wtx", "wtx", ECHO, false, |incoming, _| {
         Box::pin(wtx::serve(incoming))
     }),
-    peer("ours", "tower-websocket", ALL, true, |incoming, job| {
+    peer("ours", "tower-websocket", OURS, true, |incoming, job| {
         Box::pin(ours::serve(incoming, job.mode, None))
     }),
     // At the level of compression that the others have by default.

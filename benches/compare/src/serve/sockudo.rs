@@ -18,7 +18,7 @@ use super::{BoxError, Job, Mode};
 pub(super) async fn serve(incoming: Incoming, job: Job) -> Result<(), BoxError> {
     match job.mode {
         _ if job.http2 => serve_http2(incoming).await,
-        Mode::Echo | Mode::Broadcast => serve_bare(incoming, job.mode).await,
+        Mode::Echo | Mode::Broadcast | Mode::Drain => serve_bare(incoming, job.mode).await,
         Mode::Shared => serve_axum(incoming, Compression::Shared).await,
         Mode::Dedicated => serve_axum(incoming, Compression::Dedicated).await,
     }
@@ -30,7 +30,7 @@ async fn serve_bare(incoming: Incoming, mode: Mode) -> Result<(), BoxError> {
         let stream = incoming.accept().await;
         let all = all.clone();
         tokio::spawn(async move {
-            let socket = accept(stream).await?;
+            let (socket, mode) = accept(stream, mode).await?;
             match mode {
                 Mode::Broadcast => forward(socket, &all).await,
                 _ => echo(socket).await,
@@ -39,19 +39,24 @@ async fn serve_bare(incoming: Incoming, mode: Mode) -> Result<(), BoxError> {
     }
 }
 
-async fn accept(mut stream: Stream) -> Result<WebSocketStream<Stream>, BoxError> {
+async fn accept(
+    mut stream: Stream,
+    mode: Mode,
+) -> Result<(WebSocketStream<Stream>, Mode), BoxError> {
     let mut head = BytesMut::with_capacity(4096);
     loop {
         if stream.read_buf(&mut head).await? == 0 {
             return Err("no handshake".into());
         }
         if let Some((request, _used)) = handshake::parse_request(&head)? {
+            let mode = mode.at(&request.path);
             let key = handshake::generate_accept_key(request.key);
             stream
                 .write_all(&handshake::build_response(&key, None, None))
                 .await?;
             stream.flush().await?;
-            return Ok(WebSocketStream::server(stream, Config::default()));
+            let socket = WebSocketStream::server(stream, Config::default());
+            return Ok((socket, mode));
         }
     }
 }

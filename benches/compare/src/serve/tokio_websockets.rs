@@ -13,8 +13,8 @@ pub(super) async fn serve(incoming: Incoming, mode: Mode) -> Result<(), BoxError
         let stream = incoming.accept().await;
         let all = all.clone();
         tokio::spawn(async move {
-            let (_request, socket) = ServerBuilder::new().accept(stream).await?;
-            match mode {
+            let (request, socket) = ServerBuilder::new().accept(stream).await?;
+            match mode.at(request.uri().path()) {
                 Mode::Broadcast => forward(socket, all).await,
                 _ => echo(socket).await,
             }

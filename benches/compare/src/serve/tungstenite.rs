@@ -2,8 +2,9 @@
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::sync::broadcast;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, accept_async};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 use super::incoming::{Incoming, Stream};
 use super::{BoxError, Mode};
@@ -14,8 +15,13 @@ pub(super) async fn serve(incoming: Incoming, mode: Mode) -> Result<(), BoxError
         let stream = incoming.accept().await;
         let all = all.clone();
         tokio::spawn(async move {
-            let socket = accept_async(stream).await?;
-            match mode {
+            let mut path = String::new();
+            let look = |request: &Request, response: Response| {
+                request.uri().path().clone_into(&mut path);
+                Ok(response)
+            };
+            let socket = accept_hdr_async(stream, look).await?;
+            match mode.at(&path) {
                 Mode::Broadcast => forward(socket, all).await,
                 _ => echo(socket).await,
             }

@@ -21,7 +21,7 @@ pub(super) async fn serve(incoming: Incoming, job: Job) -> Result<(), BoxError> 
         Mode::Shared => compressed()
             .server_no_context_takeover()
             .client_no_context_takeover(),
-        Mode::Echo | Mode::Broadcast => options(),
+        Mode::Echo | Mode::Broadcast | Mode::Drain => options(),
     };
     loop {
         let stream = incoming.accept().await;
