@@ -12,6 +12,7 @@ mod plot;
 mod process;
 mod report;
 mod run;
+mod scaling;
 mod scenario;
 mod serve;
 
@@ -64,6 +65,7 @@ fn compare(options: &Options, descriptors: u64) -> Result<(), Box<dyn Error + Se
     let kernel = kernel::measure(runner.is_pinned())?;
     let result = match &options.plot {
         Some(file) => plot::run(&runner, &contenders, options, descriptors, file)?,
+        None if options.scaling => scaling::run(&contenders, options)?,
         None => {
             let mut done = Vec::new();
             for (index, scenario) in rows.iter().enumerate() {

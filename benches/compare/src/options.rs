@@ -20,6 +20,7 @@ Usage: compare [OPTIONS]
                       another echo server; {port} in the command is where it has to listen
   --plot FILE         instead of the table: cost and memory over the number of connections,
                       as a table and as an SVG
+  --scaling           instead of the table: one thread and two by turns (rows by default: R1, R3, R9)
   --smoke             one short round with few connections: does everything run?
   --list              names the rows and the servers
 ";
@@ -39,6 +40,7 @@ pub(crate) struct Options {
     pub(crate) slow: bool,
     pub(crate) smoke: bool,
     pub(crate) list: bool,
+    pub(crate) scaling: bool,
     pub(crate) plot: Option<String>,
 }
 
@@ -57,6 +59,7 @@ impl Default for Options {
             slow: false,
             smoke: false,
             list: false,
+            scaling: false,
             plot: None,
         }
     }
@@ -93,6 +96,7 @@ impl Options {
                     options.external.push((name.to_owned(), command.to_owned()));
                 }
                 "--plot" => options.plot = Some(value()?),
+                "--scaling" => options.scaling = true,
                 "--smoke" => options.smoke = true,
                 "--list" => options.list = true,
                 _ => return Err(format!("no option {argument}")),

@@ -44,7 +44,7 @@ impl Drop for Tls {
 
 impl Runner {
     pub(crate) fn new(options: &Options) -> io::Result<Self> {
-        let pinned = options.threads == 1 && can_pin();
+        let pinned = options.threads == 1 && !options.scaling && can_pin();
         let tls = if options.tls {
             Some(certificate()?)
         } else {

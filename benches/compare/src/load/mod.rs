@@ -18,7 +18,7 @@ use std::future::Future;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_rustls::TlsConnector;
 
@@ -167,6 +167,9 @@ pub(crate) struct Target {
 pub(crate) struct Outcome {
     /// Microseconds of CPU, all threads of the server, per message.
     pub(crate) cpu: f64,
+    /// The same of the clients, and messages per second: for loads that are not over at once.
+    pub(crate) clients: f64,
+    pub(crate) rate: f64,
     /// Bytes of resident memory per WebSocket, for [`Load::Idle`].
     pub(crate) memory: f64,
     /// Microseconds from sending to the whole answer, which one in a hundred exceeds.
@@ -240,7 +243,9 @@ impl Progress {
     async fn measure(&self, target: &Target) -> io::Result<Outcome> {
         tokio::time::sleep(target.warm_up).await;
         self.measuring.set(true);
+        let clients = Usage::of(std::process::id())?;
         let (before, first) = (Usage::of(target.pid)?, self.messages.get());
+        let start = Instant::now();
         let mut patience = 20;
         // A run without a single message goes on until there is one.
         loop {
@@ -253,13 +258,16 @@ impl Progress {
                 break;
             }
         }
-        let after = Usage::of(target.pid)?;
+        let (after, elapsed) = (Usage::of(target.pid)?, start.elapsed());
+        let clients = Usage::of(std::process::id())?.cpu - clients.cpu;
         let messages = (self.messages.get() - first) as f64;
         if messages == 0.0 {
             return Err(io::ErrorKind::TimedOut.into());
         }
         Ok(Outcome {
             cpu: (after.cpu - before.cpu).as_secs_f64() * 1e6 / messages,
+            clients: clients.as_secs_f64() * 1e6 / messages,
+            rate: messages / elapsed.as_secs_f64(),
             p99: p99(&mut self.latencies.borrow_mut()),
             ..Outcome::default()
         })
