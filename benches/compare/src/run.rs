@@ -108,7 +108,7 @@ impl Runner {
     /// Memory hardly differs between rounds, and takes long.
     fn rounds(&self, measure: Measure) -> usize {
         match measure {
-            Measure::Memory => self.options.rounds.min(3),
+            Measure::Memory => self.options.rounds.min(2),
             Measure::Cpu | Measure::P99 | Measure::Worst => self.options.rounds,
         }
     }
