@@ -146,6 +146,8 @@ pub mod testing;
 ))]
 #[doc = include_str!("tuning.md")]
 #[doc = include_str!("connections.svg")]
+#[doc = include_str!("million.md")]
+#[doc = include_str!("million.svg")]
 pub mod tuning {
     use crate::*;
 }
