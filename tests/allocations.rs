@@ -128,10 +128,10 @@ fn a_broadcast_over_http2_takes_hypers_allocations_for_each_member() {
 }
 
 #[test]
-fn a_connection_takes_46_allocations_to_open_and_close() {
+fn a_connection_takes_47_allocations_to_open_and_close() {
     // With those of axum, hyper and tokio, which are two thirds of them.
     let each = connections();
-    assert!(each <= 46.5, "{each}");
+    assert!(each <= 47.5, "{each}");
 }
 
 /// What a connection takes over HTTP/1.1, from being accepted to being closed.
