@@ -3,10 +3,12 @@
 //! Code that holds a [`Lock`] keeps three rules, so that no thread waits long for it and no panic leaves
 //! half a change behind:
 //!
-//! - it is held for a few instructions, never over a read, a write, an encoding or an `.await`;
+//! - it is held for a few instructions, that of a group's members for as many as it takes to queue a message for
+//!   60 of them, never over a read, a write, an encoding or an `.await`;
 //! - no code of the application or the runtime runs under it: wakers are taken out and woken later, and
 //!   payloads, wakers and hooks are dropped later;
-//! - of two locks the compressor's comes before the connection's, and a group's before its members'.
+//! - of two locks the compressor's comes before the connection's, and a group's before its members' and
+//!   their connections'.
 
 use std::sync::{PoisonError, TryLockError};
 

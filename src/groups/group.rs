@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     lock::{Lock, LockGuard},
-    session::Sender,
+    protocol::PreparedMessage,
+    session::{Plain, Sender},
     sync::{FairMutex, spawn_on},
 };
 
@@ -173,28 +174,44 @@ impl<K> Group<K> {
         (removed, members.by_number.is_empty())
     }
 
-    /// Returns the numbers of all members so far.
-    pub(super) fn numbers(&self) -> Range<u64> {
-        0..self.lock().next
+    /// Returns the numbers of all members so far, and the first of them but one.
+    pub(super) fn begin(&self, except: Option<usize>) -> (Range<u64>, Option<Arc<Member<K>>>) {
+        let members = self.lock();
+        let mut all = members.by_number.values();
+        let first = all.find(|member| Some(member.key()) != except);
+        (0..members.next, first.cloned())
     }
 
-    /// Takes the first few members out of a range of numbers; reports whether there are more.
-    pub(super) fn take(&self, numbers: &mut Range<u64>, taken: &mut Vec<Arc<Member<K>>>) -> bool {
+    /// Sends to the next few of the members in `numbers`, which become those that are left. Whoever needs more
+    /// than a place in the queue is put to the `odd` ones.
+    ///
+    /// Returns how many it was sent to.
+    pub(super) fn deliver(
+        &self,
+        numbers: &mut Range<u64>,
+        message: &PreparedMessage,
+        except: Option<usize>,
+        sessions: &mut Unwoken,
+        odd: &mut Vec<Arc<Member<K>>>,
+    ) -> u64 {
+        let keeps = self.slow.kept() > 0;
         let members = self.lock();
-        taken.reserve(members.by_number.len().min(STRETCH));
+        // The lock keeps them in the group, with their settings.
+        let mut plain = Plain::new(message);
+        let mut sent = 0;
         let mut rest = members.by_number.range(numbers.clone());
-        taken.extend(
-            rest.by_ref()
-                .take(STRETCH)
-                .map(|(_, member)| member.clone()),
-        );
-        match rest.next() {
-            Some((next, _)) => {
-                numbers.start = *next;
-                true
+        for (_, member) in rest.by_ref().take(STRETCH) {
+            if Some(member.key()) == except {
+                continue;
             }
-            None => false,
+            if member.deliver_plain(&mut plain, keeps, sessions) {
+                sent += 1;
+            } else {
+                odd.push(member.clone());
+            }
         }
+        numbers.start = rest.next().map_or(numbers.end, |(next, _)| *next);
+        sent
     }
 
     pub(super) fn senders(&self) -> Vec<Sender> {

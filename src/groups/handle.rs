@@ -152,15 +152,17 @@ impl<K: Key> Groups<K> {
         };
         let message = PreparedMessage::from(message);
         let _turn = group.turn.lock().await;
-        let mut numbers = group.numbers();
-        let (mut members, mut sessions) = (Vec::new(), Unwoken::default());
+        let (mut numbers, first) = group.begin(except);
+        if let Some(first) = first {
+            // Not under the lock.
+            first.sender().prepare(&message);
+        }
+        let (mut sessions, mut odd) = (Unwoken::default(), Vec::new());
         loop {
-            let more = group.take(&mut numbers, &mut members);
             let (mut stretch, mut done) = (Delivery::default(), Vec::new());
-            for member in members.drain(..) {
-                if Some(member.key()) != except
-                    && let Some(session) = member.deliver(&message, &mut stretch, &mut done)
-                {
+            stretch.sent = group.deliver(&mut numbers, &message, except, &mut sessions, &mut odd);
+            for member in odd.drain(..) {
+                if let Some(session) = member.deliver(&message, &mut stretch, &mut done) {
                     sessions.add(member.sender().clone(), session.runtime.as_ref());
                 }
             }
@@ -170,7 +172,7 @@ impl<K: Key> Groups<K> {
             delivery.add(stretch);
             // Last, since it may panic.
             drop(done);
-            if !more {
+            if numbers.is_empty() {
                 break;
             }
             yield_now().await;

@@ -11,12 +11,13 @@ use super::{
     delivery::{Delivery, SlowMember},
     group::Group,
     key::Key,
+    unwoken::Unwoken,
 };
 use crate::{
     error::TrySendError,
     lock::{Lock, LockGuard},
     protocol::PreparedMessage,
-    session::{Asleep, Sender, Ticket},
+    session::{Asleep, Plain, Sender, Ticket},
 };
 
 /// A connection's place in a group: it leaves when this is dropped.
@@ -217,6 +218,29 @@ impl<K> Member<K> {
             number,
             sender,
             waiting: Lock::default(),
+        })
+    }
+
+    /// Sends a message if that takes nothing but a place in the queue; reports whether it has. The session goes to
+    /// `sessions` if it has to be woken.
+    ///
+    /// For the group's lock: whoever is slow, closing, compressed, or has something waiting is left to
+    /// [`deliver`](Self::deliver).
+    #[inline(always)]
+    pub(super) fn deliver_plain(
+        &self,
+        plain: &mut Plain<'_>,
+        keeps: bool,
+        sessions: &mut Unwoken,
+    ) -> bool {
+        // Who has that lock may wake somebody under it: it is not waited for.
+        let waiting = keeps.then(|| self.waiting.try_lock());
+        let free = waiting.as_ref().is_none_or(|waiting| {
+            let waiting = waiting.as_ref();
+            waiting.is_some_and(|waiting| !waiting.left && waiting.messages.is_empty())
+        });
+        free && self.sender.try_queue_plain(plain, |runtime| {
+            sessions.add(self.sender().clone(), runtime)
         })
     }
 

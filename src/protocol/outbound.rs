@@ -257,6 +257,13 @@ impl PreparedMessage {
         (*size == fragment_size).then_some(frames)
     }
 
+    /// The wire form as [`plain`](Self::plain) gives it, if it has been made.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "groups do"))]
+    pub(crate) fn plain_if_made(&self, encoder: &Encoder) -> Option<&Bytes> {
+        let (size, frames) = self.0.plain.get()?;
+        (*size == encoder.fragment_size()).then_some(frames)
+    }
+
     /// The wire form for an encoder that does not mask, compressed where there is a `shape`.
     ///
     /// Others wait while it is made, so that it is made once. The first who asks has it counted in

@@ -1,5 +1,7 @@
 //! The half of a connection that sends: queue, pongs, and the closing handshake.
 
+mod prepared;
+
 use std::mem;
 
 use bytes::Bytes;
@@ -125,12 +127,6 @@ impl Outgoing {
     ) -> Result<(), NotOpen> {
         let queue = self.next_message(len)?;
         encoder.compressed(kind, payload, queue);
-        Ok(())
-    }
-
-    /// Queues a message of `len` bytes that was encoded before, and that others have, too.
-    pub(crate) fn frames(&mut self, len: usize, frames: &Bytes) -> Result<(), NotOpen> {
-        self.next_message(len)?.share_ref(frames);
         Ok(())
     }
 

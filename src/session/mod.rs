@@ -71,7 +71,7 @@ pub(crate) use agreed::Agreed;
 pub(crate) use driver::Opened;
 pub(crate) use registry::Place;
 pub(crate) use setup::Setup;
-pub(crate) use shared::{Asleep, Ticket, Wakers};
+pub(crate) use shared::{Asleep, Plain, Ticket, Wakers};
 pub(crate) use task::Session;
 pub(crate) use transport::Transport;
 #[cfg(any(feature = "client", feature = "serve"))]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use super::{
     futures::{Begin, Closed, Flush, SendFuture},
@@ -18,7 +19,7 @@ use crate::{
     protocol::{CloseFrame, MessageKind, Outbound, PreparedMessage, State},
     session::{
         id::ConnectionId,
-        shared::{Asleep, Shared, Ticket},
+        shared::{Asleep, Plain, Shared, Ticket},
     },
 };
 
@@ -167,6 +168,22 @@ impl Sender {
     #[must_use]
     pub fn same_connection(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Encodes a message for many connections, unless this one would compress or mask it.
+    pub(crate) fn prepare(&self, message: &PreparedMessage) {
+        self.shared.prepare(message);
+    }
+
+    /// Queues a message where that takes nothing but a place in the queue; reports whether it has. As
+    /// [`try_queue`](Self::try_queue), and nothing is encoded, woken or dropped.
+    #[inline(always)]
+    pub(crate) fn try_queue_plain(
+        &self,
+        plain: &mut Plain<'_>,
+        asleep: impl FnOnce(Option<&Handle>),
+    ) -> bool {
+        self.shared.try_queue_plain(plain, asleep)
     }
 
     /// Queues a message if there is room. Where it gives the session, nobody but the caller will write it: it has to

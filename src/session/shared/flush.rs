@@ -41,11 +41,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, task::Waker};
 
-use super::{
-    Shared,
-    locked::Locked,
-    waiters::{Asleep, Woken},
-};
+use super::{Shared, locked::Locked, waiters::Woken};
 use crate::{
     protocol::Unsent,
     session::{scratch, transport::Transport},
@@ -85,21 +81,20 @@ impl Flushing {
 }
 
 impl Shared {
-    /// Promises an idle session to write what is queued next, or to wake it. Gives it, once: the promise has to be
-    /// kept.
+    /// Promises an idle session, whose queue was `empty`, to write what was queued, or to wake it. Reports whether that
+    /// is new: the promise has to be kept, once.
     #[inline]
-    pub(super) fn promise(&self, locked: &Locked) -> Option<Asleep> {
+    pub(super) fn promise(&self, locked: &Locked, empty: bool) -> bool {
         let flushing = &self.flushing;
         if !locked.idle || flushing.promised.load(Relaxed) {
-            return None;
+            return false;
         }
         let transport = locked.transport.as_ref();
         // What is in the queue of an idle session waits for its transport, and has a deadline.
-        let able = locked.queued() == 0 && transport.is_some_and(Transport::writes_at_once);
+        let able = empty && transport.is_some_and(Transport::writes_at_once);
         flushing.promised.store(true, Relaxed);
         flushing.able.store(able, Relaxed);
-        let runtime = locked.runtime().cloned();
-        Some(Asleep { runtime })
+        true
     }
 
     /// Writes what was queued for an idle session with a promise, or wakes the session where it has to write

@@ -16,6 +16,7 @@ mod stream;
 pub(super) mod wait_list;
 pub(super) mod waiters;
 
+pub(crate) use compress::Plain;
 pub(crate) use wait_list::Ticket;
 pub(crate) use waiters::{Asleep, Wakers};
 

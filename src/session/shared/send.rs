@@ -14,6 +14,7 @@ use super::{
     waiters::{Queued, Wakers},
 };
 use crate::{
+    config::Config,
     error::{Error, TrySendError},
     protocol::{Encoded, Message, NotOpen, Outbound, Outgoing, Unsent},
     session::{
@@ -130,11 +131,12 @@ impl Locked {
         encoded.queue(&mut self.outgoing, &setup.encoder())
     }
 
-    /// Queues a message of `len` bytes that was encoded before, and wakes nobody.
+    /// Queues a message of `len` bytes that was encoded before, where that takes nothing but a place in the queue;
+    /// reports whether it has.
     #[inline]
-    pub(super) fn add_frames(&mut self, len: usize, frames: &Bytes) {
-        self.adopt_queue();
-        let _open = self.outgoing.frames(len, frames);
+    pub(super) fn queue_frames(&mut self, len: usize, frames: &Bytes, config: &Config) -> bool {
+        self.outgoing
+            .frames_at_once(len, frames, config, scratch::take_queue)
     }
 
     /// Takes one of the thread's spare queues, if it has none.
