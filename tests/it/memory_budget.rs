@@ -69,7 +69,9 @@ async fn who_holds_more_than_is_left_is_not_read_and_the_others_are() {
         let message = binary(vec![1; 1 << 20]);
         let taken = push(&mut large, &message[..message.len() - 1]).await;
         let held = budget.used();
-        assert!((400 * KIB..=512 * KIB).contains(&held), "{shape:?}: {held}");
+        // A buffer that begins in the middle of a page has grown with that page.
+        let most = 512 * KIB + 512 * KIB / 16 + 4 * KIB;
+        assert!((400 * KIB..=most).contains(&held), "{shape:?}: {held}");
         // Beside that there is what waits in the pipe.
         assert!(taken <= 512 * KIB + 64 * KIB, "{shape:?}: {taken}");
 
