@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     delivery::SlowMember,
     member::Member,
-    unwoken::{Sessions, Unwoken},
+    unwoken::{STRETCH, Sessions, Unwoken},
 };
 use crate::{
     lock::{Lock, LockGuard},
@@ -249,10 +249,6 @@ fn push_out(runtime: &Handle) {
         runtime.spawn(async {});
     }
 }
-
-/// How many members a broadcast sends to before others get their turn. Where many connections are, none of what
-/// it touches is in the cache: that takes 1 to 2 us for each.
-pub(super) const STRETCH: usize = 60;
 
 /// How often broadcasts may yield before the sessions that they have reached are written for: eight to 1,000
 /// members leave in one write.

@@ -79,7 +79,6 @@ impl Outbound {
     }
 
     /// Takes the message, and leaves an empty one.
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(super) fn take_message(&mut self) -> Message {
         match &mut self.content {
             Content::Text(text, _) => Message::Text(mem::take(text)),

@@ -99,7 +99,6 @@ impl Outgoing {
     /// left in `outbound`. `None` where it may have been encoded before, and where the connection is not open: then
     /// nothing has changed.
     #[inline]
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(crate) fn outbound(
         &mut self,
         encoder: &Encoder,

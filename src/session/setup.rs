@@ -28,7 +28,7 @@ impl Setup {
     }
 
     #[cfg_attr(
-        not(any(feature = "client", feature = "testing")),
+        not(any(test, feature = "client", feature = "testing")),
         expect(dead_code, reason = "clients have it")
     )]
     pub(crate) fn client() -> Self {

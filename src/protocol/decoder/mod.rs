@@ -15,11 +15,13 @@ use bytes::{BytesMut, buf::Limit};
 use super::{deflate::DeflateParams, error::ProtocolError, message::Event, role::Role};
 use crate::config::Config;
 
+#[cfg(feature = "layer")]
+pub(crate) use self::piece::Piece;
+#[cfg(any(test, feature = "layer"))]
+pub(crate) use self::whole_frame::take_plain;
 pub(crate) use self::{
     limits::Limits, open_frame::FrameInProgress, piece::Decoded, state::DecoderState,
 };
-#[cfg(feature = "layer")]
-pub(crate) use self::{piece::Piece, whole_frame::take_plain};
 
 /// Reads what a peer sends.
 ///

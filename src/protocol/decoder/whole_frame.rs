@@ -30,6 +30,10 @@ pub(super) fn take_message(
 ///
 /// `None` where anything else comes next, be it an error: then nothing has changed.
 #[inline]
+#[cfg_attr(
+    not(any(test, feature = "layer")),
+    expect(dead_code, reason = "sessions do")
+)]
 pub(crate) fn take_plain(role: Role, limits: &Limits, src: &mut [u8]) -> Option<(Message, usize)> {
     if let Some(taken) = take_short(role, limits, src) {
         return Some(taken);

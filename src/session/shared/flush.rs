@@ -31,8 +31,8 @@
 //!    under way is not called written.
 //! 9. *`flush` is asked for while somebody writes.* `writing` says that not all is written; it is woken with what comes of it.
 //! 10. *The handler is polled, with a queue lent to it (`lent`).* Only in a turn, in which `idle` is false: nothing is
-//!    written here. A turn ends its loan before it sets `idle`, under the same lock. Hence what was lent is never
-//!    behind what is written here.
+//!     written here. A turn ends its loan before it sets `idle`, under the same lock. Hence what was lent is never
+//!     behind what is written here.
 //!
 //! What wakes the session instead: a stream that is not plain TCP, a socket that takes nothing more (the driver, which
 //! has to keep the deadline, meets that again), an error (the same), and [`MOST`]. Pings, pongs and a Close are never
@@ -45,40 +45,7 @@ use super::{Shared, locked::Locked, waiters::Woken};
 use crate::{
     protocol::Unsent,
     session::{scratch, transport::Transport},
-    sync::atomic::{AtomicBool, AtomicU16},
 };
-
-/// How others write for the session.
-///
-/// Read and changed under the lock alone: it lies beside it, where there is room for it, and not inside.
-///
-/// | flag | set by | cleared by | read by |
-/// |---|---|---|---|
-/// | `promised` | who queues something for many, and does not wake the session, which is idle | who keeps the promise; the driver, when a round begins | both |
-/// | `able` | the same: it can be written without the session | as `promised` | who keeps the promise |
-/// | `flushing` | who writes for the session, with the transport it takes | the same, when it puts that back | the driver, which waits for it |
-/// | `driver_waits` | the driver, which finds the transport taken | who puts it back, and wakes the driver | the same |
-///
-/// Invariant: while `promised`, the session is on somebody's list.
-#[derive(Default)]
-pub(super) struct Flushing {
-    promised: AtomicBool,
-    able: AtomicBool,
-    flushing: AtomicBool,
-    driver_waits: AtomicBool,
-    /// How much was written since the driver's last round, in bytes: [`MOST`], at most.
-    written: AtomicU16,
-}
-
-impl Flushing {
-    /// Takes back what was promised; reports whether something was.
-    #[inline]
-    fn take_promise(&self) -> bool {
-        let promised = self.promised.load(Relaxed);
-        self.promised.store(false, Relaxed);
-        promised
-    }
-}
 
 impl Shared {
     /// Promises an idle session, whose queue was `empty`, to write what was queued, or to wake it. Reports whether that

@@ -7,6 +7,7 @@ mod close;
 mod compress;
 mod ending;
 mod flush;
+mod flushing;
 pub(super) mod inbox;
 pub(super) mod locked;
 mod receive;
@@ -28,7 +29,7 @@ use std::{
 use tracing::Span;
 
 use self::{
-    flush::Flushing,
+    flushing::Flushing,
     locked::{Lent, Locked},
     waiters::wake,
 };
