@@ -6,6 +6,8 @@
 #[cfg(not(shuttle))]
 mod real {
     pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock, atomic};
+    #[cfg(feature = "layer")]
+    pub(crate) use std::thread_local;
 
     #[cfg(feature = "layer")]
     pub(crate) use tokio::sync::{Mutex as FairMutex, Notify};
@@ -22,7 +24,10 @@ mod real {
 
 #[cfg(shuttle)]
 mod tried {
-    pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
+    pub(crate) use shuttle::{
+        sync::{Mutex, MutexGuard, atomic},
+        thread_local,
+    };
 
     use std::{ops::Deref, sync};
 

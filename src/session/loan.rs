@@ -32,7 +32,7 @@
 use std::{
     cell::{Cell, RefCell},
     mem, ptr,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
     task::{Context, Poll, Waker},
 };
 
@@ -42,7 +42,7 @@ use super::{scratch, setup::Setup};
 use crate::{
     pool,
     protocol::{Encoder, Limits, Message, Outbound, Outgoing, Role, take_plain},
-    sync::atomic::AtomicBool,
+    sync,
 };
 
 /// A buffer to read to, and what is lent with it.
@@ -232,29 +232,26 @@ pub(super) fn take_back(loan: &mut Option<Box<Loan>>) -> Returned {
 /// Exchanges what the thread's slot has. A thread at its end has none: nothing is lent there.
 #[inline]
 fn swap(loan: &mut Option<Box<Loan>>) {
-    pool::with(&LENT, |slot| mem::swap(&mut *slot.borrow_mut(), loan));
+    let _ended = LENT.try_with(|slot| mem::swap(&mut *slot.borrow_mut(), loan));
 }
 
 /// Does something with what is lent to `borrower` in this thread; `None` if nothing is.
 #[inline]
 fn with<R>(borrower: usize, work: impl FnOnce(&mut Loan) -> R) -> Option<R> {
-    let worked = pool::with(&LENT, |slot| {
+    let worked = LENT.try_with(|slot| {
         let mut slot = slot.borrow_mut();
         let loan = slot.as_deref_mut()?;
         (loan.borrower == borrower).then(|| work(loan))
     });
-    worked.flatten()
+    worked.ok().flatten()
 }
 
-/// Receives the next message where it lies. `None` where the lock has to be asked.
+/// Receives the next message where it lies. `None` where the lock has to be asked. Not for who finds the mark of
+/// somebody else, nor is what sends.
 #[inline]
-pub(super) fn poll_message(
-    borrower: usize,
-    touched: &AtomicBool,
-    cx: &Context<'_>,
-) -> Option<Poll<Message>> {
+pub(super) fn poll_message(borrower: usize, cx: &Context<'_>) -> Option<Poll<Message>> {
     let received = with(borrower, |loan| {
-        if !loan.lends.messages || touched.load(Ordering::Relaxed) {
+        if !loan.lends.messages {
             return None;
         }
         if loan.is_corked() {
@@ -271,13 +268,9 @@ pub(super) fn poll_message(
 /// Sends a message. `None` where the lock has to be asked; else what was copied, to be dropped with what is left
 /// in `outbound`.
 #[inline]
-pub(super) fn send(
-    borrower: usize,
-    touched: &AtomicBool,
-    outbound: &mut Outbound,
-) -> Option<Option<Bytes>> {
+pub(super) fn send(borrower: usize, outbound: &mut Outbound) -> Option<Option<Bytes>> {
     let sent = with(borrower, |loan| {
-        if !loan.has_room_to_send(touched) {
+        if !loan.has_room_to_send() {
             return None;
         }
         if loan.sent.needs_queue() {
@@ -290,8 +283,8 @@ pub(super) fn send(
 
 /// Reports whether a message can be sent at once, without the lock.
 #[inline]
-pub(super) fn has_room_to_send(borrower: usize, touched: &AtomicBool) -> bool {
-    with(borrower, |loan| loan.has_room_to_send(touched)).unwrap_or(false)
+pub(super) fn has_room_to_send(borrower: usize) -> bool {
+    with(borrower, |loan| loan.has_room_to_send()).unwrap_or(false)
 }
 
 /// Returns how much the handler has sent in this thread, without the lock, that is not written, in bytes.
@@ -315,8 +308,8 @@ impl Loan {
     }
 
     #[inline]
-    fn has_room_to_send(&self, touched: &AtomicBool) -> bool {
-        self.lends.queue && !self.is_corked() && !touched.load(Ordering::Relaxed)
+    fn has_room_to_send(&self) -> bool {
+        self.lends.queue && !self.is_corked()
     }
 }
 
@@ -326,8 +319,11 @@ fn identity(waker: &Waker) -> (usize, usize) {
     (waker.data().addr(), ptr::from_ref(waker.vtable()).addr())
 }
 
-thread_local! {
+sync::thread_local! {
     static LENT: RefCell<Option<Box<Loan>>> = const { RefCell::new(None) };
+}
+
+thread_local! {
     static SPARE: Cell<Option<Box<Loan>>> = const { Cell::new(None) };
 }
 

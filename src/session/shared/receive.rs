@@ -31,7 +31,9 @@ impl Shared {
         &self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, Error>> {
-        if let Some(lent) = loan::poll_message(self.address(), &self.touched, cx) {
+        if !self.is_touched()
+            && let Some(lent) = loan::poll_message(self.address(), cx)
+        {
             return lent.map(|message| Ok(Some(message)));
         }
         let limit = self.setup.config.max_message_size;

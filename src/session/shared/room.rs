@@ -47,7 +47,7 @@ impl Shared {
 
     /// Waits as [`poll_room`](Self::poll_room), for a sink.
     pub(crate) fn poll_sink_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if loan::has_room_to_send(self.address(), &self.touched) {
+        if !self.is_touched() && loan::has_room_to_send(self.address()) {
             return Poll::Ready(Ok(()));
         }
         let mut locked = self.lock();

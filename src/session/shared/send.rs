@@ -58,7 +58,10 @@ impl Shared {
     /// left in `outbound` then is to be dropped.
     #[inline]
     pub(crate) fn send_lent(&self, outbound: &mut Outbound) -> bool {
-        match loan::send(self.address(), &self.touched, outbound) {
+        if self.is_touched() {
+            return false;
+        }
+        match loan::send(self.address(), outbound) {
             Some(copied) => {
                 drop(copied);
                 true
