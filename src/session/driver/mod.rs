@@ -8,6 +8,7 @@ mod deferred;
 mod end;
 mod end_time;
 mod idle;
+mod lend;
 mod memory;
 mod pause;
 mod read;

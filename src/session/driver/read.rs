@@ -15,10 +15,7 @@ use super::{
 };
 use crate::{
     protocol::Limits,
-    session::{
-        loan::{Lends, Loan},
-        shared::inbox::Inbox,
-    },
+    session::{loan::Loan, shared::inbox::Inbox},
 };
 
 impl Driver {
@@ -57,105 +54,12 @@ impl Driver {
         self.receive_and_decode(cx, snapshot, turn);
     }
 
-    /// Reads what is there, for the handler to take it from where it lies.
-    fn receive_to_lend(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) {
-        if !turn.undecoded {
-            let readable =
-                !snapshot.quiet || self.has_behind() || self.poll_readable(cx, &turn.line);
-            if !readable || !self.read_to_lend(cx, snapshot, turn) {
-                // Only with a queue it is worth it.
-                turn.lends.messages &= turn.lends.queue;
-                return;
-            }
-            turn.undecoded = true;
-        }
-        if !turn.loan().begins_plain() {
-            self.receive_and_decode(cx, snapshot, turn);
-        }
-    }
-
-    /// Reads until the transport has nothing more or the buffer is full; reports whether something came.
-    fn read_to_lend(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) -> bool {
-        let Turn { line, loan, .. } = turn;
-        let loan = loan.get_or_insert_with(Loan::take);
-        loan.clear();
-        loan.buffer.extend_from_slice(self.undecoded());
-        let mut came = false;
-        while self.poll_read(cx, &mut loan.buffer, snapshot.held(None), line) {
-            came = true;
-            line.budget.spend_round();
-            let more = self.input == Input::Ready && !line.budget.is_spent() && loan.has_room();
-            if !more || !self.poll_readable(cx, line) {
-                break;
-            }
-        }
-        if came && let Some(cold) = &mut self.cold {
-            // It comes behind what was read.
-            cold.behind = cold.deferred.take();
-            if cold.behind.is_some() {
-                self.input = Input::Ready;
-            }
-            self.keep_undecoded(BytesMut::new());
-        }
-        came
-    }
-
-    /// Lends the handler nothing more in this round: what it has sent so far goes first.
-    fn lend_nothing(&self, turn: &mut Turn) -> Snapshot {
-        turn.lends = Lends::default();
-        let mut locked = self.shared.lock_to_drive();
-        let sent = turn.loan.as_deref_mut().map(|loan| &mut loan.sent);
-        let flushed = locked.end_loan(self.setup(), sent);
-        let snapshot = Snapshot::new(&locked);
-        drop(locked);
-        drop(flushed);
-        snapshot
-    }
-
-    /// Decodes what the handler, which has `received` so many messages, could not take from where it lies. Reports
-    /// whether there is something new for it in that.
-    pub(super) fn decode_rest(
+    pub(super) fn receive_and_decode(
         &mut self,
         cx: &mut Context<'_>,
+        snapshot: &Snapshot,
         turn: &mut Turn,
-        received: u32,
-    ) -> bool {
-        let snapshot = self.lend_nothing(turn);
-        let Turn {
-            line,
-            loan,
-            undecoded,
-            ..
-        } = turn;
-        let loan = loan.get_or_insert_with(Loan::take);
-        let mut decoded = None;
-        let batch = snapshot.batch(self.handler_finished);
-        *undecoded = self.decode(
-            &mut loan.buffer,
-            &mut decoded,
-            &snapshot,
-            batch,
-            &mut line.budget,
-        );
-        if !*undecoded {
-            if !loan.buffer.is_empty() || self.cold.is_some() {
-                self.keep_if_open(BytesMut::from(&loan.buffer[..]));
-            }
-            loan.buffer.clear();
-        }
-        let news = decoded.as_ref().is_some_and(|decoded| !decoded.is_empty());
-        if let Some(decoded) = decoded {
-            self.deliver(cx, decoded);
-        }
-        if self.has_deferred() {
-            self.note_progress();
-            self.note_taken(received);
-            return true;
-        }
-        news
-    }
-
-    fn receive_and_decode(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) {
+    ) {
         if turn.lends.queue {
             self.lend_nothing(turn);
         }
@@ -266,14 +170,14 @@ impl Driver {
         }
     }
 
-    fn keep_if_open(&mut self, undecoded: BytesMut) {
+    pub(super) fn keep_if_open(&mut self, undecoded: BytesMut) {
         if self.phase == Phase::Open {
             self.keep_undecoded(undecoded);
         }
     }
 
     /// Reports whether there may be something to read; otherwise the transport will wake the session.
-    fn poll_readable(&mut self, cx: &mut Context<'_>, line: &Line) -> bool {
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>, line: &Line) -> bool {
         let transport = line.transport.as_ref();
         if transport.is_some_and(|transport| transport.poll_readable(cx).is_pending()) {
             self.input = Input::Waiting;
@@ -285,7 +189,7 @@ impl Driver {
     /// Reads once; reports whether bytes came.
     ///
     /// `held` is what waits beside what is in the buffer; `None` if messages are thrown away.
-    fn poll_read(
+    pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut BytesMut,

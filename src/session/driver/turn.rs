@@ -8,10 +8,7 @@ use super::{
     round::{Aside, Begun, Next, Snapshot, Turn},
     write::Written,
 };
-use crate::session::{
-    loan::{self, CORK, Lends},
-    shared::locked::Locked,
-};
+use crate::session::loan::CORK;
 
 // A round, in this order:
 //
@@ -67,41 +64,6 @@ impl Driver {
         self.shared.lock_to_drive().queued() < CORK
     }
 
-    /// Lends the handler, which is about to be polled, what it needs to receive and send.
-    #[inline]
-    pub(crate) fn lend(&self, cx: &Context<'_>, turn: &mut Turn) {
-        if turn.lends.any() {
-            let shared = &*self.shared;
-            loan::lend(
-                &mut turn.loan,
-                shared.address(),
-                turn.lends,
-                shared.setup(),
-                cx,
-            );
-        }
-    }
-
-    /// Takes back what was lent. Reports whether the handler is to be polled once more, with what it could
-    /// not take.
-    #[inline]
-    pub(crate) fn take_back(&mut self, cx: &mut Context<'_>, turn: &mut Turn) -> bool {
-        if !turn.lends.any() {
-            return false;
-        }
-        let returned = loan::take_back(&mut turn.loan);
-        self.incoming.count_plain(returned.received);
-        turn.line.budget.spend(returned.received as usize, 0);
-        if !turn.lends.messages || !turn.undecoded {
-            return false;
-        }
-        turn.undecoded = !turn.loan().buffer.is_empty();
-        if !turn.undecoded || (returned.corked && !self.handler_finished) {
-            return false;
-        }
-        self.decode_rest(cx, turn, returned.received)
-    }
-
     /// Ends a round, once the handler was polled: writes what is queued and keeps the deadlines.
     pub(crate) fn end_round(
         &mut self,
@@ -143,16 +105,6 @@ impl Driver {
         }
     }
 
-    /// Reports whether all that there is to write is what the handler has sent without the lock.
-    #[inline]
-    fn has_lent_all(&self, turn: &Turn) -> bool {
-        turn.lends.queue
-            && !self.shared.is_touched()
-            && !self.handler_finished
-            && self.phase == Phase::Open
-            && !self.write_failed
-    }
-
     /// Looks at what is shared: nobody has to wake the session for what comes before the round ends.
     fn snapshot(&self, cx: &Context<'_>, turn: &mut Turn) -> Result<Snapshot, Aside> {
         let mut locked = self.shared.lock_to_drive();
@@ -168,22 +120,7 @@ impl Driver {
                 }
             }
         }
-        // A session that was woken to write is lent nothing.
-        turn.lends = if quiet && locked.queued() > 0 {
-            Lends::default()
-        } else {
-            self.lends(&locked)
-        };
-        self.shared.forget_touched(&mut locked);
-        let unloaned = if turn.lends.queue {
-            locked.begin_loan();
-            None
-        } else {
-            locked.end_loan(
-                self.setup(),
-                turn.loan.as_deref_mut().map(|loan| &mut loan.sent),
-            )
-        };
+        let unloaned = self.begin_loan(&mut locked, quiet, turn);
         let flushed = self.shared.take_flushed(&mut locked);
         let snapshot = Snapshot {
             quiet,
@@ -206,25 +143,5 @@ impl Driver {
             return Err(Aside::Aborted);
         }
         Ok(snapshot)
-    }
-
-    /// Returns what the handler may be lent in this round.
-    #[inline]
-    fn lends(&self, locked: &Locked) -> Lends {
-        if self.handler_finished || self.phase != Phase::Open || self.cold_stands_in_the_way() {
-            return Lends::default();
-        }
-        let config = self.config();
-        Lends {
-            messages: self.input != Input::Paused
-                && !config.streaming
-                && self.incoming.is_between_messages()
-                && locked.lends_messages(),
-            queue: !self.write_blocked
-                && !self.write_failed
-                && config.max_send_messages.is_none()
-                && self.shared.compressing().is_none()
-                && locked.lends_queue(),
-        }
     }
 }
