@@ -178,7 +178,9 @@ impl Locked {
     /// Others are given when something has left again, or by one of these that does not send.
     #[inline]
     pub(super) fn take_able(&mut self, setup: &Setup, flush: bool) -> Option<Wakers> {
-        self.waiters.as_ref()?;
+        if !self.waiters.as_ref()?.have_senders() {
+            return None;
+        }
         Some(self.take_some(setup, flush))
     }
 

@@ -177,7 +177,9 @@ impl Locked {
         }
         self.lent = Lent::Nothing;
         let flushed = self.queued_in_all() == 0 && !self.writing;
-        self.waiters.as_ref()?;
+        if !self.waiters.as_ref()?.have_senders() {
+            return None;
+        }
         Some(self.take_waiting(false, flushed))
     }
 

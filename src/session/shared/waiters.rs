@@ -87,6 +87,12 @@ impl Waiters {
         self.sending().sinks.get_or_insert_default()
     }
 
+    /// Reports whether anybody waits for something to be written.
+    #[inline]
+    pub(super) fn have_senders(&self) -> bool {
+        self.sending.is_some()
+    }
+
     /// Those who wait for something to be written, where there are any.
     pub(super) fn sending_mut(&mut self) -> Option<&mut Sending> {
         self.sending.as_deref_mut()
