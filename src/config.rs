@@ -222,7 +222,8 @@ impl Config {
     /// Sets how many bytes may be queued before `send` waits.
     ///
     /// A message is queued whole while no more than this is queued, so the queue can exceed the limit
-    /// by one message. With a small value a burst can fill the queue before the session can write, even
+    /// by one message. What the session's own handler sends in one turn, and what others send meanwhile, is
+    /// counted apart: that can be 64 KiB more. With a small value a burst can fill the queue before the session can write, even
     /// if the peer keeps up. Default: 1 MiB.
     #[must_use]
     pub fn max_send_queue(mut self, bytes: usize) -> Self {
