@@ -28,9 +28,10 @@ pub(super) fn take(len: u64) -> Option<BytesMut> {
     None
 }
 
-/// Makes a large buffer, for `len` bytes and up to a page more.
+/// Makes a large buffer, for `len` bytes and up to two pages more: one to begin with, and one so that there is
+/// as much where it is kept, wherever it has been moved to.
 pub(super) fn new(len: usize) -> BytesMut {
-    amid_page(BytesMut::with_capacity(len + PAGE), len)
+    amid_page(BytesMut::with_capacity(len + 2 * PAGE), len)
 }
 
 /// Returns how much memory a buffer takes, in bytes: a large one may begin behind the start of what was allocated.
@@ -184,7 +185,7 @@ mod tests {
             assert_eq!(memory(&buffer), buffer.capacity() + counted);
         }
         let large = new(SPARE_FROM);
-        let allocated = SPARE_FROM + PAGE;
+        let allocated = SPARE_FROM + 2 * PAGE;
         assert!((allocated..=allocated + PAGE).contains(&memory(&large)));
     }
 

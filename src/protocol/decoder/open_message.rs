@@ -182,13 +182,15 @@ impl OpenMessage {
         } else {
             doubled.max(LEAST_GROWTH).min(end).max(needed)
         };
-        if fin && doubled == 0 && target >= SPARE_FROM {
-            self.body.payload = spare::new(target);
-        } else if doubled <= target + target / 16 {
+        if doubled > 0 && doubled <= target + target / 16 {
             self.body.payload.reserve(target - self.body.payload.len());
         } else {
             // `reserve` would double.
-            let mut exact = BytesMut::with_capacity(target);
+            let mut exact = if fin && target >= SPARE_FROM {
+                spare::new(target)
+            } else {
+                BytesMut::with_capacity(target)
+            };
             exact.extend_from_slice(&self.body.payload);
             self.body.payload = exact;
         }
