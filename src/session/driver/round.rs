@@ -43,6 +43,10 @@ impl Turn {
     #[inline]
     pub(super) fn end(&mut self) {
         if let Some(loan) = self.loan.take() {
+            debug_assert!(
+                loan.sent.is_unused(),
+                "it is written, or with what is shared"
+            );
             loan.put_back();
         }
     }
