@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     protocol::{Deadline, Expiry, Outcome},
     session::report::EndedBy,
+    sync,
 };
 
 impl Driver {
@@ -46,7 +47,7 @@ impl Driver {
             }
         }
         // The others get their turn before the next.
-        cx.waker().wake_by_ref();
+        sync::yield_task(cx);
         passed
     }
 

@@ -8,7 +8,7 @@ use super::{
     round::{Aside, Begun, Next, Snapshot, Turn},
     write::Written,
 };
-use crate::session::loan::CORK;
+use crate::{session::loan::CORK, sync};
 
 // A round, in this order:
 //
@@ -89,7 +89,7 @@ impl Driver {
         turn.line.budget.spend_round();
         if turn.line.budget.is_spent() {
             self.count(turn);
-            cx.waker().wake_by_ref();
+            sync::yield_task(cx);
             return Next::Wait;
         }
         let due = passed || written == Written::HandlerWaits || turn.undecoded;

@@ -22,6 +22,7 @@ use crate::{
         scratch,
         setup::Setup,
     },
+    sync,
 };
 
 impl Shared {
@@ -44,7 +45,7 @@ impl Shared {
         if locked.queued() >= CORK && !mem::replace(&mut locked.yielded, true) {
             // The session writes before it polls the handler again.
             drop(locked);
-            cx.waker().wake_by_ref();
+            sync::yield_task(cx);
             return Poll::Pending;
         }
         let Some(outbound) = outbound.take() else {

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     protocol::{self, CloseCode, FrameStart},
     session::{agreed::Compressing, loan::CORK, report::EndedBy, setup::Setup},
+    sync,
 };
 
 impl Shared {
@@ -86,7 +87,7 @@ impl Shared {
         }
         if queued >= CORK && !mem::replace(&mut locked.yielded, true) {
             drop(locked);
-            cx.waker().wake_by_ref();
+            sync::yield_task(cx);
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))

@@ -8,6 +8,7 @@ mod handles;
 mod lending;
 mod lent;
 mod limits;
+mod neighbours;
 mod order;
 mod slow;
 mod sockets;
