@@ -10,7 +10,7 @@ mod real {
     pub(crate) use std::thread_local;
 
     #[cfg(feature = "layer")]
-    pub(crate) use tokio::sync::{Mutex as FairMutex, Notify};
+    pub(crate) use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
 
     /// Starts a task in a runtime.
     #[cfg(feature = "layer")]
@@ -19,6 +19,15 @@ mod real {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         runtime.spawn(task);
+    }
+
+    /// Waits for something, but not for longer; reports whether it has come.
+    #[cfg(feature = "layer")]
+    pub(crate) async fn within(
+        limit: std::time::Duration,
+        event: impl Future<Output = ()>,
+    ) -> bool {
+        tokio::time::timeout(limit, event).await.is_ok()
     }
 }
 
@@ -127,6 +136,12 @@ mod tried {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         shuttle::future::spawn(task);
+    }
+
+    /// Waits for something; no time passes.
+    pub(crate) async fn within(_: std::time::Duration, event: impl Future<Output = ()>) -> bool {
+        event.await;
+        true
     }
 }
 

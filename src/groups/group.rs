@@ -5,6 +5,7 @@ use std::{
     mem,
     ops::Range,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -21,7 +22,7 @@ use crate::{
     lock::{Lock, LockGuard},
     protocol::PreparedMessage,
     session::{Plain, Sender},
-    sync::{FairMutex, spawn_on},
+    sync::{FairGuard, FairMutex, Notify, spawn_on, within},
 };
 
 /// A group, as long as it has members.
@@ -34,9 +35,26 @@ pub(super) struct Group<K> {
     pub(super) home: Arc<dyn Home<K>>,
     members: Lock<Members<K>>,
     /// Held by one broadcast at a time; the others get it in the order they came.
-    pub(super) turn: FairMutex<()>,
+    turn: FairMutex<()>,
+    /// Told when a broadcast has ended, and of a long one also meanwhile.
+    pub(super) progress: Notify,
     /// Sessions for which something was queued, and which were not woken. For those of each runtime there is a promise.
     unwoken: Lock<Unwoken>,
+}
+
+/// The turn of a broadcast. What waits for its end is told of it, also where it is cancelled.
+pub(super) struct Turn<'a> {
+    // Released before anybody is told.
+    _held: FairGuard<'a, ()>,
+    _told: Told<'a>,
+}
+
+struct Told<'a>(&'a Notify);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
 }
 
 /// The table of all groups, as a group and its members know it.
@@ -58,9 +76,14 @@ impl<K> Promise<K> {
     /// Waits while broadcasts follow upon each other, but not for long. Then writes for the sessions, a few at
     /// a time.
     async fn keep(mut self) {
-        for _ in 0..MAX_TURNS {
-            yield_now().await;
+        yield_now().await;
+        for _ in 0..MAX_WAITS {
+            let progress = self.group.progress.notified();
             if self.group.turn.try_lock().is_ok() {
+                break;
+            }
+            // Nothing is looked at again and again: in another thread than the broadcast's that would be in vain.
+            if !within(STALLED, progress).await {
                 break;
             }
         }
@@ -114,7 +137,16 @@ impl<K> Group<K> {
                 connections: BTreeSet::new(),
             }),
             turn: FairMutex::new(()),
+            progress: Notify::new(),
             unwoken: Lock::default(),
+        }
+    }
+
+    /// Waits for the turn of a broadcast.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        Turn {
+            _held: self.turn.lock().await,
+            _told: Told(&self.progress),
         }
     }
 
@@ -250,9 +282,12 @@ fn push_out(runtime: &Handle) {
     }
 }
 
-/// How often broadcasts may yield before the sessions that they have reached are written for: eight to 1,000
-/// members leave in one write.
-const MAX_TURNS: usize = 256;
+/// After so long a broadcast is not polled on, or its thread is kept from it.
+const STALLED: Duration = Duration::from_millis(10);
+
+/// How many broadcasts may follow upon each other before the sessions that they have reached are written for; one to
+/// very many members counts for several.
+const MAX_WAITS: usize = 16;
 
 #[cfg(test)]
 mod tests;

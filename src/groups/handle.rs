@@ -151,13 +151,13 @@ impl<K: Key> Groups<K> {
             return delivery;
         };
         let message = PreparedMessage::from(message);
-        let _turn = group.turn.lock().await;
+        let _turn = group.turn().await;
         let (mut numbers, first) = group.begin(except);
         if let Some(first) = first {
             // Not under the lock.
             first.sender().prepare(&message);
         }
-        let (mut sessions, mut odd) = (Unwoken::default(), Vec::new());
+        let (mut sessions, mut odd, mut stretches) = (Unwoken::default(), Vec::new(), 0_u32);
         loop {
             let (mut stretch, mut done) = (Delivery::default(), Vec::new());
             stretch.sent = group.deliver(&mut numbers, &message, except, &mut sessions, &mut odd);
@@ -174,6 +174,10 @@ impl<K: Key> Groups<K> {
             drop(done);
             if numbers.is_empty() {
                 break;
+            }
+            stretches += 1;
+            if stretches % LONG == 0 {
+                group.progress.notify_waiters();
             }
             yield_now().await;
         }
@@ -265,3 +269,6 @@ impl<K> fmt::Debug for Groups<K> {
             .finish_non_exhaustive()
     }
 }
+
+/// After so many stretches a broadcast is a long one: what it has queued so far leaves meanwhile.
+const LONG: u32 = 32;

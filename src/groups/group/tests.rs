@@ -162,3 +162,51 @@ async fn a_later_burst_is_left_to_the_promise_that_was_made_for_it() {
         yield_now().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn broadcasts_that_follow_are_waited_for_however_often_a_promise_is_polled() {
+    let (promise, woken, _all) = promise(100);
+    let group = promise.group.clone();
+    let mut keep = pin!(promise.keep());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut turn = group.turn().await;
+    for _ in 0..MAX_WAITS - 1 {
+        for _ in 0..1000 {
+            assert!(keep.as_mut().poll(&mut cx).is_pending());
+        }
+        drop(turn);
+        turn = group.turn().await;
+    }
+    assert_eq!(woken.get(), 0);
+    drop(turn);
+    while keep.as_mut().poll(&mut cx).is_pending() {}
+    assert_eq!(woken.get(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn broadcasts_without_an_end_are_not_waited_for() {
+    let (promise, woken, _all) = promise(100);
+    let group = promise.group.clone();
+    let mut keep = pin!(promise.keep());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut turn = group.turn().await;
+    assert!(keep.as_mut().poll(&mut cx).is_pending());
+    for _ in 0..=MAX_WAITS {
+        drop(turn);
+        turn = group.turn().await;
+        let _pending = keep.as_mut().poll(&mut cx);
+    }
+    assert!(woken.get() > 0);
+    drop(turn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broadcast_that_is_not_polled_on_holds_up_what_it_has_sent_for_10_ms() {
+    let (promise, woken, _all) = promise(100);
+    let group = promise.group.clone();
+    let _turn = group.turn().await;
+    let start = tokio::time::Instant::now();
+    promise.keep().await;
+    assert_eq!(woken.get(), 100);
+    assert!(start.elapsed() <= Duration::from_millis(11));
+}
