@@ -160,7 +160,7 @@ impl Sender {
         self.shared.subprotocol()
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(in crate::session) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 

@@ -192,3 +192,7 @@ fn wake(driver: Option<Waker>) {
 /// The driver measures by what was written how long an answer may be on its way, and whether the kernel is to
 /// keep less. It learns this much late, not more. What is larger costs more to copy than a turn.
 const MOST: usize = 14 << 10;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests;
