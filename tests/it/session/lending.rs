@@ -9,10 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex, join, sink, split},
-    sync::Notify,
+    sync::{Notify, mpsc::unbounded_channel},
 };
 use tower_websocket::{
     CloseCode, Config, Error, Message, MessageKind, PreparedMessage, Sender, TrySendError,
@@ -152,33 +152,35 @@ async fn what_a_handler_and_another_thread_send_in_turns_leaves_in_that_order() 
 async fn nothing_leaves_behind_a_close_whoever_sends_it() {
     for shape in SHAPES {
         for own in [true, false] {
-            let (mut peer, reports) = open(
-                shape,
-                Config::default(),
-                move |mut socket: WebSocket| async move {
-                    let mut outside = Outside::new(socket.sender());
-                    socket.recv().await?;
-                    socket.send("own").await?;
-                    outside.sends("outside".to_owned());
-                    socket.send("own").await?;
-                    if own {
-                        socket.close(CloseCode::GOING_AWAY);
-                    } else {
-                        outside.does(|sender| sender.close(CloseCode::GOING_AWAY));
+            // A panic would go unnoticed behind the Close.
+            let (tell, mut told) = unbounded_channel();
+            let (mut peer, reports) =
+                open(shape, Config::default(), move |mut socket: WebSocket| {
+                    let tell = tell.clone();
+                    async move {
+                        let mut outside = Outside::new(socket.sender());
+                        socket.recv().await?;
+                        socket.send("own").await?;
+                        outside.sends("outside".to_owned());
+                        socket.send("own").await?;
+                        if own {
+                            socket.close(CloseCode::GOING_AWAY);
+                        } else {
+                            outside.does(|sender| sender.close(CloseCode::GOING_AWAY));
+                        }
+                        for way in WAYS {
+                            let sent = send(&mut socket, way, "late".to_owned()).await;
+                            assert!(matches!(sent, Err(Error::Closed)), "{way:?} {sent:?}");
+                        }
+                        outside.does(|sender| {
+                            let sent = sender.try_send("late");
+                            assert!(matches!(sent, Err(TrySendError::Closed(_))));
+                        });
+                        tell.send(socket.recv().await?).expect("the test waits");
+                        Ok::<_, Error>(())
                     }
-                    for way in WAYS {
-                        let sent = send(&mut socket, way, "late".to_owned()).await;
-                        assert!(matches!(sent, Err(Error::Closed)), "{way:?} {sent:?}");
-                    }
-                    outside.does(|sender| {
-                        let sent = sender.try_send("late");
-                        assert!(matches!(sent, Err(TrySendError::Closed(_))));
-                    });
-                    assert!(socket.recv().await?.is_none(), "it is passed over");
-                    Ok::<_, Error>(())
-                },
-            )
-            .await;
+                })
+                .await;
             peer.send([text("go"), text("passed over")].concat()).await;
             for expected in ["own", "outside", "own"] {
                 assert_eq!(peer.frame().await, Frame::text(expected));
@@ -188,6 +190,7 @@ async fn nothing_leaves_behind_a_close_whoever_sends_it() {
                 .await;
             peer.finish().await;
             assert_eq!(peer.rest().await, []);
+            assert_eq!(told.recv().await, Some(None), "it is passed over");
             let report = reports.only().await;
             assert!(report.clean);
             assert_eq!(report.messages_sent, 3);
@@ -352,7 +355,7 @@ async fn a_flush_from_another_thread_while_nothing_is_sent_is_woken() {
                     let flushed = poll_outside(flush.as_mut(), &waiting);
                     if locks {
                         // The handler comes for the lock as well.
-                        assert!(socket.is_open());
+                        assert!(sender.closed().now_or_never().is_none());
                     }
                     if flushed.is_pending() {
                         within(waiting.woken.notified()).await;
