@@ -14,3 +14,4 @@ mod slow;
 mod sockets;
 pub(crate) mod support;
 mod turns;
+mod unlent;
