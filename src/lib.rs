@@ -101,6 +101,8 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod compression;
 #[cfg(all(test, shuttle))]
 mod concurrency;

@@ -21,7 +21,7 @@ pub struct ConnectionId(NonZeroU64);
 
 impl ConnectionId {
     /// Makes the id of a number that was drawn or counted, which is as good as never 0.
-    pub(super) const fn new(id: u64) -> Self {
+    pub(crate) const fn new(id: u64) -> Self {
         match NonZeroU64::new(id) {
             Some(id) => Self(id),
             None => Self(NonZeroU64::MAX),

@@ -1,0 +1,80 @@
+//! Where a connection is, for other nodes.
+
+use std::{error, fmt, str::FromStr};
+
+use super::node_id::NodeId;
+use crate::session::ConnectionId;
+
+/// A node, and a connection of it: 33 characters that can be kept as text.
+///
+/// It is of no use any more when the connection has ended or its node was started anew.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Address {
+    /// The node.
+    pub(crate) node: NodeId,
+    /// The connection, within that node.
+    pub(crate) connection: ConnectionId,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.node, self.connection)
+    }
+}
+
+impl FromStr for Address {
+    type Err = ParseAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ParseAddressError> {
+        let (node, connection) = text.split_once('-').ok_or(ParseAddressError(()))?;
+        Ok(Self {
+            node: node.parse().map_err(|_| ParseAddressError(()))?,
+            connection: connection.parse().map_err(|_| ParseAddressError(()))?,
+        })
+    }
+}
+
+/// Text that is no [`Address`]: not twice 16 hexadecimal digits with a `-` between them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct ParseAddressError(());
+
+impl fmt::Display for ParseAddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address has twice 16 hexadecimal digits, and a - between them")
+    }
+}
+
+impl error::Error for ParseAddressError {}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_of_33_characters_is_read_as_it_is_written() {
+        let text = "00000000000000ff-fedcba9876543210";
+        assert_eq!(text.len(), 33);
+        let address: Address = text.parse().unwrap();
+        assert_eq!(address.node, NodeId::new(0xff).unwrap());
+        assert_eq!(address.connection.as_u64(), 0xfedc_ba98_7654_3210);
+        assert_eq!(address.to_string(), text);
+    }
+
+    #[test]
+    fn anything_else_is_no_address() {
+        for text in [
+            "",
+            "-",
+            "00000000000000ff",
+            "00000000000000fffedcba9876543210",
+            "00000000000000ff-fedcba987654321",
+            "0000000000000000-fedcba9876543210",
+            "00000000000000ff-0000000000000000",
+            "00000000000000ff--edcba9876543210",
+            "00000000000000ff-fedcba9876543210-",
+        ] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+}
