@@ -3,5 +3,9 @@
 #![expect(dead_code, reason = "no engine uses it yet")]
 
 mod address;
+mod alive;
+mod envelope;
+mod malformed;
 mod node_id;
+mod number;
 mod topic;

@@ -121,7 +121,8 @@ impl Outbound {
         }
     }
 
-    fn choice(&self) -> Choice {
+    /// Returns what the application says about its compression.
+    pub(crate) fn choice(&self) -> Choice {
         match &self.content {
             Content::Text(_, choice) | Content::Binary(_, choice) => *choice,
             Content::Prepared(prepared) => prepared.0.choice,
