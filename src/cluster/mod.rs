@@ -8,4 +8,6 @@ mod envelope;
 mod malformed;
 mod node_id;
 mod number;
+mod numbers;
 mod topic;
+mod waste;

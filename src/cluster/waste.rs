@@ -1,0 +1,25 @@
+//! What is of no more use, and has to be dropped where no lock is held.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{envelope::Carried, number::Number, topic::Topic};
+
+/// What is of no more use: payloads of the application, and large tables.
+///
+/// Dropping it may run code of the application, or take a while: so not under a lock.
+#[derive(Debug, Default)]
+#[must_use = "it is to be dropped where no lock is held"]
+pub(crate) struct Waste {
+    pub(super) payloads: Vec<Bytes>,
+    pub(super) carried: Vec<Carried>,
+    pub(super) numbers: Vec<HashMap<Topic, Number>>,
+}
+
+impl Waste {
+    /// Reports whether there is nothing to be dropped.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.payloads.is_empty() && self.carried.is_empty() && self.numbers.is_empty()
+    }
+}
