@@ -9,5 +9,6 @@ mod malformed;
 mod node_id;
 mod number;
 mod numbers;
+mod seen;
 mod topic;
 mod waste;
