@@ -4,11 +4,14 @@
 
 mod address;
 mod alive;
+mod backplane;
 mod envelope;
 mod malformed;
 mod node_id;
 mod number;
 mod numbers;
+mod outgoing;
 mod seen;
+mod settings;
 mod topic;
 mod waste;
