@@ -6,6 +6,7 @@ mod address;
 mod alive;
 mod backplane;
 mod envelope;
+mod incoming;
 mod malformed;
 mod node_id;
 mod number;

@@ -1,0 +1,152 @@
+//! What waits for delivery here.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{envelope::Carried, node_id::NodeId, topic::Topic, waste::Waste};
+
+/// Something of another node that is to be delivered here.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbound<G> {
+    /// Where it was published.
+    pub(crate) topic: Topic,
+    /// For whom it is.
+    pub(crate) target: Target<G>,
+    /// Who sent it; `None` is somebody outside.
+    pub(crate) from: Option<NodeId>,
+    /// How many envelopes of the same sender and topic are missing before it.
+    pub(crate) missed: u64,
+    /// What it is.
+    pub(crate) carried: Carried,
+}
+
+/// For whom the envelopes of a topic are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Target<G> {
+    /// A group.
+    Group(G),
+    /// Every node.
+    All,
+    /// This node.
+    Node,
+}
+
+/// The queues of all topics, for which there is one bound.
+///
+/// A topic is busy from when something of it is taken until that was delivered, and meanwhile gives
+/// nothing more, so that its order holds. Topics take turns.
+#[derive(Debug)]
+pub(super) struct DeliveryQueues<G> {
+    /// Of topics with something queued, or busy.
+    queues: HashMap<Topic, TopicQueue<G>>,
+    /// Topics whose turn it is; some may have nothing any more.
+    ready: VecDeque<Topic>,
+    /// What is queued or being delivered.
+    bytes: usize,
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct TopicQueue<G> {
+    waiting: VecDeque<(usize, Inbound<G>)>,
+    /// The bytes of what is being delivered.
+    busy: Option<usize>,
+}
+
+impl<G> DeliveryQueues<G> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            queues: HashMap::new(),
+            ready: VecDeque::new(),
+            bytes: 0,
+            limit,
+        }
+    }
+
+    /// Reports whether an envelope of so many bytes fits.
+    pub(super) fn has_room(&self, len: usize) -> bool {
+        self.bytes + cost(len) <= self.limit
+    }
+
+    /// Adds what came in an envelope of `len` bytes, for which there is room.
+    pub(super) fn push(&mut self, len: usize, delivery: Inbound<G>) {
+        let topic = &delivery.topic;
+        let cost = cost(len);
+        self.bytes += cost;
+        if let Some(queue) = self.queues.get_mut(topic) {
+            if queue.waiting.is_empty() && queue.busy.is_none() {
+                self.ready.push_back(topic.clone());
+            }
+            queue.waiting.push_back((cost, delivery));
+            return;
+        }
+        self.ready.push_back(topic.clone());
+        let queue = TopicQueue {
+            busy: None,
+            waiting: VecDeque::new(),
+        };
+        let queue = self.queues.entry(topic.clone()).or_insert(queue);
+        queue.waiting.push_back((cost, delivery));
+    }
+
+    /// Takes something of the topic whose turn it is, which is busy until that is delivered.
+    pub(super) fn poll(&mut self) -> Option<Inbound<G>> {
+        while let Some(topic) = self.ready.pop_front() {
+            let Some(queue) = self.queues.get_mut(&topic) else {
+                continue;
+            };
+            if queue.busy.is_some() {
+                continue;
+            }
+            if let Some((cost, delivery)) = queue.waiting.pop_front() {
+                queue.busy = Some(cost);
+                return Some(delivery);
+            }
+        }
+        None
+    }
+
+    /// Notes that what was taken of a topic is delivered: it may have its turn again.
+    pub(super) fn delivered(&mut self, topic: &Topic) {
+        let Some(queue) = self.queues.get_mut(topic) else {
+            return;
+        };
+        self.bytes -= queue.busy.take().unwrap_or_default();
+        if queue.waiting.is_empty() {
+            self.queues.remove(topic);
+        } else {
+            self.ready.push_back(topic.clone());
+        }
+    }
+
+    /// Drops what is queued for a topic, and returns how much it was.
+    pub(super) fn purge(&mut self, topic: &Topic, waste: &mut Waste) -> usize {
+        let Some(queue) = self.queues.get_mut(topic) else {
+            return 0;
+        };
+        let purged = queue.waiting.len();
+        for (cost, delivery) in queue.waiting.drain(..) {
+            self.bytes -= cost;
+            waste.carried.push(delivery.carried);
+        }
+        if queue.busy.is_none() {
+            self.queues.remove(topic);
+        }
+        purged
+    }
+
+    /// Returns the bytes that wait or are being delivered.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Returns what an envelope of so many bytes counts for: an empty one is not free.
+fn cost(len: usize) -> usize {
+    len + OVERHEAD
+}
+
+/// What a place in a queue takes, about, in bytes.
+const OVERHEAD: usize = 128;
+
+#[cfg(test)]
+mod tests;
