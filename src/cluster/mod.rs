@@ -5,8 +5,10 @@
 mod address;
 mod alive;
 mod backplane;
+mod chunks;
 mod envelope;
 mod incoming;
+mod interest;
 mod malformed;
 mod node_id;
 mod number;
