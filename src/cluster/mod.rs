@@ -4,7 +4,9 @@
 
 mod address;
 mod alive;
+mod backoff;
 mod backplane;
+mod chance;
 mod chunks;
 mod envelope;
 mod incoming;
