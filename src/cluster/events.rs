@@ -1,0 +1,90 @@
+//! What the core has to tell.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    alive::Load,
+    backplane::{BackplaneError, Ticket},
+    node_id::NodeId,
+    topic::Topic,
+};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub(crate) enum ClusterEvent {
+    /// All that is wanted is subscribed; `after` how long without a connection, if there was one
+    /// before.
+    Connected { after: Option<Duration> },
+    /// There is no connection any more.
+    Disconnected,
+    /// A node was heard for the first time, or again after it had left.
+    NodeJoined(NodeId),
+    /// A node said that it leaves, or was not heard for three of its intervals.
+    NodeLeft(NodeId),
+    /// A topic for which somebody waits is subscribed.
+    Subscribed(Topic),
+    /// The engine does not permit subscribing to these topics; they are tried again.
+    Denied(Vec<Topic>),
+    /// What became of an envelope that was to be confirmed.
+    Published(Ticket, Result<(), Unpublished>),
+}
+
+/// Why an envelope that was queued is not with the engine.
+#[derive(Clone, Debug)]
+pub(crate) enum Unpublished {
+    /// It waited for too long.
+    Expired,
+    /// The engine refused it.
+    Rejected(BackplaneError),
+}
+
+/// What other nodes will hear of what was published.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub(crate) enum Remote {
+    /// Nothing: there is no cluster.
+    #[default]
+    Local,
+    /// It is queued for the engine.
+    Queued,
+    /// It is kept until there is a connection, for 5 seconds by default.
+    Waiting,
+    /// Refused: there was no connection for too long.
+    Down,
+    /// Refused: too much waits.
+    Full,
+    /// Refused: it is larger than a message may be.
+    TooLarge,
+}
+
+impl Remote {
+    /// Reports whether other nodes are not told.
+    pub(crate) fn is_refused(self) -> bool {
+        matches!(self, Self::Down | Self::Full | Self::TooLarge)
+    }
+}
+
+/// Why a connection is of no more use, though it did not break.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Silence {
+    /// The engine left something unanswered for 3 seconds.
+    Unanswered,
+    /// None of the own heartbeats came back for three intervals.
+    NoEcho,
+}
+
+/// A node, as of its last heartbeat.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub(crate) struct Node {
+    /// What tells it from others.
+    pub(crate) id: NodeId,
+    /// Its name, for people.
+    pub(crate) name: Box<str>,
+    /// What it has to carry.
+    pub(crate) load: Load,
+    /// When it was started.
+    pub(crate) started: Option<Instant>,
+    /// When it was heard last.
+    pub(crate) last_seen: Instant,
+}
