@@ -1,0 +1,98 @@
+//! What the connection to the engine has to say.
+
+use std::time::{Duration, Instant};
+
+use super::Core;
+use crate::cluster::{backplane::Lost, events::ClusterEvent, link::LinkState, topic::Topic};
+
+impl<G: Clone> Core<G> {
+    /// Notes that there is a connection: all that is wanted is to be subscribed on it.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.disconnect(now);
+        self.link = LinkState::Subscribing;
+        self.interest.connected();
+    }
+
+    /// Notes that there is no connection, or that none could be made.
+    ///
+    /// Returns how long to wait before the next attempt.
+    pub(crate) fn lost(&mut self, now: Instant) -> Duration {
+        self.disconnect(now);
+        self.backoff.next(&mut self.chance)
+    }
+
+    fn disconnect(&mut self, now: Instant) {
+        if self.link.is_away() {
+            return;
+        }
+        if self.link.is_settled() {
+            self.broken = Some(now);
+            self.events.push_back(ClusterEvent::Disconnected);
+        }
+        self.link = LinkState::Away {
+            since: now,
+            is_down: false,
+        };
+        self.outgoing.lost();
+        self.interest.lost();
+        self.beats.lost();
+        self.own_unanswered = None;
+    }
+
+    /// Notes that envelopes of these topics arrive from now on.
+    pub(crate) fn subscribed(&mut self, topics: &[Topic], now: Instant) {
+        for topic in topics {
+            if self.interest.subscribed(topic) {
+                self.events
+                    .push_back(ClusterEvent::Subscribed(topic.clone()));
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Notes that these topics are not subscribed, while the connection is sound.
+    pub(crate) fn unsubscribed(&mut self, topics: &[Topic], why: Lost, now: Instant) {
+        for topic in topics {
+            self.interest.unsubscribed(topic, why, now);
+        }
+        if why == Lost::Denied && !topics.is_empty() {
+            if topics.contains(&self.own.all()) {
+                self.beats.expect_no_echo();
+            }
+            self.events.push_back(ClusterEvent::Denied(topics.to_vec()));
+        }
+        self.settle(now);
+    }
+
+    /// Notes that something came from the engine, whatever it was.
+    ///
+    /// One that neither confirms nor echoes has to say so now and then: if nothing came for three
+    /// intervals of heartbeats, the connection is given up.
+    pub(crate) fn alive(&mut self, now: Instant) {
+        if !self.promises.echoes {
+            self.beats.heard(now, self.interval());
+        }
+    }
+
+    /// Goes on once all that is wanted is subscribed, and other nodes have had time for the same.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if self.link == LinkState::Subscribing && self.interest.is_settled() {
+            let after = self.broken.map(|at| now.saturating_duration_since(at));
+            self.counters.reconnects += u64::from(after.is_some());
+            self.backoff.reset();
+            self.link = LinkState::Settling {
+                until: now + self.settings.settling,
+            };
+            self.events.push_back(ClusterEvent::Connected { after });
+        }
+        if let LinkState::Settling { until } = self.link
+            && until <= now
+        {
+            self.link = LinkState::Ready;
+            let all = self.own.all();
+            let watched = self.promises.echoes && self.interest.is_subscribed(&all);
+            let watched = watched || !(self.promises.echoes || self.promises.confirms);
+            self.beats.connected(now, self.interval(), watched);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! All that is hard about groups over many nodes, without I/O and without a clock.
+//!
+//! It is told what happens: [`publish`](Core::publish), [`receive`](Core::receive),
+//! [`add_interest`](Core::add_interest), [`connected`](Core::connected), [`lost`](Core::lost),
+//! [`handle_timeout`](Core::handle_timeout). And it is asked what is to be done:
+//! [`poll_command`](Core::poll_command), [`poll_event`](Core::poll_event),
+//! [`poll_delivery`](Core::poll_delivery), [`poll_timeout`](Core::poll_timeout),
+//! [`take_waste`](Core::take_waste): after each call of the former.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    time::{Duration, Instant},
+};
+
+use super::{
+    alive::{Load, MAX_INTERVAL, MIN_INTERVAL},
+    backoff::Backoff,
+    backplane::{Promises, Ticket},
+    beats::Beats,
+    chance::Chance,
+    counters::ClusterCounters,
+    events::{ClusterEvent, Node},
+    incoming::{DeliveryQueues, Target},
+    interest::Interest,
+    link::LinkState,
+    node_id::NodeId,
+    nodes::Nodes,
+    numbers::Numbers,
+    outgoing::EngineQueue,
+    settings::ClusterSettings,
+    topic::{InvalidName, Topic, TopicPrefix},
+    waste::Waste,
+};
+
+mod line;
+mod receive;
+mod send;
+mod timeout;
+
+/// A node's part in a cluster; `G` is what the application's side knows a group by.
+///
+/// The rules of the lock around it: nothing here locks, wakes, or runs code of the application; what
+/// could is left as [waste](Core::take_waste).
+#[derive(Debug)]
+pub(crate) struct Core<G> {
+    id: NodeId,
+    start: Instant,
+    own: TopicPrefix,
+    settings: ClusterSettings,
+    promises: Promises,
+    chance: Chance,
+    backoff: Backoff,
+    link: LinkState,
+    /// Since when there is no connection, if there was one before.
+    broken: Option<Instant>,
+    numbers: Numbers,
+    outgoing: EngineQueue,
+    interest: Interest<G>,
+    incoming: DeliveryQueues<G>,
+    nodes: Nodes,
+    beats: Beats,
+    /// A heartbeat, or the last word, that the engine has not answered.
+    own_unanswered: Option<(Ticket, Instant)>,
+    load: Load,
+    leaving: Option<Leaving>,
+    /// Nobody is taken for silent before: this node itself was not looked at for a while.
+    grace: Option<Instant>,
+    counters: ClusterCounters,
+    events: VecDeque<ClusterEvent>,
+    waste: Waste,
+}
+
+/// How far leaving is.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    deadline: Instant,
+    has_said: bool,
+    is_over: bool,
+}
+
+impl<G: Clone> Core<G> {
+    /// Makes a node that has no connection yet.
+    ///
+    /// `id` and `seed` are random numbers.
+    ///
+    /// # Errors
+    ///
+    /// The name of the cluster is none.
+    pub(crate) fn new(
+        cluster: &str,
+        mut settings: ClusterSettings,
+        promises: Promises,
+        id: NodeId,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Self, InvalidName> {
+        settings.heartbeat = settings.heartbeat.clamp(MIN_INTERVAL, MAX_INTERVAL);
+        let mut core = Self {
+            id,
+            start: now,
+            own: TopicPrefix::own(cluster)?,
+            promises,
+            chance: Chance::new(seed),
+            backoff: Backoff::default(),
+            link: LinkState::Away {
+                since: now,
+                is_down: false,
+            },
+            broken: None,
+            numbers: Numbers::new(settings.numbered_topics),
+            outgoing: EngineQueue::default(),
+            interest: Interest::new(
+                settings.linger,
+                settings.max_lingering,
+                settings.retry_refused,
+            ),
+            incoming: DeliveryQueues::new(settings.max_inbound),
+            nodes: Nodes::new(settings.max_nodes),
+            beats: Beats::default(),
+            own_unanswered: None,
+            load: Load::default(),
+            leaving: None,
+            grace: None,
+            counters: ClusterCounters::default(),
+            events: VecDeque::new(),
+            waste: Waste::default(),
+            settings,
+        };
+        core.interest.add(&core.own.all(), Target::All);
+        core.interest.add(&core.own.node(id), Target::Node);
+        Ok(core)
+    }
+
+    /// Notes that a group has its first member here.
+    pub(crate) fn add_interest(&mut self, topic: &Topic, group: G) {
+        self.interest.add(topic, Target::Group(group));
+    }
+
+    /// Notes that a group has no more members here: what is queued for it is dropped.
+    pub(crate) fn remove_interest(&mut self, topic: &Topic, now: Instant) {
+        self.interest.remove(topic, now);
+        let purged = self.incoming.purge(topic, &mut self.waste);
+        self.counters.uninterested += purged as u64;
+    }
+
+    /// Reports whether envelopes of a topic arrive; if not, [`ClusterEvent::Subscribed`] follows once they do.
+    pub(crate) fn await_subscribed(&mut self, topic: &Topic) -> bool {
+        self.interest.await_subscribed(topic)
+    }
+
+    /// Sets what heartbeats tell of this node.
+    pub(crate) fn set_load(&mut self, load: Load) {
+        self.load = load;
+    }
+
+    /// Begins to leave: nothing more is published, and what is queued goes out for 2 seconds at most,
+    /// with a last word behind it. [`is_over`](Self::is_over) tells when.
+    pub(crate) fn leave(&mut self, now: Instant) {
+        let deadline = now + self.settings.leave_timeout;
+        self.leaving.get_or_insert(Leaving {
+            deadline,
+            has_said: false,
+            is_over: false,
+        });
+    }
+
+    /// Reports whether all is said and sent, or there is no more time for it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.leaving.is_some_and(|leaving| {
+            let nothing_left = self.link.is_away() && self.outgoing.is_empty();
+            leaving.is_over || nothing_left
+        })
+    }
+
+    /// Takes the next event.
+    pub(crate) fn poll_event(&mut self) -> Option<ClusterEvent> {
+        self.events.pop_front()
+    }
+
+    /// Takes what is to be dropped where no lock is held.
+    pub(crate) fn take_waste(&mut self) -> Waste {
+        mem::take(&mut self.waste)
+    }
+
+    /// Returns the id of this node.
+    pub(crate) fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Returns the topic of what is for one node.
+    pub(crate) fn topic_of(&self, node: NodeId) -> Topic {
+        self.own.node(node)
+    }
+
+    /// Returns all topics that are wanted.
+    pub(crate) fn interest(&self) -> Vec<Topic> {
+        self.interest.wanted()
+    }
+
+    /// Returns the live nodes, this one first.
+    pub(crate) fn nodes(&self, now: Instant) -> Vec<Node> {
+        let own = Node {
+            id: self.id,
+            name: self.settings.name.clone(),
+            load: self.load,
+            started: Some(self.start),
+            last_seen: now,
+        };
+        [own].into_iter().chain(self.nodes.iter()).collect()
+    }
+
+    /// Returns how many connections the live nodes have.
+    pub(crate) fn connections(&self) -> u64 {
+        u64::from(self.load.connections) + self.nodes.connections()
+    }
+
+    /// Returns what was counted, and how it is now.
+    pub(crate) fn counters(&self) -> ClusterCounters {
+        let mut counters = self.counters.clone();
+        counters.connected = self.link.is_settled();
+        counters.nodes = self.nodes.len() as u64 + 1;
+        counters.topics_wanted = self.interest.wanted_len() as u64;
+        counters.topics_subscribed = self.interest.subscribed_len() as u64;
+        counters.queued_bytes = self.outgoing.bytes() as u64;
+        counters.in_flight = self.outgoing.in_flight() as u64;
+        counters.inbound_bytes = self.incoming.bytes() as u64;
+        counters.round_trip = self.beats.round_trip();
+        counters.max_round_trip = self.beats.max_round_trip();
+        counters
+    }
+
+    /// Returns how often this node says that it is alive.
+    fn interval(&self) -> Duration {
+        super::nodes::interval(self.settings.heartbeat, self.nodes.len() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

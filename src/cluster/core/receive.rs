@@ -1,0 +1,166 @@
+//! From an envelope to what is delivered here.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::Core;
+use crate::cluster::{
+    alive::Alive,
+    envelope::{Carried, EnvelopeHeader, HEADER, Kind, OVERHEAD},
+    incoming::{Inbound, Target},
+    malformed::EnvelopeError,
+};
+
+impl<G: Clone> Core<G> {
+    /// Takes what came: never waits, and drops and counts what is no good or too much.
+    pub(crate) fn receive(&mut self, topic: &[u8], envelope: Bytes, now: Instant) {
+        self.counters.received += 1;
+        self.counters.received_bytes += envelope.len() as u64;
+        if let Err(reason) = self.take(topic, envelope, now) {
+            self.counters.malformed.count(reason);
+        }
+    }
+
+    fn take(&mut self, topic: &[u8], envelope: Bytes, now: Instant) -> Result<(), EnvelopeError> {
+        if envelope.len() > self.settings.max_message_size.saturating_add(OVERHEAD) {
+            return Err(EnvelopeError::TooLarge);
+        }
+        let header = EnvelopeHeader::decode(&envelope)?;
+        if header.node == Some(self.id) {
+            self.counters.own_echoes += 1;
+            if header.kind == Kind::Alive {
+                self.beats.echo(header.number, self.interval(), now);
+            }
+            return Ok(());
+        }
+        if matches!(header.kind, Kind::Alive | Kind::Leaving) {
+            return self.take_beat(topic, &header, &envelope, now);
+        }
+        self.take_carried(topic, &header, envelope, now)
+    }
+
+    fn take_beat(
+        &mut self,
+        topic: &[u8],
+        header: &EnvelopeHeader,
+        envelope: &Bytes,
+        now: Instant,
+    ) -> Result<(), EnvelopeError> {
+        let entry = self.interest.get_mut(topic);
+        if !entry.is_some_and(|entry| matches!(entry.target, Some(Target::All))) {
+            return Err(EnvelopeError::Misplaced);
+        }
+        let node = header.node.ok_or(EnvelopeError::Alive)?;
+        let event = if header.kind == Kind::Alive {
+            let alive = Alive::decode(&envelope[HEADER..])?;
+            self.nodes.alive(node, header.number, alive, now)
+        } else {
+            self.nodes.leaving(node, header.number, now)
+        };
+        self.events.extend(event);
+        Ok(())
+    }
+
+    fn take_carried(
+        &mut self,
+        topic: &[u8],
+        header: &EnvelopeHeader,
+        envelope: Bytes,
+        now: Instant,
+    ) -> Result<(), EnvelopeError> {
+        let second = self.second(now);
+        let Some(entry) = self.interest.get_mut(topic) else {
+            self.counters.uninterested += 1;
+            return Ok(());
+        };
+        if !belongs(header.kind, entry.target.as_ref()) {
+            return Err(EnvelopeError::Misplaced);
+        }
+        let missed = match header.node {
+            Some(node) => entry.seen.judge(node, header.number),
+            None => Some(0),
+        };
+        let Some(missed) = missed else {
+            self.counters.doubles += 1;
+            return Ok(());
+        };
+        let len = envelope.len();
+        let carried = Carried::decode(header, envelope.slice(HEADER..))?;
+        let is_alive = |node| self.nodes.is_alive(node);
+        if entry.target.is_some() && !self.incoming.has_room(len) {
+            self.counters.overrun += 1;
+            if let Some(node) = header.node {
+                entry.seen.skip(node, header.number, second, is_alive);
+            }
+            return Ok(());
+        }
+        if let Some(node) = header.node {
+            entry.seen.take(node, header.number, second, is_alive);
+        }
+        self.counters.gaps += u64::from(missed > 0);
+        self.counters.lost += missed;
+        let Some(target) = entry.target.clone() else {
+            self.counters.uninterested += 1;
+            return Ok(());
+        };
+        self.push(topic, header, target, missed, carried, len);
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        topic: &[u8],
+        header: &EnvelopeHeader,
+        target: Target<G>,
+        missed: u64,
+        carried: Carried,
+        len: usize,
+    ) {
+        if header.kind.is_close() && !self.settings.remote_close {
+            self.counters.closes_ignored += 1;
+            return;
+        }
+        let Some(topic) = self.interest.topic(topic) else {
+            return;
+        };
+        let delivery = Inbound {
+            topic: topic.clone(),
+            target,
+            from: header.node,
+            missed,
+            carried,
+        };
+        self.incoming.push(len, delivery);
+    }
+
+    /// Takes something that is to be delivered: its topic gives nothing more before
+    /// [`delivered`](Self::delivered) was called.
+    pub(crate) fn poll_delivery(&mut self) -> Option<Inbound<G>> {
+        self.incoming.poll()
+    }
+
+    /// Notes that what was taken of a topic is delivered, or that its group is gone.
+    pub(crate) fn delivered(&mut self, topic: &super::Topic) {
+        self.incoming.delivered(topic);
+    }
+
+    /// Returns the second of this node's life.
+    fn second(&self, now: Instant) -> u32 {
+        let age = now.saturating_duration_since(self.start).as_secs();
+        u32::try_from(age).unwrap_or(u32::MAX)
+    }
+}
+
+/// Reports whether envelopes of a kind may come to such a topic.
+fn belongs<G>(kind: Kind, target: Option<&Target<G>>) -> bool {
+    match kind {
+        Kind::Text | Kind::Binary | Kind::Close => {
+            matches!(target, None | Some(Target::Group(_)))
+        }
+        Kind::TextTo | Kind::BinaryTo | Kind::CloseConnection => {
+            matches!(target, Some(Target::Node))
+        }
+        Kind::Alive | Kind::Leaving => matches!(target, Some(Target::All)),
+    }
+}

@@ -1,0 +1,235 @@
+//! From a broadcast to the queue, and from there to the engine.
+
+use std::time::Instant;
+
+use super::{Core, Leaving};
+use crate::cluster::{
+    alive::Alive,
+    backplane::{BackplaneError, Command, Publish, Ticket},
+    envelope::{Carried, Letter, OVERHEAD},
+    events::{ClusterEvent, Remote, Unpublished},
+    link::LinkState,
+    number::Number,
+    outgoing::Gone,
+    topic::Topic,
+};
+
+impl<G: Clone> Core<G> {
+    /// Queues something for other nodes, or says why not.
+    ///
+    /// Either way it uses a number up, so that the others learn that it is missing.
+    pub(crate) fn publish(&mut self, topic: &Topic, carried: Carried, now: Instant) -> Remote {
+        match self.queue(topic, carried, false, now) {
+            Ok(_) if self.link == LinkState::Ready => Remote::Queued,
+            Ok(_) => Remote::Waiting,
+            Err(refused) => refused,
+        }
+    }
+
+    /// Queues something for other nodes, of which [`ClusterEvent::Published`] tells what became of it.
+    ///
+    /// # Errors
+    ///
+    /// It is refused.
+    pub(crate) fn publish_confirmed(
+        &mut self,
+        topic: &Topic,
+        carried: Carried,
+        now: Instant,
+    ) -> Result<Ticket, Remote> {
+        self.queue(topic, carried, true, now)
+    }
+
+    fn queue(
+        &mut self,
+        topic: &Topic,
+        carried: Carried,
+        awaited: bool,
+        now: Instant,
+    ) -> Result<Ticket, Remote> {
+        let number = self.numbers.next(topic, &mut self.waste);
+        let letter = Letter::from(carried);
+        if let Err(refused) = self.check(&letter, now) {
+            self.waste.payloads.push(letter.payload);
+            return Err(refused);
+        }
+        self.counters.published += 1;
+        self.counters.published_bytes += letter.len() as u64;
+        Ok(self.outgoing.push(topic, letter, number, awaited, now))
+    }
+
+    fn check(&mut self, letter: &Letter, now: Instant) -> Result<(), Remote> {
+        let len = letter.len();
+        let most = self.settings.max_message_size;
+        let refused = &mut self.counters.refused;
+        if letter.payload.len() > most || len > self.promises.max_envelope {
+            refused.too_large += 1;
+            return Err(Remote::TooLarge);
+        }
+        if self.leaving.is_some() || self.link.is_down(now, self.settings.max_wait) {
+            refused.down += 1;
+            return Err(Remote::Down);
+        }
+        if !self.outgoing.has_room(len, &self.settings) {
+            refused.full += 1;
+            return Err(Remote::Full);
+        }
+        Ok(())
+    }
+
+    /// Returns what the connection is to do next; a batch that was begun ends.
+    pub(crate) fn poll_command(&mut self, now: Instant) -> Option<Command> {
+        if self.link.is_away() {
+            return None;
+        }
+        self.settle(now);
+        if let Some(leaving) = self.leaving {
+            return self.poll_leaving(leaving, now);
+        }
+        if let Some(command) = self.interest.poll(now) {
+            return Some(command);
+        }
+        if self.link != LinkState::Ready {
+            return None;
+        }
+        self.expire(now);
+        let publish = match self.poll_beat(now) {
+            Some(beat) => Some(beat),
+            None => self.outgoing.begin(self.id, now),
+        };
+        publish.map(|publish| self.publish_now(publish))
+    }
+
+    /// Returns what more fits into the batch that was begun.
+    pub(crate) fn poll_more(&mut self) -> Option<Command> {
+        if self.link != LinkState::Ready {
+            return None;
+        }
+        let publish = self.outgoing.more(self.id)?;
+        Some(self.publish_now(publish))
+    }
+
+    fn publish_now(&mut self, publish: Publish) -> Command {
+        if !self.promises.confirms {
+            // Nobody will say more of it.
+            self.published(publish.ticket, Ok(()));
+        }
+        Command::Publish(publish)
+    }
+
+    /// Takes the engine's answer to something published.
+    pub(crate) fn published(&mut self, ticket: Ticket, result: Result<(), BackplaneError>) {
+        if self
+            .own_unanswered
+            .take_if(|(own, _)| *own == ticket)
+            .is_some()
+        {
+            return;
+        }
+        let Some(gone) = self.outgoing.answered(ticket, &mut self.waste) else {
+            return;
+        };
+        let result = match result {
+            Ok(()) => {
+                self.counters.confirmed += 1;
+                Ok(())
+            }
+            Err(error) => {
+                self.counters.refused.rejected += 1;
+                Err(Unpublished::Rejected(error))
+            }
+        };
+        self.tell(gone, result);
+    }
+
+    /// Gives up what has waited for too long.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let most = self.settings.max_wait;
+        while let Some(gone) = self.outgoing.expire(now, most, &mut self.waste) {
+            self.counters.refused.expired += 1;
+            self.tell(gone, Err(Unpublished::Expired));
+        }
+    }
+
+    /// Gives up all that is kept: there was no connection for too long.
+    pub(super) fn expire_all(&mut self) {
+        while let Some(gone) = self.outgoing.give_up(&mut self.waste) {
+            self.counters.refused.expired += 1;
+            self.tell(gone, Err(Unpublished::Expired));
+        }
+    }
+
+    fn tell(&mut self, gone: Gone, result: Result<(), Unpublished>) {
+        if gone.awaited {
+            self.events
+                .push_back(ClusterEvent::Published(gone.ticket, result));
+        }
+    }
+
+    fn poll_beat(&mut self, now: Instant) -> Option<Publish> {
+        let nodes = self.nodes.len() + 1;
+        let least = self.settings.heartbeat;
+        let beat = self.beats.poll(now, least, nodes, &mut self.chance);
+        let (number, interval) = beat?;
+        let letter = Letter::alive(&Alive {
+            interval,
+            age: now.saturating_duration_since(self.start),
+            load: self.load,
+            name: self.settings.name.clone(),
+        });
+        Some(self.own_publish(letter, number, now))
+    }
+
+    /// Returns something of this node itself; it overtakes what is queued, and is not sent again.
+    fn own_publish(&mut self, letter: Letter, number: Number, now: Instant) -> Publish {
+        let ticket = self.outgoing.next_ticket();
+        self.own_unanswered = Some((ticket, now));
+        Publish {
+            topic: self.own.all(),
+            head: letter.head(self.id, number),
+            payload: letter.payload,
+            ticket,
+        }
+    }
+
+    fn poll_leaving(&mut self, leaving: Leaving, now: Instant) -> Option<Command> {
+        if leaving.is_over || leaving.deadline <= now {
+            self.end();
+            return Some(Command::Leave);
+        }
+        if self.link != LinkState::Ready {
+            return None;
+        }
+        self.expire(now);
+        if let Some(publish) = self.outgoing.begin(self.id, now) {
+            return Some(self.publish_now(publish));
+        }
+        if !self.outgoing.is_empty() {
+            return None;
+        }
+        if !leaving.has_said {
+            self.leaving = Some(Leaving {
+                has_said: true,
+                ..leaving
+            });
+            let number = self.beats.number();
+            let publish = self.own_publish(Letter::leaving(), number, now);
+            return Some(self.publish_now(publish));
+        }
+        if self.own_unanswered.is_some() {
+            return None;
+        }
+        self.end();
+        Some(Command::Leave)
+    }
+
+    /// Ends to leave.
+    pub(super) fn end(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.is_over = true;
+        }
+    }
+}
+
+/// A message with the largest head has to be taken by others, whose limit is the same.
+const _: () = assert!(OVERHEAD == 32);

@@ -1,0 +1,239 @@
+//! Who lives, and how a node leaves.
+
+use super::*;
+
+fn alive(name: &str, connections: u32) -> Letter {
+    Letter::alive(&Alive {
+        interval: Duration::from_secs(5),
+        age: Duration::from_secs(1),
+        load: Load {
+            connections,
+            ..Load::default()
+        },
+        name: name.into(),
+    })
+}
+
+const fn number(index: u32) -> Number {
+    Number { run: 1, index }
+}
+
+/// Passes all that leaves on to another node, and answers it.
+fn pass_on(from: &mut Alone, to: &mut Alone) -> bool {
+    let mut left = false;
+    while let Some(command) = from.core.poll_command(from.now) {
+        left |= matches!(command, Command::Leave);
+        if let Command::Publish(publish) = &command {
+            let topic = publish.topic().as_bytes();
+            to.core.receive(topic, envelope(publish), to.now);
+        }
+        from.answer(command);
+        if left {
+            break;
+        }
+    }
+    left
+}
+
+fn two() -> [Alone; 2] {
+    let settings = |name: &str| ClusterSettings {
+        name: name.into(),
+        ..ClusterSettings::default()
+    };
+    let first = Alone::with(settings("first"), promises());
+    let mut second = Alone::with(ClusterSettings::default(), promises());
+    second.core = core_on(promises(), 2, settings("second"), second.now);
+    [first, second]
+}
+
+#[test]
+fn a_node_says_at_once_and_every_five_seconds_that_it_is_alive_and_what_it_carries() {
+    let [mut first, mut second] = two();
+    second.core.connected(second.now);
+    second.subscribe();
+    second.events();
+    first.core.connected(first.now);
+    first.subscribe();
+    first.core.set_load(Load {
+        connections: 12,
+        groups: 3,
+        draining: true,
+    });
+    first.pass(250);
+    pass_on(&mut first, &mut second);
+    assert!(matches!(second.events()[..], [ClusterEvent::NodeJoined(node)] if node == id(1)));
+    let nodes = second.core.nodes(second.now);
+    assert_eq!(nodes[0].id, id(2));
+    assert_eq!((nodes[1].id, &*nodes[1].name), (id(1), "first"));
+    assert_eq!(nodes[1].load.groups, 3);
+    assert!(nodes[1].load.draining);
+    assert_eq!(
+        (second.core.connections(), second.core.counters().nodes),
+        (12, 2)
+    );
+    first.core.set_load(Load::default());
+    first.pass(6000);
+    pass_on(&mut first, &mut second);
+    assert_eq!(second.core.connections(), 0);
+}
+
+#[test]
+fn a_node_that_falls_silent_has_left_after_three_of_its_intervals() {
+    let mut alone = Alone::ready();
+    let all = alone.core.own.all();
+    alone.receive_letter(&all, 2, number(0), &alive("b", 1));
+    alone.events();
+    for _ in 0..14 {
+        alone.pass(1000);
+        while let Some(command) = alone.core.poll_command(alone.now) {
+            alone.answer(command);
+        }
+    }
+    assert!(alone.events().is_empty());
+    alone.pass(1000);
+    assert!(matches!(alone.events()[..], [ClusterEvent::NodeLeft(node)] if node == id(2)));
+    assert_eq!(alone.core.nodes(alone.now).len(), 1);
+}
+
+#[test]
+fn heartbeats_come_by_their_topic_and_from_nodes() {
+    let mut alone = Alone::ready();
+    alone.core.add_interest(&topic("a"), 0);
+    alone.receive_letter(&topic("a"), 2, number(0), &alive("b", 1));
+    let own = alone.core.topic_of(id(1));
+    alone.receive_letter(&own, 2, number(0), &alive("b", 1));
+    let all = alone.core.own.all();
+    let mut outside = vec![1, 7];
+    outside.resize(24 + 22, 0);
+    alone
+        .core
+        .receive(all.as_bytes(), outside.into(), alone.now);
+    assert_eq!(alone.core.nodes(alone.now).len(), 1);
+    let malformed = alone.core.counters().malformed;
+    assert_eq!((malformed.misplaced, malformed.alive), (2, 1));
+}
+
+#[test]
+fn none_of_its_own_heartbeats_back_for_three_intervals_ends_a_connection_that_looks_sound() {
+    let mut alone = Alone::ready();
+    let connected = alone.now;
+    let mut silence = None;
+    while silence.is_none() && alone.now < connected + Duration::from_secs(60) {
+        // All is answered, and nothing comes in.
+        while let Some(command) = alone.core.poll_command(alone.now) {
+            if let Command::Publish(publish) = command {
+                alone.core.published(publish.ticket(), Ok(()));
+            }
+        }
+        silence = alone.pass(100);
+    }
+    assert_eq!(silence, Some(Silence::NoEcho));
+    assert_eq!((alone.now - connected).as_secs(), 15);
+}
+
+#[test]
+fn an_engine_without_echoes_is_not_expected_to_echo_and_one_without_answers_has_to_say_something() {
+    for (confirms, says, expected) in [
+        (true, false, None),
+        (false, false, Some(Silence::NoEcho)),
+        (false, true, None),
+    ] {
+        let promises = Promises {
+            echoes: false,
+            confirms,
+            ..promises()
+        };
+        let mut alone = Alone::with(ClusterSettings::default(), promises);
+        alone.connect();
+        let mut silence = None;
+        for _ in 0..60 {
+            while let Some(command) = alone.core.poll_command(alone.now) {
+                if let Command::Publish(publish) = command {
+                    alone.core.published(publish.ticket(), Ok(()));
+                }
+            }
+            if says {
+                alone.core.alive(alone.now);
+            }
+            silence = silence.or_else(|| alone.pass(1000));
+        }
+        assert_eq!(silence, expected);
+    }
+}
+
+#[test]
+fn a_heartbeat_the_engine_does_not_answer_is_silence_too() {
+    let mut alone = Alone::new();
+    alone.core.connected(alone.now);
+    alone.subscribe();
+    alone.pass(250);
+    assert_eq!(alone.leaving(), ["?"]);
+    let sent = alone.now;
+    assert_eq!(alone.pass(60_000), Some(Silence::Unanswered));
+    assert_eq!(alone.now - sent, Duration::from_secs(3));
+}
+
+#[test]
+fn round_trips_of_heartbeats_are_counted() {
+    let mut alone = Alone::new();
+    alone.core.connected(alone.now);
+    alone.subscribe();
+    alone.pass(250);
+    let Some(Command::Publish(beat)) = alone.core.poll_command(alone.now) else {
+        panic!("no heartbeat");
+    };
+    alone.pass(7);
+    let topic = beat.topic().as_bytes();
+    alone.core.receive(topic, envelope(&beat), alone.now);
+    let counters = alone.core.counters();
+    assert_eq!(counters.round_trip, Some(Duration::from_millis(7)));
+    assert_eq!(counters.max_round_trip, counters.round_trip);
+}
+
+#[test]
+fn a_node_that_leaves_sends_what_is_queued_says_so_and_ends() {
+    let [mut first, mut second] = two();
+    first.connect();
+    second.connect();
+    second.core.add_interest(&topic("a"), 0);
+    first.pass(6000);
+    pass_on(&mut first, &mut second);
+    second.events();
+    first.publish("a", "last");
+    first.core.leave(first.now);
+    assert_eq!(first.publish("a", "too late"), Remote::Down);
+    assert!(!first.core.is_over());
+    assert!(pass_on(&mut first, &mut second));
+    assert!(first.core.is_over());
+    assert_eq!(second.deliveries().len(), 1);
+    assert!(matches!(second.events()[..], [ClusterEvent::NodeLeft(node)] if node == id(1)));
+}
+
+#[test]
+fn leaving_takes_two_seconds_at_most_whatever_the_engine_does() {
+    let mut alone = Alone::ready();
+    alone.publish("a", "1");
+    alone.core.leave(alone.now);
+    // Nothing is answered.
+    assert_eq!(alone.leaving(), ["1"]);
+    alone.pass(1999);
+    assert!(!alone.core.is_over());
+    alone.pass(1);
+    assert!(alone.core.is_over());
+    assert!(matches!(
+        alone.core.poll_command(alone.now),
+        Some(Command::Leave)
+    ));
+
+    // Without a connection it is over once nothing is kept.
+    let mut alone = Alone::ready();
+    alone.core.lost(alone.now);
+    alone.publish("a", "1");
+    alone.core.leave(alone.now);
+    assert!(!alone.core.is_over());
+    alone.pass(2000);
+    assert!(alone.core.is_over());
+    let mut alone = Alone::new();
+    alone.core.leave(alone.now);
+    assert!(alone.core.is_over());
+}

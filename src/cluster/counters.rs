@@ -1,0 +1,117 @@
+//! What a node counts.
+
+use std::time::Duration;
+
+use super::malformed::EnvelopeError;
+
+/// What has happened so far, and how it is now.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub(crate) struct ClusterCounters {
+    /// Whether envelopes can be published now.
+    pub(crate) connected: bool,
+    /// How often the connection to the engine came back.
+    pub(crate) reconnects: u64,
+    /// Live nodes, this one among them.
+    pub(crate) nodes: u64,
+    /// Envelopes that were queued for the engine, without heartbeats.
+    ///
+    /// Each is confirmed, expired or rejected in the end.
+    pub(crate) published: u64,
+    /// Their bytes.
+    pub(crate) published_bytes: u64,
+    /// Envelopes that the engine has; of an engine that does not confirm, those that it was given.
+    pub(crate) confirmed: u64,
+    /// Envelopes that were refused or given up.
+    pub(crate) refused: Refusals,
+    /// Envelopes that came.
+    pub(crate) received: u64,
+    /// Their bytes.
+    pub(crate) received_bytes: u64,
+    /// Envelopes of this node that came back to it.
+    pub(crate) own_echoes: u64,
+    /// Envelopes that had come before, or that a later one had overtaken.
+    pub(crate) doubles: u64,
+    /// How often some were missing.
+    pub(crate) gaps: u64,
+    /// How many were missing. An alarm belongs on this.
+    pub(crate) lost: u64,
+    /// Envelopes that were dropped because too much waited for delivery here.
+    pub(crate) overrun: u64,
+    /// Envelopes that were dropped as malformed.
+    pub(crate) malformed: MalformedCounters,
+    /// Envelopes for groups without a member here.
+    pub(crate) uninterested: u64,
+    /// Closes of other nodes that were not obeyed.
+    pub(crate) closes_ignored: u64,
+    /// Topics of groups with a member here, and the node's own two.
+    pub(crate) topics_wanted: u64,
+    /// Topics whose envelopes arrive.
+    pub(crate) topics_subscribed: u64,
+    /// Bytes that wait for the engine or its answer.
+    pub(crate) queued_bytes: u64,
+    /// Envelopes that wait for the engine's answer.
+    pub(crate) in_flight: u64,
+    /// Bytes that wait for delivery here.
+    pub(crate) inbound_bytes: u64,
+    /// How long the last own heartbeat took to come back.
+    pub(crate) round_trip: Option<Duration>,
+    /// The longest time of the last minute or two.
+    pub(crate) max_round_trip: Option<Duration>,
+}
+
+/// Envelopes that were not sent, by reason.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub(crate) struct Refusals {
+    /// There was no connection for too long.
+    pub(crate) down: u64,
+    /// Too much waited.
+    pub(crate) full: u64,
+    /// The message was too large.
+    pub(crate) too_large: u64,
+    /// It waited for too long.
+    pub(crate) expired: u64,
+    /// The engine refused it.
+    pub(crate) rejected: u64,
+}
+
+/// Envelopes that were dropped as malformed, by reason.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub(crate) struct MalformedCounters {
+    /// Longer than a message may be here.
+    pub(crate) too_large: u64,
+    /// Shorter than what they should hold.
+    pub(crate) truncated: u64,
+    /// Of another version.
+    pub(crate) version: u64,
+    /// Of an unknown kind.
+    pub(crate) kind: u64,
+    /// With a number that nobody gives.
+    pub(crate) number: u64,
+    /// Of a kind that belongs to another topic.
+    pub(crate) misplaced: u64,
+    /// Text that is not UTF-8.
+    pub(crate) utf8: u64,
+    /// No payload of a Close frame.
+    pub(crate) close: u64,
+    /// No heartbeat.
+    pub(crate) alive: u64,
+}
+
+impl MalformedCounters {
+    pub(super) fn count(&mut self, reason: EnvelopeError) {
+        *match reason {
+            EnvelopeError::TooLarge => &mut self.too_large,
+            EnvelopeError::Truncated => &mut self.truncated,
+            EnvelopeError::Version => &mut self.version,
+            EnvelopeError::Kind => &mut self.kind,
+            EnvelopeError::Number => &mut self.number,
+            EnvelopeError::Misplaced => &mut self.misplaced,
+            EnvelopeError::Utf8 => &mut self.utf8,
+            EnvelopeError::Close => &mut self.close,
+            EnvelopeError::Alive => &mut self.alive,
+        } += 1;
+    }
+}
