@@ -22,6 +22,7 @@ mod nodes;
 mod receiving;
 mod sending;
 mod subscribing;
+mod wire;
 
 /// An engine that echoes and confirms, as Redis does.
 fn promises() -> Promises {
