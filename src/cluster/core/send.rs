@@ -83,11 +83,14 @@ impl<G: Clone> Core<G> {
             return None;
         }
         self.settle(now);
+        // A node that leaves has no use for topics, but has to get so far that envelopes leave.
+        if (self.leaving.is_none() || self.link == LinkState::Subscribing)
+            && let Some(command) = self.interest.poll(now)
+        {
+            return Some(command);
+        }
         if let Some(leaving) = self.leaving {
             return self.poll_leaving(leaving, now);
-        }
-        if let Some(command) = self.interest.poll(now) {
-            return Some(command);
         }
         if self.link != LinkState::Ready {
             return None;
@@ -111,7 +114,7 @@ impl<G: Clone> Core<G> {
 
     fn publish_now(&mut self, publish: Publish) -> Command {
         if !self.promises.confirms {
-            // Nobody will say more of it.
+            // Nothing more will be said of it.
             self.published(publish.ticket, Ok(()));
         }
         Command::Publish(publish)

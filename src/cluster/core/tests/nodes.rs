@@ -237,3 +237,17 @@ fn leaving_takes_two_seconds_at_most_whatever_the_engine_does() {
     alone.core.leave(alone.now);
     assert!(alone.core.is_over());
 }
+
+#[test]
+fn a_node_that_leaves_while_it_subscribes_sends_what_is_kept_all_the_same() {
+    let mut alone = Alone::ready();
+    alone.core.add_interest(&topic("a"), 0);
+    alone.subscribe();
+    alone.core.lost(alone.now);
+    alone.publish("a", "1");
+    alone.core.connected(alone.now);
+    alone.core.leave(alone.now);
+    alone.subscribe();
+    alone.pass(250);
+    assert_eq!(alone.leaving(), ["1"]);
+}
