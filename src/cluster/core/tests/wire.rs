@@ -98,6 +98,10 @@ struct Peer {
     /// The last that was delivered since the last member joined, by sender and topic.
     heard: HashMap<(usize, usize), u64>,
     busy: Vec<Topic>,
+    /// What its events have told: of which tickets nothing yet.
+    awaited: HashSet<Ticket>,
+    connected: bool,
+    others: HashSet<NodeId>,
     delivered: u64,
     missed: u64,
     beats: u64,
@@ -203,6 +207,9 @@ impl World {
                 }
             }
             peer.assert_counters_agree();
+            assert!(peer.connected && peer.awaited.is_empty());
+            assert_eq!(peer.others.len(), self.peers.len() - 1);
+            assert_eq!(peer.core.nodes(self.now).len(), self.peers.len());
         }
     }
 
@@ -383,9 +390,17 @@ impl World {
         node.published[topic] += 1;
         let padding = "x".repeat(len);
         let what = text(&format!("{peer} {topic} {count} {padding}"));
-        let remote = node.core.publish(&key, what, at);
         node.sent_at.insert((topic, count), at);
-        remote
+        if !count.is_multiple_of(4) {
+            return node.core.publish(&key, what, at);
+        }
+        match node.core.publish_confirmed(&key, what, at) {
+            Ok(ticket) => {
+                assert!(node.awaited.insert(ticket));
+                Remote::Queued
+            }
+            Err(refused) => refused,
+        }
     }
 
     fn connect(&mut self, peer: usize) {
@@ -477,9 +492,8 @@ impl World {
                 }
             }
             self.deliver(peer);
-            let core = &mut self.peers[peer].core;
-            while core.poll_event().is_some() {}
-            drop(core.take_waste());
+            self.peers[peer].take_events();
+            drop(self.peers[peer].core.take_waste());
             self.peers[peer].assert_bounds_hold();
         }
     }
@@ -586,6 +600,9 @@ impl Peer {
             sent_at: HashMap::new(),
             heard: HashMap::new(),
             busy: Vec::new(),
+            awaited: HashSet::new(),
+            connected: false,
+            others: HashSet::new(),
             delivered: 0,
             missed: 0,
             beats: 0,
@@ -623,6 +640,22 @@ impl Peer {
     fn finish(&mut self) {
         for topic in self.busy.drain(..) {
             self.core.delivered(&topic);
+        }
+    }
+
+    /// No event contradicts the one before.
+    fn take_events(&mut self) {
+        while let Some(event) = self.core.poll_event() {
+            let is_news = match event {
+                ClusterEvent::Connected { .. } => !mem::replace(&mut self.connected, true),
+                ClusterEvent::Disconnected => mem::replace(&mut self.connected, false),
+                ClusterEvent::NodeJoined(node) => self.others.insert(node),
+                ClusterEvent::NodeLeft(node) => self.others.remove(&node),
+                ClusterEvent::Published(ticket, _) => self.awaited.remove(&ticket),
+                ClusterEvent::Subscribed(_) => false,
+                ClusterEvent::Denied(topics) => !topics.is_empty(),
+            };
+            assert!(is_news, "{:?}", self.core);
         }
     }
 
