@@ -165,3 +165,43 @@ impl Error for BackplaneError {
         Some(source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_whose_fault_it_is_and_its_source_what_happened() {
+        let errors = [
+            (
+                BackplaneError::connect("refused"),
+                "the engine cannot be reached",
+                [false, false],
+            ),
+            (
+                BackplaneError::broken("reset"),
+                "the connection to the engine broke",
+                [false, false],
+            ),
+            (
+                BackplaneError::denied("NOPERM"),
+                "the engine does not permit it",
+                [true, false],
+            ),
+            (
+                BackplaneError::unsupported("RESP2"),
+                "the engine does not support it",
+                [false, true],
+            ),
+        ];
+        for (error, words, [denied, unsupported]) in errors {
+            assert_eq!(error.to_string(), words);
+            assert_eq!(
+                [error.is_denied(), error.is_unsupported()],
+                [denied, unsupported]
+            );
+            let source = error.source().map(ToString::to_string);
+            assert!(source.is_some_and(|source| !words.contains(&source)));
+        }
+    }
+}

@@ -88,7 +88,7 @@ pub(crate) struct MalformedCounters {
     pub(crate) version: u64,
     /// Of an unknown kind.
     pub(crate) kind: u64,
-    /// With a number that nobody gives.
+    /// With a number that no sender gives.
     pub(crate) number: u64,
     /// Of a kind that belongs to another topic.
     pub(crate) misplaced: u64,

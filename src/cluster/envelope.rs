@@ -8,7 +8,7 @@
 //! | 1 | 1 | kind, below; unknown ones are dropped, so that newer nodes can speak beside older ones |
 //! | 2 | 1 | flags: bits 0–1 say whether to compress a message: 0 by its size, 1 always, 2 never; with bit 2, of a later version, it is dropped; others 0, ignored |
 //! | 3 | 1 | 0, ignored |
-//! | 4 | 8 | [`NodeId`] of the sender; 0 is somebody outside, who does not number |
+//! | 4 | 8 | [`NodeId`] of the sender; 0 is a sender outside the cluster, which does not number |
 //! | 12 | 8 | run: rises each time the sender begins to number this topic anew |
 //! | 20 | 4 | index within the run, from 0; less than 2^32 - 1 |
 //! | 24 | | by kind |
@@ -48,7 +48,7 @@ pub(crate) enum Carried {
 pub(super) struct EnvelopeHeader {
     pub(super) kind: Kind,
     flags: u8,
-    /// `None` is somebody outside.
+    /// `None` is a sender outside the cluster.
     pub(super) node: Option<NodeId>,
     pub(super) number: Number,
 }

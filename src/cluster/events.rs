@@ -21,7 +21,7 @@ pub(crate) enum ClusterEvent {
     NodeJoined(NodeId),
     /// A node said that it leaves, or was not heard for three of its intervals.
     NodeLeft(NodeId),
-    /// A topic for which somebody waits is subscribed.
+    /// A topic of which the caller awaited that is subscribed.
     Subscribed(Topic),
     /// The engine does not permit subscribing to these topics; they are tried again.
     Denied(Vec<Topic>),
@@ -32,7 +32,7 @@ pub(crate) enum ClusterEvent {
 /// Why an envelope that was queued is not with the engine.
 #[derive(Clone, Debug)]
 pub(crate) enum Unpublished {
-    /// It waited for too long.
+    /// It waited for too long. If it was on its way when a connection broke, other nodes may have it.
     Expired,
     /// The engine refused it.
     Rejected(BackplaneError),

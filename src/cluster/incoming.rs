@@ -11,7 +11,7 @@ pub(crate) struct Inbound<G> {
     pub(crate) topic: Topic,
     /// For whom it is.
     pub(crate) target: Target<G>,
-    /// Who sent it; `None` is somebody outside.
+    /// The node that sent it; `None` if it came from outside the cluster.
     pub(crate) from: Option<NodeId>,
     /// How many envelopes of the same sender and topic are missing before it.
     pub(crate) missed: u64,

@@ -48,7 +48,7 @@ pub(super) struct TopicEntry<G> {
     lingers: Option<NonZeroU32>,
     /// It was wanted when the connection came, and has no answer yet.
     unsettled: bool,
-    /// Somebody waits until it is subscribed.
+    /// The caller wants to be told once it is subscribed.
     awaited: bool,
 }
 

@@ -11,7 +11,7 @@ pub(super) enum EnvelopeError {
     Version,
     /// Its kind is not known.
     Kind,
-    /// It has a number that nobody gives.
+    /// It has a number that no sender gives.
     Number,
     /// Its kind is of another topic.
     Misplaced,

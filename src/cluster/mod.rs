@@ -6,7 +6,7 @@
 // - sending: `numbers` (what is sent, per topic), `outgoing` (what waits for the engine);
 // - receiving: `seen` (doubles and gaps), `incoming` (what waits for delivery here);
 // - `interest`: which topics are wanted and subscribed; `chunks`, which were asked for;
-// - nodes: `nodes` (who lives), `beats` (the own heartbeats), `alive` (what they say);
+// - nodes: `nodes` (which are alive), `beats` (the own heartbeats), `alive` (what they say);
 // - the connection: `link` (how far it is), `backoff` (when it is tried again), `backplane` (what it
 //   and the core say to each other);
 // - the wire: `envelope`, `number`, `malformed`, `topic`, `node_id`, `address`;

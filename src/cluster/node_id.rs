@@ -9,7 +9,7 @@ use std::{error, fmt, num::NonZeroU64, str::FromStr};
 pub(crate) struct NodeId(NonZeroU64);
 
 impl NodeId {
-    /// Makes the id of a number; 0 stands for somebody outside, who is no node.
+    /// Makes the id of a number; 0 stands for a sender outside the cluster.
     pub(crate) const fn new(id: u64) -> Option<Self> {
         match NonZeroU64::new(id) {
             Some(id) => Some(Self(id)),

@@ -1,4 +1,4 @@
-//! Who else lives.
+//! The other nodes that are alive.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -115,7 +115,7 @@ impl Nodes {
         Some(ClusterEvent::NodeLeft(id))
     }
 
-    /// Keeps the deadlines, and returns who has left.
+    /// Keeps the deadlines, and returns the nodes that have left.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<NodeId> {
         let mut left = Vec::new();
         if self.due.is_none_or(|due| now < due) {

@@ -43,7 +43,7 @@ struct QueuedEnvelope {
     letter: Letter,
     number: Number,
     since: Instant,
-    /// Somebody waits to hear what becomes of it.
+    /// The caller wants to be told what becomes of it.
     awaited: bool,
     answered: bool,
 }
@@ -58,7 +58,7 @@ struct EngineBatch {
     since: Instant,
 }
 
-/// What left the queue, and whether somebody waits to hear of it.
+/// What left the queue, and whether the caller wants to be told.
 #[derive(Debug)]
 pub(super) struct Gone {
     pub(super) ticket: Ticket,

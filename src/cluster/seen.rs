@@ -24,7 +24,7 @@ struct Heard {
 impl Seen {
     /// Returns how many envelopes before this one are missing; `None` for a double.
     ///
-    /// Nothing is missing before the first of a sender that was not heard before: nobody knows.
+    /// What is missing before the first of a sender that was not heard before is not known: 0.
     pub(super) fn judge(&self, node: NodeId, number: Number) -> Option<u64> {
         let Ok(place) = self.find(node) else {
             return Some(0);
@@ -42,7 +42,7 @@ impl Seen {
         Some(u64::from(number.index - from))
     }
 
-    /// Notes an envelope that was taken, in second `now`; `is_alive` tells who is kept in any case.
+    /// Notes an envelope that was taken, in second `now`; `is_alive` says which nodes are kept in any case.
     pub(super) fn take(
         &mut self,
         node: NodeId,
@@ -106,7 +106,7 @@ impl Seen {
         place
     }
 
-    /// Forgets those who are gone instead of growing, and the one that was silent for longest
+    /// Forgets senders that are gone instead of growing, and the one that was silent for longest
     /// instead of growing beyond the limit.
     fn make_room(&mut self, now: u32, is_alive: impl Fn(NodeId) -> bool) {
         let senders = &mut self.senders;

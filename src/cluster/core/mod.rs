@@ -64,7 +64,7 @@ pub(crate) struct Core<G> {
     own_unanswered: Option<(Ticket, Instant)>,
     load: Load,
     leaving: Option<Leaving>,
-    /// Nobody is taken for silent before: this node itself was not looked at for a while.
+    /// No silence is judged before: this node itself has stood still.
     grace: Option<Instant>,
     counters: ClusterCounters,
     events: VecDeque<ClusterEvent>,
@@ -144,7 +144,8 @@ impl<G: Clone> Core<G> {
         self.counters.uninterested += purged as u64;
     }
 
-    /// Reports whether envelopes of a topic arrive; if not, [`ClusterEvent::Subscribed`] follows once they do.
+    /// Reports whether envelopes of a topic that is wanted arrive; if not,
+    /// [`ClusterEvent::Subscribed`] follows once they do.
     pub(crate) fn await_subscribed(&mut self, topic: &Topic) -> bool {
         self.interest.await_subscribed(topic)
     }
@@ -188,7 +189,7 @@ impl<G: Clone> Core<G> {
         self.id
     }
 
-    /// Returns the topic of what is for one node.
+    /// Returns the topic of what is for one node: another one, since a node does not hear itself.
     pub(crate) fn topic_of(&self, node: NodeId) -> Topic {
         self.own.node(node)
     }

@@ -52,8 +52,8 @@ impl<G: Clone> Core<G> {
         due.into_iter().flatten().min()
     }
 
-    /// Takes nobody for silent for a moment, if this node itself stood still: what they said may
-    /// wait to be read.
+    /// Judges no silence for a moment if this node itself stood still: what was said may wait to be
+    /// read.
     fn look_for_grace(&mut self, now: Instant) {
         let late = self
             .poll_timeout()
@@ -78,7 +78,7 @@ impl<G: Clone> Core<G> {
         self.beats.is_silent(now).then_some(Silence::NoEcho)
     }
 
-    /// Returns when somebody may be taken for silent.
+    /// Returns when a silence is to be judged.
     fn silence_due(&self) -> Option<Instant> {
         let due = [
             self.nodes.due(),
@@ -102,5 +102,5 @@ impl<G: Clone> Core<G> {
 /// By how much later than it was due this node has to be looked at, to have stood still.
 const STOOD_STILL: Duration = Duration::from_secs(1);
 
-/// How long nobody is taken for silent after that.
+/// How long no silence is judged after that.
 const GRACE: Duration = Duration::from_secs(1);

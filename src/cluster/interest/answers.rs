@@ -36,7 +36,7 @@ impl<G> Interest<G> {
         }
     }
 
-    /// Notes that a topic is subscribed; reports whether somebody waits for that.
+    /// Notes that a topic is subscribed; reports whether that was awaited.
     pub(in crate::cluster) fn subscribed(&mut self, topic: &Topic) -> bool {
         let Some(entry) = self.topics.get_mut(topic).filter(|_| self.connected) else {
             return false;
