@@ -102,7 +102,7 @@
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "cluster")]
-mod cluster;
+pub mod cluster;
 mod compression;
 #[cfg(all(test, shuttle))]
 mod concurrency;

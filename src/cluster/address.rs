@@ -9,11 +9,11 @@ use crate::session::ConnectionId;
 ///
 /// It is of no use any more when the connection has ended or its node was started anew.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct Address {
+pub struct Address {
     /// The node.
-    pub(crate) node: NodeId,
+    pub node: NodeId,
     /// The connection, within that node.
-    pub(crate) connection: ConnectionId,
+    pub connection: ConnectionId,
 }
 
 impl fmt::Display for Address {
@@ -36,7 +36,7 @@ impl FromStr for Address {
 
 /// Text that is no [`Address`]: not twice 16 hexadecimal digits with a `-` between them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct ParseAddressError(());
+pub struct ParseAddressError(());
 
 impl fmt::Display for ParseAddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,25 +1,53 @@
 //! What the core and a connection to an engine say to each other.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{envelope::Head, topic::Topic};
+use super::{envelope::Head, events::Silence, line::Line, topic::Topic};
+
+/// An engine that carries envelopes between nodes.
+///
+/// It is told what to do and says what happened; it decides nothing, and remembers nothing of what was
+/// published. Whatever has publishing and subscribing can be one.
+pub trait Backplane: Send + Sync + 'static {
+    /// Returns its name, for logs: `redis`.
+    fn name(&self) -> &'static str;
+
+    /// Returns what holds for every connection to it.
+    fn promises(&self) -> Promises;
+
+    /// Connects, serves the line, and returns when the connection is of no more use.
+    ///
+    /// It does not connect again: it is called again, after a pause that is not its business. It is
+    /// dropped at any await when the line is given up, and must leave no task behind. What it keeps from
+    /// one connection to the next, it keeps in itself. Something published or subscribed that is not
+    /// answered for 3 seconds ends it, too. After [`Command::Leave`] it sends what it holds back, and
+    /// returns.
+    ///
+    /// # Errors
+    ///
+    /// Why there was no connection, or why it ended.
+    fn run<'a>(
+        &'a self,
+        line: &'a mut Line,
+    ) -> Pin<Box<dyn Future<Output = Result<(), BackplaneError>> + Send + 'a>>;
+}
 
 /// What holds for every connection to an engine.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub(crate) struct Promises {
+pub struct Promises {
     /// Envelopes of one node and topic come in the order they were sent, as far as they come.
-    pub(crate) ordered: bool,
+    pub ordered: bool,
     /// An interested node gets its own envelopes back.
-    pub(crate) echoes: bool,
+    pub echoes: bool,
     /// Publishing is answered.
-    pub(crate) confirms: bool,
+    pub confirms: bool,
     /// Nothing is lost over a short absence of a node.
-    pub(crate) retains: bool,
+    pub retains: bool,
     /// The largest envelope, in bytes.
-    pub(crate) max_envelope: usize,
+    pub max_envelope: usize,
 }
 
 impl Default for Promises {
@@ -38,7 +66,7 @@ impl Default for Promises {
 /// What a connection to the engine is to do.
 #[derive(Debug)]
 #[non_exhaustive]
-pub(crate) enum Command {
+pub enum Command {
     /// Publishes an envelope.
     Publish(Publish),
     /// Subscribes to topics, 512 at most; each is answered.
@@ -51,7 +79,7 @@ pub(crate) enum Command {
 
 /// An envelope that is to be published.
 #[derive(Debug)]
-pub(crate) struct Publish {
+pub struct Publish {
     pub(super) topic: Topic,
     pub(super) head: Head,
     pub(super) payload: Bytes,
@@ -60,34 +88,34 @@ pub(crate) struct Publish {
 
 impl Publish {
     /// Returns what it is published to.
-    pub(crate) fn topic(&self) -> &Topic {
+    pub fn topic(&self) -> &Topic {
         &self.topic
     }
 
     /// Returns what precedes the payload: 24 or 32 bytes.
-    pub(crate) fn head(&self) -> &[u8] {
+    pub fn head(&self) -> &[u8] {
         self.head.as_bytes()
     }
 
     /// Returns the payload, which shares its bytes with the message.
-    pub(crate) fn payload(&self) -> &Bytes {
+    pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
     /// Returns the number under which it is to be answered.
-    pub(crate) fn ticket(&self) -> Ticket {
+    pub fn ticket(&self) -> Ticket {
         self.ticket
     }
 }
 
 /// A number of something that was published here, for its answer.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Ticket(pub(super) u64);
+pub struct Ticket(pub(super) u64);
 
 /// Why a subscription is gone, or was never made, while the connection is sound.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub(crate) enum Lost {
+pub enum Lost {
     /// The topic is elsewhere now: it is subscribed anew at once.
     Moved,
     /// The engine does not permit it: it is tried again every 30 seconds.
@@ -96,7 +124,7 @@ pub(crate) enum Lost {
 
 /// Why a connection to an engine failed, or something on it.
 #[derive(Clone, Debug)]
-pub(crate) struct BackplaneError {
+pub struct BackplaneError {
     fault: Fault,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -107,27 +135,68 @@ enum Fault {
     Broken,
     Denied,
     Unsupported,
+    Silent,
+    Ended,
+    Panicked,
 }
 
 impl BackplaneError {
     /// The engine cannot be reached.
-    pub(crate) fn connect(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn connect(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(Fault::Connect, source)
     }
 
     /// The connection broke.
-    pub(crate) fn broken(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn broken(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(Fault::Broken, source)
     }
 
     /// The engine does not permit it: a wrong password, a missing right.
-    pub(crate) fn denied(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn denied(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(Fault::Denied, source)
     }
 
     /// The engine cannot do it: it is too old, or another one.
-    pub(crate) fn unsupported(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub fn unsupported(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(Fault::Unsupported, source)
+    }
+
+    /// The engine stays silent.
+    pub(super) fn silent(silence: Silence) -> Self {
+        Self::of(
+            Fault::Silent,
+            match silence {
+                Silence::Unanswered => "it left something unanswered",
+                Silence::NoEcho => "none of the own heartbeats came back for three intervals",
+            },
+        )
+    }
+
+    /// The connection ended, and nobody says why.
+    pub(super) fn ended() -> Self {
+        Self {
+            fault: Fault::Ended,
+            source: None,
+        }
+    }
+
+    /// What serves the connection panicked.
+    pub(super) fn panicked() -> Self {
+        Self {
+            fault: Fault::Panicked,
+            source: None,
+        }
+    }
+
+    /// Returns what happened, with the sources.
+    pub(super) fn in_words(&self) -> String {
+        let mut words = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            words.push_str(&format!(": {error}"));
+            source = error.source();
+        }
+        words
     }
 
     fn of(fault: Fault, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -138,12 +207,12 @@ impl BackplaneError {
     }
 
     /// Reports whether the engine does not permit it.
-    pub(crate) fn is_denied(&self) -> bool {
+    pub fn is_denied(&self) -> bool {
         self.fault == Fault::Denied
     }
 
     /// Reports whether the engine cannot do it, now or later.
-    pub(crate) fn is_unsupported(&self) -> bool {
+    pub fn is_unsupported(&self) -> bool {
         self.fault == Fault::Unsupported
     }
 }
@@ -155,6 +224,9 @@ impl fmt::Display for BackplaneError {
             Fault::Broken => "the connection to the engine broke",
             Fault::Denied => "the engine does not permit it",
             Fault::Unsupported => "the engine does not support it",
+            Fault::Silent => "the engine is silent",
+            Fault::Ended => "the connection to the engine ended",
+            Fault::Panicked => "what serves the connection to the engine panicked",
         })
     }
 }

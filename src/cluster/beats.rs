@@ -57,6 +57,11 @@ impl Beats {
         self.is_due |= self.due.is_some_and(|due| due <= now);
     }
 
+    /// Reports whether one leaves as soon as it can.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
     /// Returns the number of a heartbeat that leaves now, if one is due.
     pub(super) fn poll(
         &mut self,

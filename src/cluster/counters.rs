@@ -7,97 +7,98 @@ use super::malformed::EnvelopeError;
 /// What has happened so far, and how it is now.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub(crate) struct ClusterCounters {
+pub struct ClusterCounters {
     /// Whether envelopes can be published now.
-    pub(crate) connected: bool,
+    pub connected: bool,
     /// How often the connection to the engine came back.
-    pub(crate) reconnects: u64,
+    pub reconnects: u64,
     /// Live nodes, this one among them.
-    pub(crate) nodes: u64,
+    pub nodes: u64,
     /// Envelopes that were queued for the engine, without heartbeats.
     ///
     /// Each is confirmed, expired or rejected in the end.
-    pub(crate) published: u64,
+    pub published: u64,
     /// Their bytes.
-    pub(crate) published_bytes: u64,
+    pub published_bytes: u64,
     /// Envelopes that the engine has; of an engine that does not confirm, those that it was given.
-    pub(crate) confirmed: u64,
+    pub confirmed: u64,
     /// Envelopes that were refused or given up.
-    pub(crate) refused: Refusals,
+    pub refused: Refusals,
     /// Envelopes that came.
-    pub(crate) received: u64,
+    pub received: u64,
     /// Their bytes.
-    pub(crate) received_bytes: u64,
+    pub received_bytes: u64,
     /// Envelopes of this node that came back to it.
-    pub(crate) own_echoes: u64,
+    pub own_echoes: u64,
     /// Envelopes that had come before, or that a later one had overtaken.
-    pub(crate) doubles: u64,
+    pub doubles: u64,
     /// How often some were missing.
-    pub(crate) gaps: u64,
+    pub gaps: u64,
     /// How many were missing. An alarm belongs on this.
-    pub(crate) lost: u64,
-    /// Envelopes that were dropped because too much waited for delivery here.
-    pub(crate) overrun: u64,
+    pub lost: u64,
+    /// Envelopes that were dropped because too much waited for delivery here, or in the send queue of the
+    /// connection they were for.
+    pub overrun: u64,
     /// Envelopes that were dropped as malformed.
-    pub(crate) malformed: MalformedCounters,
-    /// Envelopes for groups without a member here.
-    pub(crate) uninterested: u64,
+    pub malformed: MalformedCounters,
+    /// Envelopes for groups without a member here, and for connections that are not here.
+    pub uninterested: u64,
     /// Closes of other nodes that were not obeyed.
-    pub(crate) closes_ignored: u64,
+    pub closes_ignored: u64,
     /// Topics of groups with a member here, and the node's own two.
-    pub(crate) topics_wanted: u64,
+    pub topics_wanted: u64,
     /// Topics whose envelopes arrive.
-    pub(crate) topics_subscribed: u64,
+    pub topics_subscribed: u64,
     /// Bytes that wait for the engine or its answer.
-    pub(crate) queued_bytes: u64,
+    pub queued_bytes: u64,
     /// Envelopes that wait for the engine's answer.
-    pub(crate) in_flight: u64,
+    pub in_flight: u64,
     /// Bytes that wait for delivery here.
-    pub(crate) inbound_bytes: u64,
+    pub inbound_bytes: u64,
     /// How long the last own heartbeat took to come back.
-    pub(crate) round_trip: Option<Duration>,
+    pub round_trip: Option<Duration>,
     /// The longest time of the last minute or two.
-    pub(crate) max_round_trip: Option<Duration>,
+    pub max_round_trip: Option<Duration>,
 }
 
 /// Envelopes that were not sent, by reason.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub(crate) struct Refusals {
+pub struct Refusals {
     /// There was no connection for too long.
-    pub(crate) down: u64,
+    pub down: u64,
     /// Too much waited.
-    pub(crate) full: u64,
+    pub full: u64,
     /// The message was too large.
-    pub(crate) too_large: u64,
+    pub too_large: u64,
     /// It waited for too long.
-    pub(crate) expired: u64,
+    pub expired: u64,
     /// The engine refused it.
-    pub(crate) rejected: u64,
+    pub rejected: u64,
 }
 
 /// Envelopes that were dropped as malformed, by reason.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub(crate) struct MalformedCounters {
+pub struct MalformedCounters {
     /// Longer than a message may be here.
-    pub(crate) too_large: u64,
+    pub too_large: u64,
     /// Shorter than what they should hold.
-    pub(crate) truncated: u64,
+    pub truncated: u64,
     /// Of another version.
-    pub(crate) version: u64,
+    pub version: u64,
     /// Of an unknown kind.
-    pub(crate) kind: u64,
+    pub kind: u64,
     /// With a number that no sender gives.
-    pub(crate) number: u64,
+    pub number: u64,
     /// Of a kind that belongs to another topic.
-    pub(crate) misplaced: u64,
+    pub misplaced: u64,
     /// Text that is not UTF-8.
-    pub(crate) utf8: u64,
+    pub utf8: u64,
     /// No payload of a Close frame.
-    pub(crate) close: u64,
+    pub close: u64,
     /// No heartbeat.
-    pub(crate) alive: u64,
+    pub alive: u64,
 }
 
 impl MalformedCounters {

@@ -11,7 +11,7 @@ use super::{
 
 /// Something that happened.
 #[derive(Clone, Debug)]
-pub(crate) enum ClusterEvent {
+pub(crate) enum CoreEvent {
     /// All that is wanted is subscribed; `after` how long without a connection, if there was one
     /// before.
     Connected { after: Option<Duration> },
@@ -41,7 +41,7 @@ pub(crate) enum Unpublished {
 /// What other nodes will hear of what was published.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub(crate) enum Remote {
+pub enum Remote {
     /// Nothing: there is no cluster.
     #[default]
     Local,
@@ -59,7 +59,8 @@ pub(crate) enum Remote {
 
 impl Remote {
     /// Reports whether other nodes are not told.
-    pub(crate) fn is_refused(self) -> bool {
+    #[must_use]
+    pub fn is_refused(self) -> bool {
         matches!(self, Self::Down | Self::Full | Self::TooLarge)
     }
 }
@@ -76,15 +77,39 @@ pub(crate) enum Silence {
 /// A node, as of its last heartbeat.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub(crate) struct Node {
+pub struct Node {
     /// What tells it from others.
-    pub(crate) id: NodeId,
+    pub id: NodeId,
     /// Its name, for people.
-    pub(crate) name: Box<str>,
-    /// What it has to carry.
-    pub(crate) load: Load,
-    /// When it was started.
-    pub(crate) started: Option<Instant>,
+    pub name: Box<str>,
+    /// How many connections it has, of those that are attached.
+    pub connections: u32,
+    /// How many groups have members on it.
+    pub groups: u32,
+    /// It takes no new connections.
+    pub draining: bool,
+    /// When it was started, as far as this node's clock goes back.
+    pub started: Option<Instant>,
     /// When it was heard last.
-    pub(crate) last_seen: Instant,
+    pub last_seen: Instant,
+}
+
+impl Node {
+    pub(super) fn new(
+        id: NodeId,
+        name: Box<str>,
+        load: Load,
+        started: Option<Instant>,
+        last_seen: Instant,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            connections: load.connections,
+            groups: load.groups,
+            draining: load.draining,
+            started,
+            last_seen,
+        }
+    }
 }

@@ -88,6 +88,11 @@ impl<G> DeliveryQueues<G> {
         queue.waiting.push_back((cost, delivery));
     }
 
+    /// Reports whether [`poll`](Self::poll) may have something.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Takes something of the topic whose turn it is, which is busy until that is delivered.
     pub(super) fn poll(&mut self) -> Option<Inbound<G>> {
         while let Some(topic) = self.ready.pop_front() {

@@ -200,6 +200,12 @@ impl<G> Interest<G> {
         }
     }
 
+    /// Reports whether [`poll`](Self::poll) may have something.
+    pub(super) fn has_command(&self) -> bool {
+        let may_ask = self.chunks.has_room() && !self.ask.is_empty();
+        may_ask || !self.give_up.is_empty()
+    }
+
     /// Returns what is to be done next.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Command> {
         if self.chunks.has_room()
@@ -300,6 +306,12 @@ impl<G> Interest<G> {
                 Subscription::Subscribed | Subscription::GivenUp
             )
         })
+    }
+
+    /// Reports whether a topic is wanted.
+    pub(super) fn is_wanted(&self, topic: &Topic) -> bool {
+        let entry = self.topics.get(topic);
+        entry.is_some_and(|entry| entry.target.is_some())
     }
 
     /// Returns the entry of a topic.

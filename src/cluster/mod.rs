@@ -12,22 +12,27 @@
 // - the wire: `envelope`, `number`, `malformed`, `topic`, `node_id`, `address`;
 // - `settings`, `counters`, `events`, `waste`, `chance`.
 
-#![expect(dead_code, reason = "no engine uses it yet")]
-
 mod address;
 mod alive;
 mod backoff;
 mod backplane;
+mod builder;
 mod beats;
 mod chance;
 mod chunks;
 mod core;
 mod counters;
+mod deliver;
+mod delivering;
 mod envelope;
 mod events;
+mod handle;
+mod hub;
 mod incoming;
 mod interest;
+mod line;
 mod link;
+mod listeners;
 mod malformed;
 mod node_id;
 mod nodes;
@@ -35,6 +40,21 @@ mod number;
 mod numbers;
 mod outgoing;
 mod seen;
+mod serving;
 mod settings;
 mod topic;
 mod waste;
+
+pub use self::{
+    address::{Address, ParseAddressError},
+    backplane::{Backplane, BackplaneError, Command, Lost, Promises, Publish, Ticket},
+    builder::ClusterBuilder,
+    counters::{ClusterCounters, MalformedCounters, Refusals},
+    deliver::Gap,
+    events::{Node, Remote},
+    handle::Cluster,
+    line::{Inlet, Line},
+    listeners::{ClusterEvent, ClusterEvents},
+    node_id::{NodeId, ParseNodeIdError},
+    topic::Topic,
+};

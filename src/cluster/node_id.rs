@@ -6,11 +6,11 @@ use std::{error, fmt, num::NonZeroU64, str::FromStr};
 ///
 /// Written and read as 16 hexadecimal digits.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct NodeId(NonZeroU64);
+pub struct NodeId(NonZeroU64);
 
 impl NodeId {
     /// Makes the id of a number; 0 stands for a sender outside the cluster.
-    pub(crate) const fn new(id: u64) -> Option<Self> {
+    pub const fn new(id: u64) -> Option<Self> {
         match NonZeroU64::new(id) {
             Some(id) => Some(Self(id)),
             None => None,
@@ -18,7 +18,7 @@ impl NodeId {
     }
 
     /// Returns the number itself.
-    pub(crate) const fn as_u64(self) -> u64 {
+    pub const fn as_u64(self) -> u64 {
         self.0.get()
     }
 }
@@ -50,7 +50,7 @@ impl FromStr for NodeId {
 
 /// Text that is no [`NodeId`]: not 16 hexadecimal digits, or all of them 0.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct ParseNodeIdError(());
+pub struct ParseNodeIdError(());
 
 impl fmt::Display for ParseNodeIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

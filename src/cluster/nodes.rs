@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     alive::Alive,
-    events::{ClusterEvent, Node},
+    events::{CoreEvent, Node},
     node_id::NodeId,
     number::Number,
 };
@@ -57,7 +57,7 @@ impl Nodes {
         number: Number,
         alive: Alive,
         now: Instant,
-    ) -> Option<ClusterEvent> {
+    ) -> Option<CoreEvent> {
         let deadline = now + alive.interval * INTERVALS;
         let connections = u64::from(alive.load.connections);
         if !self.known.contains_key(&id) && !self.make_room() {
@@ -90,7 +90,7 @@ impl Nodes {
         self.alive += usize::from(is_new);
         self.connections += connections;
         self.due = self.due.min(Some(deadline)).or(Some(deadline));
-        is_new.then_some(ClusterEvent::NodeJoined(id))
+        is_new.then_some(CoreEvent::NodeJoined(id))
     }
 
     /// Takes the last word of a node.
@@ -99,7 +99,7 @@ impl Nodes {
         id: NodeId,
         number: Number,
         now: Instant,
-    ) -> Option<ClusterEvent> {
+    ) -> Option<CoreEvent> {
         let known = self.known.get_mut(&id)?;
         if number <= known.number {
             return None;
@@ -112,7 +112,7 @@ impl Nodes {
         self.alive -= 1;
         self.connections -= u64::from(known.alive.load.connections);
         self.due = self.due.min(Some(known.deadline)).or(Some(known.deadline));
-        Some(ClusterEvent::NodeLeft(id))
+        Some(CoreEvent::NodeLeft(id))
     }
 
     /// Keeps the deadlines, and returns the nodes that have left.
@@ -158,12 +158,10 @@ impl Nodes {
     /// Iterates over those that are alive.
     pub(super) fn iter(&self) -> impl Iterator<Item = Node> {
         let alive = self.known.iter().filter(|(_, known)| !known.has_left);
-        alive.map(|(&id, known)| Node {
-            id,
-            name: known.alive.name.clone(),
-            load: known.alive.load,
-            started: known.heard.checked_sub(known.alive.age),
-            last_seen: known.heard,
+        alive.map(|(&id, known)| {
+            let alive = &known.alive;
+            let started = known.heard.checked_sub(alive.age);
+            Node::new(id, alive.name.clone(), alive.load, started, known.heard)
         })
     }
 

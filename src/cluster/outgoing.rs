@@ -104,8 +104,7 @@ impl EngineQueue {
     pub(super) fn begin(&mut self, node: NodeId, now: Instant) -> Option<Publish> {
         self.open = false;
         self.drop_answered();
-        let unanswered = self.batches.iter().filter(|batch| batch.unanswered > 0);
-        if unanswered.count() >= MAX_BATCHES || !self.may_leave() {
+        if !self.may_begin() {
             return None;
         }
         self.batches.push_back(EngineBatch {
@@ -117,6 +116,12 @@ impl EngineQueue {
         });
         self.open = true;
         self.take(node)
+    }
+
+    /// Reports whether a batch may begin.
+    pub(super) fn may_begin(&self) -> bool {
+        let unanswered = self.batches.iter().filter(|batch| batch.unanswered > 0);
+        self.may_leave() && unanswered.count() < MAX_BATCHES
     }
 
     /// Returns the next envelope of the batch that was begun; `None` where it ends.

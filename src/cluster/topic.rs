@@ -10,31 +10,31 @@ use super::node_id::NodeId;
 /// names have none: `shop:1:rooms:lobby`. An engine to which some bytes mean something spells the
 /// parts in its own way.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Topic(Arc<[u8]>);
+pub struct Topic(Arc<[u8]>);
 
 impl Topic {
     /// Returns all of it, with `:` between the parts.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// Returns the name of the cluster.
-    pub(crate) fn cluster(&self) -> &[u8] {
+    pub fn cluster(&self) -> &[u8] {
         self.parts()[0]
     }
 
     /// Returns the version of the envelopes, `1`.
-    pub(crate) fn version(&self) -> &[u8] {
+    pub fn version(&self) -> &[u8] {
         self.parts()[1]
     }
 
     /// Returns the name of the groups; `!` for what nodes tell each other.
-    pub(crate) fn groups(&self) -> &[u8] {
+    pub fn groups(&self) -> &[u8] {
         self.parts()[2]
     }
 
     /// Returns the key, which may hold any bytes.
-    pub(crate) fn key(&self) -> &[u8] {
+    pub fn key(&self) -> &[u8] {
         self.parts()[3]
     }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::{envelope::Carried, number::Number, topic::Topic};
+use super::{backplane::BackplaneError, envelope::Carried, number::Number, topic::Topic};
 
-/// What is of no more use: payloads of the application, and large tables.
+/// What is of no more use: payloads of the application, errors of an engine, and large tables.
 ///
 /// Dropping it may run code of the application, or take a while: so not under a lock.
 #[derive(Debug, Default)]
@@ -14,12 +14,16 @@ use super::{envelope::Carried, number::Number, topic::Topic};
 pub(crate) struct Waste {
     pub(super) payloads: Vec<Bytes>,
     pub(super) carried: Vec<Carried>,
+    pub(super) errors: Vec<BackplaneError>,
     pub(super) numbers: Vec<HashMap<Topic, Number>>,
 }
 
 impl Waste {
     /// Reports whether there is nothing to be dropped.
     pub(crate) fn is_empty(&self) -> bool {
-        self.payloads.is_empty() && self.carried.is_empty() && self.numbers.is_empty()
+        self.payloads.is_empty()
+            && self.carried.is_empty()
+            && self.errors.is_empty()
+            && self.numbers.is_empty()
     }
 }

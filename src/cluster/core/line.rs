@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Core;
-use crate::cluster::{backplane::Lost, events::ClusterEvent, link::LinkState, topic::Topic};
+use crate::cluster::{backplane::Lost, events::CoreEvent, link::LinkState, topic::Topic};
 
 impl<G: Clone> Core<G> {
     /// Notes that there is a connection: all that is wanted is to be subscribed on it.
@@ -27,7 +27,7 @@ impl<G: Clone> Core<G> {
         }
         if self.link.is_settled() {
             self.broken = Some(now);
-            self.events.push_back(ClusterEvent::Disconnected);
+            self.events.push_back(CoreEvent::Disconnected);
         }
         self.link = LinkState::Away {
             since: now,
@@ -44,7 +44,7 @@ impl<G: Clone> Core<G> {
         for topic in topics {
             if self.interest.subscribed(topic) {
                 self.events
-                    .push_back(ClusterEvent::Subscribed(topic.clone()));
+                    .push_back(CoreEvent::Subscribed(topic.clone()));
             }
         }
         self.settle(now);
@@ -59,7 +59,7 @@ impl<G: Clone> Core<G> {
             if topics.contains(&self.own.all()) {
                 self.beats.expect_no_echo();
             }
-            self.events.push_back(ClusterEvent::Denied(topics.to_vec()));
+            self.events.push_back(CoreEvent::Denied(topics.to_vec()));
         }
         self.settle(now);
     }
@@ -83,7 +83,7 @@ impl<G: Clone> Core<G> {
             self.link = LinkState::Settling {
                 until: now + self.settings.settling,
             };
-            self.events.push_back(ClusterEvent::Connected { after });
+            self.events.push_back(CoreEvent::Connected { after });
         }
         if let LinkState::Settling { until } = self.link
             && until <= now

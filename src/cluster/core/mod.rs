@@ -20,7 +20,7 @@ use super::{
     beats::Beats,
     chance::Chance,
     counters::ClusterCounters,
-    events::{ClusterEvent, Node},
+    events::{CoreEvent, Node},
     incoming::{DeliveryQueues, Target},
     interest::Interest,
     link::LinkState,
@@ -67,7 +67,7 @@ pub(crate) struct Core<G> {
     /// No silence is judged before: this node itself has stood still.
     grace: Option<Instant>,
     counters: ClusterCounters,
-    events: VecDeque<ClusterEvent>,
+    events: VecDeque<CoreEvent>,
     waste: Waste,
 }
 
@@ -132,6 +132,11 @@ impl<G: Clone> Core<G> {
         Ok(core)
     }
 
+    /// Reports whether a group has members here whose topic this is.
+    pub(crate) fn is_taken(&self, topic: &Topic) -> bool {
+        self.interest.is_wanted(topic)
+    }
+
     /// Notes that a group has its first member here.
     pub(crate) fn add_interest(&mut self, topic: &Topic, group: G) {
         self.interest.add(topic, Target::Group(group));
@@ -145,7 +150,7 @@ impl<G: Clone> Core<G> {
     }
 
     /// Reports whether envelopes of a topic that is wanted arrive; if not,
-    /// [`ClusterEvent::Subscribed`] follows once they do.
+    /// [`CoreEvent::Subscribed`] follows once they do.
     pub(crate) fn await_subscribed(&mut self, topic: &Topic) -> bool {
         self.interest.await_subscribed(topic)
     }
@@ -166,6 +171,11 @@ impl<G: Clone> Core<G> {
         });
     }
 
+    /// Reports whether all that was wanted is subscribed.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.is_settled()
+    }
+
     /// Reports whether all is said and sent, or there is no more time for it.
     pub(crate) fn is_over(&self) -> bool {
         self.leaving.is_some_and(|leaving| {
@@ -175,7 +185,7 @@ impl<G: Clone> Core<G> {
     }
 
     /// Takes the next event.
-    pub(crate) fn poll_event(&mut self) -> Option<ClusterEvent> {
+    pub(crate) fn poll_event(&mut self) -> Option<CoreEvent> {
         self.events.pop_front()
     }
 
@@ -201,13 +211,8 @@ impl<G: Clone> Core<G> {
 
     /// Returns the live nodes, this one first.
     pub(crate) fn nodes(&self, now: Instant) -> Vec<Node> {
-        let own = Node {
-            id: self.id,
-            name: self.settings.name.clone(),
-            load: self.load,
-            started: Some(self.start),
-            last_seen: now,
-        };
+        let name = self.settings.name.clone();
+        let own = Node::new(self.id, name, self.load, Some(self.start), now);
         [own].into_iter().chain(self.nodes.iter()).collect()
     }
 
@@ -219,7 +224,7 @@ impl<G: Clone> Core<G> {
     /// Returns what was counted, and how it is now.
     pub(crate) fn counters(&self) -> ClusterCounters {
         let mut counters = self.counters.clone();
-        counters.connected = self.link.is_settled();
+        counters.connected = self.is_connected();
         counters.nodes = self.nodes.len() as u64 + 1;
         counters.topics_wanted = self.interest.wanted_len() as u64;
         counters.topics_subscribed = self.interest.subscribed_len() as u64;

@@ -140,9 +140,24 @@ impl<G: Clone> Core<G> {
         self.incoming.poll()
     }
 
+    /// Reports whether [`poll_delivery`](Self::poll_delivery) may have something.
+    pub(crate) fn has_delivery(&self) -> bool {
+        self.incoming.is_ready()
+    }
+
     /// Notes that what was taken of a topic is delivered, or that its group is gone.
     pub(crate) fn delivered(&mut self, topic: &super::Topic) {
         self.incoming.delivered(topic);
+    }
+
+    /// Counts something for a connection that is not here.
+    pub(crate) fn count_unheard(&mut self) {
+        self.counters.uninterested += 1;
+    }
+
+    /// Counts something for a connection with a full queue.
+    pub(crate) fn count_overrun(&mut self) {
+        self.counters.overrun += 1;
     }
 
     /// Returns the second of this node's life.

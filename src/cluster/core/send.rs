@@ -7,7 +7,7 @@ use crate::cluster::{
     alive::Alive,
     backplane::{BackplaneError, Command, Publish, Ticket},
     envelope::{Carried, Letter, OVERHEAD},
-    events::{ClusterEvent, Remote, Unpublished},
+    events::{CoreEvent, Remote, Unpublished},
     link::LinkState,
     number::Number,
     outgoing::Gone,
@@ -26,7 +26,7 @@ impl<G: Clone> Core<G> {
         }
     }
 
-    /// Queues something for other nodes, of which [`ClusterEvent::Published`] tells what became of it.
+    /// Queues something for other nodes, of which [`CoreEvent::Published`] tells what became of it.
     ///
     /// # Errors
     ///
@@ -103,6 +103,16 @@ impl<G: Clone> Core<G> {
         publish.map(|publish| self.publish_now(publish))
     }
 
+    /// Reports whether [`poll_command`](Self::poll_command) may have something.
+    pub(crate) fn has_command(&self) -> bool {
+        let can_leave = self.leaving.is_some() || self.beats.is_due() || self.outgoing.may_begin();
+        match self.link {
+            LinkState::Away { .. } => false,
+            LinkState::Ready => can_leave || self.interest.has_command(),
+            _ => self.leaving.is_some() || self.interest.has_command(),
+        }
+    }
+
     /// Returns what more fits into the batch that was begun.
     pub(crate) fn poll_more(&mut self) -> Option<Command> {
         if self.link != LinkState::Ready {
@@ -127,9 +137,11 @@ impl<G: Clone> Core<G> {
             .take_if(|(own, _)| *own == ticket)
             .is_some()
         {
+            self.waste.errors.extend(result.err());
             return;
         }
         let Some(gone) = self.outgoing.answered(ticket, &mut self.waste) else {
+            self.waste.errors.extend(result.err());
             return;
         };
         let result = match result {
@@ -165,7 +177,9 @@ impl<G: Clone> Core<G> {
     fn tell(&mut self, gone: Gone, result: Result<(), Unpublished>) {
         if gone.awaited {
             self.events
-                .push_back(ClusterEvent::Published(gone.ticket, result));
+                .push_back(CoreEvent::Published(gone.ticket, result));
+        } else if let Err(Unpublished::Rejected(error)) = result {
+            self.waste.errors.push(error);
         }
     }
 

@@ -174,7 +174,7 @@ impl Alone {
         deliveries
     }
 
-    fn events(&mut self) -> Vec<ClusterEvent> {
+    fn events(&mut self) -> Vec<CoreEvent> {
         std::iter::from_fn(|| self.core.poll_event()).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Core;
 use crate::cluster::{
-    events::{ClusterEvent, Silence},
+    events::{CoreEvent, Silence},
     link::LinkState,
 };
 
@@ -31,7 +31,7 @@ impl<G: Clone> Core<G> {
         }
         self.grace = None;
         for node in self.nodes.handle_timeout(now) {
-            self.events.push_back(ClusterEvent::NodeLeft(node));
+            self.events.push_back(CoreEvent::NodeLeft(node));
         }
         self.silence(now)
     }

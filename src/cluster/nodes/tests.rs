@@ -46,7 +46,7 @@ impl Known {
         let at = self.at(millis);
         let event = self.nodes.alive(id(node), number(index), beat(10), at);
         match event {
-            Some(ClusterEvent::NodeJoined(joined)) => joined == id(node),
+            Some(CoreEvent::NodeJoined(joined)) => joined == id(node),
             None => false,
             other => unreachable!("{other:?}"),
         }
@@ -55,7 +55,7 @@ impl Known {
     fn leaves(&mut self, node: u64, index: u32, millis: u64) -> bool {
         let at = self.at(millis);
         let event = self.nodes.leaving(id(node), number(index), at);
-        matches!(event, Some(ClusterEvent::NodeLeft(left)) if left == id(node))
+        matches!(event, Some(CoreEvent::NodeLeft(left)) if left == id(node))
     }
 
     fn time_out(&mut self, millis: u64) -> Vec<NodeId> {
@@ -147,7 +147,9 @@ fn a_node_is_listed_as_its_last_heartbeat_has_it() {
     let expected = Node {
         id: id(1),
         name: "b".into(),
-        load: second.load,
+        connections: second.load.connections,
+        groups: second.load.groups,
+        draining: second.load.draining,
         started: later.checked_sub(Duration::from_secs(65)),
         last_seen: later,
     };

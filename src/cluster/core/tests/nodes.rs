@@ -61,12 +61,12 @@ fn a_node_says_at_once_and_every_five_seconds_that_it_is_alive_and_what_it_carri
     });
     first.pass(250);
     pass_on(&mut first, &mut second);
-    assert!(matches!(second.events()[..], [ClusterEvent::NodeJoined(node)] if node == id(1)));
+    assert!(matches!(second.events()[..], [CoreEvent::NodeJoined(node)] if node == id(1)));
     let nodes = second.core.nodes(second.now);
     assert_eq!(nodes[0].id, id(2));
     assert_eq!((nodes[1].id, &*nodes[1].name), (id(1), "first"));
-    assert_eq!(nodes[1].load.groups, 3);
-    assert!(nodes[1].load.draining);
+    assert_eq!(nodes[1].groups, 3);
+    assert!(nodes[1].draining);
     assert_eq!(
         (second.core.connections(), second.core.counters().nodes),
         (12, 2)
@@ -91,7 +91,7 @@ fn a_node_that_falls_silent_has_left_after_three_of_its_intervals() {
     }
     assert!(alone.events().is_empty());
     alone.pass(1000);
-    assert!(matches!(alone.events()[..], [ClusterEvent::NodeLeft(node)] if node == id(2)));
+    assert!(matches!(alone.events()[..], [CoreEvent::NodeLeft(node)] if node == id(2)));
     assert_eq!(alone.core.nodes(alone.now).len(), 1);
 }
 
@@ -206,7 +206,7 @@ fn a_node_that_leaves_sends_what_is_queued_says_so_and_ends() {
     assert!(pass_on(&mut first, &mut second));
     assert!(first.core.is_over());
     assert_eq!(second.deliveries().len(), 1);
-    assert!(matches!(second.events()[..], [ClusterEvent::NodeLeft(node)] if node == id(1)));
+    assert!(matches!(second.events()[..], [CoreEvent::NodeLeft(node)] if node == id(1)));
 }
 
 #[test]

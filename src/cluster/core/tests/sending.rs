@@ -166,7 +166,7 @@ fn who_asks_is_told_what_became_of_an_envelope() {
     alone.pass(5000);
     let mut told = Vec::new();
     for event in alone.events() {
-        if let ClusterEvent::Published(ticket, result) = event {
+        if let CoreEvent::Published(ticket, result) = event {
             told.push((ticket, result));
         }
     }

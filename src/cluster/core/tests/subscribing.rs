@@ -31,7 +31,7 @@ fn a_node_is_connected_once_all_that_is_wanted_is_subscribed() {
     alone.core.subscribed(&chunks[1], alone.now);
     assert!(matches!(
         alone.events()[..],
-        [ClusterEvent::Connected { after: None }]
+        [CoreEvent::Connected { after: None }]
     ));
     let counters = alone.core.counters();
     assert!(counters.connected);
@@ -42,7 +42,7 @@ fn a_node_is_connected_once_all_that_is_wanted_is_subscribed() {
 fn after_a_break_it_says_how_long_there_was_no_connection() {
     let mut alone = Alone::ready();
     alone.core.lost(alone.now);
-    assert!(matches!(alone.events()[..], [ClusterEvent::Disconnected]));
+    assert!(matches!(alone.events()[..], [CoreEvent::Disconnected]));
     alone.pass(1000);
     // One that breaks before all is subscribed is none.
     alone.core.connected(alone.now);
@@ -53,7 +53,7 @@ fn after_a_break_it_says_how_long_there_was_no_connection() {
     alone.subscribe();
     let two = Duration::from_secs(2);
     let events = alone.events();
-    assert!(matches!(events[..], [ClusterEvent::Connected { after: Some(after) }] if after == two));
+    assert!(matches!(events[..], [CoreEvent::Connected { after: Some(after) }] if after == two));
     assert_eq!(alone.core.counters().reconnects, 1);
 }
 
@@ -77,7 +77,7 @@ fn who_joins_is_told_once_the_topic_is_subscribed() {
     alone.core.add_interest(&topic("a"), 0);
     assert!(!alone.core.await_subscribed(&topic("a")));
     alone.subscribe();
-    assert!(matches!(&alone.events()[..], [ClusterEvent::Subscribed(told)] if *told == topic("a")));
+    assert!(matches!(&alone.events()[..], [CoreEvent::Subscribed(told)] if *told == topic("a")));
     assert!(alone.core.await_subscribed(&topic("a")));
     // Over a break it has to be subscribed again.
     alone.core.lost(alone.now);
@@ -99,7 +99,7 @@ fn a_refused_subscription_is_told_and_does_not_hold_up_the_rest() {
         .core
         .unsubscribed(&topics[2..], Lost::Denied, alone.now);
     let events = alone.events();
-    let [ClusterEvent::Denied(denied), ClusterEvent::Connected { .. }] = &events[..] else {
+    let [CoreEvent::Denied(denied), CoreEvent::Connected { .. }] = &events[..] else {
         panic!("{events:?}");
     };
     assert_eq!(denied[..], [topic("a")]);

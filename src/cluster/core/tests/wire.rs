@@ -647,13 +647,13 @@ impl Peer {
     fn take_events(&mut self) {
         while let Some(event) = self.core.poll_event() {
             let is_news = match event {
-                ClusterEvent::Connected { .. } => !mem::replace(&mut self.connected, true),
-                ClusterEvent::Disconnected => mem::replace(&mut self.connected, false),
-                ClusterEvent::NodeJoined(node) => self.others.insert(node),
-                ClusterEvent::NodeLeft(node) => self.others.remove(&node),
-                ClusterEvent::Published(ticket, _) => self.awaited.remove(&ticket),
-                ClusterEvent::Subscribed(_) => false,
-                ClusterEvent::Denied(topics) => !topics.is_empty(),
+                CoreEvent::Connected { .. } => !mem::replace(&mut self.connected, true),
+                CoreEvent::Disconnected => mem::replace(&mut self.connected, false),
+                CoreEvent::NodeJoined(node) => self.others.insert(node),
+                CoreEvent::NodeLeft(node) => self.others.remove(&node),
+                CoreEvent::Published(ticket, _) => self.awaited.remove(&ticket),
+                CoreEvent::Subscribed(_) => false,
+                CoreEvent::Denied(topics) => !topics.is_empty(),
             };
             assert!(is_news, "{:?}", self.core);
         }

@@ -1,0 +1,46 @@
+//! What a cluster knows of groups.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use super::node_id::NodeId;
+use crate::protocol::{CloseFrame, Outbound};
+
+/// A group with members here, as those know it that bring something of other nodes.
+pub(crate) trait Deliver: Send + Sync {
+    /// Delivers to the members, in the group's turn.
+    fn deliver(
+        self: Arc<Self>,
+        parcel: Parcel,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Tells who listens that something is missing.
+    fn missed(self: Arc<Self>, gap: Gap);
+}
+
+/// Groups that were built with a cluster.
+pub(crate) trait Span: Send + Sync {
+    /// Tells who listens that there was no connection for so long.
+    fn reconnected(&self, after: Duration);
+
+    /// Returns how many groups have members here.
+    fn groups(&self) -> usize;
+}
+
+/// What is for the members of a group.
+#[derive(Clone, Debug)]
+pub(crate) enum Parcel {
+    /// A message.
+    Message(Outbound),
+    /// They are closed.
+    Close(Option<CloseFrame>),
+}
+
+/// Messages of another node that did not come, to the members of a group here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// The node that sent them.
+    pub from: NodeId,
+    /// How many there were.
+    pub missed: u64,
+}

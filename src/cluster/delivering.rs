@@ -1,0 +1,194 @@
+//! The task that delivers here what other nodes sent.
+
+use std::{
+    collections::HashSet,
+    future::poll_fn,
+    mem,
+    sync::{Arc, Weak},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    task::yield_now,
+    time::Instant,
+};
+use tracing::{Instrument, Span, warn};
+
+use super::{
+    deliver::{Deliver, Gap, Parcel},
+    envelope::Carried,
+    hub::Hub,
+    incoming::{Inbound, Target},
+    topic::Topic,
+};
+use crate::{error::TrySendError, protocol::CloseCode};
+
+/// Delivers what comes, until the node has left.
+///
+/// What is done at once is done here. What takes longer, as a broadcast to many does, goes on in a task of
+/// its own; its topic waits for it, and no other one does.
+pub(super) async fn deliver_all(hub: Arc<Hub>) {
+    let mut gaps = Gaps::default();
+    let mut done = None;
+    let mut in_a_row = 0;
+    loop {
+        let inbound = match hub.next_delivery(done.take()) {
+            Next::Inbound(inbound) => inbound,
+            Next::Over => return,
+            Next::Nothing => {
+                gaps.rest();
+                hub.deliveries.notified().await;
+                in_a_row = 0;
+                continue;
+            }
+        };
+        gaps.count(&inbound);
+        done = deliver(&hub, inbound).await;
+        in_a_row += 1;
+        if in_a_row == IN_A_ROW {
+            in_a_row = 0;
+            yield_now().await;
+        }
+    }
+}
+
+enum Next {
+    Inbound(Inbound<Weak<dyn Deliver>>),
+    Nothing,
+    Over,
+}
+
+/// Delivers, or has it go on elsewhere. Returns the topic that may have its next turn.
+async fn deliver(hub: &Arc<Hub>, inbound: Inbound<Weak<dyn Deliver>>) -> Option<Topic> {
+    let Inbound {
+        topic,
+        target,
+        from,
+        missed,
+        carried,
+    } = inbound;
+    let Target::Group(group) = target else {
+        hub.tell_connection(carried);
+        return Some(topic);
+    };
+    let Some(group) = group.upgrade() else {
+        return Some(topic);
+    };
+    if let (Some(from), 1..) = (from, missed) {
+        group.clone().missed(Gap { from, missed });
+    }
+    let parcel = match carried {
+        Carried::Message(message) => Parcel::Message(message),
+        Carried::Close(frame) => Parcel::Close(frame),
+        // Not to a group.
+        Carried::MessageTo(..) | Carried::CloseConnection(..) => return Some(topic),
+    };
+    let mut delivery = group.deliver(parcel);
+    let is_done = poll_fn(|cx| Poll::Ready(delivery.as_mut().poll(cx).is_ready()));
+    if is_done.await {
+        return Some(topic);
+    }
+    let busy = Busy {
+        hub: hub.clone(),
+        topic,
+    };
+    let rest = async move {
+        delivery.await;
+        drop(busy);
+    };
+    tokio::spawn(rest.instrument(Span::current()));
+    None
+}
+
+/// Keeps a topic busy until it is dropped.
+struct Busy {
+    hub: Arc<Hub>,
+    topic: Topic,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.hub.with(|state, _| state.core.delivered(&self.topic));
+    }
+}
+
+/// Groups that missed something, to be told now and then.
+#[derive(Default)]
+struct Gaps {
+    topics: HashSet<Topic>,
+    missed: u64,
+    told: Option<Instant>,
+}
+
+impl Gaps {
+    fn count(&mut self, inbound: &Inbound<Weak<dyn Deliver>>) {
+        if inbound.missed > 0 {
+            self.topics.insert(inbound.topic.clone());
+            self.missed += inbound.missed;
+        }
+        self.rest();
+    }
+
+    /// Tells what there is, once a second at most.
+    fn rest(&mut self) {
+        if self.topics.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        if self.told.is_some_and(|told| now - told < PER_WARNING) {
+            return;
+        }
+        self.told = Some(now);
+        let groups = mem::take(&mut self.topics).len();
+        let missed = mem::take(&mut self.missed);
+        warn!(groups, missed, "messages of other nodes did not come");
+    }
+}
+
+impl Hub {
+    fn next_delivery(&self, done: Option<Topic>) -> Next {
+        self.with(|state, _| {
+            if let Some(topic) = &done {
+                state.core.delivered(topic);
+            }
+            if let Some(inbound) = state.core.poll_delivery() {
+                return Next::Inbound(inbound);
+            }
+            if state.over {
+                return Next::Over;
+            }
+            state.delivery_waits = true;
+            Next::Nothing
+        })
+    }
+
+    /// Does what is for one connection of this node.
+    pub(super) fn tell_connection(&self, carried: Carried) {
+        let (Carried::MessageTo(id, _) | Carried::CloseConnection(id, _)) = carried else {
+            return;
+        };
+        let attached = self.with(|state, _| state.attached.clone());
+        let Some(sender) = attached.iter().find_map(|connections| connections.get(id)) else {
+            self.with(|state, _| state.core.count_unheard());
+            return;
+        };
+        match carried {
+            Carried::MessageTo(_, message) => {
+                if let Err(TrySendError::Full(_)) = sender.try_send(message) {
+                    self.with(|state, _| state.core.count_overrun());
+                }
+            }
+            Carried::CloseConnection(_, frame) => {
+                sender.close(frame.unwrap_or(CloseCode::NORMAL.into()));
+            }
+            Carried::Message(_) | Carried::Close(_) => {}
+        }
+    }
+}
+
+/// After so many deliveries other tasks of the runtime have their turn.
+const IN_A_ROW: usize = 32;
+
+/// How often a warning about gaps may be logged.
+const PER_WARNING: Duration = Duration::from_secs(1);

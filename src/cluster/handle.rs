@@ -1,0 +1,191 @@
+//! What applications hold of a cluster.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    address::Address,
+    backplane::Backplane,
+    builder::ClusterBuilder,
+    counters::ClusterCounters,
+    envelope::Carried,
+    events::{Node, Remote},
+    hub::{Hub, now},
+    listeners::ClusterEvents,
+    node_id::NodeId,
+    settings::ClusterSettings,
+};
+use crate::{
+    protocol::{CloseFrame, Outbound},
+    session::{Connections, Sender},
+};
+
+/// This process as a node of a cluster: [`Groups`](crate::Groups) that are built with it span all nodes.
+///
+/// Cheap to clone. When the last one is dropped, and the last [`Groups`](crate::Groups) that were built with
+/// it, the node leaves as with [`leave`](Self::leave).
+///
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) stay: Arc<Stay>,
+}
+
+/// A node's stay in the cluster, until this is dropped.
+pub(super) struct Stay {
+    pub(super) hub: Arc<Hub>,
+    pub(super) name: Box<str>,
+    pub(super) engine: &'static str,
+    pub(super) leave_timeout: Duration,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.hub.with(|state, now| state.core.leave(now));
+    }
+}
+
+impl Cluster {
+    /// Begins to take part in the cluster of this name, over an engine; as
+    /// [`builder`](Self::builder) with the default settings.
+    ///
+    /// Neither waits nor fails for want of the engine: see [`connected`](Self::connected).
+    ///
+    /// # Panics
+    ///
+    /// If the name is not 1 to 32 of the characters `a`–`z`, `0`–`9` and `-`, or outside a runtime of tokio.
+    #[must_use]
+    pub fn start(name: &str, engine: impl Backplane) -> Self {
+        Self::builder(name).start(engine)
+    }
+
+    /// Makes the settings of a node in the cluster of this name.
+    ///
+    /// All nodes with the same name and engine are one cluster: one name for each application and
+    /// environment.
+    #[must_use]
+    pub fn builder(name: &str) -> ClusterBuilder {
+        ClusterBuilder {
+            name: name.into(),
+            settings: ClusterSettings::default(),
+        }
+    }
+
+    /// Waits until there is a connection to the engine, and all that is wanted is subscribed.
+    pub fn connected(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.stay.hub.clone().connected()
+    }
+
+    /// Lets other nodes send to these connections and close them, and counts them in
+    /// [`connections`](Self::connections).
+    ///
+    /// Of several, the numbers of the connections must be different: as they are, unless they are
+    /// [sequential](Connections::sequential).
+    pub fn attach(&self, connections: &Connections) {
+        let connections = connections.clone();
+        self.stay.hub.with(|state, _| {
+            let is_new = !state.attached.iter().any(|other| other.is_same(&connections));
+            if is_new {
+                state.attached.push(connections.clone());
+            }
+        });
+    }
+
+    /// Returns the address of a connection of this node; `None` if it is in no
+    /// [`Connections`], and so has no number.
+    ///
+    /// It is of use to others only once those are [attached](Self::attach).
+    #[must_use]
+    pub fn address(&self, sender: &Sender) -> Option<Address> {
+        Some(Address {
+            node: self.id(),
+            connection: sender.id()?,
+        })
+    }
+
+    /// Sends a message to one connection, wherever it is.
+    ///
+    /// Waits for nobody. A message for a connection that has ended, or whose send queue is full, is
+    /// dropped; nobody hears of that. [`Remote::Local`]: the connection would be one of this node.
+    pub fn send(&self, address: Address, message: impl Into<Outbound>) -> Remote {
+        self.tell(Carried::MessageTo(address.connection, message.into()), address.node)
+    }
+
+    /// Closes one connection, wherever it is; as [`send`](Self::send).
+    pub fn close(&self, address: Address, frame: impl Into<CloseFrame>) -> Remote {
+        let frame = Some(frame.into());
+        self.tell(Carried::CloseConnection(address.connection, frame), address.node)
+    }
+
+    fn tell(&self, carried: Carried, node: NodeId) -> Remote {
+        let hub = &self.stay.hub;
+        if node == self.id() {
+            hub.tell_connection(carried);
+            return Remote::Local;
+        }
+        hub.with(|state, now| {
+            let topic = state.core.topic_of(node);
+            state.core.publish(&topic, carried, now)
+        })
+    }
+
+    /// Returns the number of this node.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.stay.hub.with(|state, _| state.core.id())
+    }
+
+    /// Returns the live nodes, this one first.
+    ///
+    /// The others are as of their last heartbeat, which comes every 5 seconds by default.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Node> {
+        self.stay.hub.weigh();
+        self.stay.hub.with(|state, _| state.core.nodes(now()))
+    }
+
+    /// Returns how many connections the live nodes have: of this one as it is, of the others as of their
+    /// last heartbeat. Only those that are [attached](Self::attach) count.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.stay.hub.weigh();
+        self.stay.hub.with(|state, _| state.core.connections())
+    }
+
+    /// Returns the events of the cluster from now on.
+    #[must_use]
+    pub fn events(&self) -> ClusterEvents {
+        self.stay.hub.with(|state, _| state.listeners.listen())
+    }
+
+    /// Returns what was counted so far, and how it is now.
+    #[must_use]
+    pub fn counters(&self) -> ClusterCounters {
+        self.stay.hub.with(|state, _| state.core.counters())
+    }
+
+    /// Leaves the cluster: sends what is queued for other nodes, then says goodbye, so that they need not
+    /// find out. Takes 2 seconds at most.
+    ///
+    /// Groups go on among the members of this node. Call it after a [drain](Connections::drain).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop it.
+    pub fn leave(&self) -> impl Future<Output = ()> + Send + use<> {
+        let hub = self.stay.hub.clone();
+        let limit = self.stay.leave_timeout;
+        hub.with(|state, now| state.core.leave(now));
+        async move {
+            hub.left(limit).await;
+        }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("name", &self.stay.name)
+            .field("engine", &self.stay.engine)
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,293 @@
+//! What a node's handles, groups and tasks share.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::oneshot, time};
+use tracing::info;
+
+use super::{
+    alive::Load,
+    backplane::{BackplaneError, Command, Ticket},
+    core::Core,
+    deliver::{Deliver, Span},
+    events::{CoreEvent, Unpublished},
+    listeners::{ClusterEvent, Heard, Listeners},
+    topic::Topic,
+    waste::Waste,
+};
+use crate::{
+    lock::Lock,
+    session::Connections,
+    sync::{Notify, within},
+};
+
+/// The core of a node as it is used: it knows a group by what delivers to it.
+pub(super) type NodeCore = Core<Weak<dyn Deliver>>;
+
+/// What a node's handles, groups and tasks share.
+pub(super) struct Hub {
+    state: Lock<HubState>,
+    /// Told when the line has something to do.
+    pub(super) commands: Notify,
+    /// Told when a deadline has come nearer, or all is over.
+    pub(super) clock: Notify,
+    /// Told when something is to be delivered, or all is over.
+    pub(super) deliveries: Notify,
+    /// Told when all that is wanted is subscribed, and when the node has left.
+    progress: Notify,
+}
+
+/// What the lock is about.
+pub(super) struct HubState {
+    pub(super) core: NodeCore,
+    pub(super) listeners: Listeners,
+    /// Groups that were built with this cluster, by their name.
+    pub(super) spans: Vec<(Box<str>, Weak<dyn Span>)>,
+    pub(super) attached: Vec<Connections>,
+    pub(super) subscribed: HashMap<Topic, Vec<oneshot::Sender<()>>>,
+    pub(super) confirmed: HashMap<Ticket, oneshot::Sender<Result<(), Unpublished>>>,
+    /// What the core knows nothing of, to be told.
+    pub(super) news: Option<ClusterEvent>,
+    /// Why the connection ended that ended last.
+    pub(super) ended: Option<BackplaneError>,
+    /// Until when the clock sleeps; `None` while it does not.
+    pub(super) asleep: Option<Option<Instant>>,
+    /// The node has left, or its tasks have ended.
+    pub(super) over: bool,
+    pub(super) line_waits: bool,
+    pub(super) delivery_waits: bool,
+}
+
+/// What is left to do where the lock is not held.
+#[derive(Default)]
+struct Told {
+    waste: Waste,
+    heard: Heard,
+    /// Dropped here, since the errors in them are an engine's.
+    events: Vec<ClusterEvent>,
+    subscribed: Vec<oneshot::Sender<()>>,
+    confirmed: Vec<(oneshot::Sender<Result<(), Unpublished>>, Result<(), Unpublished>)>,
+    progress: bool,
+    connected: bool,
+    /// Who has to hear for how long there was no connection.
+    reconnected: Option<(Duration, Vec<Weak<dyn Span>>)>,
+    commands: bool,
+    clock: bool,
+    deliveries: bool,
+}
+
+impl Hub {
+    pub(super) fn new(core: NodeCore) -> Self {
+        Self {
+            state: Lock::new(HubState {
+                core,
+                listeners: Listeners::default(),
+                spans: Vec::new(),
+                attached: Vec::new(),
+                subscribed: HashMap::new(),
+                confirmed: HashMap::new(),
+                news: None,
+                ended: None,
+                asleep: None,
+                over: false,
+                line_waits: false,
+                delivery_waits: false,
+            }),
+            commands: Notify::new(),
+            clock: Notify::new(),
+            deliveries: Notify::new(),
+            progress: Notify::new(),
+        }
+    }
+
+    /// Asks or tells the core something, and does what follows from it once the lock is released.
+    ///
+    /// Nothing of the application runs in `change`, and nothing of it is dropped there.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut HubState, Instant) -> T) -> T {
+        let now = now();
+        let mut state = self.state.lock();
+        let result = change(&mut state, now);
+        let told = state.tell();
+        drop(state);
+        self.wake(told);
+        result
+    }
+
+    fn wake(&self, told: Told) {
+        if told.commands {
+            self.commands.notify_one();
+        }
+        if told.clock {
+            self.clock.notify_one();
+        }
+        if told.deliveries {
+            self.deliveries.notify_one();
+        }
+        if told.progress {
+            self.progress.notify_waiters();
+        }
+        if told.connected {
+            info!("connected to the engine");
+        }
+        for waiting in told.subscribed {
+            // Who waited may have given up.
+            let _ = waiting.send(());
+        }
+        for (waiting, result) in told.confirmed {
+            let _ = waiting.send(result);
+        }
+        if let Some((after, spans)) = told.reconnected {
+            for span in spans.iter().filter_map(Weak::upgrade) {
+                span.reconnected(after);
+            }
+        }
+        told.heard.wake();
+        drop(told.waste);
+    }
+
+    /// Takes the next command for the line, which waits if there is none.
+    pub(super) fn next_command(&self) -> Option<Command> {
+        self.with(|state, now| {
+            let command = state.core.poll_command(now);
+            state.line_waits = command.is_none();
+            command
+        })
+    }
+
+    /// Waits until all that is wanted is subscribed.
+    pub(super) async fn connected(self: Arc<Self>) {
+        self.until(|state| state.core.is_connected()).await;
+    }
+
+    /// Waits until the node has left, but not much longer than that may take.
+    pub(super) async fn left(&self, limit: Duration) {
+        // Without its runtime it never will.
+        within(limit + GRACE, self.until(|state| state.over)).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&HubState) -> bool) {
+        loop {
+            let progress = self.progress.notified();
+            if self.with(|state, _| is_so(state)) {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// Notes that the tasks end: whoever waits for other nodes waits in vain.
+    pub(super) fn end(&self) {
+        let waiting = self.with(|state, _| {
+            state.over = true;
+            let subscribed = mem::take(&mut state.subscribed);
+            (subscribed, mem::take(&mut state.confirmed))
+        });
+        drop(waiting);
+        self.progress.notify_waiters();
+    }
+
+    /// Tells the core what there is to carry here, for the next heartbeat.
+    pub(super) fn weigh(&self) {
+        let (spans, attached) = self.with(|state, _| {
+            let spans = state.spans.iter().map(|(_, span)| span.clone());
+            (spans.collect::<Vec<_>>(), state.attached.clone())
+        });
+        let groups = spans.iter().filter_map(Weak::upgrade);
+        let groups = groups.map(|span| span.groups()).sum::<usize>();
+        let connections = attached.iter().map(Connections::len).sum::<usize>();
+        let load = Load {
+            connections: u32::try_from(connections).unwrap_or(u32::MAX),
+            groups: u32::try_from(groups).unwrap_or(u32::MAX),
+            draining: attached.iter().any(Connections::is_draining),
+        };
+        self.with(|state, _| state.core.set_load(load));
+        // The last of one may be dropped here.
+        drop((spans, attached));
+    }
+}
+
+impl HubState {
+    /// Takes what the core has to say.
+    fn tell(&mut self) -> Told {
+        let mut told = Told {
+            waste: self.core.take_waste(),
+            ..Told::default()
+        };
+        while let Some(event) = self.core.poll_event() {
+            self.tell_event(event, &mut told);
+        }
+        if let Some(event) = self.news.take() {
+            self.tell_listeners(event, &mut told);
+        }
+        if self.line_waits && self.core.has_command() {
+            self.line_waits = false;
+            told.commands = true;
+        }
+        if self.delivery_waits && (self.over || self.core.has_delivery()) {
+            self.delivery_waits = false;
+            told.deliveries = true;
+        }
+        if let Some(until) = self.asleep {
+            let due = self.core.poll_timeout();
+            let is_nearer = due.is_some_and(|due| until.is_none_or(|until| due < until));
+            if is_nearer || self.core.is_over() {
+                self.asleep = None;
+                told.clock = true;
+            }
+        }
+        told
+    }
+
+    #[cold]
+    fn tell_event(&mut self, event: CoreEvent, told: &mut Told) {
+        let event = match event {
+            CoreEvent::Connected { after } => {
+                told.connected = true;
+                told.progress = true;
+                if let Some(after) = after {
+                    self.spans.retain(|(_, span)| span.strong_count() > 0);
+                    let spans = self.spans.iter().map(|(_, span)| span.clone());
+                    told.reconnected = Some((after, spans.collect()));
+                }
+                ClusterEvent::Connected { after }
+            }
+            CoreEvent::Disconnected => ClusterEvent::Disconnected(
+                // It is set before the core is told.
+                self.ended.clone().unwrap_or_else(BackplaneError::ended),
+            ),
+            CoreEvent::NodeJoined(node) => ClusterEvent::NodeJoined(node),
+            CoreEvent::NodeLeft(node) => ClusterEvent::NodeLeft(node),
+            CoreEvent::Denied(topics) => ClusterEvent::Denied(topics),
+            CoreEvent::Subscribed(topic) => {
+                let waiting = self.subscribed.remove(&topic);
+                told.subscribed.extend(waiting.into_iter().flatten());
+                return;
+            }
+            CoreEvent::Published(ticket, result) => {
+                if let Some(waiting) = self.confirmed.remove(&ticket) {
+                    told.confirmed.push((waiting, result));
+                }
+                return;
+            }
+        };
+        self.tell_listeners(event, told);
+    }
+
+    fn tell_listeners(&mut self, event: ClusterEvent, told: &mut Told) {
+        self.listeners.push(&event, &mut told.heard);
+        told.events.push(event);
+    }
+}
+
+/// How much longer than its deadline leaving may take.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Returns the time as the runtime has it.
+pub(super) fn now() -> Instant {
+    time::Instant::now().into_std()
+}

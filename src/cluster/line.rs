@@ -1,0 +1,121 @@
+//! The core's end of a connection to an engine.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    backplane::{BackplaneError, Command, Lost, Ticket},
+    hub::Hub,
+    topic::Topic,
+};
+
+/// A node's end of one connection to an engine: a [`Backplane`](super::Backplane) does what it says, and
+/// tells it what happens.
+pub struct Line {
+    hub: Arc<Hub>,
+}
+
+impl Line {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+
+    /// Says that there is a connection: from now on there are [commands](Self::next), first those that
+    /// subscribe to all that is wanted.
+    pub fn connected(&mut self) {
+        self.hub.with(|state, now| state.core.connected(now));
+    }
+
+    /// Returns all topics that are wanted: for an engine that takes no subscriptions one by one.
+    ///
+    /// Their commands come all the same, and are to be answered.
+    #[must_use]
+    pub fn interest(&mut self) -> Vec<Topic> {
+        self.hub.with(|state, _| state.core.interest())
+    }
+
+    /// Waits for something to do. Something to publish begins a batch: see [`try_next`](Self::try_next).
+    ///
+    /// No more than 4 batches or 1 MiB are unanswered; then there is nothing more to publish.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Command {
+        loop {
+            if let Some(command) = self.hub.next_command() {
+                return command;
+            }
+            self.hub.commands.notified().await;
+        }
+    }
+
+    /// Returns what more is to be published, and fits into the same batch of 256 envelopes or 256 KiB.
+    pub fn try_next(&mut self) -> Option<Command> {
+        self.hub.with(|state, _| state.core.poll_more())
+    }
+
+    /// Says that envelopes of these topics arrive from now on.
+    pub fn subscribed(&mut self, topics: &[Topic]) {
+        self.hub.with(|state, now| state.core.subscribed(topics, now));
+    }
+
+    /// Says that envelopes of these topics do not arrive, while the connection is sound.
+    pub fn unsubscribed(&mut self, topics: &[Topic], why: Lost) {
+        self.hub
+            .with(|state, now| state.core.unsubscribed(topics, why, now));
+    }
+
+    /// Says what the engine has answered to something published.
+    ///
+    /// What it refused is not sent again. What is never answered is sent again on the next connection.
+    pub fn published(&mut self, ticket: Ticket, result: Result<(), BackplaneError>) {
+        self.hub
+            .with(|state, _| state.core.published(ticket, result));
+    }
+
+    /// Says that something came, whatever it was: for an engine that neither
+    /// [echoes](super::Promises::echoes) nor [confirms](super::Promises::confirms).
+    pub fn alive(&mut self) {
+        self.hub.with(|state, now| state.core.alive(now));
+    }
+
+    /// Returns where to hand in what comes.
+    #[must_use]
+    pub fn inlet(&self) -> Inlet {
+        Inlet {
+            hub: self.hub.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").finish_non_exhaustive()
+    }
+}
+
+/// Where a [`Backplane`](super::Backplane) hands in what comes. Cheap to clone, for callbacks.
+#[derive(Clone)]
+pub struct Inlet {
+    hub: Arc<Hub>,
+}
+
+impl Inlet {
+    /// Hands in an envelope: `topic` is what [`Topic::as_bytes`] returned.
+    ///
+    /// Never waits, and never fails: what is malformed, known already or too much is dropped and
+    /// [counted](super::ClusterCounters). Keeps `envelope`, and what it shares its memory with, until it is
+    /// delivered.
+    pub fn receive(&self, topic: &[u8], envelope: Bytes) {
+        self.hub
+            .with(|state, now| state.core.receive(topic, envelope, now));
+    }
+}
+
+impl fmt::Debug for Inlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inlet").finish_non_exhaustive()
+    }
+}
