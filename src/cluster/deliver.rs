@@ -2,16 +2,13 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use super::node_id::NodeId;
+use super::{envelope::Carried, node_id::NodeId};
 use crate::protocol::{CloseFrame, Outbound};
 
 /// A group with members here, as those know it that bring something of other nodes.
 pub(crate) trait Deliver: Send + Sync {
     /// Delivers to the members, in the group's turn.
-    fn deliver(
-        self: Arc<Self>,
-        parcel: Parcel,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn deliver(self: Arc<Self>, parcel: Parcel) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// Tells who listens that something is missing.
     fn missed(self: Arc<Self>, gap: Gap);
@@ -33,6 +30,15 @@ pub(crate) enum Parcel {
     Message(Outbound),
     /// They are closed.
     Close(Option<CloseFrame>),
+}
+
+impl From<Parcel> for Carried {
+    fn from(parcel: Parcel) -> Self {
+        match parcel {
+            Parcel::Message(message) => Self::Message(message),
+            Parcel::Close(frame) => Self::Close(frame),
+        }
+    }
 }
 
 /// Messages of another node that did not come, to the members of a group here.

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    task::yield_now,
-    time::Instant,
-};
+use tokio::{task::yield_now, time::Instant};
 use tracing::{Instrument, Span, warn};
 
 use super::{

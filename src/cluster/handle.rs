@@ -13,6 +13,7 @@ use super::{
     listeners::ClusterEvents,
     node_id::NodeId,
     settings::ClusterSettings,
+    topic::TopicPrefix,
 };
 use crate::{
     protocol::{CloseFrame, Outbound},
@@ -82,7 +83,10 @@ impl Cluster {
     pub fn attach(&self, connections: &Connections) {
         let connections = connections.clone();
         self.stay.hub.with(|state, _| {
-            let is_new = !state.attached.iter().any(|other| other.is_same(&connections));
+            let is_new = !state
+                .attached
+                .iter()
+                .any(|other| other.is_same(&connections));
             if is_new {
                 state.attached.push(connections.clone());
             }
@@ -106,13 +110,19 @@ impl Cluster {
     /// Waits for nobody. A message for a connection that has ended, or whose send queue is full, is
     /// dropped; nobody hears of that. [`Remote::Local`]: the connection would be one of this node.
     pub fn send(&self, address: Address, message: impl Into<Outbound>) -> Remote {
-        self.tell(Carried::MessageTo(address.connection, message.into()), address.node)
+        self.tell(
+            Carried::MessageTo(address.connection, message.into()),
+            address.node,
+        )
     }
 
     /// Closes one connection, wherever it is; as [`send`](Self::send).
     pub fn close(&self, address: Address, frame: impl Into<CloseFrame>) -> Remote {
         let frame = Some(frame.into());
-        self.tell(Carried::CloseConnection(address.connection, frame), address.node)
+        self.tell(
+            Carried::CloseConnection(address.connection, frame),
+            address.node,
+        )
     }
 
     fn tell(&self, carried: Carried, node: NodeId) -> Remote {
@@ -176,6 +186,25 @@ impl Cluster {
         hub.with(|state, now| state.core.leave(now));
         async move {
             hub.left(limit).await;
+        }
+    }
+}
+
+/// For [groups](crate::groups).
+impl Cluster {
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.stay.hub
+    }
+
+    /// Returns what the topics of groups begin with.
+    ///
+    /// # Panics
+    ///
+    /// The name is none.
+    pub(crate) fn prefix(&self, groups: &str) -> TopicPrefix {
+        match TopicPrefix::new(&self.stay.name, groups) {
+            Ok(prefix) => prefix,
+            Err(error) => panic!("groups cannot be called {groups:?}: {error}"),
         }
     }
 }

@@ -14,9 +14,10 @@ use super::{
     alive::Load,
     backplane::{BackplaneError, Command, Ticket},
     core::Core,
-    deliver::{Deliver, Span},
-    events::{CoreEvent, Unpublished},
+    deliver::{Deliver, Parcel, Span},
+    events::{CoreEvent, Remote},
     listeners::{ClusterEvent, Heard, Listeners},
+    publish_error::PublishError,
     topic::Topic,
     waste::Waste,
 };
@@ -26,11 +27,14 @@ use crate::{
     sync::{Notify, within},
 };
 
+/// Where it is told what became of something published.
+pub(crate) type Receipt = oneshot::Receiver<Result<(), PublishError>>;
+
 /// The core of a node as it is used: it knows a group by what delivers to it.
 pub(super) type NodeCore = Core<Weak<dyn Deliver>>;
 
 /// What a node's handles, groups and tasks share.
-pub(super) struct Hub {
+pub(crate) struct Hub {
     state: Lock<HubState>,
     /// Told when the line has something to do.
     pub(super) commands: Notify,
@@ -50,7 +54,7 @@ pub(super) struct HubState {
     pub(super) spans: Vec<(Box<str>, Weak<dyn Span>)>,
     pub(super) attached: Vec<Connections>,
     pub(super) subscribed: HashMap<Topic, Vec<oneshot::Sender<()>>>,
-    pub(super) confirmed: HashMap<Ticket, oneshot::Sender<Result<(), Unpublished>>>,
+    pub(super) confirmed: HashMap<Ticket, oneshot::Sender<Result<(), PublishError>>>,
     /// What the core knows nothing of, to be told.
     pub(super) news: Option<ClusterEvent>,
     /// Why the connection ended that ended last.
@@ -64,14 +68,18 @@ pub(super) struct HubState {
 }
 
 /// What is left to do where the lock is not held.
+#[must_use]
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     waste: Waste,
     heard: Heard,
     /// Dropped here, since the errors in them are an engine's.
     events: Vec<ClusterEvent>,
     subscribed: Vec<oneshot::Sender<()>>,
-    confirmed: Vec<(oneshot::Sender<Result<(), Unpublished>>, Result<(), Unpublished>)>,
+    confirmed: Vec<(
+        oneshot::Sender<Result<(), PublishError>>,
+        Result<(), PublishError>,
+    )>,
     progress: bool,
     connected: bool,
     /// Who has to hear for how long there was no connection.
@@ -109,16 +117,20 @@ impl Hub {
     ///
     /// Nothing of the application runs in `change`, and nothing of it is dropped there.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut HubState, Instant) -> T) -> T {
-        let now = now();
-        let mut state = self.state.lock();
-        let result = change(&mut state, now);
-        let told = state.tell();
-        drop(state);
+        let (result, told) = self.change(change);
         self.wake(told);
         result
     }
 
-    fn wake(&self, told: Told) {
+    /// As [`with`](Self::with), where a lock is held: what follows is to be done once it is released.
+    fn change<T>(&self, change: impl FnOnce(&mut HubState, Instant) -> T) -> (T, Told) {
+        let now = now();
+        let mut state = self.state.lock();
+        let result = change(&mut state, now);
+        (result, state.tell())
+    }
+
+    pub(crate) fn wake(&self, told: Told) {
         if told.commands {
             self.commands.notify_one();
         }
@@ -148,6 +160,81 @@ impl Hub {
         }
         told.heard.wake();
         drop(told.waste);
+    }
+
+    /// Counts groups in and tells them of connections.
+    ///
+    /// # Panics
+    ///
+    /// There are groups with this name.
+    pub(crate) fn register(&self, name: &str, span: Weak<dyn Span>) {
+        let is_new = self.with(|state, _| {
+            let mut spans = state.spans.iter();
+            let is_known = spans.any(|(other, span)| **other == *name && span.strong_count() > 0);
+            if !is_known {
+                state.spans.push((name.into(), span));
+            }
+            !is_known
+        });
+        assert!(is_new, "this cluster has groups called {name:?} already");
+    }
+
+    /// Reports whether a group here has this topic.
+    pub(crate) fn is_taken(&self, topic: &Topic) -> bool {
+        self.state.lock().core.is_taken(topic)
+    }
+
+    /// Notes that a group has its first member here.
+    pub(crate) fn want(&self, topic: &Topic, group: Weak<dyn Deliver>) -> Told {
+        let want = |state: &mut HubState, _| state.core.add_interest(topic, group);
+        self.change(want).1
+    }
+
+    /// Notes that a group has no more members here.
+    pub(crate) fn stop(&self, topic: &Topic) -> Told {
+        let (waiting, mut told) = self.change(|state, now| {
+            state.core.remove_interest(topic, now);
+            state.subscribed.remove(topic)
+        });
+        // They wait for nothing any more.
+        told.subscribed.extend(waiting.into_iter().flatten());
+        told
+    }
+
+    /// Queues something for a group on other nodes, or says why not.
+    pub(crate) fn publish(&self, topic: &Topic, parcel: Parcel) -> Remote {
+        self.with(|state, now| state.core.publish(topic, parcel.into(), now))
+    }
+
+    /// As [`publish`](Self::publish), and says where it will be told what became of it.
+    ///
+    /// # Errors
+    ///
+    /// It is refused.
+    pub(crate) fn publish_confirmed(
+        &self,
+        topic: &Topic,
+        parcel: Parcel,
+    ) -> Result<(Remote, Receipt), Remote> {
+        let (waiting, receipt) = oneshot::channel();
+        self.with(|state, now| {
+            let (ticket, remote) = state.core.publish_confirmed(topic, parcel.into(), now)?;
+            state.confirmed.insert(ticket, waiting);
+            Ok((remote, receipt))
+        })
+    }
+
+    /// Returns where it will be told that a topic is subscribed; `None` if it is.
+    pub(crate) fn await_subscribed(&self, topic: &Topic) -> Option<oneshot::Receiver<()>> {
+        let (waiting, receiver) = oneshot::channel();
+        self.with(|state, _| {
+            if state.over || state.core.await_subscribed(topic) {
+                return None;
+            }
+            let all = state.subscribed.entry(topic.clone()).or_default();
+            all.push(waiting);
+            Some(receiver)
+        })
     }
 
     /// Takes the next command for the line, which waits if there is none.
@@ -270,7 +357,8 @@ impl HubState {
             }
             CoreEvent::Published(ticket, result) => {
                 if let Some(waiting) = self.confirmed.remove(&ticket) {
-                    told.confirmed.push((waiting, result));
+                    told.confirmed
+                        .push((waiting, result.map_err(PublishError::from)));
                 }
                 return;
             }

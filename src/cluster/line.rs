@@ -58,7 +58,8 @@ impl Line {
 
     /// Says that envelopes of these topics arrive from now on.
     pub fn subscribed(&mut self, topics: &[Topic]) {
-        self.hub.with(|state, now| state.core.subscribed(topics, now));
+        self.hub
+            .with(|state, now| state.core.subscribed(topics, now));
     }
 
     /// Says that envelopes of these topics do not arrive, while the connection is sound.

@@ -16,18 +16,18 @@ mod address;
 mod alive;
 mod backoff;
 mod backplane;
-mod builder;
 mod beats;
+mod builder;
 mod chance;
 mod chunks;
 mod core;
 mod counters;
-mod deliver;
+pub(crate) mod deliver;
 mod delivering;
 mod envelope;
 mod events;
 mod handle;
-mod hub;
+pub(crate) mod hub;
 mod incoming;
 mod interest;
 mod line;
@@ -39,10 +39,12 @@ mod nodes;
 mod number;
 mod numbers;
 mod outgoing;
+mod publish_error;
 mod seen;
 mod serving;
 mod settings;
-mod topic;
+mod to_topic;
+pub(crate) mod topic;
 mod waste;
 
 pub use self::{
@@ -56,5 +58,7 @@ pub use self::{
     line::{Inlet, Line},
     listeners::{ClusterEvent, ClusterEvents},
     node_id::{NodeId, ParseNodeIdError},
+    publish_error::PublishError,
+    to_topic::ToTopic,
     topic::Topic,
 };

@@ -20,6 +20,7 @@ pub(crate) struct Waste {
 
 impl Waste {
     /// Reports whether there is nothing to be dropped.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.payloads.is_empty()
             && self.carried.is_empty()

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use super::{delivery::SlowMember, key::Key};
+use super::{delivery::SlowMember, elsewhere::Reach, key::Key};
 
 /// Settings of [`Groups`](crate::Groups).
 pub struct GroupsBuilder<K> {
     pub(super) max_groups: Option<usize>,
     pub(super) slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
+    pub(super) reach: Option<Reach<K>>,
 }
 
 impl<K: Key> GroupsBuilder<K> {

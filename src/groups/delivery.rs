@@ -47,7 +47,7 @@ impl SlowMember {
     }
 }
 
-/// What became of a broadcast, in members.
+/// What became of a broadcast, in members of this node.
 ///
 /// If this message replaced an older one, the member counts as both [`sent`](Self::sent) and
 /// [`dropped`](Self::dropped). A closing member is not counted.
@@ -58,8 +58,12 @@ pub struct Delivery {
     pub sent: u64,
     /// Members for which a message was dropped: this one, or an older one that waited.
     pub dropped: u64,
-    /// Members that were closed as too slow.
+    /// Members that were closed, as too slow or because that was asked for.
     pub closed: u64,
+    /// What other nodes will hear of it. Of [totals](crate::Groups::totals) always
+    /// [`Local`](crate::cluster::Remote::Local).
+    #[cfg(feature = "cluster")]
+    pub remote: crate::cluster::Remote,
 }
 
 impl Delivery {
@@ -90,6 +94,7 @@ impl Totals {
             sent: self.sent.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             closed: self.closed.load(Relaxed),
+            ..Delivery::default()
         }
     }
 }

@@ -15,6 +15,13 @@ pub enum JoinError {
         /// The limit.
         limit: usize,
     },
+    /// The topic of the key is too long for a cluster: 512 bytes at most.
+    LongKey {
+        /// Its length, in bytes.
+        len: usize,
+    },
+    /// A group here with another key has the same topic in the cluster.
+    TopicTaken,
 }
 
 impl fmt::Display for JoinError {
@@ -22,6 +29,10 @@ impl fmt::Display for JoinError {
         match self {
             Self::Closed => f.write_str("the connection has ended"),
             Self::AlreadyMember => f.write_str("the connection is in the group already"),
+            Self::LongKey { len } => {
+                write!(f, "the topic of the key has {len} bytes, more than 512")
+            }
+            Self::TopicTaken => f.write_str("another group has the same topic"),
             Self::TooManyGroups { limit } => {
                 write!(
                     f,

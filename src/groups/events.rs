@@ -1,5 +1,7 @@
 //! What happens to groups.
 
+#[cfg(feature = "cluster")]
+use std::time::Duration;
 use std::{
     collections::VecDeque,
     fmt,
@@ -13,6 +15,8 @@ use std::{
 use futures_core::Stream;
 
 use super::{group::Group, key::Key};
+#[cfg(feature = "cluster")]
+use crate::cluster::Gap;
 use crate::{
     lock::Lock,
     session::{ConnectionId, Wakers},
@@ -30,6 +34,15 @@ pub enum GroupEvent<K = String> {
     Left(K, Option<ConnectionId>),
     /// The last member has left.
     Destroyed(K),
+    /// Messages of another node to a group did not come: how many, and from which.
+    ///
+    /// Those that are missing at the end are noticed once that node sends to the group again.
+    #[cfg(feature = "cluster")]
+    Gap(K, Gap),
+    /// There is a connection to the engine of the cluster again, and all is subscribed; for so long there
+    /// was none. What other nodes sent to any group meanwhile may be missing.
+    #[cfg(feature = "cluster")]
+    Reconnected(Duration),
     /// So many events came too fast to be kept: 4,096 wait at most.
     Missed(u64),
 }
@@ -52,6 +65,8 @@ pub(super) struct GroupQueue<K> {
 /// happens.
 enum Happened<K> {
     In(GroupChange, Arc<Group<K>>),
+    #[cfg(feature = "cluster")]
+    Reconnected(Duration),
     Missed(u64),
 }
 
@@ -62,6 +77,8 @@ pub(super) enum GroupChange {
     Joined(Option<ConnectionId>),
     Left(Option<ConnectionId>),
     Destroyed,
+    #[cfg(feature = "cluster")]
+    Gap(Gap),
 }
 
 impl<K: Key> GroupEvents<K> {
@@ -88,6 +105,11 @@ impl<K: Key> GroupEvents<K> {
                 queue.events.pop_front();
                 return Poll::Ready(GroupEvent::Missed(missed));
             }
+            #[cfg(feature = "cluster")]
+            Some(&Happened::Reconnected(after)) => {
+                queue.events.pop_front();
+                return Poll::Ready(GroupEvent::Reconnected(after));
+            }
             None => {
                 let before = queue.waker.replace(cx.waker().clone());
                 drop(queue);
@@ -106,6 +128,8 @@ impl<K: Key> GroupEvents<K> {
             GroupChange::Joined(id) => GroupEvent::Joined(key, id),
             GroupChange::Left(id) => GroupEvent::Left(key, id),
             GroupChange::Destroyed => GroupEvent::Destroyed(key),
+            #[cfg(feature = "cluster")]
+            GroupChange::Gap(gap) => GroupEvent::Gap(key, gap),
         })
     }
 }
@@ -177,6 +201,16 @@ impl<K> Subscribers<K> {
     /// Adds an event to every queue, and runs no code of the application. What has to be done then is
     /// to be [taken](Self::take_told).
     pub(super) fn push(&mut self, change: GroupChange, group: &Arc<Group<K>>) {
+        self.push_each(|| Happened::In(change, group.clone()));
+    }
+
+    /// Adds that there is a connection to the engine again, as [`push`](Self::push).
+    #[cfg(feature = "cluster")]
+    pub(super) fn push_reconnected(&mut self, after: Duration) {
+        self.push_each(|| Happened::Reconnected(after));
+    }
+
+    fn push_each(&mut self, event: impl Fn() -> Happened<K>) {
         let told = &mut self.told;
         self.queues.retain(|queue| {
             let Some(queue) = queue.upgrade() else {
@@ -186,8 +220,7 @@ impl<K> Subscribers<K> {
             if events.missed > 0 || events.events.len() >= MAX_EVENTS {
                 events.missed += 1;
             } else {
-                let event = Happened::In(change, group.clone());
-                events.events.push_back(event);
+                events.events.push_back(event());
             }
             told.wakers.extend(events.waker.take());
             drop(events);

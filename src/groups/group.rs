@@ -13,8 +13,11 @@ use tokio::{
     task::yield_now,
 };
 
+#[cfg(feature = "cluster")]
+use super::events::GroupChange;
 use super::{
-    delivery::SlowMember,
+    delivery::{SlowMember, Totals},
+    elsewhere::Elsewhere,
     member::Member,
     unwoken::{STRETCH, Sessions, Unwoken},
 };
@@ -33,6 +36,8 @@ pub(super) struct Group<K> {
     pub(super) slow: SlowMember,
     /// Where it stands, for members to leave.
     pub(super) home: Arc<dyn Home<K>>,
+    /// Where it is on other nodes.
+    pub(super) elsewhere: Option<Elsewhere>,
     members: Lock<Members<K>>,
     /// Held by one broadcast at a time; the others get it in the order they came.
     turn: FairMutex<()>,
@@ -61,6 +66,13 @@ impl Drop for Told<'_> {
 pub(super) trait Home<K>: Send + Sync {
     /// Takes a member out of its group, and the group away with its last one.
     fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>);
+
+    /// Returns the sum of all deliveries.
+    fn totals(&self) -> &Totals;
+
+    /// Tells who listens that something happened to a group.
+    #[cfg(feature = "cluster")]
+    fn happened(&self, change: GroupChange, group: &Arc<Group<K>>);
 }
 
 /// Writes for the sessions of a group that run in one runtime. Those that are left when it is dropped are woken,
@@ -125,12 +137,19 @@ struct Members<K> {
 }
 
 impl<K> Group<K> {
-    pub(super) fn new(key: K, hash: u64, slow: SlowMember, home: Arc<dyn Home<K>>) -> Self {
+    pub(super) fn new(
+        key: K,
+        hash: u64,
+        slow: SlowMember,
+        home: Arc<dyn Home<K>>,
+        elsewhere: Option<Elsewhere>,
+    ) -> Self {
         Self {
             key,
             hash,
             slow,
             home,
+            elsewhere,
             members: Lock::new(Members {
                 by_number: BTreeMap::new(),
                 next: 0,
@@ -244,6 +263,21 @@ impl<K> Group<K> {
         }
         numbers.start = rest.next().map_or(numbers.end, |(next, _)| *next);
         sent
+    }
+
+    /// Takes the next few of the members in `numbers`, which become those that are left.
+    pub(super) fn take_some(
+        &self,
+        numbers: &mut Range<u64>,
+        except: Option<usize>,
+        some: &mut Vec<Arc<Member<K>>>,
+    ) {
+        let members = self.lock();
+        let mut rest = members.by_number.range(numbers.clone());
+        let stretch = rest.by_ref().take(STRETCH);
+        let stretch = stretch.filter(|(_, member)| Some(member.key()) != except);
+        some.extend(stretch.map(|(_, member)| member.clone()));
+        numbers.start = rest.next().map_or(numbers.end, |(next, _)| *next);
     }
 
     pub(super) fn senders(&self) -> Vec<Sender> {

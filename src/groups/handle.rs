@@ -2,21 +2,19 @@
 
 use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
 
-use tokio::task::yield_now;
-
 use super::{
+    broadcast::Content,
     builder::GroupsBuilder,
     delivery::{Delivery, SlowMember},
+    elsewhere::Ask,
     error::JoinError,
     events::GroupEvents,
-    group::Group,
-    key::Key,
+    key::{Key, Names},
     member::Membership,
-    table::Table,
-    unwoken::Unwoken,
+    table::{Found, Table},
 };
 use crate::{
-    protocol::{Outbound, PreparedMessage},
+    protocol::{CloseFrame, Outbound},
     session::Sender,
 };
 
@@ -55,7 +53,7 @@ use crate::{
 /// yields after every 60 of them. Members may join and leave meanwhile; one that joins
 /// during a broadcast does not receive it.
 pub struct Groups<K = String> {
-    table: Arc<Table<K>>,
+    pub(super) table: Arc<Table<K>>,
 }
 
 impl<K: Key> Groups<K> {
@@ -83,6 +81,7 @@ impl<K: Key> Groups<K> {
         GroupsBuilder {
             max_groups: None,
             slow: Box::new(|_| SlowMember::default()),
+            reach: None,
         }
     }
 
@@ -116,11 +115,10 @@ impl<K: Key> Groups<K> {
     ) -> impl Future<Output = Delivery> + Send + use<K, Q, M>
     where
         K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
+        Q: Eq + Hash + Names<K> + ?Sized,
         M: Into<Outbound>,
     {
-        self.clone()
-            .deliver(self.table.group(key), message.into(), None)
+        self.begin(key, Content::Message(message.into().into()), None)
     }
 
     /// Sends a message to every member of a group but one; as [`broadcast`](Self::broadcast).
@@ -132,54 +130,85 @@ impl<K: Key> Groups<K> {
     ) -> impl Future<Output = Delivery> + Send + use<K, Q, M>
     where
         K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
+        Q: Eq + Hash + Names<K> + ?Sized,
         M: Into<Outbound>,
     {
-        let except = Some(except.key());
-        self.clone()
-            .deliver(self.table.group(key), message.into(), except)
+        let content = Content::Message(message.into().into());
+        self.begin(key, content, Some(except.key()))
     }
 
-    async fn deliver(
-        self,
-        group: Option<Arc<Group<K>>>,
-        message: Outbound,
+    /// Closes the connections of all members of a group, which leave it.
+    ///
+    /// They get all that was broadcast to the group before. Waits for nobody, and has a turn as a
+    /// [`broadcast`](Self::broadcast). [`Delivery::closed`] counts those of this node.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of [`broadcast`](Self::broadcast): the rest of the members stay.
+    pub fn close<Q, F>(
+        &self,
+        key: &Q,
+        frame: F,
+    ) -> impl Future<Output = Delivery> + Send + use<K, Q, F>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + Names<K> + ?Sized,
+        F: Into<CloseFrame>,
+    {
+        self.begin(key, Content::Close(frame.into()), None)
+    }
+
+    /// Closes the connections of all members of a group but one; as [`close`](Self::close).
+    ///
+    /// So a user has one session, wherever: whoever signs in joins the user's group, and closes all others.
+    pub fn close_except<Q, F>(
+        &self,
+        key: &Q,
+        frame: F,
+        except: &Sender,
+    ) -> impl Future<Output = Delivery> + Send + use<K, Q, F>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + Names<K> + ?Sized,
+        F: Into<CloseFrame>,
+    {
+        self.begin(key, Content::Close(frame.into()), Some(except.key()))
+    }
+
+    fn begin<Q>(
+        &self,
+        key: &Q,
+        content: Content,
         except: Option<usize>,
+    ) -> impl Future<Output = Delivery> + Send + use<K, Q>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + Names<K> + ?Sized,
+    {
+        let found = self.table.find(key);
+        let groups = self.clone();
+        async move { groups.deliver(found, content, except, &mut Ask::No).await }
+    }
+
+    /// Tells other nodes first, and then the members here: so both have the same order.
+    pub(super) async fn deliver(
+        self,
+        found: Found<K>,
+        content: Content,
+        except: Option<usize>,
+        ask: &mut Ask,
     ) -> Delivery {
         let mut delivery = Delivery::default();
-        let Some(group) = group else {
-            return delivery;
-        };
-        let message = PreparedMessage::from(message);
-        let _turn = group.turn().await;
-        let (mut numbers, first) = group.begin(except);
-        if let Some(first) = first {
-            // Not under the lock.
-            first.sender().prepare(&message);
-        }
-        let (mut sessions, mut odd, mut stretches) = (Unwoken::default(), Vec::new(), 0_u32);
-        loop {
-            let (mut stretch, mut done) = (Delivery::default(), Vec::new());
-            stretch.sent = group.deliver(&mut numbers, &message, except, &mut sessions, &mut odd);
-            for member in odd.drain(..) {
-                if let Some(session) = member.deliver(&message, &mut stretch, &mut done) {
-                    sessions.add(member.sender().clone(), session.runtime.as_ref());
+        match found {
+            Found::Group(group) => {
+                let _turn = group.turn().await;
+                if let Some(there) = &group.elsewhere {
+                    there.tell(&content, ask, &mut delivery);
                 }
+                delivery.add(group.bring(&content, except).await);
             }
-            group.wake_later(&mut sessions);
-            // At once, since the broadcast may be cancelled.
-            self.table.totals.add(stretch);
-            delivery.add(stretch);
-            // Last, since it may panic.
-            drop(done);
-            if numbers.is_empty() {
-                break;
-            }
-            stretches += 1;
-            if stretches % LONG == 0 {
-                group.progress.notify_waiters();
-            }
-            yield_now().await;
+            Found::Elsewhere(there) => there.tell(&content, ask, &mut delivery),
+            Found::Nowhere => {}
         }
         delivery
     }
@@ -242,9 +271,9 @@ impl<K: Key> GroupsBuilder<K> {
     /// Makes the groups.
     #[must_use]
     pub fn build(self) -> Groups<K> {
-        Groups {
-            table: Arc::new(Table::new(self.max_groups, self.slow)),
-        }
+        let table = Arc::new(Table::new(self.max_groups, self.slow, self.reach));
+        table.register();
+        Groups { table }
     }
 }
 
@@ -269,6 +298,3 @@ impl<K> fmt::Debug for Groups<K> {
             .finish_non_exhaustive()
     }
 }
-
-/// After so many stretches a broadcast is a long one: what it has queued so far leaves meanwhile.
-const LONG: u32 = 32;

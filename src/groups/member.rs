@@ -39,6 +39,11 @@ impl<K: Key> Membership<K> {
         self.member.watch()
     }
 
+    #[cfg(feature = "cluster")]
+    pub(super) fn group(&self) -> &Group<K> {
+        &self.member.group
+    }
+
     /// Returns the key of the group.
     #[must_use]
     pub fn key(&self) -> &K {
@@ -194,7 +199,7 @@ impl<K: Key> Member<K> {
     }
 
     /// Leaves the group, unless it has. Returns what waited for it, to be dropped outside all locks.
-    fn leave(self: &Arc<Self>) -> VecDeque<PreparedMessage> {
+    pub(super) fn leave(self: &Arc<Self>) -> VecDeque<PreparedMessage> {
         self.group.home.leave(&self.group, self);
         let mut waiting = self.lock();
         waiting.left = true;

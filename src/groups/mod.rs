@@ -1,7 +1,7 @@
 //! What [`Groups`](crate::Groups) need and return.
 //!
 //! - [`GroupsBuilder`], [`SlowMember`]: the settings.
-//! - [`Key`]: what tells groups apart.
+//! - [`Key`]: what tells groups apart. [`Names`]: what names one.
 //! - [`Membership`], [`JoinError`]: what joining returns.
 //! - [`Delivery`]: what became of a broadcast.
 //! - [`GroupEvents`], [`GroupEvent`]: a stream of groups made, joined, left and gone.
@@ -11,12 +11,17 @@
 // - `handle`: what applications hold, [`Groups`](handle::Groups);
 // - `table`: what it shares: the groups, and who is in them; `index` finds a group by its
 //   key;
+// - `broadcast`: what is done in the turn of one; `elsewhere`: how other nodes are told, and what comes from
+//   them (`nowhere` without the feature `cluster`);
 // - `group` and `member`: one group, and one connection in it. They know each other, because a
 //   member leaves by itself when its connection ends;
 // - `unwoken`: sessions that a broadcast has something for, woken together.
 
+mod broadcast;
 mod builder;
 mod delivery;
+#[cfg_attr(not(feature = "cluster"), path = "nowhere.rs")]
+mod elsewhere;
 mod error;
 mod events;
 mod group;
@@ -32,6 +37,6 @@ pub use self::{
     delivery::{Delivery, SlowMember},
     error::JoinError,
     events::{GroupEvent, GroupEvents},
-    key::Key,
+    key::{Key, Names},
     member::Membership,
 };

@@ -9,11 +9,12 @@ use std::{
 
 use super::{
     delivery::{SlowMember, Totals},
+    elsewhere::{Elsewhere, Reach},
     error::JoinError,
     events::{GroupChange, Subscribers},
     group::{Group, Home},
     index::Index,
-    key::Key,
+    key::{Key, Names},
     member::{Member, Membership},
 };
 use crate::{
@@ -27,7 +28,18 @@ pub(super) struct Table<K> {
     hasher: RandomState,
     slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
     max_groups: Option<usize>,
+    reach: Option<Reach<K>>,
     pub(super) totals: Totals,
+}
+
+/// Whom a broadcast is for.
+pub(super) enum Found<K> {
+    /// A group with members here.
+    Group(Arc<Group<K>>),
+    /// A group that has its members on other nodes, if anywhere.
+    Elsewhere(Elsewhere),
+    /// No group here, and none elsewhere: the topic of the key would be too long, if there is a cluster.
+    Nowhere,
 }
 
 pub(super) struct TableState<K> {
@@ -41,6 +53,7 @@ impl<K> Table<K> {
     pub(super) fn new(
         max_groups: Option<usize>,
         slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
+        reach: Option<Reach<K>>,
     ) -> Self {
         let state = TableState {
             groups: Index::default(),
@@ -52,6 +65,7 @@ impl<K> Table<K> {
             hasher: RandomState::new(),
             slow,
             max_groups,
+            reach,
             totals: Totals::default(),
         }
     }
@@ -76,6 +90,39 @@ impl<K> Table<K> {
 }
 
 impl<K: Key> Table<K> {
+    /// Tells the cluster of these groups, if they are in one.
+    pub(super) fn register(self: &Arc<Self>) {
+        if let Some(reach) = &self.reach {
+            reach.register(self);
+        }
+    }
+
+    /// Finds out whom a broadcast is for.
+    pub(super) fn find<Q>(&self, key: &Q) -> Found<K>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + Names<K> + ?Sized,
+    {
+        if let Some(group) = self.group(key) {
+            return Found::Group(group);
+        }
+        let there = self.reach.as_ref();
+        match there.map(|reach| reach.elsewhere(key)) {
+            Some(Ok(elsewhere)) => Found::Elsewhere(elsewhere),
+            Some(Err(_)) | None => Found::Nowhere,
+        }
+    }
+
+    /// Returns where a group that is to be made will be on other nodes.
+    fn free_topic(&self, key: &K) -> Result<Option<Elsewhere>, JoinError> {
+        let there = self.reach.as_ref().map(|reach| reach.elsewhere(key));
+        let there = there.transpose()?;
+        if there.as_ref().is_some_and(Elsewhere::is_taken) {
+            return Err(JoinError::TopicTaken);
+        }
+        Ok(there)
+    }
+
     /// Adds a connection to a group, which is made if it is not there.
     ///
     /// # Errors
@@ -103,13 +150,17 @@ impl<K: Key> Table<K> {
             Some(group) => group,
             None => {
                 let slow = (self.slow)(&key);
-                Arc::new(Group::new(key, hash, slow, self.clone()))
+                let elsewhere = self.free_topic(&key)?;
+                Arc::new(Group::new(key, hash, slow, self.clone(), elsewhere))
             }
         };
         // From here on no code runs that is not ours, until the lock is released.
+        let mut wanting = None;
         if created {
             state.groups.insert(&group);
             state.subscribers.push(GroupChange::Created, &group);
+            let there = group.elsewhere.as_ref();
+            wanting = there.map(|there| there.want(&group));
         }
         let member = group.add(sender.clone());
         *state.memberships.entry(sender.key()).or_default() += 1;
@@ -121,6 +172,9 @@ impl<K: Key> Table<K> {
         // Leaves at once if the connection has ended meanwhile.
         let membership = Membership::new(member);
         told.wake();
+        if let Some(wanting) = wanting {
+            wanting.wake();
+        }
         if membership.watch() {
             Ok(membership)
         } else {
@@ -146,13 +200,31 @@ impl<K: Key> Home<K> for Table<K> {
         }
         let left = GroupChange::Left(member.sender().id());
         state.subscribers.push(left, group);
+        let mut wanting = None;
         if empty {
             state.groups.remove(group);
             state.subscribers.push(GroupChange::Destroyed, group);
+            wanting = group.elsewhere.as_ref().map(Elsewhere::stop);
         }
         let told = state.subscribers.take_told();
         drop(state);
         told.wake();
+        if let Some(wanting) = wanting {
+            wanting.wake();
+        }
         drop(removed);
+    }
+
+    fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    #[cfg(feature = "cluster")]
+    fn happened(&self, change: GroupChange, group: &Arc<Group<K>>) {
+        let mut state = self.lock();
+        state.subscribers.push(change, group);
+        let told = state.subscribers.take_told();
+        drop(state);
+        told.wake();
     }
 }

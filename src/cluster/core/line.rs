@@ -43,8 +43,7 @@ impl<G: Clone> Core<G> {
     pub(crate) fn subscribed(&mut self, topics: &[Topic], now: Instant) {
         for topic in topics {
             if self.interest.subscribed(topic) {
-                self.events
-                    .push_back(CoreEvent::Subscribed(topic.clone()));
+                self.events.push_back(CoreEvent::Subscribed(topic.clone()));
             }
         }
         self.settle(now);

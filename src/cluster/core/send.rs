@@ -20,8 +20,7 @@ impl<G: Clone> Core<G> {
     /// Either way it uses a number up, so that the others learn that it is missing.
     pub(crate) fn publish(&mut self, topic: &Topic, carried: Carried, now: Instant) -> Remote {
         match self.queue(topic, carried, false, now) {
-            Ok(_) if self.link == LinkState::Ready => Remote::Queued,
-            Ok(_) => Remote::Waiting,
+            Ok(_) => self.remote(),
             Err(refused) => refused,
         }
     }
@@ -36,8 +35,17 @@ impl<G: Clone> Core<G> {
         topic: &Topic,
         carried: Carried,
         now: Instant,
-    ) -> Result<Ticket, Remote> {
-        self.queue(topic, carried, true, now)
+    ) -> Result<(Ticket, Remote), Remote> {
+        let ticket = self.queue(topic, carried, true, now)?;
+        Ok((ticket, self.remote()))
+    }
+
+    fn remote(&self) -> Remote {
+        if self.link == LinkState::Ready {
+            Remote::Queued
+        } else {
+            Remote::Waiting
+        }
     }
 
     fn queue(

@@ -18,10 +18,18 @@ use crate::{
 };
 
 /// Where no member leaves.
-struct Nowhere;
+#[derive(Default)]
+struct Nowhere(Totals);
 
 impl Home<u8> for Nowhere {
     fn leave(&self, _: &Arc<Group<u8>>, _: &Member<u8>) {}
+
+    fn totals(&self) -> &Totals {
+        &self.0
+    }
+
+    #[cfg(feature = "cluster")]
+    fn happened(&self, _: GroupChange, _: &Arc<Group<u8>>) {}
 }
 
 /// How many sessions were woken.
@@ -87,7 +95,13 @@ impl Idle {
 
 /// A promise for so many sessions, as a broadcast leaves it, and how many of them were woken.
 fn promise(sessions: usize) -> (Promise<u8>, Arc<Count>, Vec<Idle>) {
-    let group = Arc::new(Group::new(0, 0, SlowMember::default(), Arc::new(Nowhere)));
+    let group = Arc::new(Group::new(
+        0,
+        0,
+        SlowMember::default(),
+        Arc::<Nowhere>::default(),
+        None,
+    ));
     let count = Arc::<Count>::default();
     let all: Vec<_> = (0..sessions).map(|_| Idle::new(&count)).collect();
     let mut left = sessions;

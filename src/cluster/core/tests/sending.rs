@@ -149,7 +149,7 @@ fn who_asks_is_told_what_became_of_an_envelope() {
     for what in ["good", "refused", "too late"] {
         let now = alone.now;
         let ticket = alone.core.publish_confirmed(&topic("a"), text(what), now);
-        tickets.push(ticket.unwrap());
+        tickets.push(ticket.unwrap().0);
     }
     alone.publish("a", "nobody asks");
     let Some(Command::Publish(first)) = alone.core.poll_command(alone.now) else {

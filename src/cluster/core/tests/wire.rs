@@ -395,9 +395,9 @@ impl World {
             return node.core.publish(&key, what, at);
         }
         match node.core.publish_confirmed(&key, what, at) {
-            Ok(ticket) => {
+            Ok((ticket, remote)) => {
                 assert!(node.awaited.insert(ticket));
-                Remote::Queued
+                remote
             }
             Err(refused) => refused,
         }

@@ -1,0 +1,70 @@
+//! Why the engine does not have a message.
+
+use std::{error::Error, fmt};
+
+use super::{
+    backplane::BackplaneError,
+    events::{Remote, Unpublished},
+};
+
+/// Why the engine does not have a message that was to be
+/// [confirmed](crate::Groups::broadcast_confirmed). Members of this node have got it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There was no connection for too long.
+    Down,
+    /// Too much waited.
+    Full,
+    /// It is larger than a message may be.
+    TooLarge,
+    /// It waited for too long. If it was on its way when a connection broke, other nodes may have it.
+    Expired,
+    /// The engine refused it.
+    Rejected(BackplaneError),
+    /// The node has left the cluster meanwhile.
+    Left,
+}
+
+impl PublishError {
+    /// Returns why something was refused, if it was.
+    pub(crate) fn refused(remote: Remote) -> Option<Self> {
+        match remote {
+            Remote::Local | Remote::Queued | Remote::Waiting => None,
+            Remote::Down => Some(Self::Down),
+            Remote::Full => Some(Self::Full),
+            Remote::TooLarge => Some(Self::TooLarge),
+        }
+    }
+}
+
+impl From<Unpublished> for PublishError {
+    fn from(reason: Unpublished) -> Self {
+        match reason {
+            Unpublished::Expired => Self::Expired,
+            Unpublished::Rejected(error) => Self::Rejected(error),
+        }
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Down => "there was no connection to the engine for too long",
+            Self::Full => "too much waits for the engine",
+            Self::TooLarge => "the message is too large for other nodes",
+            Self::Expired => "the message waited for the engine for too long",
+            Self::Rejected(_) => "the engine refused the message",
+            Self::Left => "the node has left the cluster",
+        })
+    }
+}
+
+impl Error for PublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Rejected(error) => Some(error),
+            _ => None,
+        }
+    }
+}

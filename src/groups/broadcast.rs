@@ -1,0 +1,92 @@
+//! What a broadcast does, in the turn that it has.
+
+use std::{mem, sync::Arc};
+
+use tokio::task::yield_now;
+
+use super::{delivery::Delivery, group::Group, key::Key, unwoken::Unwoken};
+use crate::protocol::{CloseFrame, PreparedMessage};
+
+/// What members get.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// A message.
+    Message(PreparedMessage),
+    /// A Close frame: they leave, too.
+    Close(CloseFrame),
+}
+
+impl<K: Key> Group<K> {
+    /// Brings something to all members but one. Only in the [turn](Group::turn) of the caller.
+    pub(super) async fn bring(
+        self: &Arc<Self>,
+        content: &Content,
+        except: Option<usize>,
+    ) -> Delivery {
+        match content {
+            Content::Message(message) => self.send(message, except).await,
+            Content::Close(frame) => self.close(frame, except).await,
+        }
+    }
+
+    async fn send(self: &Arc<Self>, message: &PreparedMessage, except: Option<usize>) -> Delivery {
+        let mut delivery = Delivery::default();
+        let (mut numbers, first) = self.begin(except);
+        if let Some(first) = first {
+            // Not under the lock.
+            first.sender().prepare(message);
+        }
+        let (mut sessions, mut odd, mut stretches) = (Unwoken::default(), Vec::new(), 0_u32);
+        loop {
+            let (mut stretch, mut done) = (Delivery::default(), Vec::new());
+            stretch.sent = self.deliver(&mut numbers, message, except, &mut sessions, &mut odd);
+            for member in odd.drain(..) {
+                if let Some(session) = member.deliver(message, &mut stretch, &mut done) {
+                    sessions.add(member.sender().clone(), session.runtime.as_ref());
+                }
+            }
+            self.wake_later(&mut sessions);
+            // At once, since the broadcast may be cancelled.
+            self.home.totals().add(stretch);
+            delivery.add(stretch);
+            // Last, since it may panic.
+            drop(done);
+            if numbers.is_empty() {
+                break;
+            }
+            stretches += 1;
+            if stretches % LONG == 0 {
+                self.progress.notify_waiters();
+            }
+            yield_now().await;
+        }
+        delivery
+    }
+
+    async fn close(self: &Arc<Self>, frame: &CloseFrame, except: Option<usize>) -> Delivery {
+        let mut delivery = Delivery::default();
+        let (mut numbers, _) = self.begin(except);
+        let mut members = Vec::new();
+        loop {
+            self.take_some(&mut numbers, except, &mut members);
+            let closed = members.len() as u64;
+            for member in mem::take(&mut members) {
+                member.sender().close(frame.clone());
+                drop(member.leave());
+            }
+            let stretch = Delivery {
+                closed,
+                ..Delivery::default()
+            };
+            self.home.totals().add(stretch);
+            delivery.add(stretch);
+            if numbers.is_empty() {
+                return delivery;
+            }
+            yield_now().await;
+        }
+    }
+}
+
+/// After so many stretches a broadcast is a long one: what it has queued so far leaves meanwhile.
+const LONG: u32 = 32;
