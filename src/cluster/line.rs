@@ -27,6 +27,12 @@ impl Line {
         self.hub.with(|state, now| state.core.connected(now));
     }
 
+    /// Says how many bytes an envelope may have on this connection, if that is not what was
+    /// [promised](super::Promises::max_envelope).
+    pub fn set_max_envelope(&mut self, bytes: usize) {
+        self.hub.with(|state, _| state.core.set_max_envelope(bytes));
+    }
+
     /// Returns all topics that are wanted: for an engine that takes no subscriptions one by one.
     ///
     /// Their commands come all the same, and are to be answered.

@@ -13,6 +13,11 @@ impl<G: Clone> Core<G> {
         self.interest.connected();
     }
 
+    /// Sets the largest envelope that the engine takes from now on.
+    pub(crate) fn set_max_envelope(&mut self, bytes: usize) {
+        self.promises.max_envelope = bytes;
+    }
+
     /// Notes that there is no connection, or that none could be made.
     ///
     /// Returns how long to wait before the next attempt.
