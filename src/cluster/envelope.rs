@@ -131,6 +131,26 @@ impl Kind {
 }
 
 impl Carried {
+    /// Returns the length of what follows the header and the id of a connection, in bytes.
+    pub(super) fn payload_len(&self) -> usize {
+        match self {
+            Self::Message(message) | Self::MessageTo(_, message) => message.len(),
+            Self::Close(frame) | Self::CloseConnection(_, frame) => {
+                let frame = frame.as_ref();
+                frame.map_or(0, |frame| size_of::<u16>() + frame.reason().len())
+            }
+        }
+    }
+
+    /// Returns the length of the envelope, in bytes.
+    pub(super) fn len(&self) -> usize {
+        let connection = match self {
+            Self::Message(_) | Self::Close(_) => 0,
+            Self::MessageTo(..) | Self::CloseConnection(..) => CONNECTION,
+        };
+        HEADER + connection + self.payload_len()
+    }
+
     /// Reads what follows the header of a kind that carries something of an application.
     pub(super) fn decode(header: &EnvelopeHeader, mut body: Bytes) -> Result<Self, EnvelopeError> {
         Ok(match header.kind {
@@ -193,23 +213,25 @@ impl Letter {
     fn message(
         connection: Option<ConnectionId>,
         [text, binary]: [Kind; 2],
-        outbound: Outbound,
+        outbound: &Outbound,
     ) -> Self {
         let flags = match outbound.choice() {
             Choice::BySize => 0,
             Choice::Always => 1,
             Choice::Never => 2,
         };
-        let message = outbound.into_message();
         Self {
-            kind: if message.is_text() { text } else { binary },
+            kind: match outbound.kind() {
+                MessageKind::Text => text,
+                MessageKind::Binary => binary,
+            },
             flags,
             connection,
-            payload: message.into_bytes(),
+            payload: outbound.to_bytes(),
         }
     }
 
-    fn close(connection: Option<ConnectionId>, kind: Kind, frame: Option<CloseFrame>) -> Self {
+    fn close(connection: Option<ConnectionId>, kind: Kind, frame: Option<&CloseFrame>) -> Self {
         let payload = frame.map_or_else(Vec::new, |frame| {
             [
                 &frame.code().as_u16().to_be_bytes(),
@@ -268,16 +290,17 @@ impl Letter {
     }
 }
 
-impl From<Carried> for Letter {
-    fn from(carried: Carried) -> Self {
+impl From<&Carried> for Letter {
+    fn from(carried: &Carried) -> Self {
         match carried {
             Carried::Message(message) => Self::message(None, [Kind::Text, Kind::Binary], message),
-            Carried::Close(frame) => Self::close(None, Kind::Close, frame),
+            Carried::Close(frame) => Self::close(None, Kind::Close, frame.as_ref()),
             Carried::MessageTo(connection, message) => {
-                Self::message(Some(connection), [Kind::TextTo, Kind::BinaryTo], message)
+                let kinds = [Kind::TextTo, Kind::BinaryTo];
+                Self::message(Some(*connection), kinds, message)
             }
             Carried::CloseConnection(connection, frame) => {
-                Self::close(Some(connection), Kind::CloseConnection, frame)
+                Self::close(Some(*connection), Kind::CloseConnection, frame.as_ref())
             }
         }
     }

@@ -133,7 +133,7 @@ impl Cluster {
         }
         hub.with(|state, now| {
             let topic = state.core.topic_of(node);
-            state.core.publish(&topic, carried, now)
+            state.core.publish(&topic, &carried, now)
         })
     }
 

@@ -84,6 +84,12 @@ pub(crate) struct Told {
     connected: bool,
     /// Who has to hear for how long there was no connection.
     reconnected: Option<(Duration, Vec<Weak<dyn Span>>)>,
+    wakes: Wakes,
+}
+
+/// Which tasks have something to do.
+#[derive(Clone, Copy, Default)]
+struct Wakes {
     commands: bool,
     clock: bool,
     deliveries: bool,
@@ -130,16 +136,20 @@ impl Hub {
         (result, state.tell())
     }
 
-    pub(crate) fn wake(&self, told: Told) {
-        if told.commands {
+    fn wake_tasks(&self, wakes: Wakes) {
+        if wakes.commands {
             self.commands.notify_one();
         }
-        if told.clock {
+        if wakes.clock {
             self.clock.notify_one();
         }
-        if told.deliveries {
+        if wakes.deliveries {
             self.deliveries.notify_one();
         }
+    }
+
+    pub(crate) fn wake(&self, told: Told) {
+        self.wake_tasks(told.wakes);
         if told.progress {
             self.progress.notify_waiters();
         }
@@ -203,7 +213,19 @@ impl Hub {
 
     /// Queues something for a group on other nodes, or says why not.
     pub(crate) fn publish(&self, topic: &Topic, parcel: Parcel) -> Remote {
-        self.with(|state, now| state.core.publish(topic, parcel.into(), now))
+        let carried = parcel.into();
+        let now = now();
+        let mut state = self.state.lock();
+        let remote = state.core.publish(topic, &carried, now);
+        // What is refused changes nothing that anybody waits for.
+        let wakes = if remote.is_refused() {
+            Wakes::default()
+        } else {
+            state.wakes()
+        };
+        drop(state);
+        self.wake_tasks(wakes);
+        remote
     }
 
     /// As [`publish`](Self::publish), and says where it will be told what became of it.
@@ -215,10 +237,12 @@ impl Hub {
         &self,
         topic: &Topic,
         parcel: Parcel,
-    ) -> Result<(Remote, Receipt), Remote> {
+    ) -> Result<(Remote, Receipt), PublishError> {
+        let carried = parcel.into();
         let (waiting, receipt) = oneshot::channel();
         self.with(|state, now| {
-            let (ticket, remote) = state.core.publish_confirmed(topic, parcel.into(), now)?;
+            let published = state.core.publish_confirmed(topic, &carried, now);
+            let (ticket, remote) = published.map_err(PublishError::refused)?;
             state.confirmed.insert(ticket, waiting);
             Ok((remote, receipt))
         })
@@ -311,23 +335,30 @@ impl HubState {
         if let Some(event) = self.news.take() {
             self.tell_listeners(event, &mut told);
         }
+        told.wakes = self.wakes();
+        told
+    }
+
+    /// Finds out which tasks have something to do that wait for it.
+    fn wakes(&mut self) -> Wakes {
+        let mut wakes = Wakes::default();
         if self.line_waits && self.core.has_command() {
             self.line_waits = false;
-            told.commands = true;
+            wakes.commands = true;
         }
         if self.delivery_waits && (self.over || self.core.has_delivery()) {
             self.delivery_waits = false;
-            told.deliveries = true;
+            wakes.deliveries = true;
         }
         if let Some(until) = self.asleep {
             let due = self.core.poll_timeout();
             let is_nearer = due.is_some_and(|due| until.is_none_or(|until| due < until));
             if is_nearer || self.core.is_over() {
                 self.asleep = None;
-                told.clock = true;
+                wakes.clock = true;
             }
         }
-        told
+        wakes
     }
 
     #[cold]

@@ -27,13 +27,13 @@ pub enum PublishError {
 }
 
 impl PublishError {
-    /// Returns why something was refused, if it was.
-    pub(crate) fn refused(remote: Remote) -> Option<Self> {
+    /// Returns why something was refused.
+    pub(super) fn refused(remote: Remote) -> Self {
         match remote {
-            Remote::Local | Remote::Queued | Remote::Waiting => None,
-            Remote::Down => Some(Self::Down),
-            Remote::Full => Some(Self::Full),
-            Remote::TooLarge => Some(Self::TooLarge),
+            Remote::Full => Self::Full,
+            Remote::TooLarge => Self::TooLarge,
+            // The others are no refusals.
+            Remote::Down | Remote::Local | Remote::Queued | Remote::Waiting => Self::Down,
         }
     }
 }

@@ -23,13 +23,10 @@ impl<K: Key> Group<K> {
         content: &Content,
         except: Option<usize>,
     ) -> Delivery {
-        match content {
-            Content::Message(message) => self.send(message, except).await,
-            Content::Close(frame) => self.close(frame, except).await,
-        }
-    }
-
-    async fn send(self: &Arc<Self>, message: &PreparedMessage, except: Option<usize>) -> Delivery {
+        let message = match content {
+            Content::Message(message) => message,
+            Content::Close(frame) => return self.close(frame, except).await,
+        };
         let mut delivery = Delivery::default();
         let (mut numbers, first) = self.begin(except);
         if let Some(first) = first {

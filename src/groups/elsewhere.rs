@@ -18,7 +18,7 @@ use super::{
     handle::Groups,
     key::{Key, Names},
     member::Membership,
-    table::Table,
+    table::{Found, Table},
 };
 use crate::{
     cluster::{
@@ -100,21 +100,28 @@ impl Elsewhere {
     }
 
     /// Tells other nodes.
-    pub(super) fn tell(&self, content: &Content, ask: &mut Ask, delivery: &mut Delivery) {
-        let parcel = match content {
-            Content::Message(message) => Parcel::Message(message.into()),
-            Content::Close(frame) => Parcel::Close(Some(frame.clone())),
-        };
-        delivery.remote = match ask {
-            Ask::No => self.hub.publish(&self.topic, parcel),
-            Ask::Yes(receipt) => match self.hub.publish_confirmed(&self.topic, parcel) {
-                Ok((remote, waiting)) => {
-                    *receipt = Some(waiting);
-                    remote
-                }
-                Err(refused) => refused,
-            },
-        };
+    pub(super) fn tell(&self, content: &Content, delivery: &mut Delivery) {
+        delivery.remote = self.hub.publish(&self.topic, content.into());
+    }
+
+    /// Tells other nodes, and returns where it will be told what became of that.
+    fn tell_confirmed(
+        &self,
+        content: &Content,
+        delivery: &mut Delivery,
+    ) -> Result<Receipt, PublishError> {
+        let (remote, receipt) = self.hub.publish_confirmed(&self.topic, content.into())?;
+        delivery.remote = remote;
+        Ok(receipt)
+    }
+}
+
+impl From<&Content> for Parcel {
+    fn from(content: &Content) -> Self {
+        match content {
+            Content::Message(message) => Self::Message(message.into()),
+            Content::Close(frame) => Self::Close(Some(frame.clone())),
+        }
     }
 }
 
@@ -129,13 +136,6 @@ impl Wanting {
     pub(super) fn wake(self) {
         self.hub.wake(self.told);
     }
-}
-
-/// Whether somebody wants to know what becomes of a broadcast on its way to other nodes.
-pub(super) enum Ask {
-    No,
-    /// Where the answer will come.
-    Yes(Option<Receipt>),
 }
 
 impl<K: Key> Deliver for Group<K> {
@@ -217,17 +217,26 @@ impl<K: Key> Groups<K> {
         M: Into<Outbound>,
     {
         let content = Content::Message(message.into().into());
-        let target = self.table.find(key);
+        let found = self.table.find(key);
+        // The cluster lives as long as somebody waits.
         let groups = self.clone();
         async move {
-            let mut ask = Ask::Yes(None);
-            let delivery = groups.deliver(target, content, None, &mut ask).await;
-            if let Some(error) = PublishError::refused(delivery.remote) {
-                return Err(error);
+            let mut delivery = Delivery::default();
+            let told = match &found {
+                Found::Group(group) => {
+                    let _turn = group.turn().await;
+                    let there = group.elsewhere.as_ref();
+                    let told = there.map(|there| there.tell_confirmed(&content, &mut delivery));
+                    delivery.add(group.bring(&content, None).await);
+                    told
+                }
+                Found::Elsewhere(there) => Some(there.tell_confirmed(&content, &mut delivery)),
+                Found::Nowhere => None,
+            };
+            if let Some(told) = told {
+                told?.await.unwrap_or(Err(PublishError::Left))?;
             }
-            if let Ask::Yes(Some(receipt)) = ask {
-                receipt.await.unwrap_or(Err(PublishError::Left))?;
-            }
+            drop(groups);
             Ok(delivery)
         }
     }

@@ -237,6 +237,7 @@ impl<K> Group<K> {
     /// than a place in the queue is put to the `odd` ones.
     ///
     /// Returns how many it was sent to.
+    #[inline(never)]
     pub(super) fn deliver(
         &self,
         numbers: &mut Range<u64>,

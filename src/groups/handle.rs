@@ -6,7 +6,6 @@ use super::{
     broadcast::Content,
     builder::GroupsBuilder,
     delivery::{Delivery, SlowMember},
-    elsewhere::Ask,
     error::JoinError,
     events::GroupEvents,
     key::{Key, Names},
@@ -185,29 +184,21 @@ impl<K: Key> Groups<K> {
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
     {
-        let found = self.table.find(key);
-        let groups = self.clone();
-        async move { groups.deliver(found, content, except, &mut Ask::No).await }
+        self.clone().deliver(self.table.find(key), content, except)
     }
 
     /// Tells other nodes first, and then the members here: so both have the same order.
-    pub(super) async fn deliver(
-        self,
-        found: Found<K>,
-        content: Content,
-        except: Option<usize>,
-        ask: &mut Ask,
-    ) -> Delivery {
+    async fn deliver(self, found: Found<K>, content: Content, except: Option<usize>) -> Delivery {
         let mut delivery = Delivery::default();
         match found {
             Found::Group(group) => {
                 let _turn = group.turn().await;
                 if let Some(there) = &group.elsewhere {
-                    there.tell(&content, ask, &mut delivery);
+                    there.tell(&content, &mut delivery);
                 }
                 delivery.add(group.bring(&content, except).await);
             }
-            Found::Elsewhere(there) => there.tell(&content, ask, &mut delivery),
+            Found::Elsewhere(there) => there.tell(&content, &mut delivery),
             Found::Nowhere => {}
         }
         delivery

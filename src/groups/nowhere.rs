@@ -40,7 +40,7 @@ impl Elsewhere {
         match *self {}
     }
 
-    pub(super) fn tell(&self, _: &Content, _: &mut Ask, _: &mut Delivery) {
+    pub(super) fn tell(&self, _: &Content, _: &mut Delivery) {
         match *self {}
     }
 }
@@ -52,9 +52,4 @@ impl Wanting {
     pub(super) fn wake(self) {
         match self {}
     }
-}
-
-/// Whether somebody wants to know what becomes of a broadcast on its way to other nodes: nobody.
-pub(super) enum Ask {
-    No,
 }

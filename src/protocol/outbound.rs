@@ -103,8 +103,18 @@ impl Outbound {
         }
     }
 
+    /// Returns the payload, which shares its bytes.
+    #[cfg(feature = "cluster")]
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        match &self.content {
+            Content::Text(text, _) => text.clone().into_bytes(),
+            Content::Binary(payload, _) => payload.clone(),
+            Content::Prepared(prepared) => prepared.message().clone().into_bytes(),
+        }
+    }
+
     /// Returns whether it is text or binary data.
-    pub(super) fn kind(&self) -> MessageKind {
+    pub(crate) fn kind(&self) -> MessageKind {
         match &self.content {
             Content::Text(..) => MessageKind::Text,
             Content::Binary(..) => MessageKind::Binary,

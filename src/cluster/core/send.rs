@@ -18,7 +18,7 @@ impl<G: Clone> Core<G> {
     /// Queues something for other nodes, or says why not.
     ///
     /// Either way it uses a number up, so that the others learn that it is missing.
-    pub(crate) fn publish(&mut self, topic: &Topic, carried: Carried, now: Instant) -> Remote {
+    pub(crate) fn publish(&mut self, topic: &Topic, carried: &Carried, now: Instant) -> Remote {
         match self.queue(topic, carried, false, now) {
             Ok(_) => self.remote(),
             Err(refused) => refused,
@@ -33,7 +33,7 @@ impl<G: Clone> Core<G> {
     pub(crate) fn publish_confirmed(
         &mut self,
         topic: &Topic,
-        carried: Carried,
+        carried: &Carried,
         now: Instant,
     ) -> Result<(Ticket, Remote), Remote> {
         let ticket = self.queue(topic, carried, true, now)?;
@@ -51,26 +51,23 @@ impl<G: Clone> Core<G> {
     fn queue(
         &mut self,
         topic: &Topic,
-        carried: Carried,
+        carried: &Carried,
         awaited: bool,
         now: Instant,
     ) -> Result<Ticket, Remote> {
         let number = self.numbers.next(topic, &mut self.waste);
+        self.check(carried, now)?;
         let letter = Letter::from(carried);
-        if let Err(refused) = self.check(&letter, now) {
-            self.waste.payloads.push(letter.payload);
-            return Err(refused);
-        }
         self.counters.published += 1;
         self.counters.published_bytes += letter.len() as u64;
         Ok(self.outgoing.push(topic, letter, number, awaited, now))
     }
 
-    fn check(&mut self, letter: &Letter, now: Instant) -> Result<(), Remote> {
-        let len = letter.len();
+    fn check(&mut self, carried: &Carried, now: Instant) -> Result<(), Remote> {
+        let len = carried.len();
         let most = self.settings.max_message_size;
         let refused = &mut self.counters.refused;
-        if letter.payload.len() > most || len > self.promises.max_envelope {
+        if carried.payload_len() > most || len > self.promises.max_envelope {
             refused.too_large += 1;
             return Err(Remote::TooLarge);
         }

@@ -135,7 +135,7 @@ impl Alone {
     }
 
     fn publish(&mut self, key: &str, what: &str) -> Remote {
-        self.core.publish(&topic(key), text(what), self.now)
+        self.core.publish(&topic(key), &text(what), self.now)
     }
 
     /// Takes all that leaves now, as text; others than messages as `?`.
@@ -155,7 +155,7 @@ impl Alone {
     }
 
     fn receive_in(&mut self, topic: &Topic, from: u64, number: Number, what: Carried) {
-        self.receive_letter(topic, from, number, &Letter::from(what));
+        self.receive_letter(topic, from, number, &Letter::from(&what));
     }
 
     fn receive_letter(&mut self, topic: &Topic, from: u64, number: Number, letter: &Letter) {

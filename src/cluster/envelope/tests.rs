@@ -17,7 +17,7 @@ const NUMBER: Number = Number {
 };
 
 fn encode(carried: Carried) -> Vec<u8> {
-    let letter = Letter::from(carried);
+    let letter = Letter::from(&carried);
     let envelope = [letter.head(node(), NUMBER).as_bytes(), &letter.payload].concat();
     assert_eq!(letter.len(), envelope.len());
     envelope

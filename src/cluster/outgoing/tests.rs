@@ -37,7 +37,7 @@ impl Queue {
     /// Queues an envelope of `len` bytes `millis` after the start.
     fn push(&mut self, len: usize, millis: u64) -> Ticket {
         let payload = vec![0; len - EMPTY];
-        let letter = Letter::from(Carried::Message(Message::binary(payload).into()));
+        let letter = Letter::from(&Carried::Message(Message::binary(payload).into()));
         assert_eq!(letter.len(), len);
         let number = Number {
             run: 1,

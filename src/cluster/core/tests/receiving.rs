@@ -139,7 +139,7 @@ fn a_message_is_as_large_as_the_receivers_limit_whatever_the_senders() {
 fn what_is_malformed_is_dropped_and_missing_and_counted_by_its_reason() {
     let mut alone = interested();
     alone.receive("a", 2, 0, text("good"));
-    let letter = Letter::from(Carried::Message(Message::text("ä").into()));
+    let letter = Letter::from(&Carried::Message(Message::text("ä").into()));
     let head = letter.head(id(2), Number { run: 1, index: 1 });
     let whole = [head.as_bytes(), &letter.payload].concat();
     let mut version = whole.clone();
@@ -220,7 +220,7 @@ fn other_nodes_close_groups_and_connections_unless_that_is_forbidden() {
 #[test]
 fn a_payload_is_a_slice_of_what_came() {
     let mut alone = interested();
-    let letter = Letter::from(Carried::Message(Message::binary(vec![7; 5000]).into()));
+    let letter = Letter::from(&Carried::Message(Message::binary(vec![7; 5000]).into()));
     let head = letter.head(id(2), Number { run: 1, index: 0 });
     let envelope = Bytes::from([head.as_bytes(), &letter.payload].concat());
     let payload = envelope[24..].as_ptr();

@@ -148,7 +148,7 @@ fn who_asks_is_told_what_became_of_an_envelope() {
     let mut tickets = Vec::new();
     for what in ["good", "refused", "too late"] {
         let now = alone.now;
-        let ticket = alone.core.publish_confirmed(&topic("a"), text(what), now);
+        let ticket = alone.core.publish_confirmed(&topic("a"), &text(what), now);
         tickets.push(ticket.unwrap().0);
     }
     alone.publish("a", "nobody asks");
@@ -182,7 +182,7 @@ fn who_asks_is_told_what_became_of_an_envelope() {
     assert_eq!(counters.refused.expired, 2);
 
     let now = alone.now;
-    let refused = alone.core.publish_confirmed(&topic("a"), text("x"), now);
+    let refused = alone.core.publish_confirmed(&topic("a"), &text("x"), now);
     assert_eq!(refused, Err(Remote::Down));
 }
 
@@ -257,9 +257,6 @@ fn payloads_and_tables_are_left_to_be_dropped_without_a_lock() {
     let mut alone = Alone::ready();
     drop(alone.core.take_waste());
     alone.publish("a", "1");
-    alone.publish("a", &"x".repeat((1 << 20) + 1));
-    let refused = alone.core.take_waste();
-    assert!(!refused.is_empty());
     let Some(Command::Publish(publish)) = alone.core.poll_command(alone.now) else {
         panic!("nothing leaves");
     };
@@ -275,7 +272,7 @@ fn what_is_for_one_connection_goes_to_the_topic_of_its_node() {
     let connection = ConnectionId::new(7);
     let what = Carried::MessageTo(connection, "hello".into());
     let now = alone.now;
-    assert_eq!(alone.core.publish(&to, what.clone(), now), Remote::Queued);
+    assert_eq!(alone.core.publish(&to, &what, now), Remote::Queued);
     let Some(Command::Publish(publish)) = alone.core.poll_command(now) else {
         panic!("nothing leaves");
     };

@@ -392,9 +392,9 @@ impl World {
         let what = text(&format!("{peer} {topic} {count} {padding}"));
         node.sent_at.insert((topic, count), at);
         if !count.is_multiple_of(4) {
-            return node.core.publish(&key, what, at);
+            return node.core.publish(&key, &what, at);
         }
-        match node.core.publish_confirmed(&key, what, at) {
+        match node.core.publish_confirmed(&key, &what, at) {
             Ok((ticket, remote)) => {
                 assert!(node.awaited.insert(ticket));
                 remote
