@@ -139,6 +139,8 @@ pub mod security {
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "client")]
+mod trust;
 #[cfg(all(
     doc,
     feature = "axum",

@@ -217,7 +217,7 @@ impl Client {
         stream: TcpStream,
         version: HttpVersion,
     ) -> Result<(TlsStream<TcpStream>, HttpVersion), ConnectError> {
-        let connecting = self.trust.connect(stream, &server.host, version);
+        let connecting = tls::connect(&self.trust, stream, &server.host, version);
         let connecting = async {
             let stream = connecting.await;
             stream.map_err(|error| tls::failure(error, version))

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{tls::Trust, version::HttpVersion};
+use super::version::HttpVersion;
 use crate::{
     config::Config,
     session::{SessionReport, Setup},
+    trust::Trust,
 };
 
 /// Connects to servers.
