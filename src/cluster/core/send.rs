@@ -109,13 +109,21 @@ impl<G: Clone> Core<G> {
     }
 
     /// Reports whether [`poll_command`](Self::poll_command) may have something.
+    ///
+    /// Not while it has nothing: who waits for it would be woken at once, again and again.
     pub(crate) fn has_command(&self) -> bool {
-        let can_leave = self.leaving.is_some() || self.beats.is_due() || self.outgoing.may_begin();
-        match self.link {
-            LinkState::Away { .. } => false,
-            LinkState::Ready => can_leave || self.interest.has_command(),
-            _ => self.leaving.is_some() || self.interest.has_command(),
+        if self.link.is_away() {
+            return false;
         }
+        let is_ready = self.link == LinkState::Ready;
+        let Some(leaving) = self.leaving else {
+            let may_publish = self.beats.is_due() || self.outgoing.may_begin();
+            return self.interest.has_command() || is_ready && may_publish;
+        };
+        let may_ask = self.link == LinkState::Subscribing && self.interest.has_command();
+        let has_last_word = !leaving.has_said || self.own_unanswered.is_none();
+        let is_next = self.outgoing.is_empty() && has_last_word;
+        leaving.is_over || may_ask || is_ready && (self.outgoing.may_begin() || is_next)
     }
 
     /// Returns what more fits into the batch that was begun.

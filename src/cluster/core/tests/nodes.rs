@@ -251,3 +251,34 @@ fn a_node_that_leaves_while_it_subscribes_sends_what_is_kept_all_the_same() {
     alone.pass(250);
     assert_eq!(alone.leaving(), ["1"]);
 }
+
+#[test]
+fn what_waits_for_a_command_of_a_node_that_leaves_is_not_woken_for_nothing() {
+    let mut alone = Alone::ready();
+    alone.publish("a", "1");
+    let Some(Command::Publish(publish)) = alone.core.poll_command(alone.now) else {
+        panic!("there is something to publish");
+    };
+    alone.core.add_interest(&topic("b"), 0);
+    alone.core.leave(alone.now);
+    // The answer is missing.
+    assert!(alone.core.poll_command(alone.now).is_none());
+    assert!(!alone.core.has_command());
+    alone.core.published(publish.ticket(), Ok(()));
+    assert!(alone.core.has_command(), "the last word is left");
+    let Some(Command::Publish(last)) = alone.core.poll_command(alone.now) else {
+        panic!("there is a last word");
+    };
+    assert!(alone.core.poll_command(alone.now).is_none());
+    assert!(!alone.core.has_command());
+    alone.core.published(last.ticket(), Ok(()));
+    assert!(alone.core.has_command(), "it is over");
+
+    // While others are given time to subscribe.
+    let mut alone = Alone::new();
+    alone.core.connected(alone.now);
+    alone.subscribe();
+    alone.core.leave(alone.now);
+    assert!(alone.core.poll_command(alone.now).is_none());
+    assert!(!alone.core.has_command());
+}
