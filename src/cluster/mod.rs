@@ -40,6 +40,8 @@ mod number;
 mod numbers;
 mod outgoing;
 mod publish_error;
+#[cfg(feature = "redis")]
+mod redis;
 mod seen;
 mod serving;
 mod settings;
@@ -47,6 +49,8 @@ mod to_topic;
 pub(crate) mod topic;
 mod waste;
 
+#[cfg(feature = "redis")]
+pub use self::redis::{Redis, RedisUrlError};
 pub use self::{
     address::{Address, ParseAddressError},
     backplane::{Backplane, BackplaneError, Command, Lost, Promises, Publish, Ticket},

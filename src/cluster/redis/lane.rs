@@ -1,0 +1,136 @@
+//! Both connections to one server, and what a line does with them.
+
+use std::{future::poll_fn, pin::pin, task::Poll};
+
+use ::redis::{ServerError, Value};
+use tracing::warn;
+
+use super::{
+    connect::Access,
+    fault,
+    publisher::{Batch, Publisher},
+    subscriber::{Subscribed, Subscriber},
+    url::Server,
+};
+use crate::cluster::{
+    backplane::{BackplaneError, Command, Lost, Publish, Ticket},
+    line::Line,
+};
+
+/// Both connections to one server: never one for both, since a server cuts off a slow subscriber.
+pub(super) struct Lane {
+    server: Server,
+    publisher: Publisher,
+    subscriber: Subscriber,
+    leaving: bool,
+    /// That something was refused is logged once a connection.
+    warned: bool,
+}
+
+/// What happens next.
+enum Next {
+    Command(Command),
+    Answered(Vec<Ticket>, Vec<Value>),
+    Subscribed(Subscribed),
+    Left,
+}
+
+impl Lane {
+    pub(super) async fn connect(
+        access: &Access,
+        server: &Server,
+        line: &Line,
+    ) -> Result<Self, BackplaneError> {
+        Ok(Self {
+            server: server.clone(),
+            publisher: Publisher::connect(access, server).await?,
+            subscriber: Subscriber::connect(access, server, line.inlet()).await?,
+            leaving: false,
+            warned: false,
+        })
+    }
+
+    /// Serves the line until a connection breaks, or the node has left.
+    pub(super) async fn serve(mut self, line: &mut Line) -> Result<(), BackplaneError> {
+        line.connected();
+        loop {
+            match self.next(line).await? {
+                Next::Command(Command::Publish(first)) => self.publish(first, line).await,
+                Next::Command(Command::Subscribe(topics)) => {
+                    self.subscriber.subscribe(topics).await;
+                }
+                Next::Command(Command::Unsubscribe(topics)) => {
+                    self.subscriber.unsubscribe(topics).await;
+                }
+                Next::Command(Command::Leave) => self.leaving = true,
+                Next::Answered(tickets, answers) => self.answer(&tickets, &answers, line),
+                Next::Subscribed(subscribed) => self.subscribed(&subscribed, line),
+                Next::Left => return Ok(()),
+            }
+        }
+    }
+
+    async fn next(&mut self, line: &mut Line) -> Result<Next, BackplaneError> {
+        let mut command = pin!(line.next());
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(answers) = self.publisher.poll(cx) {
+                return Poll::Ready(
+                    answers.map(|(tickets, answers)| Next::Answered(tickets, answers)),
+                );
+            }
+            if let Poll::Ready(subscribed) = self.subscriber.poll(cx) {
+                return Poll::Ready(subscribed.map(Next::Subscribed));
+            }
+            if !self.leaving {
+                return command
+                    .as_mut()
+                    .poll(cx)
+                    .map(|command| Ok(Next::Command(command)));
+            }
+            match self.publisher.is_idle() {
+                true => Poll::Ready(Ok(Next::Left)),
+                false => Poll::Pending,
+            }
+        });
+        next.await
+    }
+
+    /// Publishes the whole of a batch.
+    async fn publish(&mut self, first: Publish, line: &mut Line) {
+        let mut batch = Batch::new("PUBLISH");
+        batch.push("", &first);
+        while let Some(Command::Publish(publish)) = line.try_next() {
+            batch.push("", &publish);
+        }
+        self.publisher.send(batch).await;
+    }
+
+    fn answer(&mut self, tickets: &[Ticket], answers: &[Value], line: &mut Line) {
+        for (&ticket, answer) in tickets.iter().zip(answers) {
+            let result = match answer {
+                Value::ServerError(error) => {
+                    self.warn("publish", error);
+                    Err(fault::refused(&self.server, error))
+                }
+                _ => Ok(()),
+            };
+            line.published(ticket, result);
+        }
+    }
+
+    fn subscribed(&mut self, subscribed: &Subscribed, line: &mut Line) {
+        if let Some(error) = &subscribed.why {
+            self.warn("subscribe", error);
+        }
+        line.subscribed(&subscribed.topics);
+        line.unsubscribed(&subscribed.refused, Lost::Denied);
+    }
+
+    fn warn(&mut self, what: &str, error: &ServerError) {
+        if !self.warned {
+            self.warned = true;
+            let error = fault::server_words(error);
+            warn!(server = %self.server, error, "Redis refused to {what}");
+        }
+    }
+}
