@@ -174,4 +174,6 @@ mod lane;
 mod publisher;
 mod sentinel;
 mod subscriber;
+#[cfg(test)]
+mod tests;
 mod url;
