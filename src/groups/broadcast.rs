@@ -33,7 +33,7 @@ impl<K: Key> Group<K> {
             // Not under the lock.
             first.sender().prepare(message);
         }
-        let (mut sessions, mut odd, mut stretches) = (Unwoken::default(), Vec::new(), 0_u32);
+        let (mut sessions, mut odd) = (Unwoken::default(), Vec::new());
         loop {
             let (mut stretch, mut done) = (Delivery::default(), Vec::new());
             stretch.sent = self.deliver(&mut numbers, message, except, &mut sessions, &mut odd);
@@ -50,10 +50,6 @@ impl<K: Key> Group<K> {
             drop(done);
             if numbers.is_empty() {
                 break;
-            }
-            stretches += 1;
-            if stretches % LONG == 0 {
-                self.progress.notify_waiters();
             }
             yield_now().await;
         }
@@ -84,6 +80,3 @@ impl<K: Key> Group<K> {
         }
     }
 }
-
-/// After so many stretches a broadcast is a long one: what it has queued so far leaves meanwhile.
-const LONG: u32 = 32;

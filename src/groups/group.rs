@@ -41,8 +41,8 @@ pub(super) struct Group<K> {
     members: Lock<Members<K>>,
     /// Held by one broadcast at a time; the others get it in the order they came.
     turn: FairMutex<()>,
-    /// Told when a broadcast has ended, and of a long one also meanwhile.
-    pub(super) progress: Notify,
+    /// Told when a broadcast has ended.
+    ended: Notify,
     /// Sessions for which something was queued, and which were not woken. For those of each runtime there is a promise.
     unwoken: Lock<Unwoken>,
 }
@@ -89,16 +89,7 @@ impl<K> Promise<K> {
     /// a time.
     async fn keep(mut self) {
         yield_now().await;
-        for _ in 0..MAX_WAITS {
-            let progress = self.group.progress.notified();
-            if self.group.turn.try_lock().is_ok() {
-                break;
-            }
-            // Nothing is looked at again and again: in another thread than the broadcast's that would be in vain.
-            if !within(STALLED, progress).await {
-                break;
-            }
-        }
+        within(MAX_WAIT, self.group.quiet()).await;
         self.take_sessions();
         match Handle::try_current() {
             Ok(runtime) if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread => {
@@ -156,7 +147,7 @@ impl<K> Group<K> {
                 connections: BTreeSet::new(),
             }),
             turn: FairMutex::new(()),
-            progress: Notify::new(),
+            ended: Notify::new(),
             unwoken: Lock::default(),
         }
     }
@@ -165,7 +156,19 @@ impl<K> Group<K> {
     pub(super) async fn turn(&self) -> Turn<'_> {
         Turn {
             _held: self.turn.lock().await,
-            _told: Told(&self.progress),
+            _told: Told(&self.ended),
+        }
+    }
+
+    /// Waits while broadcasts follow upon each other.
+    async fn quiet(&self) {
+        for _ in 0..MAX_WAITS {
+            let ended = self.ended.notified();
+            if self.turn.try_lock().is_ok() {
+                break;
+            }
+            // Nothing is looked at again and again: in another thread than the broadcast's that would be in vain.
+            ended.await;
         }
     }
 
@@ -317,11 +320,11 @@ fn push_out(runtime: &Handle) {
     }
 }
 
-/// After so long a broadcast is not polled on, or its thread is kept from it.
-const STALLED: Duration = Duration::from_millis(10);
+/// How long the sessions that were reached are not written for: broadcasts may take long, and one need not be polled
+/// on.
+const MAX_WAIT: Duration = Duration::from_millis(10);
 
-/// How many broadcasts may follow upon each other before the sessions that they have reached are written for; one to
-/// very many members counts for several.
+/// How many broadcasts may follow upon each other meanwhile.
 const MAX_WAITS: usize = 16;
 
 #[cfg(test)]
