@@ -18,7 +18,7 @@ use tokio::{
 };
 use tower_websocket::{Config, Error, MessageKind, WebSocket, handler};
 
-use super::support::{Shape, client_frame, echo, serve};
+use super::support::{SHAPES, Shape, client_frame, echo, serve};
 
 /// A peer that always has more of the same frame, and takes everything. What it is given and gives is counted.
 struct Endless {
@@ -104,10 +104,10 @@ async fn connected() -> (TcpStream, net::TcpStream) {
 }
 
 /// Returns how many bytes the others move while a short message is echoed.
-async fn moved_meanwhile(busy: Busy) -> usize {
+async fn moved_meanwhile(shape: Shape, busy: Busy) -> usize {
     let (server, mut client) = connected().await;
     let config = Config::default().max_message_size(8 << 20);
-    let _reports = serve(Shape::H1, config.clone(), handler(echo), server).await;
+    let _reports = serve(shape, config.clone(), handler(echo), server).await;
     let moved = Arc::<AtomicUsize>::default();
     for len in [1_000, 1 << 20, 4 << 20] {
         let endless = Endless {
@@ -116,7 +116,7 @@ async fn moved_meanwhile(busy: Busy) -> usize {
             moved: moved.clone(),
         };
         let busy = handler(move |socket| keep_busy(busy, socket));
-        let _reports = serve(Shape::H1, config.clone(), busy, endless).await;
+        let _reports = serve(shape, config.clone(), busy, endless).await;
     }
     while moved.load(Relaxed) < 20 << 20 {
         yield_now().await;
@@ -147,7 +147,12 @@ async fn connections_that_never_rest_let_others_pass_after_every_turn() {
         (Busy::Sending, 1 << 20),
         (Busy::Writing, 1 << 20),
     ] {
-        let moved = moved_meanwhile(busy).await;
-        assert!(moved <= most, "{busy:?}: {moved} bytes meanwhile");
+        for shape in SHAPES {
+            let moved = moved_meanwhile(shape, busy).await;
+            assert!(
+                moved <= most,
+                "{busy:?}, {shape:?}: {moved} bytes meanwhile"
+            );
+        }
     }
 }
