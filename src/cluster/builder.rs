@@ -6,9 +6,9 @@ use tokio::runtime::Handle;
 use tracing::{Instrument, info_span};
 
 use super::{
-    backplane::Backplane,
     core::Core,
     delivering::deliver_all,
+    engine::Backplane,
     handle::{Cluster, Stay},
     hub::{Hub, now},
     node_id::NodeId,
@@ -22,8 +22,35 @@ use super::{
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClusterBuilder {
-    pub(super) name: Box<str>,
-    pub(super) settings: ClusterSettings,
+    name: Box<str>,
+    settings: ClusterSettings,
+}
+
+impl Cluster {
+    /// Begins to take part in the cluster of this name, over an engine; as
+    /// [`builder`](Self::builder) with the default settings.
+    ///
+    /// Neither waits nor fails for want of the engine: see [`connected`](Self::connected).
+    ///
+    /// # Panics
+    ///
+    /// If the name is not 1 to 32 of the characters `a`–`z`, `0`–`9` and `-`, or outside a runtime of tokio.
+    #[must_use]
+    pub fn start(name: &str, engine: impl Backplane) -> Self {
+        Self::builder(name).start(engine)
+    }
+
+    /// Makes the settings of a node in the cluster of this name.
+    ///
+    /// All nodes with the same name and engine are one cluster: one name for each application and
+    /// environment.
+    #[must_use]
+    pub fn builder(name: &str) -> ClusterBuilder {
+        ClusterBuilder {
+            name: name.into(),
+            settings: ClusterSettings::default(),
+        }
+    }
 }
 
 impl ClusterBuilder {
@@ -97,7 +124,7 @@ impl ClusterBuilder {
     }
 
     /// Sets how often this node says that it is alive, ±20 % at random; from 100 nodes on it does more
-    /// rarely. One that is not heard for three times as long has left. From 100 milliseconds to an hour.
+    /// rarely. One that is not heard for three times as long has left. From 100 milliseconds to 10 minutes.
     /// Default: 5 seconds.
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.settings.heartbeat = interval;

@@ -1,26 +1,6 @@
 //! What travels between nodes: a header of 24 bytes, and what the application gave.
 //!
-//! Integers are little-endian. This is version 1:
-//!
-//! | offset | size | field |
-//! |---|---|---|
-//! | 0 | 1 | version, 1; others are dropped |
-//! | 1 | 1 | kind, below; unknown ones are dropped, so that newer nodes can speak beside older ones |
-//! | 2 | 1 | flags: bits 0–1 say whether to compress a message: 0 by its size, 1 always, 2 never; with bit 2, of a later version, it is dropped; others 0, ignored |
-//! | 3 | 1 | 0, ignored |
-//! | 4 | 8 | [`NodeId`] of the sender; 0 is a sender outside the cluster, which does not number |
-//! | 12 | 8 | run: rises each time the sender begins to number this topic anew |
-//! | 20 | 4 | index within the run, from 0; less than 2^32 - 1 |
-//! | 24 | | by kind |
-//!
-//! | kind | | from offset 24 |
-//! |---|---|---|
-//! | 1, 2 | text, binary, to a group | the payload |
-//! | 3 | closes the members of a group | payload of a Close frame (RFC 6455 §5.5.1) |
-//! | 4, 5 | text, binary, to a connection | [`ConnectionId`] (8), the payload |
-//! | 6 | closes a connection | [`ConnectionId`] (8), payload of a Close frame |
-//! | 7 | alive | see [`Alive`](super::alive::Alive) |
-//! | 8 | leaving | nothing; more is ignored |
+//! Its tables are in the docs of [the module](super).
 
 use bytes::Bytes;
 

@@ -65,6 +65,15 @@ impl Remote {
     }
 }
 
+impl Silence {
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::Unanswered => "it left something unanswered",
+            Self::NoEcho => "none of the own heartbeats came back for three intervals",
+        }
+    }
+}
+
 /// Why a connection is of no more use, though it did not break.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Silence {

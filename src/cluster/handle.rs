@@ -4,15 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     address::Address,
-    backplane::Backplane,
-    builder::ClusterBuilder,
     counters::ClusterCounters,
     envelope::Carried,
     events::{Node, Remote},
     hub::{Hub, now},
     listeners::ClusterEvents,
     node_id::NodeId,
-    settings::ClusterSettings,
     topic::TopicPrefix,
 };
 use crate::{
@@ -45,31 +42,6 @@ impl Drop for Stay {
 }
 
 impl Cluster {
-    /// Begins to take part in the cluster of this name, over an engine; as
-    /// [`builder`](Self::builder) with the default settings.
-    ///
-    /// Neither waits nor fails for want of the engine: see [`connected`](Self::connected).
-    ///
-    /// # Panics
-    ///
-    /// If the name is not 1 to 32 of the characters `a`–`z`, `0`–`9` and `-`, or outside a runtime of tokio.
-    #[must_use]
-    pub fn start(name: &str, engine: impl Backplane) -> Self {
-        Self::builder(name).start(engine)
-    }
-
-    /// Makes the settings of a node in the cluster of this name.
-    ///
-    /// All nodes with the same name and engine are one cluster: one name for each application and
-    /// environment.
-    #[must_use]
-    pub fn builder(name: &str) -> ClusterBuilder {
-        ClusterBuilder {
-            name: name.into(),
-            settings: ClusterSettings::default(),
-        }
-    }
-
     /// Waits until there is a connection to the engine, and all that is wanted is subscribed.
     pub fn connected(&self) -> impl Future<Output = ()> + Send + use<> {
         self.stay.hub.clone().connected()

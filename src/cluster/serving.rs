@@ -12,10 +12,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::{
-    backplane::{Backplane, BackplaneError},
-    events::Silence,
-    hub::Hub,
-    line::Line,
+    backplane::BackplaneError, engine::Backplane, events::Silence, hub::Hub, line::Line,
     listeners::ClusterEvent,
 };
 use crate::sync::within;
@@ -53,7 +50,7 @@ async fn serve_once(hub: &Arc<Hub>, engine: &impl Backplane) -> Option<Backplane
     });
     match silence.await {
         Err(error) => error,
-        Ok(Some(silence)) => Some(BackplaneError::silent(silence)),
+        Ok(Some(silence)) => Some(BackplaneError::silent(silence.in_words())),
         Ok(None) => {
             // What was said last may be on its way still.
             let ended = async { run.await.err() };

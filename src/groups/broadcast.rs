@@ -4,17 +4,8 @@ use std::{mem, sync::Arc};
 
 use tokio::task::yield_now;
 
-use super::{delivery::Delivery, group::Group, key::Key, unwoken::Unwoken};
-use crate::protocol::{CloseFrame, PreparedMessage};
-
-/// What members get.
-#[derive(Clone, Debug)]
-pub(super) enum Content {
-    /// A message.
-    Message(PreparedMessage),
-    /// A Close frame: they leave, too.
-    Close(CloseFrame),
-}
+use super::{content::Content, delivery::Delivery, group::Group, key::Key, unwoken::Unwoken};
+use crate::protocol::CloseFrame;
 
 impl<K: Key> Group<K> {
     /// Brings something to all members but one. Only in the [turn](Group::turn) of the caller.

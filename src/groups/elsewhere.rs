@@ -1,33 +1,18 @@
 //! The members that other nodes have.
 
 use std::{
-    borrow::{Borrow, Cow},
-    hash::Hash,
-    pin::Pin,
+    borrow::Cow,
     sync::{Arc, Weak},
-    time::Duration,
 };
 
-use super::{
-    broadcast::Content,
-    builder::GroupsBuilder,
-    delivery::Delivery,
-    error::JoinError,
-    events::GroupChange,
-    group::Group,
-    handle::Groups,
-    key::{Key, Names},
-    member::Membership,
-    table::{Found, Table},
-};
-use crate::{
-    cluster::{
-        Cluster, Gap, PublishError, ToTopic,
-        deliver::{Deliver, Parcel, Span},
-        hub::{Hub, Receipt, Told},
-        topic::{Topic, TopicPrefix},
-    },
-    protocol::{CloseCode, Outbound},
+use tokio::sync::oneshot;
+
+use super::{content::Content, delivery::Delivery, error::JoinError, key::Names};
+use crate::cluster::{
+    Cluster, PublishError,
+    deliver::{Deliver, Parcel, Span},
+    hub::{Hub, Receipt, Told},
+    topic::{Topic, TopicPrefix},
 };
 
 /// How groups reach other nodes.
@@ -39,6 +24,20 @@ pub(super) struct Reach<K> {
 }
 
 impl<K> Reach<K> {
+    /// Takes a cluster, and the name that the groups have there.
+    ///
+    /// # Panics
+    ///
+    /// The name is none.
+    pub(super) fn new(cluster: &Cluster, name: &str, to_topic: fn(&K) -> Cow<'_, [u8]>) -> Self {
+        Self {
+            cluster: cluster.clone(),
+            name: name.into(),
+            prefix: cluster.prefix(name),
+            to_topic,
+        }
+    }
+
     /// Returns where a group is on other nodes.
     ///
     /// # Errors
@@ -60,12 +59,9 @@ impl<K> Reach<K> {
     /// # Panics
     ///
     /// There are others with this name.
-    pub(super) fn register(&self, table: &Arc<Table<K>>)
-    where
-        K: Key,
-    {
-        let table: Weak<Table<K>> = Arc::downgrade(table);
-        self.cluster.hub().register(&self.name, table);
+    pub(super) fn register(&self, groups: &Arc<impl Span + 'static>) {
+        let groups: Weak<dyn Span> = Arc::<_>::downgrade(groups) as _;
+        self.cluster.hub().register(&self.name, groups);
     }
 }
 
@@ -83,12 +79,17 @@ impl Elsewhere {
     }
 
     /// Notes that the group has its first member here.
-    pub(super) fn want<K: Key>(&self, group: &Arc<Group<K>>) -> Wanting {
-        let group: Weak<Group<K>> = Arc::downgrade(group);
+    pub(super) fn want(&self, group: &Arc<impl Deliver + 'static>) -> Wanting {
+        let group: Weak<dyn Deliver> = Arc::<_>::downgrade(group) as _;
         Wanting {
             told: self.hub.want(&self.topic, group),
             hub: self.hub.clone(),
         }
+    }
+
+    /// Returns where it will be told that what other nodes send arrives; `None` if it does.
+    pub(super) fn await_subscribed(&self) -> Option<oneshot::Receiver<()>> {
+        self.hub.await_subscribed(&self.topic)
     }
 
     /// Notes that the group has no more members here.
@@ -105,7 +106,7 @@ impl Elsewhere {
     }
 
     /// Tells other nodes, and returns where it will be told what became of that.
-    fn tell_confirmed(
+    pub(super) fn tell_confirmed(
         &self,
         content: &Content,
         delivery: &mut Delivery,
@@ -135,130 +136,5 @@ pub(super) struct Wanting {
 impl Wanting {
     pub(super) fn wake(self) {
         self.hub.wake(self.told);
-    }
-}
-
-impl<K: Key> Deliver for Group<K> {
-    fn deliver(self: Arc<Self>, parcel: Parcel) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let content = match parcel {
-            Parcel::Message(message) => Content::Message(message.into()),
-            Parcel::Close(frame) => Content::Close(frame.unwrap_or(CloseCode::NORMAL.into())),
-        };
-        Box::pin(async move {
-            let _turn = self.turn().await;
-            self.bring(&content, None).await;
-        })
-    }
-
-    fn missed(self: Arc<Self>, gap: Gap) {
-        self.home.happened(GroupChange::Gap(gap), &self);
-    }
-}
-
-impl<K: Key> Span for Table<K> {
-    fn reconnected(&self, after: Duration) {
-        let mut state = self.lock();
-        state.subscribers.push_reconnected(after);
-        let told = state.subscribers.take_told();
-        drop(state);
-        told.wake();
-    }
-
-    fn groups(&self) -> usize {
-        self.lock().groups.len()
-    }
-}
-
-impl<K: Key + ToTopic> GroupsBuilder<K> {
-    /// Makes the groups span all nodes of a cluster: those that are built there with the same name.
-    ///
-    /// Members of this node still get what this node sends at once. See
-    /// [the module](crate::cluster) for what is promised between nodes.
-    ///
-    /// # Panics
-    ///
-    /// If the name is not 1 to 32 of the characters `a`–`z`, `0`–`9` and `-`. [`build`](Self::build) panics if
-    /// there are groups with this name already, built with the same [`Cluster`].
-    #[must_use]
-    pub fn cluster(mut self, cluster: &Cluster, name: &str) -> Self {
-        self.reach = Some(Reach {
-            cluster: cluster.clone(),
-            name: name.into(),
-            prefix: cluster.prefix(name),
-            to_topic: K::to_topic,
-        });
-        self
-    }
-}
-
-impl<K: Key> Groups<K> {
-    /// Sends a message to every member of a group, as [`broadcast`](Self::broadcast), and waits until the
-    /// engine of the [cluster](GroupsBuilder::cluster) has it.
-    ///
-    /// That is no promise that other nodes get it, but they cannot fail to notice that it is missing. Without a
-    /// cluster it is the same as a broadcast.
-    ///
-    /// # Errors
-    ///
-    /// Why the engine does not have it; the members of this node have got it all the same. Without a
-    /// connection it waits for [`max_wait`](crate::cluster::ClusterBuilder::max_wait), 5 seconds by default.
-    ///
-    /// # Cancel safety
-    ///
-    /// As that of [`broadcast`](Self::broadcast). Dropped while it waits for the engine, it has told all.
-    pub fn broadcast_confirmed<Q, M>(
-        &self,
-        key: &Q,
-        message: M,
-    ) -> impl Future<Output = Result<Delivery, PublishError>> + Send + use<K, Q, M>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + Names<K> + ?Sized,
-        M: Into<Outbound>,
-    {
-        let content = Content::Message(message.into().into());
-        let found = self.table.find(key);
-        // The cluster lives as long as somebody waits.
-        let groups = self.clone();
-        async move {
-            let mut delivery = Delivery::default();
-            let told = match &found {
-                Found::Group(group) => {
-                    let _turn = group.turn().await;
-                    let there = group.elsewhere.as_ref();
-                    let told = there.map(|there| there.tell_confirmed(&content, &mut delivery));
-                    delivery.add(group.bring(&content, None).await);
-                    told
-                }
-                Found::Elsewhere(there) => Some(there.tell_confirmed(&content, &mut delivery)),
-                Found::Nowhere => None,
-            };
-            if let Some(told) = told {
-                told?.await.unwrap_or(Err(PublishError::Left))?;
-            }
-            drop(groups);
-            Ok(delivery)
-        }
-    }
-}
-
-impl<K: Key> Membership<K> {
-    /// Waits until what other nodes send to the group arrives here.
-    ///
-    /// At once without a [cluster](GroupsBuilder::cluster), and where the node gets it already. Fetch the
-    /// state behind it, and nothing slips in between. Without a connection to the engine it waits for one.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
-    pub fn subscribed(&self) -> impl Future<Output = ()> + Send + use<K> {
-        let waiting = self.group().elsewhere.as_ref();
-        let waiting = waiting.and_then(|there| there.hub.await_subscribed(&there.topic));
-        async move {
-            if let Some(waiting) = waiting {
-                // Without the node there is nothing to wait for.
-                let _ = waiting.await;
-            }
-        }
     }
 }

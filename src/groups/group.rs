@@ -13,14 +13,14 @@ use tokio::{
     task::yield_now,
 };
 
-#[cfg(feature = "cluster")]
-use super::events::GroupChange;
 use super::{
     delivery::{SlowMember, Totals},
     elsewhere::Elsewhere,
     member::Member,
     unwoken::{STRETCH, Sessions, Unwoken},
 };
+#[cfg(feature = "cluster")]
+use crate::cluster::Gap;
 use crate::{
     lock::{Lock, LockGuard},
     protocol::PreparedMessage,
@@ -70,9 +70,9 @@ pub(super) trait Home<K>: Send + Sync {
     /// Returns the sum of all deliveries.
     fn totals(&self) -> &Totals;
 
-    /// Tells who listens that something happened to a group.
+    /// Tells who listens that messages to a group are missing.
     #[cfg(feature = "cluster")]
-    fn happened(&self, change: GroupChange, group: &Arc<Group<K>>);
+    fn missed(&self, gap: Gap, group: &Arc<Group<K>>);
 }
 
 /// Writes for the sessions of a group that run in one runtime. Those that are left when it is dropped are woken,

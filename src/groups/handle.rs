@@ -3,8 +3,8 @@
 use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
 
 use super::{
-    broadcast::Content,
     builder::GroupsBuilder,
+    content::Content,
     delivery::{Delivery, SlowMember},
     error::JoinError,
     events::GroupEvents,

@@ -11,14 +11,15 @@
 // - `handle`: what applications hold, [`Groups`](handle::Groups);
 // - `table`: what it shares: the groups, and who is in them; `index` finds a group by its
 //   key;
-// - `broadcast`: what is done in the turn of one; `elsewhere`: how other nodes are told, and what comes from
-//   them (`nowhere` without the feature `cluster`);
+// - `broadcast`: what is done in the turn of one; `elsewhere`: how other nodes are told (`nowhere`
+//   without the feature `cluster`); `spanning`: what comes from them, and what else there is in a cluster;
 // - `group` and `member`: one group, and one connection in it. They know each other, because a
 //   member leaves by itself when its connection ends;
 // - `unwoken`: sessions that a broadcast has something for, woken together.
 
 mod broadcast;
 mod builder;
+mod content;
 mod delivery;
 #[cfg_attr(not(feature = "cluster"), path = "nowhere.rs")]
 mod elsewhere;
@@ -29,6 +30,8 @@ pub(crate) mod handle;
 mod index;
 mod key;
 mod member;
+#[cfg(feature = "cluster")]
+mod spanning;
 mod table;
 mod unwoken;
 

@@ -2,10 +2,7 @@
 
 use std::{convert::Infallible, marker::PhantomData, sync::Arc};
 
-use super::{
-    broadcast::Content, delivery::Delivery, error::JoinError, group::Group, key::Names,
-    table::Table,
-};
+use super::{content::Content, delivery::Delivery, error::JoinError, key::Names};
 
 /// How groups reach other nodes: they do not.
 pub(super) struct Reach<K> {
@@ -18,7 +15,7 @@ impl<K> Reach<K> {
         match self.never {}
     }
 
-    pub(super) fn register(&self, _: &Arc<Table<K>>) {
+    pub(super) fn register<T>(&self, _: &Arc<T>) {
         match self.never {}
     }
 }
@@ -32,7 +29,7 @@ impl Elsewhere {
         match *self {}
     }
 
-    pub(super) fn want<K>(&self, _: &Arc<Group<K>>) -> Wanting {
+    pub(super) fn want<T>(&self, _: &Arc<T>) -> Wanting {
         match *self {}
     }
 

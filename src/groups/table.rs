@@ -17,6 +17,8 @@ use super::{
     key::{Key, Names},
     member::{Member, Membership},
 };
+#[cfg(feature = "cluster")]
+use crate::cluster::Gap;
 use crate::{
     lock::{Lock, LockGuard},
     session::Sender,
@@ -220,9 +222,9 @@ impl<K: Key> Home<K> for Table<K> {
     }
 
     #[cfg(feature = "cluster")]
-    fn happened(&self, change: GroupChange, group: &Arc<Group<K>>) {
+    fn missed(&self, gap: Gap, group: &Arc<Group<K>>) {
         let mut state = self.lock();
-        state.subscribers.push(change, group);
+        state.subscribers.push(GroupChange::Gap(gap), group);
         let told = state.subscribers.take_told();
         drop(state);
         told.wake();

@@ -11,7 +11,8 @@ use self::{
     url::{Login, PORT, RedisUrl, SENTINEL_PORT, Server},
 };
 use super::{
-    backplane::{Backplane, BackplaneError, Promises},
+    backplane::{BackplaneError, Promises},
+    engine::Backplane,
     line::Line,
 };
 use crate::trust::Trust;

@@ -32,7 +32,7 @@ impl Home<u8> for Nowhere {
     }
 
     #[cfg(feature = "cluster")]
-    fn happened(&self, _: GroupChange, _: &Arc<Group<u8>>) {}
+    fn missed(&self, _: Gap, _: &Arc<Group<u8>>) {}
 }
 
 /// How many sessions were woken.
