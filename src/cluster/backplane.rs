@@ -92,6 +92,9 @@ pub enum Lost {
     Moved,
     /// The engine does not permit it: it is tried again every 30 seconds.
     Denied,
+    /// What serves it cannot be reached: the backplane subscribes to it by itself once it can, and says
+    /// so. It is asked for again every 30 seconds all the same.
+    Away,
 }
 
 /// Why a connection to an engine failed, or something on it.

@@ -76,7 +76,7 @@ impl<G> Interest<G> {
                 entry.state = Subscription::Idle;
                 self.ask(topic.clone());
             }
-            Lost::Denied => {
+            Lost::Denied | Lost::Away => {
                 entry.state = Subscription::Denied;
                 self.unsettled -= usize::from(mem::take(&mut entry.unsettled));
                 self.deny(topic, now);

@@ -165,3 +165,34 @@ fn members_that_come_and_go_within_five_seconds_cost_nothing() {
     });
     assert_eq!(given_up.collect::<Vec<_>>(), [[topic("a")]]);
 }
+
+#[test]
+fn a_topic_that_cannot_be_reached_waits_until_it_is_subscribed_or_asked_for_again() {
+    let mut alone = Alone::ready();
+    alone.core.add_interest(&topic("a"), 0);
+    alone.subscribe();
+    alone
+        .core
+        .unsubscribed(&[topic("a")], Lost::Away, alone.now);
+    assert!(alone.events().is_empty(), "nobody has denied it");
+    assert_eq!(alone.core.counters().topics_subscribed, 2);
+    assert!(alone.core.poll_command(alone.now).is_none());
+    // What still comes is delivered.
+    alone.receive("a", 2, 0, text("1"));
+    assert_eq!(alone.deliveries().len(), 1);
+    alone.core.subscribed(&[topic("a")], alone.now);
+    assert_eq!(alone.core.counters().topics_subscribed, 3);
+
+    alone
+        .core
+        .unsubscribed(&[topic("a")], Lost::Away, alone.now);
+    let mut asked = 0;
+    for _ in 0..16 {
+        while let Some(command) = alone.core.poll_command(alone.now) {
+            asked += usize::from(matches!(command, Command::Subscribe(_)));
+            alone.answer(command);
+        }
+        assert_eq!(alone.pass(2000), None);
+    }
+    assert_eq!(asked, 1);
+}
