@@ -30,7 +30,7 @@ pub(super) fn refused(server: &Server, error: &ServerError) -> BackplaneError {
     let words = said(server, server_words(error));
     if is_denied(error) {
         BackplaneError::denied(words)
-    } else if is_unknown(error.details()) {
+    } else if is_unknown(error.details()) || is_no_cluster(error) {
         BackplaneError::unsupported(words)
     } else {
         BackplaneError::broken(words)
@@ -62,8 +62,22 @@ fn in_words(error: &RedisError) -> String {
     }
 }
 
+/// Reports whether a server of a cluster says that another has the channel.
+pub(super) fn is_moved(error: &ServerError) -> bool {
+    error.code() == "MOVED"
+}
+
 fn is_unknown(details: Option<&str>) -> bool {
-    details.is_some_and(|details| details.starts_with("unknown command"))
+    let unknown = [
+        "unknown command",
+        "unknown subcommand",
+        "Unknown subcommand",
+    ];
+    details.is_some_and(|details| unknown.iter().any(|unknown| details.starts_with(unknown)))
+}
+
+fn is_no_cluster(error: &ServerError) -> bool {
+    error.details() == Some("This instance has cluster support disabled")
 }
 
 /// What is missing in a server before 6.0.

@@ -7,10 +7,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::task::unconstrained;
+use tokio::{task::unconstrained, time::Instant};
 
 /// Futures of which each waits for an answer; the answers come in the order of the questions.
-pub(super) struct InOrder<T>(VecDeque<Question<T>>);
+pub(super) struct InOrder<T> {
+    questions: VecDeque<(Instant, Question<T>)>,
+    last_answer: Option<Instant>,
+}
 
 enum Question<T> {
     Asked(Pin<Box<dyn Future<Output = T> + Send>>),
@@ -19,7 +22,10 @@ enum Question<T> {
 
 impl<T> Default for InOrder<T> {
     fn default() -> Self {
-        Self(VecDeque::new())
+        Self {
+            questions: VecDeque::new(),
+            last_answer: None,
+        }
     }
 }
 
@@ -31,27 +37,73 @@ impl<T> InOrder<T> {
     pub(super) async fn ask(&mut self, future: impl Future<Output = T> + Send + 'static) {
         let mut future: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(unconstrained(future));
         let first = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
-        self.0.push_back(match first {
+        let question = match first {
             Poll::Ready(answer) => Question::Answered(answer),
             Poll::Pending => Question::Asked(future),
-        });
+        };
+        self.questions.push_back((Instant::now(), question));
     }
 
     /// Takes the next answer. Pending for ever while nothing is asked.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        if let Some(Question::Asked(future)) = self.0.front_mut() {
-            let answer = ready!(future.as_mut().poll(cx));
-            self.0.pop_front();
-            return Poll::Ready(answer);
+        let Some((_, question)) = self.questions.front_mut() else {
+            return Poll::Pending;
+        };
+        if let Question::Asked(future) = question {
+            *question = Question::Answered(ready!(future.as_mut().poll(cx)));
         }
-        match self.0.pop_front() {
-            Some(Question::Answered(answer)) => Poll::Ready(answer),
+        match self.questions.pop_front() {
+            Some((_, Question::Answered(answer))) => {
+                self.last_answer = Some(Instant::now());
+                Poll::Ready(answer)
+            }
             _ => Poll::Pending,
         }
     }
 
+    /// Returns since when an answer is missing: since the oldest question, or the last answer.
+    pub(super) fn since(&self) -> Option<Instant> {
+        let (since, _) = self.questions.front()?;
+        Some(self.last_answer.map_or(*since, |last| last.max(*since)))
+    }
+
     /// Reports whether all is answered.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.questions.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_is_sent_when_it_is_asked_even_without_budget_and_answered_in_its_turn() {
+        let (sent, mut questions) = (Arc::<Mutex<Vec<u32>>>::default(), InOrder::default());
+        let mut answers = Vec::new();
+        for number in 0..500 {
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            answers.push(answer);
+            let sent = sent.clone();
+            questions
+                .ask(async move {
+                    // It takes some of the budget, of which a task has 128.
+                    tokio::task::consume_budget().await;
+                    sent.lock().unwrap().push(number);
+                    answered.await
+                })
+                .await;
+        }
+        assert_eq!(*sent.lock().unwrap(), (0..500).collect::<Vec<_>>());
+        // Whichever is answered first.
+        for (number, answer) in answers.into_iter().enumerate().rev() {
+            answer.send(number).unwrap();
+        }
+        for number in 0..500 {
+            assert_eq!(poll_fn(|cx| questions.poll(cx)).await, Ok(number));
+        }
+        assert!(questions.is_empty() && questions.since().is_none());
     }
 }

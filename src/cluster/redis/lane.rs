@@ -8,12 +8,13 @@ use tracing::warn;
 use super::{
     connect::Access,
     fault,
-    publisher::{Batch, Publisher},
+    publisher::{Answered, Batch, Publisher},
+    spelling::Spelling,
     subscriber::{Subscribed, Subscriber},
     url::Server,
 };
 use crate::cluster::{
-    backplane::{BackplaneError, Command, Lost, Publish, Ticket},
+    backplane::{BackplaneError, Command, Lost, Publish},
     line::Line,
 };
 
@@ -30,7 +31,7 @@ pub(super) struct Lane {
 /// What happens next.
 enum Next {
     Command(Command),
-    Answered(Vec<Ticket>, Vec<Value>),
+    Answered(Answered),
     Subscribed(Subscribed),
     Left,
 }
@@ -44,7 +45,7 @@ impl Lane {
         Ok(Self {
             server: server.clone(),
             publisher: Publisher::connect(access, server).await?,
-            subscriber: Subscriber::connect(access, server, line.inlet()).await?,
+            subscriber: Subscriber::connect(access, server, line.inlet(), Spelling::Plain).await?,
             leaving: false,
             warned: false,
         })
@@ -63,8 +64,8 @@ impl Lane {
                     self.subscriber.unsubscribe(topics).await;
                 }
                 Next::Command(Command::Leave) => self.leaving = true,
-                Next::Answered(tickets, answers) => self.answer(&tickets, &answers, line),
-                Next::Subscribed(subscribed) => self.subscribed(&subscribed, line),
+                Next::Answered((publishes, answers)) => self.answer(&publishes, &answers?, line),
+                Next::Subscribed(subscribed) => self.subscribed(subscribed, line),
                 Next::Left => return Ok(()),
             }
         }
@@ -73,10 +74,8 @@ impl Lane {
     async fn next(&mut self, line: &mut Line) -> Result<Next, BackplaneError> {
         let mut command = pin!(line.next());
         let next = poll_fn(|cx| {
-            if let Poll::Ready(answers) = self.publisher.poll(cx) {
-                return Poll::Ready(
-                    answers.map(|(tickets, answers)| Next::Answered(tickets, answers)),
-                );
+            if let Poll::Ready(answered) = self.publisher.poll(cx) {
+                return Poll::Ready(Ok(Next::Answered(answered)));
             }
             if let Poll::Ready(subscribed) = self.subscriber.poll(cx) {
                 return Poll::Ready(subscribed.map(Next::Subscribed));
@@ -97,16 +96,16 @@ impl Lane {
 
     /// Publishes the whole of a batch.
     async fn publish(&mut self, first: Publish, line: &mut Line) {
-        let mut batch = Batch::new("PUBLISH");
-        batch.push("", &first);
+        let mut batch = Batch::new(Spelling::Plain);
+        batch.push(first);
         while let Some(Command::Publish(publish)) = line.try_next() {
-            batch.push("", &publish);
+            batch.push(publish);
         }
         self.publisher.send(batch).await;
     }
 
-    fn answer(&mut self, tickets: &[Ticket], answers: &[Value], line: &mut Line) {
-        for (&ticket, answer) in tickets.iter().zip(answers) {
+    fn answer(&mut self, publishes: &[Publish], answers: &[Value], line: &mut Line) {
+        for (publish, answer) in publishes.iter().zip(answers) {
             let result = match answer {
                 Value::ServerError(error) => {
                     self.warn("publish", error);
@@ -114,16 +113,17 @@ impl Lane {
                 }
                 _ => Ok(()),
             };
-            line.published(ticket, result);
+            line.published(publish.ticket(), result);
         }
     }
 
-    fn subscribed(&mut self, subscribed: &Subscribed, line: &mut Line) {
-        if let Some(error) = &subscribed.why {
+    fn subscribed(&mut self, subscribed: Subscribed, line: &mut Line) {
+        if let Some((_, error)) = subscribed.refused.first() {
             self.warn("subscribe", error);
         }
         line.subscribed(&subscribed.topics);
-        line.unsubscribed(&subscribed.refused, Lost::Denied);
+        let refused = subscribed.refused.into_iter().map(|(topic, _)| topic);
+        line.unsubscribed(&refused.collect::<Vec<_>>(), Lost::Denied);
     }
 
     fn warn(&mut self, what: &str, error: &ServerError) {

@@ -8,6 +8,7 @@ use self::{
     connect::Access,
     lane::Lane,
     sentinel::Sentinels,
+    shards::Shards,
     url::{Login, PORT, RedisUrl, SENTINEL_PORT, Server},
 };
 use super::{
@@ -19,7 +20,7 @@ use crate::trust::Trust;
 
 pub use self::url::RedisUrlError;
 
-/// Redis or Valkey as the engine of a cluster. Needs version 6.0 or later.
+/// Redis or Valkey as the engine of a cluster. Needs version 6.0 or later, a Redis cluster 7.0.
 ///
 /// # URLs
 ///
@@ -49,6 +50,7 @@ pub struct Redis {
 enum Servers {
     One(Server),
     Sentinel(Sentinels),
+    Cluster(Vec<Server>),
 }
 
 impl Redis {
@@ -76,13 +78,31 @@ impl Redis {
         urls: impl IntoIterator<Item = U>,
         master: &str,
     ) -> Result<Self, RedisUrlError> {
-        let urls = urls.into_iter();
-        let urls = urls.map(|url| RedisUrl::parse(url.as_ref(), SENTINEL_PORT));
-        let urls = urls.collect::<Result<Vec<_>, _>>()?;
-        let first = urls.first().ok_or(RedisUrlError::Missing)?;
-        let login = first.login.clone();
+        let (urls, login) = parsed(urls, SENTINEL_PORT)?;
         let sentinels = Sentinels::new(urls, master.into());
         Ok(Self::of(Servers::Sentinel(sentinels), login))
+    }
+
+    /// Takes the URLs of some servers of a Redis cluster, which needs version 7.0 or later. Nothing is
+    /// connected to yet.
+    ///
+    /// Any of them says where the others are, whose user, password and TLS are those of the first URL.
+    /// Each topic is on the master that has the slot of its channel, which is followed when it moves.
+    ///
+    /// The channel of a topic has the tag of its partition in front: `{278}shop:1:rooms:lobby`. A topic's
+    /// partition is the highest byte of the 32-bit FNV-1a of its bytes, and the tag of partition *p* is
+    /// the least number whose slot lies in the middle half of the slots 64 *p* to 64 *p* + 63. A user
+    /// needs `+spublish +ssubscribe +sunsubscribe +cluster|shards` beside `+ping +hello`, and `&{*}shop:*`.
+    ///
+    /// # Errors
+    ///
+    /// A URL that is wrong, or none at all.
+    pub fn cluster<U: AsRef<str>>(
+        urls: impl IntoIterator<Item = U>,
+    ) -> Result<Self, RedisUrlError> {
+        let (urls, login) = parsed(urls, PORT)?;
+        let seeds = urls.into_iter().map(|url| url.server).collect();
+        Ok(Self::of(Servers::Cluster(seeds), login))
     }
 
     /// Sets user and password for the servers. Default: those of the first URL. An empty user is the
@@ -123,6 +143,10 @@ impl Redis {
     async fn serve(&self, line: &mut Line) -> Result<(), BackplaneError> {
         let access = &self.access;
         let lane = match &self.servers {
+            Servers::Cluster(seeds) => {
+                let shards = Shards::connect(access, seeds, line).await?;
+                return shards.serve(line).await;
+            }
             Servers::One(server) => Lane::connect(access, server, line).await?,
             Servers::Sentinel(sentinels) => {
                 let master = sentinels.master(&access.trust).await?;
@@ -131,6 +155,18 @@ impl Redis {
         };
         lane.serve(line).await
     }
+}
+
+/// Reads URLs, of which there is one at least; the login is that of the first.
+fn parsed<U: AsRef<str>>(
+    urls: impl IntoIterator<Item = U>,
+    port: u16,
+) -> Result<(Vec<RedisUrl>, Login), RedisUrlError> {
+    let urls = urls.into_iter();
+    let urls = urls.map(|url| RedisUrl::parse(url.as_ref(), port));
+    let urls = urls.collect::<Result<Vec<_>, _>>()?;
+    let login = urls.first().ok_or(RedisUrlError::Missing)?.login.clone();
+    Ok((urls, login))
 }
 
 impl Backplane for Redis {
@@ -170,11 +206,18 @@ const MAX_ENVELOPE: usize = 16 << 20;
 
 mod connect;
 mod fault;
+mod holds;
 mod in_order;
 mod lane;
+mod master;
+mod partitions;
 mod publisher;
 mod sentinel;
+mod shards;
+mod spelling;
+mod standing;
 mod subscriber;
+mod table;
 #[cfg(test)]
 mod tests;
 mod url;

@@ -9,17 +9,16 @@ use ::redis::{
     AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisResult, RedisWrite, Value,
     aio::MultiplexedConnection,
 };
+use tokio::time::Instant;
 
 use super::{
     connect::{Access, Driver},
     fault,
     in_order::InOrder,
+    spelling::Spelling,
     url::Server,
 };
-use crate::cluster::{
-    backplane::{BackplaneError, Publish, Ticket},
-    topic::Topic,
-};
+use crate::cluster::backplane::{BackplaneError, Publish};
 
 /// A connection that publishes, in batches. Dropping it closes it.
 pub(super) struct Publisher {
@@ -28,16 +27,18 @@ pub(super) struct Publisher {
     /// Polled here, since most messages are a batch of their own: another task would have to be woken
     /// for each, twice. `None` once it has ended.
     driver: Option<Driver>,
-    batches: InOrder<(Vec<Ticket>, RedisResult<Vec<Value>>)>,
+    batches: InOrder<(Vec<Publish>, RedisResult<Vec<Value>>)>,
 }
+
+/// What was published together, and an answer for each, or why there is none.
+pub(super) type Answered = (Vec<Publish>, Result<Vec<Value>, BackplaneError>);
 
 impl Publisher {
     /// Connects to a server, which has to be a master.
     pub(super) async fn connect(access: &Access, server: &Server) -> Result<Self, BackplaneError> {
         let config = AsyncConnectionConfig::new();
-        let mut connection = access
-            .connect(server, config, ProtocolVersion::RESP3)
-            .await?;
+        let connecting = access.connect(server, config, ProtocolVersion::RESP3);
+        let mut connection = connecting.await?;
         connection.check_master(server).await?;
         Ok(Self {
             server: server.clone(),
@@ -52,13 +53,34 @@ impl Publisher {
         let mut commands = self.commands.clone();
         let sending = async move {
             let Batch {
-                pipeline, tickets, ..
+                pipeline,
+                publishes,
+                ..
             } = batch;
-            let answers = commands.send_packed_commands(&pipeline, 0, tickets.len());
+            let answers = commands.send_packed_commands(&pipeline, 0, pipeline.len());
             let answers = answers.await;
-            (tickets, answers)
+            (publishes, answers)
         };
         self.batches.ask(sending).await;
+    }
+
+    /// Asks whether the server is there, if nothing else is asked.
+    pub(super) async fn ping(&mut self) {
+        if self.batches.is_empty() {
+            let mut batch = Batch::new(Spelling::Plain);
+            batch.pipeline.cmd("PING");
+            self.send(batch).await;
+        }
+    }
+
+    /// Closes the connection: nothing is answered any more.
+    pub(super) fn give_up(&mut self) {
+        self.driver = None;
+    }
+
+    /// Returns since when an answer is missing.
+    pub(super) fn unanswered_since(&self) -> Option<Instant> {
+        self.batches.since()
     }
 
     /// Reports whether all is answered.
@@ -66,22 +88,22 @@ impl Publisher {
         self.batches.is_empty()
     }
 
-    /// Writes and reads, and returns the answers to the next batch, one for each ticket.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Vec<Ticket>, Vec<Value>), BackplaneError>> {
+    /// Writes and reads, and returns what becomes of the next batch. After the first that is not answered
+    /// come the others, until it is [idle](Self::is_idle).
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answered> {
         if let Some(driver) = &mut self.driver
             && driver.as_mut().poll(cx).is_ready()
         {
             self.driver = None;
         }
         match self.batches.poll(cx) {
-            Poll::Ready((tickets, Ok(answers))) => Poll::Ready(Ok((tickets, answers))),
-            Poll::Ready((_, Err(error))) => Poll::Ready(Err(fault::broken(&self.server, &error))),
+            Poll::Ready((publishes, answers)) => {
+                let answers = answers.map_err(|error| fault::broken(&self.server, &error));
+                Poll::Ready((publishes, answers))
+            }
             Poll::Pending if self.driver.is_none() => {
                 let words = fault::said(&self.server, "it closed the connection that publishes");
-                Poll::Ready(Err(BackplaneError::broken(words)))
+                Poll::Ready((Vec::new(), Err(BackplaneError::broken(words))))
             }
             Poll::Pending => Poll::Pending,
         }
@@ -90,47 +112,40 @@ impl Publisher {
 
 /// Envelopes that go out together, as one pipeline.
 pub(super) struct Batch {
-    verb: &'static str,
-    tickets: Vec<Ticket>,
+    spelling: Spelling,
+    publishes: Vec<Publish>,
     pipeline: Pipeline,
 }
 
 impl Batch {
-    /// Makes an empty one; `verb` is the command that publishes.
-    pub(super) fn new(verb: &'static str) -> Self {
+    pub(super) fn new(spelling: Spelling) -> Self {
         Self {
-            verb,
-            tickets: Vec::new(),
+            spelling,
+            publishes: Vec::new(),
             pipeline: Pipeline::new(),
         }
     }
 
-    /// Adds an envelope; `tag` precedes the name of its channel.
-    pub(super) fn push(&mut self, tag: &str, publish: &Publish) {
-        let command = command(
-            self.verb,
-            tag,
-            publish.topic(),
-            publish.head(),
-            publish.payload(),
-        );
+    pub(super) fn push(&mut self, publish: Publish) {
+        let [tag, topic] = self.spelling.channel(publish.topic());
+        let [head, payload] = [publish.head(), publish.payload()];
+        let verb = self.spelling.publish();
+        let len = verb.len() + tag.len() + topic.len() + head.len() + payload.len();
+        let mut command = Cmd::with_capacity(3, len);
+        command.arg(verb);
+        put(&mut command, [tag, topic]);
+        put(&mut command, [head, payload]);
         self.pipeline.add_command(command);
-        self.tickets.push(publish.ticket());
+        self.publishes.push(publish);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.publishes.is_empty()
     }
 }
 
-fn command(verb: &str, tag: &str, topic: &Topic, head: &[u8], payload: &[u8]) -> Cmd {
-    let channel = topic.as_bytes();
-    let len = verb.len() + tag.len() + channel.len() + head.len() + payload.len();
-    let mut command = Cmd::with_capacity(3, len);
-    command.arg(verb);
-    put(&mut command, [tag.as_bytes(), channel]);
-    put(&mut command, [head, payload]);
-    command
-}
-
 /// Adds an argument that consists of two parts.
-fn put(command: &mut Cmd, parts: [&[u8]; 2]) {
+pub(super) fn put(command: &mut Cmd, parts: [&[u8]; 2]) {
     let mut argument = command.writer_for_next_arg();
     for part in parts {
         // A command is memory, which takes all.

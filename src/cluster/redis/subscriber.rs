@@ -1,35 +1,65 @@
 //! The connection that subscribes.
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use ::redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError,
-    RedisResult, ServerError, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, RedisError, RedisResult,
+    ServerError, Value, aio::MultiplexedConnection,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
-use super::{connect::Access, fault, in_order::InOrder, url::Server};
-use crate::cluster::{backplane::BackplaneError, line::Inlet, topic::Topic};
+use super::{
+    connect::Access,
+    fault,
+    in_order::InOrder,
+    publisher::put,
+    spelling::{Spelling, Unasked},
+    url::Server,
+};
+use crate::{
+    cluster::{backplane::BackplaneError, line::Inlet, topic::Topic},
+    lock::Lock,
+    sync::Notify,
+};
 
 /// A connection that subscribes. What comes goes into the inlet. Dropping it closes it.
 pub(super) struct Subscriber {
     server: Server,
+    spelling: Spelling,
     commands: MultiplexedConnection,
-    /// Its one task reads, whatever else happens; it ends with this.
-    reader: JoinSet<()>,
+    /// Of its tasks one reads, whatever else happens; they end with this.
+    tasks: JoinSet<End>,
     asked: InOrder<RedisResult<Subscribed>>,
+    given_up: Arc<GivenUp>,
 }
 
 /// What became of topics that were to be subscribed.
 #[derive(Debug, Default)]
 pub(super) struct Subscribed {
     pub(super) topics: Vec<Topic>,
-    pub(super) refused: Vec<Topic>,
-    /// Why, of one of them.
-    pub(super) why: Option<ServerError>,
+    pub(super) refused: Vec<(Topic, ServerError)>,
+}
+
+/// Why there is no more to be had of a connection.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Closed,
+    /// The server took a subscription away.
+    Taken,
+}
+
+/// Channels that the server was told to give up, and has not said that it has.
+#[derive(Default)]
+struct GivenUp {
+    channels: Lock<HashMap<Vec<u8>, u32>>,
+    /// Told when the server gave another up by itself: `redis` takes that for the answer to whatever
+    /// was asked, and confuses all answers from then on.
+    taken: Notify,
 }
 
 impl Subscriber {
@@ -37,42 +67,86 @@ impl Subscriber {
         access: &Access,
         server: &Server,
         inlet: Inlet,
+        spelling: Spelling,
     ) -> Result<Self, BackplaneError> {
-        let receive = move |push| {
-            if let Some((channel, envelope)) = message(push) {
-                inlet.receive(&channel, envelope.into());
+        let given_up = Arc::new(GivenUp::default());
+        let gave_up = given_up.clone();
+        let receive = move |push: PushInfo| {
+            match push.into() {
+                Unasked::Message(channel, content) => {
+                    inlet.receive(spelling.topic(&channel), content.into());
+                }
+                Unasked::Unsubscribed(channel) => gave_up.unsubscribed(&channel),
+                Unasked::Other => {}
             }
             Ok::<_, Infallible>(())
         };
         let config = AsyncConnectionConfig::new().set_push_sender(receive);
-        let connection = access
-            .connect(server, config, ProtocolVersion::RESP3)
-            .await?;
-        let mut reader = JoinSet::new();
-        reader.spawn(connection.driver);
+        let connecting = access.connect(server, config, ProtocolVersion::RESP3);
+        let connection = connecting.await?;
+        let (mut tasks, driver, gave_up) = (JoinSet::new(), connection.driver, given_up.clone());
+        tasks.spawn(async move {
+            driver.await;
+            End::Closed
+        });
+        tasks.spawn(async move {
+            gave_up.taken.notified().await;
+            End::Taken
+        });
         Ok(Self {
             server: server.clone(),
+            spelling,
             commands: connection.commands,
-            reader,
+            tasks,
             asked: InOrder::default(),
+            given_up,
         })
     }
 
     /// Subscribes to topics; [`poll`](Self::poll) returns what became of them.
     pub(super) async fn subscribe(&mut self, topics: Vec<Topic>) {
         let commands = self.commands.clone();
-        self.asked.ask(subscribe(commands, topics)).await;
+        match self.spelling {
+            Spelling::Plain => self.asked.ask(subscribe(commands, topics)).await,
+            Spelling::Sharded => {
+                let asking = subscribe_singly(commands, topics, Spelling::Sharded);
+                self.asked.ask(asking).await;
+            }
+        }
     }
 
     /// Gives topics up.
     pub(super) async fn unsubscribe(&mut self, topics: Vec<Topic>) {
-        let mut commands = self.commands.clone();
+        if self.spelling == Spelling::Sharded {
+            self.given_up.add(&topics, self.spelling);
+        }
+        let (mut commands, spelling) = (self.commands.clone(), self.spelling);
         let asked = async move {
-            let topics: Vec<_> = topics.iter().map(Topic::as_bytes).collect();
-            commands.unsubscribe(topics).await?;
-            Ok(Subscribed::default())
+            let pipeline = pipeline(spelling.unsubscribe(), &topics, spelling);
+            let answers = commands.send_packed_commands(&pipeline, 0, topics.len());
+            // A refusal changes nothing: what still comes is dropped.
+            answers.await.map(|_| Subscribed::default())
         };
         self.asked.ask(asked).await;
+    }
+
+    /// Asks whether the server is there, if nothing else is asked.
+    pub(super) async fn ping(&mut self) {
+        if !self.asked.is_empty() {
+            return;
+        }
+        let mut commands = self.commands.clone();
+        let asked = async move {
+            let mut ping = Cmd::new();
+            let answer = commands.send_packed_command(ping.arg("PING"));
+            answer.await.map(|_| Subscribed::default())
+        };
+        self.asked.ask(asked).await;
+    }
+
+    /// Returns since when an answer is missing.
+    pub(super) fn unanswered_since(&self) -> Option<Instant> {
+        self.asked.since()
     }
 
     /// Returns what became of the next topics that were to be subscribed or given up.
@@ -80,15 +154,45 @@ impl Subscriber {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Subscribed, BackplaneError>> {
-        if let Poll::Ready(subscribed) = self.asked.poll(cx) {
-            return Poll::Ready(subscribed.map_err(|error| fault::broken(&self.server, &error)));
-        }
-        let _how = ready!(self.reader.poll_join_next(cx));
-        let words = fault::said(&self.server, "it closed the connection that subscribes");
-        Poll::Ready(Err(BackplaneError::broken(words)))
+        let words = match self.tasks.poll_join_next(cx) {
+            Poll::Ready(Some(Ok(End::Taken))) => "it took a subscription away",
+            Poll::Ready(_) => "it closed the connection that subscribes",
+            Poll::Pending => {
+                let subscribed = ready!(self.asked.poll(cx));
+                return Poll::Ready(
+                    subscribed.map_err(|error| fault::broken(&self.server, &error)),
+                );
+            }
+        };
+        Poll::Ready(Err(BackplaneError::broken(fault::said(
+            &self.server,
+            words,
+        ))))
     }
 }
 
+impl GivenUp {
+    fn add(&self, topics: &[Topic], spelling: Spelling) {
+        let mut channels = self.channels.lock();
+        for topic in topics {
+            *channels
+                .entry(spelling.channel(topic).concat())
+                .or_default() += 1;
+        }
+    }
+
+    /// Takes what the server says.
+    fn unsubscribed(&self, channel: &[u8]) {
+        let mut channels = self.channels.lock();
+        match channels.get_mut(channel) {
+            Some(count @ 2..) => *count -= 1,
+            Some(_) => drop(channels.remove(channel)),
+            None => self.taken.notify_one(),
+        }
+    }
+}
+
+/// Subscribes to all with one command.
 async fn subscribe(
     mut commands: MultiplexedConnection,
     topics: Vec<Topic>,
@@ -97,15 +201,17 @@ async fn subscribe(
     match commands.subscribe(channels).await {
         Ok(()) => Ok(Subscribed {
             topics,
-            ..Subscribed::default()
+            refused: Vec::new(),
         }),
         // For one of them the server refuses all.
-        Err(error) if is_denied(error.clone()) => subscribe_singly(commands, topics).await,
+        Err(error) if is_denied(&error) => {
+            subscribe_singly(commands, topics, Spelling::Plain).await
+        }
         Err(error) => Err(error),
     }
 }
 
-fn is_denied(error: RedisError) -> bool {
+fn is_denied(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
 }
 
@@ -113,36 +219,29 @@ fn is_denied(error: RedisError) -> bool {
 async fn subscribe_singly(
     mut commands: MultiplexedConnection,
     topics: Vec<Topic>,
+    spelling: Spelling,
 ) -> RedisResult<Subscribed> {
-    let mut pipeline = Pipeline::with_capacity(topics.len());
-    for topic in &topics {
-        let mut command = Cmd::new();
-        command.arg("SUBSCRIBE").arg(topic.as_bytes());
-        pipeline.add_command(command);
-    }
-    let answers = commands
-        .send_packed_commands(&pipeline, 0, topics.len())
-        .await?;
+    let pipeline = pipeline(spelling.subscribe(), &topics, spelling);
+    let answers = commands.send_packed_commands(&pipeline, 0, topics.len());
+    let answers = answers.await?;
     let mut subscribed = Subscribed::default();
     for (topic, answer) in topics.into_iter().zip(answers) {
         match answer {
-            Value::ServerError(error) => {
-                subscribed.refused.push(topic);
-                subscribed.why = Some(error);
-            }
+            Value::ServerError(error) => subscribed.refused.push((topic, error)),
             _ => subscribed.topics.push(topic),
         }
     }
     Ok(subscribed)
 }
 
-/// Returns channel and content of what was published; `None` for anything else.
-fn message(push: PushInfo) -> Option<(Vec<u8>, Vec<u8>)> {
-    if push.kind != PushKind::Message {
-        return None;
+/// Makes a command for each topic.
+fn pipeline(verb: &str, topics: &[Topic], spelling: Spelling) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(topics.len());
+    for topic in topics {
+        let mut command = Cmd::new();
+        command.arg(verb);
+        put(&mut command, spelling.channel(topic));
+        pipeline.add_command(command);
     }
-    match <[Value; 2]>::try_from(push.data) {
-        Ok([Value::BulkString(channel), Value::BulkString(content)]) => Some((channel, content)),
-        _ => None,
-    }
+    pipeline
 }

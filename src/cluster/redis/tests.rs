@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, task::yield_now};
+use tokio::{net::TcpListener, task::yield_now, time::timeout};
 
 use self::fake::{Fake, HANG_UP, Order, hello, push};
 use super::*;
@@ -80,7 +80,11 @@ impl Node {
 
     /// Serves the line until it ends.
     async fn run(&self) -> Result<(), BackplaneError> {
-        self.redis.run(&mut Line::new(self.hub.clone())).await
+        let mut line = Line::new(self.hub.clone());
+        let run = self.redis.run(&mut line);
+        timeout(Duration::from_secs(30), run)
+            .await
+            .expect("it goes on")
     }
 
     /// Serves the line until something holds, which is looked at whenever it has come further.
