@@ -87,6 +87,8 @@ mod line;
 mod link;
 mod listeners;
 mod malformed;
+#[cfg(feature = "testing")]
+mod memory;
 mod node_id;
 mod nodes;
 mod number;
@@ -102,6 +104,8 @@ mod to_topic;
 pub(crate) mod topic;
 mod waste;
 
+#[cfg(feature = "testing")]
+pub use self::memory::Memory;
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisUrlError};
 pub use self::{
