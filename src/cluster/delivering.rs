@@ -66,7 +66,9 @@ async fn deliver(hub: &Arc<Hub>, inbound: Inbound<Weak<dyn Deliver>>) -> Option<
         carried,
     } = inbound;
     let Target::Group(group) = target else {
-        hub.tell_connection(carried);
+        if let Some(carried) = carried {
+            hub.tell_connection(carried);
+        }
         return Some(topic);
     };
     let Some(group) = group.upgrade() else {
@@ -76,10 +78,10 @@ async fn deliver(hub: &Arc<Hub>, inbound: Inbound<Weak<dyn Deliver>>) -> Option<
         group.clone().missed(Gap { from, missed });
     }
     let parcel = match carried {
-        Carried::Message(message) => Parcel::Message(message),
-        Carried::Close(frame) => Parcel::Close(frame),
-        // Not to a group.
-        Carried::MessageTo(..) | Carried::CloseConnection(..) => return Some(topic),
+        Some(Carried::Message(message)) => Parcel::Message(message),
+        Some(Carried::Close(frame)) => Parcel::Close(frame),
+        // Not obeyed, or not to a group.
+        None | Some(Carried::MessageTo(..) | Carried::CloseConnection(..)) => return Some(topic),
     };
     let mut delivery = group.deliver(parcel);
     let is_done = poll_fn(|cx| Poll::Ready(delivery.as_mut().poll(cx).is_ready()));

@@ -15,8 +15,8 @@ pub(crate) struct Inbound<G> {
     pub(crate) from: Option<NodeId>,
     /// How many envelopes of the same sender and topic are missing before it.
     pub(crate) missed: u64,
-    /// What it is.
-    pub(crate) carried: Carried,
+    /// What it is; `None` if it is not obeyed, and only what is missing is to be told.
+    pub(crate) carried: Option<Carried>,
 }
 
 /// For whom the envelopes of a topic are.
@@ -131,7 +131,7 @@ impl<G> DeliveryQueues<G> {
         let purged = queue.waiting.len();
         for (cost, delivery) in queue.waiting.drain(..) {
             self.bytes -= cost;
-            waste.carried.push(delivery.carried);
+            waste.carried.extend(delivery.carried);
         }
         if queue.busy.is_none() {
             self.queues.remove(topic);

@@ -117,9 +117,12 @@ impl<G: Clone> Core<G> {
         carried: Carried,
         len: usize,
     ) {
-        if header.kind.is_close() && !self.settings.remote_close {
+        let is_obeyed = !header.kind.is_close() || self.settings.remote_close;
+        if !is_obeyed {
             self.counters.closes_ignored += 1;
-            return;
+            if missed == 0 {
+                return;
+            }
         }
         let Some(topic) = self.interest.topic(topic) else {
             return;
@@ -129,7 +132,7 @@ impl<G: Clone> Core<G> {
             target,
             from: header.node,
             missed,
-            carried,
+            carried: is_obeyed.then_some(carried),
         };
         self.incoming.push(len, delivery);
     }

@@ -14,7 +14,7 @@ fn delivery(key: &str, text: &str) -> Inbound<()> {
         target: Target::Group(()),
         from: NodeId::new(1),
         missed: 0,
-        carried: Carried::Message(text.into()),
+        carried: Some(Carried::Message(text.into())),
     }
 }
 
@@ -24,7 +24,7 @@ fn incoming() -> DeliveryQueues<()> {
 
 /// Takes the next one: its text.
 fn poll(incoming: &mut DeliveryQueues<()>) -> Option<String> {
-    let Carried::Message(message) = incoming.poll()?.carried else {
+    let Some(Carried::Message(message)) = incoming.poll()?.carried else {
         return None;
     };
     message.into_message().as_text().map(str::to_owned)

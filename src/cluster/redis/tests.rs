@@ -283,7 +283,7 @@ async fn what_comes_goes_into_the_inlet_with_its_topic() {
     assert_eq!(delivery.from, None);
     assert_eq!(
         delivery.carried,
-        Carried::Message(Message::text("hello").into())
+        Some(Carried::Message(Message::text("hello").into()))
     );
 }
 

@@ -20,7 +20,7 @@ fn a_message_of_another_node_is_delivered_to_the_group() {
     assert_eq!(delivery.topic, topic("a"));
     assert_eq!(delivery.target, Target::Group(42));
     assert_eq!((delivery.from, delivery.missed), (Some(id(2)), 0));
-    assert_eq!(delivery.carried, text("hello"));
+    assert_eq!(delivery.carried, Some(text("hello")));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn beyond_the_budget_the_newest_is_dropped_and_the_next_one_tells() {
     let kept: Vec<_> = alone
         .deliveries()
         .into_iter()
-        .map(|next| next.carried)
+        .filter_map(|next| next.carried)
         .collect();
     assert_eq!(kept, [text("0"), text("1")]);
     alone.receive("a", 2, 5, text("5"));
@@ -206,7 +206,7 @@ fn other_nodes_close_groups_and_connections_unless_that_is_forbidden() {
         let carried: Vec<_> = alone
             .deliveries()
             .into_iter()
-            .map(|next| next.carried)
+            .filter_map(|next| next.carried)
             .collect();
         let ignored = alone.core.counters().closes_ignored;
         if remote_close {
@@ -215,6 +215,26 @@ fn other_nodes_close_groups_and_connections_unless_that_is_forbidden() {
             assert_eq!((carried, ignored), (vec![], 2));
         }
     }
+}
+
+#[test]
+fn what_is_missing_before_a_close_that_is_not_obeyed_is_told_all_the_same() {
+    let settings = ClusterSettings {
+        remote_close: false,
+        ..ClusterSettings::default()
+    };
+    let mut alone = Alone::with(settings, promises());
+    alone.core.add_interest(&topic("a"), 0);
+    alone.receive("a", 2, 0, text("first"));
+    alone.deliveries();
+    alone.receive("a", 2, 3, Carried::Close(None));
+    let deliveries = alone.deliveries();
+    assert_eq!(deliveries.len(), 1);
+    assert_eq!((deliveries[0].missed, &deliveries[0].carried), (2, &None));
+    alone.receive("a", 2, 4, text("after it"));
+    assert_eq!(alone.deliveries()[0].missed, 0);
+    let counters = alone.core.counters();
+    assert_eq!((counters.closes_ignored, counters.lost), (1, 2));
 }
 
 #[test]
@@ -227,7 +247,7 @@ fn a_payload_is_a_slice_of_what_came() {
     alone
         .core
         .receive(topic("a").as_bytes(), envelope, alone.now);
-    let Carried::Message(message) = alone.deliveries().remove(0).carried else {
+    let Some(Carried::Message(message)) = alone.deliveries().remove(0).carried else {
         panic!("no message");
     };
     assert_eq!(message.into_message().into_bytes().as_ptr(), payload);

@@ -289,5 +289,8 @@ fn what_is_for_one_connection_goes_to_the_topic_of_its_node() {
     other.core = core_on(promises(), 0xabc, ClusterSettings::default(), now);
     other.core.receive(to.as_bytes(), envelope(&publish), now);
     let delivery = other.core.poll_delivery().unwrap();
-    assert_eq!((delivery.target, delivery.carried), (Target::Node, what));
+    assert_eq!(
+        (delivery.target, delivery.carried),
+        (Target::Node, Some(what))
+    );
 }

@@ -543,7 +543,7 @@ impl World {
 
     fn deliver(&mut self, peer: usize) {
         while let Some(delivery) = self.peers[peer].core.poll_delivery() {
-            let Carried::Message(message) = delivery.carried else {
+            let Some(Carried::Message(message)) = delivery.carried else {
                 unreachable!("nothing else is sent");
             };
             let payload = message.into_message().into_bytes();
