@@ -4,13 +4,14 @@ use std::{
     collections::HashSet,
     future::poll_fn,
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{task::yield_now, time::Instant};
-use tracing::{Instrument, Span, warn};
+use tracing::{Instrument, Span, error, warn};
 
 use super::{
     deliver::{Deliver, Gap, Parcel},
@@ -41,7 +42,7 @@ pub(super) async fn deliver_all(hub: Arc<Hub>) {
             }
         };
         gaps.count(&inbound);
-        done = deliver(&hub, inbound).await;
+        done = deliver_unharmed(&hub, inbound).await;
         in_a_row += 1;
         if in_a_row == IN_A_ROW {
             in_a_row = 0;
@@ -56,8 +57,27 @@ enum Next {
     Over,
 }
 
+/// As [`deliver`]. What panics, be it a payload or a key that is dropped here, harms nothing else.
+async fn deliver_unharmed(hub: &Arc<Hub>, inbound: Inbound<Weak<dyn Deliver>>) -> Option<Topic> {
+    let topic = inbound.topic.clone();
+    let mut inbound = Some(inbound);
+    let delivered = poll_fn(|cx| {
+        let inbound = inbound.take();
+        let deliver = || inbound.and_then(|inbound| deliver(hub, inbound, cx));
+        Poll::Ready(catch_unwind(AssertUnwindSafe(deliver)))
+    });
+    delivered.await.unwrap_or_else(|_| {
+        error!("what another node sent was delivered, and something panicked");
+        Some(topic)
+    })
+}
+
 /// Delivers, or has it go on elsewhere. Returns the topic that may have its next turn.
-async fn deliver(hub: &Arc<Hub>, inbound: Inbound<Weak<dyn Deliver>>) -> Option<Topic> {
+fn deliver(
+    hub: &Arc<Hub>,
+    inbound: Inbound<Weak<dyn Deliver>>,
+    cx: &mut Context<'_>,
+) -> Option<Topic> {
     let Inbound {
         topic,
         target,
@@ -84,8 +104,7 @@ async fn deliver(hub: &Arc<Hub>, inbound: Inbound<Weak<dyn Deliver>>) -> Option<
         None | Some(Carried::MessageTo(..) | Carried::CloseConnection(..)) => return Some(topic),
     };
     let mut delivery = group.deliver(parcel);
-    let is_done = poll_fn(|cx| Poll::Ready(delivery.as_mut().poll(cx).is_ready()));
-    if is_done.await {
+    if delivery.as_mut().poll(cx).is_ready() {
         return Some(topic);
     }
     let busy = Busy {

@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use tokio::{sync::oneshot, time};
-use tracing::info;
+use tracing::{error, info};
 
 use super::{
     alive::Load,
@@ -150,6 +151,13 @@ impl Hub {
 
     pub(crate) fn wake(&self, told: Told) {
         self.wake_tasks(told.wakes);
+        // Here code of the application runs: what it wakes, and what it drops. It harms no task of the node.
+        if catch_unwind(AssertUnwindSafe(|| self.tell(told))).is_err() {
+            error!("something that was told of a cluster, or dropped, panicked");
+        }
+    }
+
+    fn tell(&self, told: Told) {
         if told.progress {
             self.progress.notify_waiters();
         }
@@ -179,8 +187,8 @@ impl Hub {
     /// There are groups with this name.
     pub(crate) fn register(&self, name: &str, span: Weak<dyn Span>) {
         let is_new = self.with(|state, _| {
-            let mut spans = state.spans.iter();
-            let is_known = spans.any(|(other, span)| **other == *name && span.strong_count() > 0);
+            state.spans.retain(|(_, span)| span.strong_count() > 0);
+            let is_known = state.spans.iter().any(|(other, _)| **other == *name);
             if !is_known {
                 state.spans.push((name.into(), span));
             }
@@ -252,10 +260,16 @@ impl Hub {
     pub(crate) fn await_subscribed(&self, topic: &Topic) -> Option<oneshot::Receiver<()>> {
         let (waiting, receiver) = oneshot::channel();
         self.with(|state, _| {
-            if state.over || state.core.await_subscribed(topic) {
+            // Of a group that is gone nobody would say that it is subscribed.
+            let is_gone = state.over || !state.core.is_taken(topic);
+            if is_gone || state.core.await_subscribed(topic) {
                 return None;
             }
             let all = state.subscribed.entry(topic.clone()).or_default();
+            if all.len() == all.capacity() {
+                // Some may have given up.
+                all.retain(|waiting| !waiting.is_closed());
+            }
             all.push(waiting);
             Some(receiver)
         })
@@ -275,10 +289,9 @@ impl Hub {
         self.until(|state| state.core.is_connected()).await;
     }
 
-    /// Waits until the node has left, but not much longer than that may take.
+    /// Waits until the node has left, but not for longer than that may take.
     pub(super) async fn left(&self, limit: Duration) {
-        // Without its runtime it never will.
-        within(limit + GRACE, self.until(|state| state.over)).await;
+        within(limit, self.until(|state| state.over)).await;
     }
 
     async fn until(&self, is_so: impl Fn(&HubState) -> bool) {
@@ -293,10 +306,12 @@ impl Hub {
 
     /// Notes that the tasks end: whoever waits for other nodes waits in vain.
     pub(super) fn end(&self) {
-        let waiting = self.with(|state, _| {
+        let waiting = self.with(|state, now| {
             state.over = true;
+            let ended = state.ended.take();
+            state.core.stop(now);
             let subscribed = mem::take(&mut state.subscribed);
-            (subscribed, mem::take(&mut state.confirmed))
+            (ended, subscribed, mem::take(&mut state.confirmed))
         });
         drop(waiting);
         self.progress.notify_waiters();
@@ -402,9 +417,6 @@ impl HubState {
         told.events.push(event);
     }
 }
-
-/// How much longer than its deadline leaving may take.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// Returns the time as the runtime has it.
 pub(super) fn now() -> Instant {

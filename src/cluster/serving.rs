@@ -1,15 +1,16 @@
 //! The task that has a line served, and keeps the time.
 
 use std::{
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{error, info};
 
 use super::{
     backplane::BackplaneError, engine::Backplane, events::Silence, hub::Hub, line::Line,
@@ -19,6 +20,7 @@ use crate::sync::within;
 
 /// Has the engine connected to, again and again, until the node has left.
 pub(super) async fn serve_line(hub: Arc<Hub>, engine: impl Backplane) {
+    let end = End(hub.clone());
     let mut told = None;
     loop {
         let end = serve_once(&hub, &engine).await;
@@ -27,34 +29,75 @@ pub(super) async fn serve_line(hub: Arc<Hub>, engine: impl Backplane) {
         }
         let error = end.unwrap_or_else(BackplaneError::ended);
         let pause = lose(&hub, error, &mut told);
-        // It ends only when all is over.
-        if timeout(pause, keep_time(&hub)).await.is_ok() {
+        if let Ok(None) = timeout(pause, keep_time(&hub)).await {
             break;
         }
     }
-    hub.end();
+    drop(end);
+}
+
+/// Ends what the node does when it is dropped: also with the runtime.
+struct End(Arc<Hub>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Has one connection served, and returns why it ended.
 async fn serve_once(hub: &Arc<Hub>, engine: &impl Backplane) -> Option<BackplaneError> {
     let mut line = Line::new(hub.clone());
-    let mut run = engine.run(&mut line);
+    let mut run = Run::new(engine, &mut line);
     let mut time = pin!(keep_time(hub));
-    let silence = std::future::poll_fn(|cx| {
-        match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
-            Ok(Poll::Ready(result)) => return Poll::Ready(Err(result.err())),
-            Err(_) => return Poll::Ready(Err(Some(BackplaneError::panicked()))),
-            Ok(Poll::Pending) => {}
+    let silence = poll_fn(|cx| {
+        // First, since an engine that always has something to do leaves nothing of the task's turn.
+        if let Poll::Ready(silence) = time.as_mut().poll(cx) {
+            return Poll::Ready(Ok(silence));
         }
-        time.as_mut().poll(cx).map(Ok)
+        Pin::new(&mut run).poll(cx).map(Err)
     });
     match silence.await {
         Err(error) => error,
         Ok(Some(silence)) => Some(BackplaneError::silent(silence.in_words())),
-        Ok(None) => {
-            // What was said last may be on its way still.
-            let ended = async { run.await.err() };
-            timeout(LAST_WORDS, ended).await.ok().flatten()
+        // What was said last may be on its way still.
+        Ok(None) => timeout(LAST_WORDS, run).await.ok().flatten(),
+    }
+}
+
+/// What an engine does on one connection; a panic ends the connection, and nothing else.
+struct Run<'a>(Option<Running<'a>>);
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<(), BackplaneError>> + Send + 'a>>;
+
+impl<'a> Run<'a> {
+    fn new(engine: &'a impl Backplane, line: &'a mut Line) -> Self {
+        let run = AssertUnwindSafe(move || {
+            let line = line;
+            engine.run(line)
+        });
+        Self(catch_unwind(run).ok())
+    }
+}
+
+impl Future for Run<'_> {
+    type Output = Option<BackplaneError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(run) = &mut self.0 else {
+            return Poll::Ready(Some(BackplaneError::panicked()));
+        };
+        match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Result::err),
+            Err(_) => Poll::Ready(Some(BackplaneError::panicked())),
+        }
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if catch_unwind(AssertUnwindSafe(|| drop(self.0.take()))).is_err() {
+            error!("what served the connection to the engine panicked when it was dropped");
         }
     }
 }

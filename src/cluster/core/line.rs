@@ -26,6 +26,14 @@ impl<G: Clone> Core<G> {
         self.backoff.next(&mut self.chance)
     }
 
+    /// Ends: nothing comes any more, and nothing leaves; what is kept is given up.
+    pub(crate) fn stop(&mut self, now: Instant) {
+        self.leave(now);
+        self.end();
+        self.disconnect(now);
+        self.expire_all();
+    }
+
     fn disconnect(&mut self, now: Instant) {
         if self.link.is_away() {
             return;
