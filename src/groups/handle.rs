@@ -51,6 +51,12 @@ use crate::{
 /// Every member gets the broadcasts of a group in the same order. A broadcast to many members
 /// yields after every 60 of them. Members may join and leave meanwhile; one that joins
 /// during a broadcast does not receive it.
+///
+/// # Many processes
+///
+/// With the feature `cluster` groups [span](GroupsBuilder::cluster) the processes of an application. Then members of
+/// one process get all broadcasts in the same order, and those of several get the broadcasts of each process in its
+/// order. Everything else here is about members of this process.
 pub struct Groups<K = String> {
     pub(super) table: Arc<Table<K>>,
 }
@@ -100,11 +106,13 @@ impl<K: Key> Groups<K> {
     /// Sends a message to every member of a group.
     ///
     /// Waits for broadcasts to the same group that began before, and yields to the runtime in
-    /// between, but never waits for a member. If there is no such group, the message is dropped.
+    /// between, but never waits for a member, nor for other processes. If there is no such group, the message is
+    /// dropped.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the broadcast: some members have got the message, others will not.
+    /// Dropping the future stops the broadcast: some members have got the message, others will not. Other
+    /// processes are told before the first member.
     /// A future that was polled, and is neither polled on nor dropped, holds up later broadcasts to
     /// the group.
     pub fn broadcast<Q, M>(
