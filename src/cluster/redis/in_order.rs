@@ -74,6 +74,7 @@ impl<T> InOrder<T> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
 mod tests {
     use std::sync::{Arc, Mutex};
 

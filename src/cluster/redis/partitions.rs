@@ -51,7 +51,7 @@ pub(super) fn topic_in(channel: &[u8]) -> &[u8] {
 /// 64 *p* + 63: so partitions are spread as evenly as slots are over any number of servers, and a
 /// border between servers that is not quite even moves none.
 fn tags() -> &'static [(Box<str>, u16)] {
-    let tags = TAGS.get_or_init(|| {
+    TAGS.get_or_init(|| {
         let mut tags = vec![(Box::default(), 0); PARTITIONS];
         let mut missing = PARTITIONS;
         let numbers = (0..).map(|number: u32| number.to_string());
@@ -68,8 +68,7 @@ fn tags() -> &'static [(Box<str>, u16)] {
             }
         }
         tags
-    });
-    tags
+    })
 }
 
 /// Returns the slot of a key without braces: its CRC-16 of the kind called XMODEM.

@@ -2,109 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed test panics")]
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Weak},
-    time::Duration,
+use std::sync::Arc;
+
+use tokio::{net::TcpListener, task::yield_now};
+
+use self::{
+    fake::{Fake, HANG_UP, Order, hello, push},
+    node::{Node, topic},
 };
-
-use tokio::{net::TcpListener, task::yield_now, time::timeout};
-
-use self::fake::{Fake, HANG_UP, Order, hello, push};
 use super::*;
 use crate::{
-    cluster::{
-        core::Core,
-        deliver::{Deliver, Gap, Parcel},
-        envelope::Carried,
-        hub::{Hub, now},
-        node_id::NodeId,
-        settings::ClusterSettings,
-        topic::{Topic, TopicPrefix},
-    },
+    cluster::{envelope::Carried, hub::Hub},
     protocol::Message,
 };
 
+mod cluster;
 mod fake;
-
-/// A group that is told nothing.
-struct Nobody;
-
-impl Deliver for Nobody {
-    fn deliver(self: Arc<Self>, _: Parcel) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        unreachable!("nothing is delivered to it")
-    }
-
-    fn missed(self: Arc<Self>, _: Gap) {}
-}
-
-fn topic(key: &str) -> Topic {
-    let rooms = TopicPrefix::new("shop", "rooms").unwrap();
-    rooms.topic(key.as_bytes()).unwrap()
-}
-
-/// A node, without the tasks that it has.
-struct Node {
-    hub: Arc<Hub>,
-    redis: Redis,
-}
-
-impl Node {
-    fn new(redis: Redis) -> Self {
-        let settings = ClusterSettings {
-            // Envelopes leave at once.
-            settling: Duration::ZERO,
-            ..ClusterSettings::default()
-        };
-        let id = NodeId::new(7).unwrap();
-        let core = Core::new("shop", settings, redis.promises(), id, 7, now()).unwrap();
-        let hub = Arc::new(Hub::new(core));
-        Self { hub, redis }
-    }
-
-    fn of(fake: &Fake) -> Self {
-        Self::new(Redis::new(&fake.url()).unwrap())
-    }
-
-    fn join(&self, key: &str) {
-        let group = Weak::<Nobody>::new() as Weak<dyn Deliver>;
-        self.hub
-            .with(|state, _| state.core.add_interest(&topic(key), group));
-    }
-
-    fn publish(&self, key: &str, text: &str) {
-        let message = Carried::Message(Message::text(text).into());
-        self.hub
-            .with(|state, now| state.core.publish(&topic(key), &message, now));
-    }
-
-    /// Serves the line until it ends.
-    async fn run(&self) -> Result<(), BackplaneError> {
-        let mut line = Line::new(self.hub.clone());
-        let run = self.redis.run(&mut line);
-        timeout(Duration::from_secs(30), run)
-            .await
-            .expect("it goes on")
-    }
-
-    /// Serves the line until something holds, which is looked at whenever it has come further.
-    async fn run_until(&self, holds: impl Fn(&Hub) -> bool) {
-        let mut line = Line::new(self.hub.clone());
-        let mut run = self.redis.run(&mut line);
-        let started = std::time::Instant::now();
-        while !holds(&self.hub) {
-            assert!(
-                started.elapsed() < Duration::from_secs(60),
-                "it does not come to that"
-            );
-            tokio::select! {
-                end = &mut run => panic!("it ended: {end:?}"),
-                () = yield_now() => {}
-            }
-            self.hub.with(|state, now| state.core.handle_timeout(now));
-        }
-    }
-}
+mod node;
 
 /// Returns what a run against a server ends with, which gives this answer to `HELLO`.
 async fn refusal(answer: &'static str) -> BackplaneError {
@@ -294,23 +208,27 @@ async fn a_broken_connection_of_the_two_ends_it() {
             Fake::start(move |order| (order[0] == verb.as_bytes()).then(|| HANG_UP.into())).await;
         let node = Node::of(&fake);
         node.publish("lobby", "a");
-        let mut line = Line::new(node.hub.clone());
-        let mut run = node.redis.run(&mut line);
-        let error = loop {
-            tokio::select! {
-                end = &mut run => break end.unwrap_err(),
-                () = yield_now() => {}
-            }
-            node.hub.with(|state, now| state.core.handle_timeout(now));
-        };
-        drop(run);
-        let said = error.in_words();
+        let said = node.run_to_end().await.unwrap_err().in_words();
         assert!(
             said.contains("broke") && said.contains("127.0.0.1:"),
             "{said}"
         );
         fake.wait_until_open(0).await;
     }
+    // Also while nothing is asked.
+    let fake = Fake::start(|_| None).await;
+    let node = Node::of(&fake);
+    let is_connected = |hub: &Hub| hub.with(|state, _| state.core.is_connected());
+    let (end, ()) = tokio::join!(node.run_to_end(), async {
+        node.wait_until(is_connected).await;
+        fake.hang_up().await;
+    });
+    let said = end.unwrap_err().in_words();
+    assert!(
+        said.contains("closed the connection that subscribes"),
+        "{said}"
+    );
+    fake.wait_until_open(0).await;
 }
 
 #[tokio::test]

@@ -7,8 +7,11 @@ use std::{
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
-    sync::watch,
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Mutex as FairMutex, watch},
     task::JoinSet,
 };
 
@@ -21,10 +24,17 @@ type Answers = dyn Fn(&Order) -> Option<Vec<u8>> + Send + Sync;
 /// A server on a port of 127.0.0.1, gone when dropped.
 pub(super) struct Fake {
     pub(super) port: u16,
-    orders: Arc<Mutex<Vec<Order>>>,
+    shared: Arc<Shared>,
     /// How many connections are open.
     open: watch::Receiver<usize>,
     _serving: JoinSet<()>,
+}
+
+struct Shared {
+    orders: Mutex<Vec<Order>>,
+    /// Where to write to connections that subscribe.
+    subscribers: Mutex<Vec<Arc<FairMutex<OwnedWriteHalf>>>>,
+    answers: Box<Answers>,
 }
 
 impl Fake {
@@ -32,25 +42,36 @@ impl Fake {
         answers: impl Fn(&Order) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(listener, answers)
+    }
+
+    pub(super) fn on(
+        listener: TcpListener,
+        answers: impl Fn(&Order) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
         let port = listener.local_addr().unwrap().port();
-        let (orders, answers) = (Arc::<Mutex<Vec<Order>>>::default(), Arc::new(answers));
+        let shared = Arc::new(Shared {
+            orders: Mutex::default(),
+            subscribers: Mutex::default(),
+            answers: Box::new(answers),
+        });
         let (opened, open) = watch::channel(0);
-        let seen = orders.clone();
+        let all = shared.clone();
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let (seen, answers, opened) = (seen.clone(), answers.clone(), opened.clone());
+                let (all, opened) = (all.clone(), opened.clone());
                 connections.spawn(async move {
                     opened.send_modify(|open| *open += 1);
-                    let _broken = serve(stream, &seen, &*answers).await;
+                    let _broken = all.serve(stream).await;
                     opened.send_modify(|open| *open -= 1);
                 });
             }
         });
         Self {
             port,
-            orders,
+            shared,
             open,
             _serving: serving,
         }
@@ -62,9 +83,26 @@ impl Fake {
 
     /// Returns the orders that begin so.
     pub(super) fn orders(&self, verb: &str) -> Vec<Order> {
-        let orders = self.orders.lock().unwrap();
+        let orders = self.shared.orders.lock().unwrap();
         let orders = orders.iter().filter(|order| order[0] == verb.as_bytes());
         orders.cloned().collect()
+    }
+
+    /// Says something to every connection that has subscribed.
+    pub(super) async fn say(&self, what: &[u8]) {
+        let subscribers = self.shared.subscribers.lock().unwrap().clone();
+        for subscriber in subscribers {
+            // It may be closed.
+            let _sent = subscriber.lock().await.write_all(what).await;
+        }
+    }
+
+    /// Closes every connection that has subscribed.
+    pub(super) async fn hang_up(&self) {
+        let subscribers = self.shared.subscribers.lock().unwrap().clone();
+        for subscriber in subscribers {
+            subscriber.lock().await.shutdown().await.unwrap();
+        }
     }
 
     pub(super) async fn wait_until_open(&self, connections: usize) {
@@ -73,20 +111,29 @@ impl Fake {
     }
 }
 
-async fn serve(stream: TcpStream, seen: &Mutex<Vec<Order>>, answers: &Answers) -> io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    loop {
-        let order = read(&mut stream).await?;
-        let answer = answers(&order).unwrap_or_else(|| usual(&order));
-        seen.lock().unwrap().push(order);
-        stream.write_all(&answer).await?;
-        if answer == HANG_UP {
-            return Ok(());
+impl Shared {
+    async fn serve(&self, stream: TcpStream) -> io::Result<()> {
+        let (reader, writer) = stream.into_split();
+        let (mut reader, writer) = (BufReader::new(reader), Arc::new(FairMutex::new(writer)));
+        loop {
+            let order = read(&mut reader).await?;
+            if order[0].ends_with(b"SUBSCRIBE") {
+                let mut subscribers = self.subscribers.lock().unwrap();
+                if !subscribers.iter().any(|other| Arc::ptr_eq(other, &writer)) {
+                    subscribers.push(writer.clone());
+                }
+            }
+            let answer = (self.answers)(&order).unwrap_or_else(|| usual(&order));
+            self.orders.lock().unwrap().push(order);
+            writer.lock().await.write_all(&answer).await?;
+            if answer == HANG_UP {
+                return writer.lock().await.shutdown().await;
+            }
         }
     }
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Order> {
+async fn read(stream: &mut BufReader<OwnedReadHalf>) -> io::Result<Order> {
     let mut order = Vec::new();
     for _ in 0..number(stream).await? {
         let mut argument = vec![0; number(stream).await? + 2];
@@ -98,7 +145,7 @@ async fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Order> {
 }
 
 /// Reads a line such as `*3` or `$7`.
-async fn number(stream: &mut BufReader<TcpStream>) -> io::Result<usize> {
+async fn number(stream: &mut BufReader<OwnedReadHalf>) -> io::Result<usize> {
     let mut line = String::new();
     stream.read_line(&mut line).await?;
     let number = line.get(1..).and_then(|number| number.trim().parse().ok());
@@ -106,17 +153,18 @@ async fn number(stream: &mut BufReader<TcpStream>) -> io::Result<usize> {
 }
 
 fn usual(order: &Order) -> Vec<u8> {
+    let each = |kind| {
+        order[1..]
+            .iter()
+            .flat_map(move |topic| push(kind, topic, b"1"))
+    };
     match &order[0][..] {
         b"HELLO" => hello("master"),
-        b"PUBLISH" => b":1\r\n".to_vec(),
-        b"SUBSCRIBE" => order[1..]
-            .iter()
-            .flat_map(|topic| push("subscribe", topic, b"1"))
-            .collect(),
-        b"UNSUBSCRIBE" => order[1..]
-            .iter()
-            .flat_map(|topic| push("unsubscribe", topic, b"1"))
-            .collect(),
+        b"PUBLISH" | b"SPUBLISH" => b":1\r\n".to_vec(),
+        b"SUBSCRIBE" => each("subscribe").collect(),
+        b"UNSUBSCRIBE" => each("unsubscribe").collect(),
+        b"SSUBSCRIBE" => each("ssubscribe").collect(),
+        b"SUNSUBSCRIBE" => each("sunsubscribe").collect(),
         _ => b"+OK\r\n".to_vec(),
     }
 }
@@ -142,4 +190,7 @@ pub(super) fn push(kind: &str, first: &[u8], second: &[u8]) -> Vec<u8> {
 }
 
 /// The answer after which it closes the connection.
-pub(super) const HANG_UP: &[u8] = b"";
+pub(super) const HANG_UP: &[u8] = b"-BYE\r\n";
+
+/// No answer at all.
+pub(super) const SILENCE: &[u8] = b"";
