@@ -33,6 +33,8 @@ use crate::{
 pub(super) struct Access {
     pub(super) login: Login,
     pub(super) trust: Trust,
+    /// Where keys are; channels belong to no database.
+    pub(super) database: u32,
 }
 
 /// A connection, and the future that reads and writes for it. Dropping the future closes it.
@@ -75,6 +77,7 @@ impl Access {
     ) -> Result<Connection, BackplaneError> {
         let mut info = RedisConnectionInfo::default()
             .set_protocol(protocol)
+            .set_db(self.database.into())
             .set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
         if let Some(user) = &self.login.user {
             info = info.set_username(user);

@@ -1,31 +1,69 @@
 //! Both connections to one server, and what a line does with them.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Context, Poll},
+};
 
-use ::redis::{ServerError, Value};
+use ::redis::{Cmd, ServerError, Value};
 use tracing::warn;
 
 use super::{
     connect::Access,
     fault,
-    publisher::{Answered, Batch, Publisher},
+    publisher::{self, Answered, Batch, Publisher},
     spelling::Spelling,
+    streams::{self, Bookmarks, Reader},
     subscriber::{Subscribed, Subscriber},
     url::Server,
 };
 use crate::cluster::{
     backplane::{BackplaneError, Command, Lost, Publish},
     line::Line,
+    topic::Topic,
 };
 
 /// Both connections to one server: never one for both, since a server cuts off a slow subscriber.
 pub(super) struct Lane {
     server: Server,
     publisher: Publisher,
-    subscriber: Subscriber,
+    /// How an envelope is published.
+    command: fn(&Publish) -> Cmd,
+    listener: Listener,
     leaving: bool,
     /// That something was refused is logged once a connection.
     warned: bool,
+}
+
+/// The connection by which something comes.
+enum Listener {
+    Subscriber(Subscriber),
+    Reader(Reader),
+}
+
+impl Listener {
+    async fn subscribe(&mut self, topics: Vec<Topic>) {
+        match self {
+            Self::Subscriber(subscriber) => subscriber.subscribe(topics).await,
+            Self::Reader(reader) => reader.subscribe(topics),
+        }
+    }
+
+    async fn unsubscribe(&mut self, topics: Vec<Topic>) {
+        match self {
+            Self::Subscriber(subscriber) => subscriber.unsubscribe(topics).await,
+            // It reads all, whatever is wanted.
+            Self::Reader(_) => {}
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Subscribed, BackplaneError>> {
+        match self {
+            Self::Subscriber(subscriber) => subscriber.poll(cx),
+            Self::Reader(reader) => reader.poll(cx),
+        }
+    }
 }
 
 /// What happens next.
@@ -42,13 +80,42 @@ impl Lane {
         server: &Server,
         line: &Line,
     ) -> Result<Self, BackplaneError> {
-        Ok(Self {
+        let publisher = Publisher::connect(access, server).await?;
+        let inlet = line.inlet();
+        let subscriber = Subscriber::connect(access, server, inlet, Spelling::Plain).await?;
+        let listener = Listener::Subscriber(subscriber);
+        Ok(Self::new(server, publisher, publisher::publish, listener))
+    }
+
+    /// Connects for streams in place of channels.
+    pub(super) async fn connect_streams(
+        access: &Access,
+        server: &Server,
+        line: &mut Line,
+        bookmarks: &Bookmarks,
+    ) -> Result<Self, BackplaneError> {
+        let publisher = Publisher::connect(access, server).await?;
+        // A node has topics of its own.
+        let own = line.interest().swap_remove(0);
+        let reader = Reader::connect(access, server, line.inlet(), &own, bookmarks).await?;
+        let listener = Listener::Reader(reader);
+        Ok(Self::new(server, publisher, streams::publish, listener))
+    }
+
+    fn new(
+        server: &Server,
+        publisher: Publisher,
+        command: fn(&Publish) -> Cmd,
+        listener: Listener,
+    ) -> Self {
+        Self {
             server: server.clone(),
-            publisher: Publisher::connect(access, server).await?,
-            subscriber: Subscriber::connect(access, server, line.inlet(), Spelling::Plain).await?,
+            publisher,
+            command,
+            listener,
             leaving: false,
             warned: false,
-        })
+        }
     }
 
     /// Serves the line until a connection breaks, or the node has left.
@@ -58,10 +125,10 @@ impl Lane {
             match self.next(line).await? {
                 Next::Command(Command::Publish(first)) => self.publish(first, line).await,
                 Next::Command(Command::Subscribe(topics)) => {
-                    self.subscriber.subscribe(topics).await;
+                    self.listener.subscribe(topics).await;
                 }
                 Next::Command(Command::Unsubscribe(topics)) => {
-                    self.subscriber.unsubscribe(topics).await;
+                    self.listener.unsubscribe(topics).await;
                 }
                 Next::Command(Command::Leave) => self.leaving = true,
                 Next::Answered((publishes, answers)) => self.answer(&publishes, &answers?, line),
@@ -77,7 +144,7 @@ impl Lane {
             if let Poll::Ready(answered) = self.publisher.poll(cx) {
                 return Poll::Ready(Ok(Next::Answered(answered)));
             }
-            if let Poll::Ready(subscribed) = self.subscriber.poll(cx) {
+            if let Poll::Ready(subscribed) = self.listener.poll(cx) {
                 return Poll::Ready(subscribed.map(Next::Subscribed));
             }
             if !self.leaving {
@@ -96,7 +163,7 @@ impl Lane {
 
     /// Publishes the whole of a batch.
     async fn publish(&mut self, first: Publish, line: &mut Line) {
-        let mut batch = Batch::new(Spelling::Plain);
+        let mut batch = Batch::new(self.command);
         batch.push(first);
         while let Some(Command::Publish(publish)) = line.try_next() {
             batch.push(publish);

@@ -9,6 +9,7 @@ use self::{
     lane::Lane,
     sentinel::Sentinels,
     shards::Shards,
+    streams::Bookmarks,
     url::{Login, PORT, RedisUrl, SENTINEL_PORT, Server},
 };
 use super::{
@@ -26,7 +27,7 @@ pub use self::url::RedisUrlError;
 ///
 /// `redis://user:password@host:6379/`, or `rediss://` for TLS; `valkey://` and `valkeys://` mean the same.
 /// User, password and port may be missing; other than letters and digits are percent-encoded in them.
-/// The number of a database is ignored: channels belong to none.
+/// The number of a database means something to [`streams`](Self::streams) only: channels belong to none.
 ///
 /// # What it needs
 ///
@@ -51,6 +52,7 @@ enum Servers {
     One(Server),
     Sentinel(Sentinels),
     Cluster(Vec<Server>),
+    Streams(Server, Bookmarks),
 }
 
 impl Redis {
@@ -105,6 +107,28 @@ impl Redis {
         Ok(Self::of(Servers::Cluster(seeds), login))
     }
 
+    /// Takes the URL of a server whose streams carry the envelopes. Nothing is connected to yet.
+    ///
+    /// What a node misses while it has no connection is still there when it is back within a minute. The
+    /// price: every node reads all that is published, also to groups of which it has no member; the
+    /// server spends more on each envelope, and keeps about 10,000 in each of 16 streams, `shop:1:{0}` to
+    /// `shop:1:{15}`. A user needs `~shop:*` and `+xadd +xread +xrevrange` beside `+ping +hello`, and
+    /// `+select` for a database other than 0.
+    ///
+    /// # Errors
+    ///
+    /// A URL that is wrong.
+    pub fn streams(url: &str) -> Result<Self, RedisUrlError> {
+        let RedisUrl {
+            server,
+            login,
+            database,
+        } = RedisUrl::parse(url, PORT)?;
+        let mut redis = Self::of(Servers::Streams(server, Bookmarks::default()), login);
+        redis.access.database = database;
+        Ok(redis)
+    }
+
     /// Sets user and password for the servers. Default: those of the first URL. An empty user is the
     /// server's default one.
     #[must_use]
@@ -120,7 +144,11 @@ impl Redis {
         let trust = Trust::default();
         Self {
             servers,
-            access: Access { login, trust },
+            access: Access {
+                login,
+                trust,
+                database: 0,
+            },
         }
     }
 
@@ -143,6 +171,9 @@ impl Redis {
     async fn serve(&self, line: &mut Line) -> Result<(), BackplaneError> {
         let access = &self.access;
         let lane = match &self.servers {
+            Servers::Streams(server, bookmarks) => {
+                Lane::connect_streams(access, server, line, bookmarks).await?
+            }
             Servers::Cluster(seeds) => {
                 let shards = Shards::connect(access, seeds, line).await?;
                 return shards.serve(line).await;
@@ -179,7 +210,7 @@ impl Backplane for Redis {
             ordered: true,
             echoes: true,
             confirms: true,
-            retains: false,
+            retains: matches!(self.servers, Servers::Streams(..)),
             max_envelope: MAX_ENVELOPE,
         }
     }
@@ -216,6 +247,7 @@ mod sentinel;
 mod shards;
 mod spelling;
 mod standing;
+mod streams;
 mod subscriber;
 mod table;
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Publisher {
     /// Asks whether the server is there, if nothing else is asked.
     pub(super) async fn ping(&mut self) {
         if self.batches.is_empty() {
-            let mut batch = Batch::new(Spelling::Plain);
+            let mut batch = Batch::new(publish);
             batch.pipeline.cmd("PING");
             self.send(batch).await;
         }
@@ -112,36 +112,51 @@ impl Publisher {
 
 /// Envelopes that go out together, as one pipeline.
 pub(super) struct Batch {
-    spelling: Spelling,
+    command: fn(&Publish) -> Cmd,
     publishes: Vec<Publish>,
     pipeline: Pipeline,
 }
 
 impl Batch {
-    pub(super) fn new(spelling: Spelling) -> Self {
+    /// Makes an empty one; `command` publishes an envelope.
+    pub(super) fn new(command: fn(&Publish) -> Cmd) -> Self {
         Self {
-            spelling,
+            command,
             publishes: Vec::new(),
             pipeline: Pipeline::new(),
         }
     }
 
     pub(super) fn push(&mut self, publish: Publish) {
-        let [tag, topic] = self.spelling.channel(publish.topic());
-        let [head, payload] = [publish.head(), publish.payload()];
-        let verb = self.spelling.publish();
-        let len = verb.len() + tag.len() + topic.len() + head.len() + payload.len();
-        let mut command = Cmd::with_capacity(3, len);
-        command.arg(verb);
-        put(&mut command, [tag, topic]);
-        put(&mut command, [head, payload]);
-        self.pipeline.add_command(command);
+        self.pipeline.add_command((self.command)(&publish));
         self.publishes.push(publish);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.publishes.is_empty()
     }
+}
+
+/// Returns the command that publishes an envelope.
+pub(super) fn publish(publish: &Publish) -> Cmd {
+    command(publish, Spelling::Plain)
+}
+
+/// Returns the command that publishes an envelope in a cluster.
+pub(super) fn publish_sharded(publish: &Publish) -> Cmd {
+    command(publish, Spelling::Sharded)
+}
+
+fn command(publish: &Publish, spelling: Spelling) -> Cmd {
+    let [tag, topic] = spelling.channel(publish.topic());
+    let [head, payload] = [publish.head(), publish.payload()];
+    let verb = spelling.publish();
+    let len = verb.len() + tag.len() + topic.len() + head.len() + payload.len();
+    let mut command = Cmd::with_capacity(3, len);
+    command.arg(verb);
+    put(&mut command, [tag, topic]);
+    put(&mut command, [head, payload]);
+    command
 }
 
 /// Adds an argument that consists of two parts.

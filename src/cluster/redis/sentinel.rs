@@ -56,6 +56,7 @@ impl Sentinels {
         let access = Access {
             login: sentinel.login.clone(),
             trust: trust.clone(),
+            database: 0,
         };
         let RedisUrl { server, .. } = sentinel;
         let asking = async {

@@ -19,6 +19,8 @@ use crate::{
 mod cluster;
 mod fake;
 mod node;
+mod secure;
+mod streams;
 
 /// Returns what a run against a server ends with, which gives this answer to `HELLO`.
 async fn refusal(answer: &'static str) -> BackplaneError {

@@ -6,7 +6,11 @@ use super::{Partition, Shards};
 use crate::cluster::{
     backplane::{Command, Publish},
     line::Line,
-    redis::{fault, publisher::Batch, spelling::Spelling, standing::Standing},
+    redis::{
+        fault,
+        publisher::{Batch, publish_sharded},
+        standing::Standing,
+    },
 };
 
 impl Shards<'_> {
@@ -37,7 +41,7 @@ impl Shards<'_> {
         let mut batches: Vec<_> = self
             .masters
             .iter()
-            .map(|_| Batch::new(Spelling::Sharded))
+            .map(|_| Batch::new(publish_sharded))
             .collect();
         for publish in publishes {
             let partition = Partition::of(publish.topic().as_bytes());

@@ -32,7 +32,7 @@ pub(super) struct Fake {
 
 struct Shared {
     orders: Mutex<Vec<Order>>,
-    /// Where to write to connections that subscribe.
+    /// Where to write to connections that subscribe, or read.
     subscribers: Mutex<Vec<Arc<FairMutex<OwnedWriteHalf>>>>,
     answers: Box<Answers>,
 }
@@ -97,7 +97,7 @@ impl Fake {
         }
     }
 
-    /// Closes every connection that has subscribed.
+    /// Closes every connection that has subscribed, or reads.
     pub(super) async fn hang_up(&self) {
         let subscribers = self.shared.subscribers.lock().unwrap().clone();
         for subscriber in subscribers {
@@ -117,7 +117,7 @@ impl Shared {
         let (mut reader, writer) = (BufReader::new(reader), Arc::new(FairMutex::new(writer)));
         loop {
             let order = read(&mut reader).await?;
-            if order[0].ends_with(b"SUBSCRIBE") {
+            if order[0].ends_with(b"SUBSCRIBE") || order[0] == b"XREAD" {
                 let mut subscribers = self.subscribers.lock().unwrap();
                 if !subscribers.iter().any(|other| Arc::ptr_eq(other, &writer)) {
                     subscribers.push(writer.clone());

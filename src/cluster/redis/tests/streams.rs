@@ -1,0 +1,107 @@
+//! A server with streams, and a break.
+
+use super::{fake::SILENCE, *};
+use crate::cluster::topic::Topic;
+
+fn string(text: &[u8]) -> Vec<u8> {
+    [format!("${}\r\n", text.len()).as_bytes(), text, b"\r\n"].concat()
+}
+
+/// Returns what `XREAD` returns of one entry in the first of the streams that were asked for.
+fn entry(order: &Order, id: &str, topic: &Topic, envelope: &[u8]) -> Vec<u8> {
+    let fields = [&b"t"[..], topic.as_bytes(), b"e", envelope]
+        .map(string)
+        .concat();
+    let streams = order.iter().position(|word| word == b"STREAMS").unwrap();
+    let (key, id) = (string(&order[streams + 1]), string(id.as_bytes()));
+    [
+        b"%1\r\n",
+        &key[..],
+        b"*1\r\n*2\r\n",
+        &id,
+        b"*4\r\n",
+        &fields,
+    ]
+    .concat()
+}
+
+fn answer(order: &Order) -> Option<Vec<u8>> {
+    match &order[0][..] {
+        b"XREVRANGE" => Some(b"*0\r\n".to_vec()),
+        b"XADD" => Some(b"$3\r\n7-0\r\n".to_vec()),
+        b"XREAD" if order.ends_with(&vec![b"0-0".to_vec(); 16]) => {
+            let envelope = [&[1, 1, 0, 0][..], &[0; 20], b"hello"].concat();
+            Some(entry(order, "7-0", &topic("lobby"), &envelope))
+        }
+        b"XREAD" => Some(SILENCE.into()),
+        _ => None,
+    }
+}
+
+fn node(fake: &Fake) -> Node {
+    Node::new(Redis::streams(&fake.url()).unwrap())
+}
+
+#[tokio::test]
+async fn after_a_break_streams_are_read_from_where_it_was() {
+    let fake = Fake::start(answer).await;
+    let node = node(&fake);
+    node.join("lobby");
+    let has_delivery = |hub: &Hub| hub.with(|state, _| state.core.has_delivery());
+    let (end, ()) = tokio::join!(node.run_to_end(), async {
+        node.wait_until(has_delivery).await;
+        node.wait_until(|_| fake.orders("XREAD").len() == 2).await;
+        fake.hang_up().await;
+    });
+    assert!(end.unwrap_err().in_words().contains("127.0.0.1:"));
+    node.hub.with(|state, now| state.core.lost(now));
+    node.run_until(|_| fake.orders("XREAD").len() == 3).await;
+    assert_eq!(fake.orders("XREVRANGE").len(), 16, "the ends were known");
+    for order in &fake.orders("XREAD")[1..] {
+        let ids = &order[order.len() - 16..];
+        assert_eq!((&ids[0][..], &ids[1][..]), (&b"7-0"[..], &b"0-0"[..]));
+    }
+    let delivery = node
+        .hub
+        .with(|state, _| state.core.poll_delivery())
+        .unwrap();
+    assert_eq!(delivery.topic, topic("lobby"));
+    assert_eq!(
+        delivery.carried,
+        Some(Carried::Message(Message::text("hello").into()))
+    );
+}
+
+#[tokio::test]
+async fn what_is_published_is_an_entry_of_a_stream_of_the_cluster() {
+    let fake = Fake::start(answer).await;
+    let node = node(&fake);
+    node.publish("lobby", "a");
+    node.run_until(|hub| hub.with(|state, _| state.core.counters().confirmed) == 1)
+        .await;
+    let orders = fake.orders("XADD");
+    let order = orders
+        .iter()
+        .find(|order| order[7] == topic("lobby").as_bytes())
+        .unwrap();
+    assert!(
+        order[1].starts_with(b"shop:1:{") && order[1].ends_with(b"}"),
+        "{order:?}"
+    );
+    let words = ["MAXLEN", "~", "10000", "*", "t"].map(|word| word.as_bytes().to_vec());
+    assert_eq!(order[2..7], words);
+    assert_eq!(&order[9][24..], b"a");
+}
+
+#[tokio::test]
+async fn a_refusal_to_read_ends_it_and_says_why() {
+    for verb in ["XREVRANGE", "XREAD"] {
+        let fake = Fake::start(move |order| match order[0] == verb.as_bytes() {
+            true => Some(b"-NOPERM this user has no permissions\r\n".to_vec()),
+            false => answer(order),
+        })
+        .await;
+        let error = node(&fake).run_to_end().await.unwrap_err();
+        assert!(error.is_denied(), "{error:?}");
+    }
+}
