@@ -3,24 +3,22 @@
 use std::{
     collections::HashMap,
     mem,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use tokio::{sync::oneshot, time};
-use tracing::{error, info};
 
+use self::telling::{Told, Wakes};
 use super::{
     alive::Load,
     backplane::{BackplaneError, Command, Ticket},
     core::Core,
     deliver::{Deliver, Parcel, Span},
-    events::{CoreEvent, Remote},
-    listeners::{ClusterEvent, Heard, Listeners},
+    events::Remote,
+    listeners::{ClusterEvent, Listeners},
     publish_error::PublishError,
     topic::Topic,
-    waste::Waste,
 };
 use crate::{
     lock::Lock,
@@ -68,34 +66,6 @@ pub(super) struct HubState {
     pub(super) delivery_waits: bool,
 }
 
-/// What is left to do where the lock is not held.
-#[must_use]
-#[derive(Default)]
-pub(crate) struct Told {
-    waste: Waste,
-    heard: Heard,
-    /// Dropped here, since the errors in them are an engine's.
-    events: Vec<ClusterEvent>,
-    subscribed: Vec<oneshot::Sender<()>>,
-    confirmed: Vec<(
-        oneshot::Sender<Result<(), PublishError>>,
-        Result<(), PublishError>,
-    )>,
-    progress: bool,
-    connected: bool,
-    /// Who has to hear for how long there was no connection.
-    reconnected: Option<(Duration, Vec<Weak<dyn Span>>)>,
-    wakes: Wakes,
-}
-
-/// Which tasks have something to do.
-#[derive(Clone, Copy, Default)]
-struct Wakes {
-    commands: bool,
-    clock: bool,
-    deliveries: bool,
-}
-
 impl Hub {
     pub(super) fn new(core: NodeCore) -> Self {
         Self {
@@ -135,49 +105,6 @@ impl Hub {
         let mut state = self.state.lock();
         let result = change(&mut state, now);
         (result, state.tell())
-    }
-
-    fn wake_tasks(&self, wakes: Wakes) {
-        if wakes.commands {
-            self.commands.notify_one();
-        }
-        if wakes.clock {
-            self.clock.notify_one();
-        }
-        if wakes.deliveries {
-            self.deliveries.notify_one();
-        }
-    }
-
-    pub(crate) fn wake(&self, told: Told) {
-        self.wake_tasks(told.wakes);
-        // Here code of the application runs: what it wakes, and what it drops. It harms no task of the node.
-        if catch_unwind(AssertUnwindSafe(|| self.tell(told))).is_err() {
-            error!("something that was told of a cluster, or dropped, panicked");
-        }
-    }
-
-    fn tell(&self, told: Told) {
-        if told.progress {
-            self.progress.notify_waiters();
-        }
-        if told.connected {
-            info!("connected to the engine");
-        }
-        for waiting in told.subscribed {
-            // Who waited may have given up.
-            let _ = waiting.send(());
-        }
-        for (waiting, result) in told.confirmed {
-            let _ = waiting.send(result);
-        }
-        if let Some((after, spans)) = told.reconnected {
-            for span in spans.iter().filter_map(Weak::upgrade) {
-                span.reconnected(after);
-            }
-        }
-        told.heard.wake();
-        drop(told.waste);
     }
 
     /// Counts groups in and tells them of connections.
@@ -337,88 +264,11 @@ impl Hub {
     }
 }
 
-impl HubState {
-    /// Takes what the core has to say.
-    fn tell(&mut self) -> Told {
-        let mut told = Told {
-            waste: self.core.take_waste(),
-            ..Told::default()
-        };
-        while let Some(event) = self.core.poll_event() {
-            self.tell_event(event, &mut told);
-        }
-        if let Some(event) = self.news.take() {
-            self.tell_listeners(event, &mut told);
-        }
-        told.wakes = self.wakes();
-        told
-    }
-
-    /// Finds out which tasks have something to do that wait for it.
-    fn wakes(&mut self) -> Wakes {
-        let mut wakes = Wakes::default();
-        if self.line_waits && self.core.has_command() {
-            self.line_waits = false;
-            wakes.commands = true;
-        }
-        if self.delivery_waits && (self.over || self.core.has_delivery()) {
-            self.delivery_waits = false;
-            wakes.deliveries = true;
-        }
-        if let Some(until) = self.asleep {
-            let due = self.core.poll_timeout();
-            let is_nearer = due.is_some_and(|due| until.is_none_or(|until| due < until));
-            if is_nearer || self.core.is_over() {
-                self.asleep = None;
-                wakes.clock = true;
-            }
-        }
-        wakes
-    }
-
-    #[cold]
-    fn tell_event(&mut self, event: CoreEvent, told: &mut Told) {
-        let event = match event {
-            CoreEvent::Connected { after } => {
-                told.connected = true;
-                told.progress = true;
-                if let Some(after) = after {
-                    self.spans.retain(|(_, span)| span.strong_count() > 0);
-                    let spans = self.spans.iter().map(|(_, span)| span.clone());
-                    told.reconnected = Some((after, spans.collect()));
-                }
-                ClusterEvent::Connected { after }
-            }
-            CoreEvent::Disconnected => ClusterEvent::Disconnected(
-                // It is set before the core is told.
-                self.ended.clone().unwrap_or_else(BackplaneError::ended),
-            ),
-            CoreEvent::NodeJoined(node) => ClusterEvent::NodeJoined(node),
-            CoreEvent::NodeLeft(node) => ClusterEvent::NodeLeft(node),
-            CoreEvent::Denied(topics) => ClusterEvent::Denied(topics),
-            CoreEvent::Subscribed(topic) => {
-                let waiting = self.subscribed.remove(&topic);
-                told.subscribed.extend(waiting.into_iter().flatten());
-                return;
-            }
-            CoreEvent::Published(ticket, result) => {
-                if let Some(waiting) = self.confirmed.remove(&ticket) {
-                    told.confirmed
-                        .push((waiting, result.map_err(PublishError::from)));
-                }
-                return;
-            }
-        };
-        self.tell_listeners(event, told);
-    }
-
-    fn tell_listeners(&mut self, event: ClusterEvent, told: &mut Told) {
-        self.listeners.push(&event, &mut told.heard);
-        told.events.push(event);
-    }
-}
-
 /// Returns the time as the runtime has it.
 pub(super) fn now() -> Instant {
     time::Instant::now().into_std()
 }
+
+pub(crate) mod telling;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
