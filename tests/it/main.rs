@@ -4,6 +4,8 @@
 mod callbacks;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod compression;
 mod connections;
 mod crowd;
