@@ -156,10 +156,15 @@ impl ClusterBuilder {
     /// of tokio; or if the operating system has no random numbers.
     #[must_use]
     pub fn start(self, engine: impl Backplane) -> Cluster {
+        self.start_as(engine, random_id(), random())
+    }
+
+    /// As [`start`](Self::start), with these instead of random numbers.
+    pub(super) fn start_as(self, engine: impl Backplane, id: NodeId, seed: u64) -> Cluster {
         let Self { name, settings } = self;
         let leave_timeout = settings.leave_timeout;
         let promises = engine.promises();
-        let core = Core::new(&name, settings, promises, random_id(), random(), now());
+        let core = Core::new(&name, settings, promises, id, seed, now());
         let core = match core {
             Ok(core) => core,
             Err(error) => panic!("the cluster cannot be called {name:?}: {error}"),

@@ -202,3 +202,5 @@ impl Memory {
 
 mod connection;
 mod engine;
+#[cfg(test)]
+mod tests;
