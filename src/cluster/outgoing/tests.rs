@@ -157,7 +157,7 @@ fn the_next_batch_leaves_when_one_is_answered_whole() {
     assert_eq!(queue.batches(), [256; 3]);
     for ticket in &first[..255] {
         assert!(queue.answer(*ticket));
-        assert_eq!(queue.batches(), []);
+        assert_eq!(queue.batches(), Vec::<usize>::new());
     }
     assert!(queue.answer(first[255]));
     assert_eq!(queue.batches(), [256]);
