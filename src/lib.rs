@@ -139,7 +139,7 @@ pub mod security {
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(any(feature = "client", feature = "redis"))]
+#[cfg(any(feature = "client", feature = "nats", feature = "redis"))]
 mod trust;
 #[cfg(all(
     doc,

@@ -35,18 +35,31 @@ impl Trust {
     }
 
     /// Returns what makes TLS of a stream; it announces these protocols and no others.
+    #[cfg_attr(
+        not(feature = "client"),
+        expect(dead_code, reason = "NATS' client makes its own")
+    )]
     pub(crate) async fn connector(&self, protocols: Vec<Vec<u8>>) -> io::Result<TlsConnector> {
+        self.config(protocols).await.map(TlsConnector::from)
+    }
+
+    /// Returns the settings, which announce these protocols and no others.
+    pub(crate) async fn config(&self, protocols: Vec<Vec<u8>>) -> io::Result<Arc<ClientConfig>> {
         let config = match self {
             Self::Platform => PLATFORM.get_or_try_init(platform).await?,
             Self::Given(config) => config,
         };
         let mut config = ClientConfig::clone(config);
         config.alpn_protocols = protocols;
-        Ok(Arc::new(config).into())
+        Ok(Arc::new(config))
     }
 }
 
 /// Returns the name in a server's certificate; a URI has IPv6 addresses in brackets (RFC 3986 §3.2.2).
+#[cfg_attr(
+    not(any(feature = "client", test)),
+    expect(dead_code, reason = "NATS' client makes its own")
+)]
 pub(crate) fn name(host: &str) -> io::Result<ServerName<'static>> {
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(name).map_err(io::Error::other)?;

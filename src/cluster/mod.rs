@@ -89,6 +89,8 @@ mod listeners;
 mod malformed;
 #[cfg(feature = "testing")]
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod node_id;
 mod nodes;
 mod number;
@@ -106,6 +108,8 @@ mod waste;
 
 #[cfg(feature = "testing")]
 pub use self::memory::Memory;
+#[cfg(feature = "nats")]
+pub use self::nats::{Nats, NatsUrlError};
 #[cfg(feature = "redis")]
 pub use self::redis::{Redis, RedisUrlError};
 pub use self::{

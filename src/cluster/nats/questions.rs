@@ -1,0 +1,129 @@
+//! What the server has not answered.
+
+use std::collections::VecDeque;
+
+use crate::cluster::{backplane::Ticket, topic::Topic};
+
+/// What the server has not answered, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    unanswered: VecDeque<(u64, Question)>,
+    /// The number of the last one.
+    last: u64,
+    /// How many of those that are unanswered are about subscriptions.
+    subscribing: usize,
+}
+
+/// What is known once the server answers.
+#[derive(Debug)]
+pub(super) enum Question {
+    Published(Vec<(Ticket, Topic)>),
+    Subscribed {
+        topics: Vec<Topic>,
+        /// How much had been heard besides when it was asked.
+        heard: u64,
+    },
+}
+
+impl Questions {
+    /// Notes a question, and returns its number.
+    pub(super) fn push(&mut self, question: Question) -> u64 {
+        self.last += 1;
+        self.subscribing += usize::from(matches!(question, Question::Subscribed { .. }));
+        self.unanswered.push_back((self.last, question));
+        self.last
+    }
+
+    /// Takes the next question that the answer to this one answers: all up to it.
+    pub(super) fn answered(&mut self, number: u64) -> Option<Question> {
+        let (oldest, _) = self.unanswered.front()?;
+        if *oldest > number {
+            return None;
+        }
+        let (_, question) = self.unanswered.pop_front()?;
+        self.subscribing -= usize::from(matches!(question, Question::Subscribed { .. }));
+        Some(question)
+    }
+
+    /// Takes the tickets of all that was published to `topic`.
+    pub(super) fn take(&mut self, topic: &[u8]) -> Vec<Ticket> {
+        let mut taken = Vec::new();
+        for (_, question) in &mut self.unanswered {
+            if let Question::Published(published) = question {
+                let refused = published.extract_if(.., |(_, to)| to.as_bytes() == topic);
+                taken.extend(refused.map(|(ticket, _)| ticket));
+            }
+        }
+        taken
+    }
+
+    /// Returns how many questions about subscriptions are unanswered.
+    pub(super) fn subscribing(&self) -> usize {
+        self.subscribing
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use super::*;
+    use crate::cluster::topic::TopicPrefix;
+
+    fn topic(key: &str) -> Topic {
+        let prefix = TopicPrefix::new("shop", "rooms").unwrap();
+        prefix.topic(key.as_bytes()).unwrap()
+    }
+
+    fn published(tickets: &[(u64, &str)]) -> Question {
+        let tickets = tickets
+            .iter()
+            .map(|(ticket, key)| (Ticket(*ticket), topic(key)));
+        Question::Published(tickets.collect())
+    }
+
+    fn answered(questions: &mut Questions, number: u64) -> Vec<String> {
+        let answered = std::iter::from_fn(|| questions.answered(number));
+        answered
+            .map(|question| match question {
+                Question::Published(tickets) => {
+                    let tickets: Vec<_> = tickets.iter().map(|(ticket, _)| ticket.0).collect();
+                    format!("{tickets:?}")
+                }
+                Question::Subscribed { topics, .. } => format!("{topics:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn answer_answers_all_that_was_asked_before_and_nothing_behind_it() {
+        let mut questions = Questions::default();
+        let first = questions.push(published(&[(1, "a"), (2, "b")]));
+        questions.push(Question::Subscribed {
+            topics: vec![topic("a")],
+            heard: 0,
+        });
+        let third = questions.push(published(&[(3, "a")]));
+        questions.push(published(&[(4, "a")]));
+        assert_eq!(answered(&mut questions, first), ["[1, 2]"]);
+        assert_eq!(questions.subscribing(), 1);
+        // One that comes twice, as when a stream of JetStream answers, too.
+        assert!(answered(&mut questions, first).is_empty());
+        assert_eq!(
+            answered(&mut questions, third),
+            ["[Topic(shop:1:rooms:a)]", "[3]"]
+        );
+        assert_eq!(questions.subscribing(), 0);
+    }
+
+    #[test]
+    fn what_is_refused_is_taken_out_of_every_question() {
+        let mut questions = Questions::default();
+        questions.push(published(&[(1, "a"), (2, "b"), (3, "a")]));
+        let second = questions.push(published(&[(4, "a")]));
+        assert_eq!(
+            questions.take(topic("a").as_bytes()),
+            [Ticket(1), Ticket(3), Ticket(4)]
+        );
+        assert_eq!(answered(&mut questions, second), ["[2]", "[]"]);
+    }
+}

@@ -1,0 +1,56 @@
+//! What a server does not permit.
+
+/// What a server did not permit, by the subject.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Refusal<'a> {
+    Publish(&'a str),
+    Subscribe(&'a str),
+}
+
+impl<'a> Refusal<'a> {
+    /// Reads what the server said: `Permissions Violation for Publish to "shop.1.rooms.lobby"`.
+    pub(super) fn read(said: &'a str) -> Option<Self> {
+        let (what, rest) = said
+            .strip_prefix("Permissions Violation for ")?
+            .split_once(" to \"")?;
+        let (subject, _) = rest.split_once('"')?;
+        match what {
+            "Publish" => Some(Self::Publish(subject)),
+            "Subscription" => Some(Self::Subscribe(subject)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusal_names_the_subject() {
+        for (said, refusal) in [
+            (
+                r#"Permissions Violation for Publish to "a.b""#,
+                Some(Refusal::Publish("a.b")),
+            ),
+            (
+                r#"Permissions Violation for Subscription to "a.b""#,
+                Some(Refusal::Subscribe("a.b")),
+            ),
+            // When rights are taken away from a connection that is there.
+            (
+                r#"Permissions Violation for Subscription to "a.b" (sid "2")"#,
+                Some(Refusal::Subscribe("a.b")),
+            ),
+            ("User Authentication Expired", None),
+            ("Permissions Violation for Subscription", None),
+            (r#"Permissions Violation for Subscription to "a"#, None),
+            (
+                r#"Permissions Violation for Publish with Reply of "a""#,
+                None,
+            ),
+        ] {
+            assert_eq!(Refusal::read(said), refusal, "{said}");
+        }
+    }
+}

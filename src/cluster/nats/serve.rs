@@ -1,0 +1,282 @@
+//! What is done on a connection.
+
+use std::{fmt, sync::Arc};
+
+use async_nats::{Client, Event, Message, ServerError, Subject};
+use bytes::{Bytes, BytesMut};
+use tokio::{sync::mpsc, task::yield_now};
+
+use super::{
+    connect::{Answers, Connection},
+    questions::{Question, Questions},
+    refusal::Refusal,
+    subject,
+    topics::{TOO_MUCH, Topics, next},
+};
+use crate::cluster::{
+    backplane::{BackplaneError, Command, Lost, Publish, Ticket},
+    line::Line,
+    topic::Topic,
+};
+
+/// Serves the line until the node leaves, or the connection is of no more use.
+pub(super) async fn serve(
+    line: &mut Line,
+    connection: Connection,
+    has_others: bool,
+) -> Result<(), BackplaneError> {
+    let Connection {
+        client,
+        mut events,
+        mut replies,
+        inbox,
+        question,
+        answers,
+        server,
+        ..
+    } = connection;
+    let mut topics = Topics::new(line.inlet());
+    line.set_max_envelope(client.max_payload());
+    line.connected();
+    let mut work = Work {
+        line,
+        topics: &mut topics,
+        questions: Questions::default(),
+        client,
+        inbox,
+        question,
+        server,
+        heard: 0,
+        said: None,
+        has_others,
+    };
+    let mut answering = std::pin::pin!(answer(answers));
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => work.event(event)?,
+            () = &mut answering => return Err(work.broken("the connection that answers is gone")),
+            reply = next(&mut replies) => match reply {
+                Some(reply) => work.reply(&reply, &mut events).await?,
+                None => return Err(work.gone(&mut events).await),
+            },
+            () = work.topics.clear() => {}
+            command = work.line.next() => if !work.command(command).await? {
+                return Ok(());
+            },
+        }
+    }
+}
+
+/// Answers questions until the connection is gone.
+async fn answer(mut answers: Answers) {
+    while let Some(question) = next(&mut answers.questions).await {
+        if let Some(reply) = question.reply
+            && answers.client.publish(reply, Bytes::new()).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// What is known of a connection.
+struct Work<'a> {
+    line: &'a mut Line,
+    topics: &'a mut Topics,
+    questions: Questions,
+    client: Client,
+    inbox: String,
+    question: Subject,
+    server: Arc<str>,
+    /// How much was heard besides messages.
+    heard: u64,
+    /// What the server said last that may be why it ends the connection.
+    said: Option<String>,
+    has_others: bool,
+}
+
+impl Work<'_> {
+    /// Does what the core says; reports whether more may follow.
+    async fn command(&mut self, command: Command) -> Result<bool, BackplaneError> {
+        match command {
+            Command::Publish(publish) => self.publish(publish).await?,
+            Command::Subscribe(topics) => {
+                self.topics.want(topics);
+                self.subscribe().await?;
+            }
+            Command::Unsubscribe(topics) => {
+                for topic in topics {
+                    self.topics.unsubscribe(topic.as_bytes());
+                }
+            }
+            Command::Leave => {
+                let flushed = self.client.flush().await;
+                flushed.map_err(|error| self.broken(&error))?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Publishes a batch.
+    async fn publish(&mut self, first: Publish) -> Result<(), BackplaneError> {
+        let mut batch = Vec::new();
+        let mut next = Some(Command::Publish(first));
+        while let Some(command) = next {
+            let Command::Publish(publish) = command else {
+                break;
+            };
+            batch.extend(self.publish_one(publish).await?);
+            next = self.line.try_next();
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.ask(Question::Published(batch)).await
+    }
+
+    /// Publishes an envelope, unless the server would end the connection for it.
+    async fn publish_one(
+        &mut self,
+        publish: Publish,
+    ) -> Result<Option<(Ticket, Topic)>, BackplaneError> {
+        let (head, payload) = (publish.head(), publish.payload());
+        let (len, most) = (head.len() + payload.len(), self.client.max_payload());
+        if len > most {
+            let words = format!(
+                "{}: envelope of {len} bytes exceeds max_payload of {most}",
+                self.server
+            );
+            let refused = Err(BackplaneError::unsupported(words));
+            self.line.published(publish.ticket(), refused);
+            return Ok(None);
+        }
+        let mut envelope = BytesMut::with_capacity(len);
+        envelope.extend_from_slice(head);
+        envelope.extend_from_slice(payload);
+        let published = self
+            .client
+            .publish(subject::spell(publish.topic()), envelope.freeze())
+            .await;
+        published.map_err(|error| self.broken(&error))?;
+        Ok(Some((publish.ticket(), publish.topic().clone())))
+    }
+
+    /// Subscribes to what is to be subscribed.
+    async fn subscribe(&mut self) -> Result<(), BackplaneError> {
+        while self.topics.may_go_on(self.questions.subscribing()) {
+            let topics = self.topics.subscribe_some(&self.client).await;
+            let topics = topics.map_err(|error| self.broken(&error))?;
+            let heard = self.heard;
+            self.ask(Question::Subscribed { topics, heard }).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks whether the server has read all that was said so far.
+    async fn ask(&mut self, question: Question) -> Result<(), BackplaneError> {
+        let number = self.questions.push(question);
+        let reply = format!("{}.{number}", self.inbox);
+        let asked = self
+            .client
+            .publish_with_reply(self.question.clone(), reply, Bytes::new());
+        asked.await.map_err(|error| self.broken(&error))
+    }
+
+    /// Takes the answer to a question, whoever gave it.
+    async fn reply(
+        &mut self,
+        reply: &Message,
+        events: &mut mpsc::Receiver<Event>,
+    ) -> Result<(), BackplaneError> {
+        let number = reply
+            .subject
+            .rsplit_once('.')
+            .and_then(|(_, number)| number.parse().ok());
+        let Some(number) = number else {
+            return Ok(());
+        };
+        // What the server refused came before, but takes another way through the client.
+        yield_now().await;
+        while let Ok(event) = events.try_recv() {
+            self.event(event)?;
+        }
+        while let Some(question) = self.questions.answered(number) {
+            match question {
+                Question::Published(batch) => {
+                    for (ticket, _) in batch {
+                        self.line.published(ticket, Ok(()));
+                    }
+                }
+                Question::Subscribed { mut topics, heard } => {
+                    topics.retain(|topic| self.topics.has(topic));
+                    if self.heard - heard > TOO_MUCH {
+                        self.topics.doubt(topics);
+                    } else {
+                        self.line.subscribed(&topics);
+                    }
+                }
+            }
+        }
+        self.subscribe().await
+    }
+
+    /// Takes what the client or the server says besides.
+    fn event(&mut self, event: Event) -> Result<(), BackplaneError> {
+        self.heard += 1;
+        match event {
+            Event::ServerError(ServerError::Other(said)) => self.refused(said),
+            Event::ServerError(said) => {
+                self.said = Some(said.to_string());
+                Ok(())
+            }
+            Event::LameDuckMode if self.has_others => {
+                Err(self.broken("the server is about to stop"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(&mut self, said: String) -> Result<(), BackplaneError> {
+        let denied = || BackplaneError::denied(format!("{}: {said}", self.server));
+        let (subject, is_publish) = match Refusal::read(&said) {
+            Some(Refusal::Publish(subject)) => (subject, true),
+            Some(Refusal::Subscribe(subject)) => (subject, false),
+            None => {
+                self.said = Some(said);
+                return Ok(());
+            }
+        };
+        let Some(topic) = subject::read(subject) else {
+            // A question or an answer: without them nothing works.
+            return Err(denied());
+        };
+        if is_publish {
+            for ticket in self.questions.take(&topic) {
+                let denied = Err(denied());
+                self.line.published(ticket, denied);
+            }
+        } else if let Some(topic) = self.topics.unsubscribe(&topic) {
+            self.line.unsubscribed(&[topic], Lost::Denied);
+        }
+        Ok(())
+    }
+
+    /// Returns why the connection is gone.
+    async fn gone(&mut self, events: &mut mpsc::Receiver<Event>) -> BackplaneError {
+        yield_now().await;
+        while let Ok(event) = events.try_recv() {
+            if let Err(error) = self.event(event) {
+                return error;
+            }
+        }
+        match &self.said {
+            Some(said) => self.broken(said),
+            None => self.broken("it was cut, or the server is silent"),
+        }
+    }
+
+    fn broken(&self, words: impl fmt::Display) -> BackplaneError {
+        BackplaneError::broken(format!("{}: {words}", self.server))
+    }
+}
