@@ -1,7 +1,8 @@
 //! What the connections do, for Prometheus to read.
 //!
 //! Run: `cargo run --example metrics`, connect to ws://127.0.0.1:8080/echo, and look at
-//! http://127.0.0.1:8080/metrics.
+//! http://127.0.0.1:8080/metrics. Behind an address of your own a Redis may follow, whose cluster is shown, too:
+//! `cargo run --example metrics --features redis -- 127.0.0.1:8080 redis://127.0.0.1/`.
 
 use std::{fmt::Write, io};
 
@@ -12,6 +13,8 @@ use axum::{
     serve::ListenerExt,
 };
 use tokio::net::TcpListener;
+#[cfg(feature = "redis")]
+use tower_websocket::cluster::{Cluster, ClusterCounters, Redis};
 use tower_websocket::{
     Connections, Error, MemoryBudget, WebSocket, WebSocketLayer, handler, session::Counters,
 };
@@ -71,16 +74,113 @@ fn exposition(counters: &Counters) -> String {
     text
 }
 
+/// The same for a cluster, of which this process is a node. The alarm belongs on `lost`.
+#[cfg(feature = "redis")]
+fn cluster_exposition(counters: &ClusterCounters) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, label: &str, value: u64| {
+        let _ = writeln!(text, "websocket_cluster_{name}{label} {value}");
+    };
+    line("connected", "", counters.connected.into());
+    line("nodes", "", counters.nodes);
+    line("reconnects_total", "", counters.reconnects);
+    line("published_total", "", counters.published);
+    line("published_bytes_total", "", counters.published_bytes);
+    line("confirmed_total", "", counters.confirmed);
+    let refused = &counters.refused;
+    for (reason, count) in [
+        ("down", refused.down),
+        ("full", refused.full),
+        ("too_large", refused.too_large),
+        ("expired", refused.expired),
+        ("rejected", refused.rejected),
+    ] {
+        line("refused_total", &format!("{{reason=\"{reason}\"}}"), count);
+    }
+    line("received_total", "", counters.received);
+    line("received_bytes_total", "", counters.received_bytes);
+    line("lost_total", "", counters.lost);
+    line("gaps_total", "", counters.gaps);
+    line("own_echoes_total", "", counters.own_echoes);
+    line("doubles_total", "", counters.doubles);
+    line("overrun_total", "", counters.overrun);
+    line("uninterested_total", "", counters.uninterested);
+    line("closes_ignored_total", "", counters.closes_ignored);
+    let malformed = &counters.malformed;
+    for (reason, count) in [
+        ("too_large", malformed.too_large),
+        ("truncated", malformed.truncated),
+        ("version", malformed.version),
+        ("kind", malformed.kind),
+        ("number", malformed.number),
+        ("misplaced", malformed.misplaced),
+        ("utf8", malformed.utf8),
+        ("close", malformed.close),
+        ("alive", malformed.alive),
+    ] {
+        line("malformed_total", &format!("{{reason=\"{reason}\"}}"), count);
+    }
+    line("topics_wanted", "", counters.topics_wanted);
+    line("topics_subscribed", "", counters.topics_subscribed);
+    line("queued_bytes", "", counters.queued_bytes);
+    line("in_flight", "", counters.in_flight);
+    line("inbound_bytes", "", counters.inbound_bytes);
+    for (name, time) in [
+        ("round_trip_seconds", counters.round_trip),
+        ("max_round_trip_seconds", counters.max_round_trip),
+    ] {
+        if let Some(time) = time {
+            let _ = writeln!(text, "websocket_cluster_{name} {}", time.as_secs_f64());
+        }
+    }
+    text
+}
+
+/// Everything there is to tell.
+#[derive(Clone)]
+struct Watched {
+    connections: Connections,
+    #[cfg(feature = "redis")]
+    cluster: Option<Cluster>,
+}
+
+impl Watched {
+    fn exposition(&self) -> String {
+        #[cfg_attr(not(feature = "redis"), expect(unused_mut, reason = "nothing follows"))]
+        let mut text = exposition(&self.connections.counters());
+        #[cfg(feature = "redis")]
+        if let Some(cluster) = &self.cluster {
+            text += &cluster_exposition(&cluster.counters());
+        }
+        text
+    }
+}
+
+/// Makes this process a node of a cluster, if there is an engine for it.
+#[cfg(feature = "redis")]
+fn start(connections: &Connections) -> io::Result<Option<Cluster>> {
+    let Some(url) = std::env::args().nth(2) else {
+        return Ok(None);
+    };
+    let cluster = Cluster::start("metrics", Redis::new(&url).map_err(io::Error::other)?);
+    cluster.attach(connections);
+    Ok(Some(cluster))
+}
+
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let connections = Connections::new();
     let layer = WebSocketLayer::new(handler(echo)).connections(&connections);
-    let metrics =
-        async |State(connections): State<Connections>| exposition(&connections.counters());
+    let watched = Watched {
+        #[cfg(feature = "redis")]
+        cluster: start(&connections)?,
+        connections,
+    };
+    let metrics = async |State(watched): State<Watched>| watched.exposition();
     let app = Router::new()
         .route("/echo", any(async || "a page").layer(layer))
         .route("/metrics", get(metrics))
-        .with_state(connections);
+        .with_state(watched);
     let address = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "127.0.0.1:8080".to_owned());

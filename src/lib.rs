@@ -43,6 +43,7 @@
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
 //! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
+//! - `scaling`: groups over many processes (a page of these docs).
 //! - `tuning`: what each setting costs, HTTP/2, many cores (a page of these docs).
 //! - [`service`], [`session`], [`groups`]: what is named less often: futures, bodies, callbacks,
 //!   reports, counters, draining, members.
@@ -125,6 +126,16 @@ pub mod serve;
 pub mod service;
 #[cfg(feature = "layer")]
 pub mod session;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "nats",
+    feature = "redis",
+    feature = "testing"
+))]
+#[doc = include_str!("scaling.md")]
+pub mod scaling {
+    use crate::*;
+}
 #[cfg(all(
     doc,
     feature = "axum",
