@@ -9,6 +9,8 @@ use crate::cluster::backplane::{Publish, Ticket};
 /// one before the old one has answered all, or order would be lost.
 pub(super) struct Holds {
     partitions: Vec<PartitionHold>,
+    /// Some partition is held.
+    any: bool,
     /// In the order in which it was published.
     held: BTreeMap<Ticket, Publish>,
 }
@@ -23,6 +25,7 @@ impl Default for Holds {
     fn default() -> Self {
         Self {
             partitions: vec![PartitionHold::default(); Partition::all().count()],
+            any: false,
             held: BTreeMap::new(),
         }
     }
@@ -40,9 +43,17 @@ impl Holds {
         *unanswered = unanswered.saturating_sub(1);
     }
 
+    /// Notes that a partition has another master: what follows waits for what is unanswered.
+    pub(super) fn moves(&mut self, partition: Partition) {
+        let hold = &mut self.partitions[partition.index()];
+        hold.is_held |= hold.unanswered > 0;
+        self.any |= hold.is_held;
+    }
+
     /// Keeps an envelope, and all that follows in its partition.
     pub(super) fn hold(&mut self, publish: Publish) {
         self.partitions[Partition::of(publish.topic().as_bytes()).index()].is_held = true;
+        self.any = true;
         self.held.insert(publish.ticket(), publish);
     }
 
@@ -53,7 +64,7 @@ impl Holds {
     /// Takes the envelopes of all partitions that have a place to go to, and of which nothing is
     /// unanswered.
     pub(super) fn take(&mut self, has_place: impl Fn(Partition) -> bool) -> Vec<Publish> {
-        if self.held.is_empty() {
+        if !self.any {
             return Vec::new();
         }
         for partition in Partition::all() {
@@ -61,6 +72,7 @@ impl Holds {
             hold.is_held &= hold.unanswered > 0 || !has_place(partition);
         }
         let partitions = &self.partitions;
+        self.any = partitions.iter().any(|hold| hold.is_held);
         let is_free = |publish: &Publish| {
             let partition = Partition::of(publish.topic().as_bytes());
             !partitions[partition.index()].is_held

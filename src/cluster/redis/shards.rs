@@ -218,6 +218,11 @@ impl<'a> Shards<'a> {
         self.is_stale = false;
         match table {
             Ok(table) => {
+                for partition in Partition::all() {
+                    if self.table.owner(partition) != table.owner(partition) {
+                        self.holds.moves(partition);
+                    }
+                }
                 self.table = table;
                 self.follow_table(line);
                 self.leave_moved(line);

@@ -25,7 +25,7 @@ impl Shards<'_> {
 
     /// Sends again what was kept, as far as its partition has a place to go to.
     pub(super) async fn send_held(&mut self, line: &mut Line) {
-        if self.is_stale || self.holds.is_empty() {
+        if self.is_stale {
             return;
         }
         let (owners, masters) = (&self.owners, &self.masters);

@@ -85,6 +85,17 @@ impl Two {
         self.state.lock().unwrap().moved.push(partition);
     }
 
+    /// Moves a topic, of which the first master says that it is not subscribed there any more.
+    async fn take_away(&self, key: &str) {
+        self.move_topic(key);
+        let topic = topic(key);
+        let tag = Partition::of(topic.as_bytes()).tag();
+        let channel = [tag.as_bytes(), topic.as_bytes()].concat();
+        self.masters[0]
+            .say(&push("sunsubscribe", &channel, b"0"))
+            .await;
+    }
+
     /// Returns a key whose topic belongs to a master at first.
     fn key(number: usize) -> String {
         Self::keys(number).next().unwrap()
@@ -204,6 +215,30 @@ async fn what_is_published_while_its_slot_moves_arrives_at_the_new_master_in_ord
 }
 
 #[tokio::test]
+async fn nothing_goes_to_a_new_master_before_the_old_one_has_answered() {
+    let two = Two::start().await;
+    let (node, key) = (two.node(), Two::key(0));
+    node.join(&key);
+    node.run_until_and(
+        |hub| subscribed(hub) == 3,
+        async |node| {
+            two.state.lock().unwrap().silent = Some(0);
+            node.publish(&key, "0");
+            node.wait_until(|_| !two.published(0, &key).is_empty())
+                .await;
+            two.take_away(&key).await;
+            node.wait_until(|_| two.subscribed(1, &key) > 0).await;
+            for number in 1..5 {
+                node.publish(&key, &number.to_string());
+            }
+            node.wait_until(|hub| confirmed(hub) == 5).await;
+        },
+    )
+    .await;
+    assert_eq!(two.published(1, &key), ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test]
 async fn a_topic_that_the_server_takes_away_is_subscribed_where_it_is_now() {
     let two = Two::start().await;
     let (node, moved) = (two.node(), Two::key(0));
@@ -214,16 +249,7 @@ async fn a_topic_that_the_server_takes_away_is_subscribed_where_it_is_now() {
     node.run_until_and(
         |hub| subscribed(hub) == 4,
         async |node| {
-            two.move_topic(&moved);
-            let topic = topic(&moved);
-            let channel = [
-                Partition::of(topic.as_bytes()).tag().as_bytes(),
-                topic.as_bytes(),
-            ]
-            .concat();
-            two.masters[0]
-                .say(&push("sunsubscribe", &channel, b"0"))
-                .await;
+            two.take_away(&moved).await;
             node.wait_until(|_| two.subscribed(1, &moved) > 0).await;
             node.wait_until(|hub| subscribed(hub) == 4).await;
         },
