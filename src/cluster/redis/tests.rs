@@ -19,6 +19,7 @@ use crate::{
 mod cluster;
 mod fake;
 mod node;
+mod real;
 mod secure;
 mod streams;
 
