@@ -9,16 +9,16 @@ use std::{
 
 use tokio::{sync::oneshot, time};
 
-use self::telling::{Told, Wakes};
 use super::{
     alive::Load,
     backplane::{BackplaneError, Command, Ticket},
     core::Core,
     deliver::{Deliver, Parcel, Span},
     events::Remote,
-    listeners::{ClusterEvent, Listeners},
+    listeners::{ClusterEvent, Heard, Listeners},
     publish_error::PublishError,
     topic::Topic,
+    waste::Waste,
 };
 use crate::{
     lock::Lock,
@@ -64,6 +64,34 @@ pub(super) struct HubState {
     pub(super) over: bool,
     pub(super) line_waits: bool,
     pub(super) delivery_waits: bool,
+}
+
+/// What is left to do where the lock is not held.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct Told {
+    waste: Waste,
+    heard: Heard,
+    /// Dropped here, since the errors in them are an engine's.
+    events: Vec<ClusterEvent>,
+    subscribed: Vec<oneshot::Sender<()>>,
+    confirmed: Vec<(
+        oneshot::Sender<Result<(), PublishError>>,
+        Result<(), PublishError>,
+    )>,
+    progress: bool,
+    connected: bool,
+    /// Who has to hear for how long there was no connection.
+    reconnected: Option<(Duration, Vec<Weak<dyn Span>>)>,
+    wakes: Wakes,
+}
+
+/// Which tasks have something to do.
+#[derive(Clone, Copy, Default)]
+struct Wakes {
+    commands: bool,
+    clock: bool,
+    deliveries: bool,
 }
 
 impl Hub {
@@ -269,6 +297,6 @@ pub(super) fn now() -> Instant {
     time::Instant::now().into_std()
 }
 
-pub(crate) mod telling;
+mod telling;
 #[cfg(all(test, feature = "testing"))]
 mod tests;

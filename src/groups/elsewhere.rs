@@ -11,7 +11,7 @@ use super::{content::Content, delivery::Delivery, error::JoinError, key::Names};
 use crate::cluster::{
     Cluster, PublishError,
     deliver::{Deliver, Parcel, Span},
-    hub::{Hub, Receipt, telling::Told},
+    hub::{Hub, Receipt, Told},
     topic::{Topic, TopicPrefix},
 };
 

@@ -3,49 +3,15 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Weak,
-    time::Duration,
 };
 
-use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::{Hub, HubState};
+use super::{Hub, HubState, Told, Wakes};
 use crate::cluster::{
-    backplane::BackplaneError,
-    deliver::Span,
-    events::CoreEvent,
-    listeners::{ClusterEvent, Heard},
+    backplane::BackplaneError, events::CoreEvent, listeners::ClusterEvent,
     publish_error::PublishError,
-    waste::Waste,
 };
-
-/// What is left to do where the lock is not held.
-#[must_use]
-#[derive(Default)]
-pub(crate) struct Told {
-    waste: Waste,
-    heard: Heard,
-    /// Dropped here, since the errors in them are an engine's.
-    events: Vec<ClusterEvent>,
-    pub(super) subscribed: Vec<oneshot::Sender<()>>,
-    confirmed: Vec<(
-        oneshot::Sender<Result<(), PublishError>>,
-        Result<(), PublishError>,
-    )>,
-    progress: bool,
-    connected: bool,
-    /// Who has to hear for how long there was no connection.
-    reconnected: Option<(Duration, Vec<Weak<dyn Span>>)>,
-    wakes: Wakes,
-}
-
-/// Which tasks have something to do.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Wakes {
-    commands: bool,
-    clock: bool,
-    deliveries: bool,
-}
 
 impl Hub {
     pub(super) fn wake_tasks(&self, wakes: Wakes) {
