@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::engine::{MemoryEngine, Passing};
+use super::{connected::Passing, engine::MemoryEngine};
 use crate::{
     cluster::{
         backplane::{BackplaneError, Command, Lost},

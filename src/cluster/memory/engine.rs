@@ -10,9 +10,10 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::connected::{Connected, Faults, Passing, Said};
 use crate::{
     cluster::{
-        backplane::{BackplaneError, Command, Publish, Ticket},
+        backplane::{BackplaneError, Command, Publish},
         topic::Topic,
     },
     lock::Lock,
@@ -44,51 +45,6 @@ struct Link {
     faults: Faults,
     /// What was published while nothing passed, by connections that were given up since.
     late: Vec<(Topic, Bytes)>,
-}
-
-/// What goes wrong on a link.
-#[derive(Default)]
-pub(super) struct Faults {
-    pub(super) lose: usize,
-    pub(super) double: usize,
-    pub(super) reorder: bool,
-    pub(super) delay: Duration,
-    pub(super) is_cut: bool,
-    pub(super) is_frozen: bool,
-}
-
-/// A connection, as the engine knows it.
-struct Connected {
-    link: usize,
-    topics: BTreeSet<Topic>,
-    /// What waits to be read, and when it is there.
-    passing: VecDeque<(Instant, Passing)>,
-    bytes: usize,
-    /// An envelope that waits for the one after it.
-    behind: Option<(Topic, Bytes)>,
-    /// What was said while nothing passed.
-    said: VecDeque<Said>,
-    /// Why it is broken, if it is.
-    broken: Option<&'static str>,
-    woken: Arc<Notify>,
-}
-
-/// What comes from the engine.
-pub(super) enum Passing {
-    Envelope(Topic, Bytes),
-    Subscribed(Vec<Topic>),
-    Denied(Vec<Topic>),
-    Published(Ticket),
-}
-
-/// What goes to the engine.
-enum Said {
-    Publish(Topic, Bytes, Ticket),
-    Subscribe {
-        permitted: Vec<Topic>,
-        denied: Vec<Topic>,
-    },
-    Unsubscribe(Vec<Topic>),
 }
 
 impl Default for MemoryEngine {
@@ -144,6 +100,7 @@ impl MemoryEngine {
             for (topic, envelope) in healed.late {
                 state.publish(None, &topic, &envelope);
             }
+            state.release(link);
             state.wake_all();
         });
         self.changed.notify_waiters();
@@ -338,6 +295,16 @@ impl EngineState {
         }
     }
 
+    /// Lets pass what waits for an envelope after it.
+    fn release(&mut self, link: usize) {
+        let all = self.connections.values_mut();
+        for connection in all.filter(|connection| connection.link == link) {
+            if let Some(behind) = connection.behind.take() {
+                connection.push_envelope(behind, Duration::ZERO);
+            }
+        }
+    }
+
     fn wake_all(&mut self) {
         let woken = self.connections.values();
         self.woken
@@ -345,69 +312,7 @@ impl EngineState {
     }
 }
 
-impl Connected {
-    /// Takes an envelope on its way from the engine, of which the faults may be that it `counts`.
-    fn take(&mut self, topic: &Topic, envelope: &Bytes, faults: &mut Faults, counts: bool) {
-        let delay = faults.delay;
-        let item = (topic.clone(), envelope.clone());
-        if !counts {
-            return self.push_envelope(item, delay);
-        }
-        if faults.lose > 0 {
-            faults.lose -= 1;
-            return;
-        }
-        if faults.reorder && self.behind.is_none() {
-            faults.reorder = false;
-            self.behind = Some(item);
-            return;
-        }
-        if faults.double > 0 {
-            faults.double -= 1;
-            self.push_envelope(item.clone(), delay);
-        }
-        self.push_envelope(item, delay);
-        if let Some(behind) = self.behind.take() {
-            self.push_envelope(behind, delay);
-        }
-    }
-
-    fn push_envelope(&mut self, (topic, envelope): (Topic, Bytes), delay: Duration) {
-        self.bytes += envelope.len();
-        self.push(Passing::Envelope(topic, envelope), delay);
-        if self.bytes > MAX_BYTES {
-            self.end("too much waits to be read");
-        }
-    }
-
-    /// Adds something behind all that is on its way.
-    fn push(&mut self, passing: Passing, delay: Duration) {
-        let due = Instant::now() + delay;
-        let last = self.passing.back().map(|(due, _)| *due);
-        self.passing
-            .push_back((due.max(last.unwrap_or(due)), passing));
-        if self.passing.len() > MAX_PASSING {
-            self.end("too much waits to be read");
-        }
-    }
-
-    fn end(&mut self, why: &'static str) {
-        self.broken.get_or_insert(why);
-        self.topics.clear();
-        self.passing.clear();
-        self.said.clear();
-        self.behind = None;
-        self.bytes = 0;
-    }
-}
-
 /// Reports whether heartbeats are published to a topic.
 fn is_heartbeats(topic: &Topic) -> bool {
     topic.groups() == b"!" && topic.key() == b"all"
 }
-
-/// How much may wait to be read from a connection.
-const MAX_PASSING: usize = 65_536;
-
-/// How many bytes of envelopes may.
-const MAX_BYTES: usize = 32 << 20;

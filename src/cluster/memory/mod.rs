@@ -117,7 +117,7 @@ impl Memory {
             .change(self.link, |faults| faults.is_frozen = true);
     }
 
-    /// Ends all faults of this link.
+    /// Ends all faults of this link. What [`reorder`](Self::reorder) holds back comes now.
     pub fn heal(&self) {
         self.engine.heal(self.link);
     }
@@ -200,6 +200,7 @@ impl Memory {
     }
 }
 
+mod connected;
 mod connection;
 mod engine;
 #[cfg(test)]

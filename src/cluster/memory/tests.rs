@@ -325,8 +325,9 @@ impl World {
             for key in KEYS {
                 for member in &node.members[key] {
                     for id in &ids {
-                        let last = member.heard[id].last();
-                        assert_eq!(last, Some(&self.sent[&(*id, key)]), "{id} in {key}");
+                        let last = member.heard.get(id).and_then(|heard| heard.last());
+                        let sent = self.sent.get(&(*id, key));
+                        assert_eq!(last, sent, "{id} in {key}: {:?}", node.cluster.counters());
                     }
                 }
             }
