@@ -146,7 +146,8 @@ impl<K: Key> Groups<K> {
 
     /// Closes the connections of all members of a group, which leave it.
     ///
-    /// They get all that was broadcast to the group before. Waits for nobody, and has a turn as a
+    /// They get what is in their queues, and so all that was broadcast to the group before; what waits
+    /// [beside](SlowMember::DropOldest) a full queue is dropped. Waits for nobody, and has a turn as a
     /// [`broadcast`](Self::broadcast). [`Delivery::closed`] counts those of this node.
     ///
     /// # Cancel safety
