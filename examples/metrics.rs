@@ -118,7 +118,11 @@ fn cluster_exposition(counters: &ClusterCounters) -> String {
         ("close", malformed.close),
         ("alive", malformed.alive),
     ] {
-        line("malformed_total", &format!("{{reason=\"{reason}\"}}"), count);
+        line(
+            "malformed_total",
+            &format!("{{reason=\"{reason}\"}}"),
+            count,
+        );
     }
     line("topics_wanted", "", counters.topics_wanted);
     line("topics_subscribed", "", counters.topics_subscribed);

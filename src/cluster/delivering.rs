@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
@@ -78,56 +79,76 @@ fn deliver(
     inbound: Inbound<Weak<dyn Deliver>>,
     cx: &mut Context<'_>,
 ) -> Option<Topic> {
-    let Inbound {
-        topic,
-        target,
-        from,
-        missed,
-        carried,
-    } = inbound;
-    let Target::Group(group) = target else {
-        if let Some(carried) = carried {
-            hub.tell_connection(carried);
-        }
+    let topic = inbound.topic.clone();
+    let Some(mut delivery) = begin(hub, inbound) else {
         return Some(topic);
     };
-    let Some(group) = group.upgrade() else {
-        return Some(topic);
-    };
-    if let (Some(from), 1..) = (from, missed) {
-        group.clone().missed(Gap { from, missed });
-    }
-    let parcel = match carried {
-        Some(Carried::Message(message)) => Parcel::Message(message),
-        Some(Carried::Close(frame)) => Parcel::Close(frame),
-        // Not obeyed, or not to a group.
-        None | Some(Carried::MessageTo(..) | Carried::CloseConnection(..)) => return Some(topic),
-    };
-    let mut delivery = group.deliver(parcel);
     if delivery.as_mut().poll(cx).is_ready() {
         return Some(topic);
     }
-    let busy = Busy {
+    let mut busy = Busy {
         hub: hub.clone(),
-        topic,
+        topic: Some(topic),
     };
     let rest = async move {
         delivery.await;
-        drop(busy);
+        // At once, so that members get what follows in the same write.
+        while let Some(inbound) = busy.next() {
+            if let Some(delivery) = begin(&busy.hub, inbound) {
+                delivery.await;
+            }
+        }
     };
     tokio::spawn(rest.instrument(Span::current()));
     None
 }
 
-/// Keeps a topic busy until it is dropped.
+/// Begins to deliver; `None` if all is done.
+fn begin(hub: &Hub, inbound: Inbound<Weak<dyn Deliver>>) -> Option<Delivering> {
+    let Target::Group(group) = inbound.target else {
+        if let Some(carried) = inbound.carried {
+            hub.tell_connection(carried);
+        }
+        return None;
+    };
+    let group = group.upgrade()?;
+    if let (Some(from), missed @ 1..) = (inbound.from, inbound.missed) {
+        group.clone().missed(Gap { from, missed });
+    }
+    let parcel = match inbound.carried {
+        Some(Carried::Message(message)) => Parcel::Message(message),
+        Some(Carried::Close(frame)) => Parcel::Close(frame),
+        // Not obeyed, or not to a group.
+        None | Some(Carried::MessageTo(..) | Carried::CloseConnection(..)) => return None,
+    };
+    Some(group.deliver(parcel))
+}
+
+type Delivering = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Keeps a topic busy until it is dropped, or there is nothing next.
 struct Busy {
     hub: Arc<Hub>,
-    topic: Topic,
+    topic: Option<Topic>,
+}
+
+impl Busy {
+    /// Takes what is next of the topic.
+    fn next(&mut self) -> Option<Inbound<Weak<dyn Deliver>>> {
+        let topic = self.topic.as_ref()?;
+        let next = self.hub.with_quickly(|state| state.core.next_of(topic));
+        if next.is_none() {
+            self.topic = None;
+        }
+        next
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.hub.with(|state, _| state.core.delivered(&self.topic));
+        if let Some(topic) = &self.topic {
+            self.hub.with_quickly(|state| state.core.delivered(topic));
+        }
     }
 }
 
@@ -166,7 +187,7 @@ impl Gaps {
 
 impl Hub {
     fn next_delivery(&self, done: Option<Topic>) -> Next {
-        self.with(|state, _| {
+        self.with_quickly(|state| {
             if let Some(topic) = &done {
                 state.core.delivered(topic);
             }

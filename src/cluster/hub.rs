@@ -7,17 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{sync::oneshot, time};
 
 use super::{
     alive::Load,
     backplane::{BackplaneError, Command, Ticket},
-    core::Core,
+    core::{Came, Core},
     deliver::{Deliver, Parcel, Span},
     events::Remote,
     listeners::{ClusterEvent, Heard, Listeners},
     publish_error::PublishError,
     topic::Topic,
+    topic_map::TopicMap,
     waste::Waste,
 };
 use crate::{
@@ -52,7 +54,7 @@ pub(super) struct HubState {
     /// Groups that were built with this cluster, by their name.
     pub(super) spans: Vec<(Box<str>, Weak<dyn Span>)>,
     pub(super) attached: Vec<Connections>,
-    pub(super) subscribed: HashMap<Topic, Vec<oneshot::Sender<()>>>,
+    pub(super) subscribed: TopicMap<Vec<oneshot::Sender<()>>>,
     pub(super) confirmed: HashMap<Ticket, oneshot::Sender<Result<(), PublishError>>>,
     /// What the core knows nothing of, to be told.
     pub(super) news: Option<ClusterEvent>,
@@ -70,6 +72,14 @@ pub(super) struct HubState {
 #[must_use]
 #[derive(Default)]
 pub(crate) struct Told {
+    wakes: Wakes,
+    /// Nothing, as a rule.
+    more: Option<Box<ToldMore>>,
+}
+
+/// What is left to do now and then.
+#[derive(Default)]
+struct ToldMore {
     waste: Waste,
     heard: Heard,
     /// Dropped here, since the errors in them are an engine's.
@@ -83,7 +93,13 @@ pub(crate) struct Told {
     connected: bool,
     /// Who has to hear for how long there was no connection.
     reconnected: Option<(Duration, Vec<Weak<dyn Span>>)>,
-    wakes: Wakes,
+}
+
+impl Told {
+    /// Returns where there is room for more than who is woken.
+    fn more(&mut self) -> &mut ToldMore {
+        self.more.get_or_insert_default()
+    }
 }
 
 /// Which tasks have something to do.
@@ -102,7 +118,7 @@ impl Hub {
                 listeners: Listeners::default(),
                 spans: Vec::new(),
                 attached: Vec::new(),
-                subscribed: HashMap::new(),
+                subscribed: TopicMap::default(),
                 confirmed: HashMap::new(),
                 news: None,
                 ended: None,
@@ -133,6 +149,16 @@ impl Hub {
         let mut state = self.state.lock();
         let result = change(&mut state, now);
         (result, state.tell())
+    }
+
+    /// As [`with`](Self::with), for what brings no deadline nearer.
+    pub(super) fn with_quickly<T>(&self, change: impl FnOnce(&mut HubState) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = change(&mut state);
+        let told = state.tell_quickly();
+        drop(state);
+        self.wake(told);
+        result
     }
 
     /// Counts groups in and tells them of connections.
@@ -170,8 +196,21 @@ impl Hub {
             state.subscribed.remove(topic)
         });
         // They wait for nothing any more.
-        told.subscribed.extend(waiting.into_iter().flatten());
+        if let Some(waiting) = waiting {
+            told.more().subscribed.extend(waiting);
+        }
         told
+    }
+
+    /// Takes what came from the engine.
+    pub(super) fn receive(&self, topic: &[u8], envelope: Bytes) {
+        let mut state = self.state.lock();
+        let told = match state.core.receive(topic, envelope, now) {
+            Came::Beat => state.tell(),
+            Came::Other => state.tell_quickly(),
+        };
+        drop(state);
+        self.wake(told);
     }
 
     /// Queues something for a group on other nodes, or says why not.
@@ -179,12 +218,14 @@ impl Hub {
         let carried = parcel.into();
         let now = now();
         let mut state = self.state.lock();
+        let is_first = !state.core.has_waiting();
         let remote = state.core.publish(topic, &carried, now);
-        // What is refused changes nothing that anybody waits for.
-        let wakes = if remote.is_refused() {
-            Wakes::default()
-        } else {
-            state.wakes()
+        let wakes = match remote {
+            // What is refused changes nothing that anybody waits for.
+            _ if remote.is_refused() => Wakes::default(),
+            _ if is_first => state.wakes(),
+            // Its deadline is behind that of the first.
+            _ => state.wakes_at_once(),
         };
         drop(state);
         self.wake_tasks(wakes);

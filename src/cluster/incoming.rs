@@ -1,8 +1,8 @@
 //! What waits for delivery here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use super::{envelope::Carried, node_id::NodeId, topic::Topic, waste::Waste};
+use super::{envelope::Carried, node_id::NodeId, topic::Topic, topic_map::TopicMap, waste::Waste};
 
 /// Something of another node that is to be delivered here.
 #[derive(Clone, Debug)]
@@ -37,7 +37,9 @@ pub(crate) enum Target<G> {
 #[derive(Debug)]
 pub(super) struct DeliveryQueues<G> {
     /// Of topics with something queued, or busy.
-    queues: HashMap<Topic, TopicQueue<G>>,
+    queues: TopicMap<TopicQueue<G>>,
+    /// Empty ones of topics that had something, a few: most topics have one thing at a time.
+    spare: Vec<VecDeque<(usize, Inbound<G>)>>,
     /// Topics whose turn it is; some may have nothing any more.
     ready: VecDeque<Topic>,
     /// What is queued or being delivered.
@@ -55,7 +57,8 @@ struct TopicQueue<G> {
 impl<G> DeliveryQueues<G> {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            queues: HashMap::new(),
+            queues: TopicMap::default(),
+            spare: Vec::new(),
             ready: VecDeque::new(),
             bytes: 0,
             limit,
@@ -82,7 +85,7 @@ impl<G> DeliveryQueues<G> {
         self.ready.push_back(topic.clone());
         let queue = TopicQueue {
             busy: None,
-            waiting: VecDeque::new(),
+            waiting: self.spare.pop().unwrap_or_default(),
         };
         let queue = self.queues.entry(topic.clone()).or_insert(queue);
         queue.waiting.push_back((cost, delivery));
@@ -117,10 +120,27 @@ impl<G> DeliveryQueues<G> {
         };
         self.bytes -= queue.busy.take().unwrap_or_default();
         if queue.waiting.is_empty() {
-            self.queues.remove(topic);
+            self.forget(topic);
         } else {
             self.ready.push_back(topic.clone());
         }
+    }
+
+    /// As [`delivered`](Self::delivered), and takes what is next of the same topic, unless
+    /// something is missing before it.
+    pub(super) fn next_of(&mut self, topic: &Topic) -> Option<Inbound<G>> {
+        let queue = self.queues.get_mut(topic)?;
+        let is_next = queue
+            .waiting
+            .front()
+            .is_some_and(|(_, next)| next.missed == 0);
+        let next = is_next.then(|| queue.waiting.pop_front()).flatten();
+        let Some((cost, delivery)) = next else {
+            self.delivered(topic);
+            return None;
+        };
+        self.bytes -= queue.busy.replace(cost).unwrap_or_default();
+        Some(delivery)
     }
 
     /// Drops what is queued for a topic, and returns how much it was.
@@ -134,9 +154,19 @@ impl<G> DeliveryQueues<G> {
             waste.carried.extend(delivery.carried);
         }
         if queue.busy.is_none() {
-            self.queues.remove(topic);
+            self.forget(topic);
         }
         purged
+    }
+
+    /// Forgets a topic that has nothing any more.
+    fn forget(&mut self, topic: &Topic) {
+        let Some(queue) = self.queues.remove(topic) else {
+            return;
+        };
+        if self.spare.len() < MAX_SPARE && queue.waiting.capacity() <= MAX_SPARE_LEN {
+            self.spare.push(queue.waiting);
+        }
     }
 
     /// Returns the bytes that wait or are being delivered.
@@ -149,6 +179,10 @@ impl<G> DeliveryQueues<G> {
 fn cost(len: usize) -> usize {
     len + OVERHEAD
 }
+
+/// How many empty queues are kept, and with room for how much each.
+const MAX_SPARE: usize = 16;
+const MAX_SPARE_LEN: usize = 64;
 
 /// What a place in a queue takes, about, in bytes.
 const OVERHEAD: usize = 128;

@@ -1,12 +1,15 @@
 //! Which topics are wanted, and which are subscribed.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     num::NonZeroU32,
     time::{Duration, Instant},
 };
 
-use super::{backplane::Command, chunks::Chunks, incoming::Target, seen::Seen, topic::Topic};
+use super::{
+    backplane::Command, chunks::Chunks, incoming::Target, seen::Seen, spelling::Spelled,
+    topic::Topic, topic_map::TopicMap,
+};
 
 /// The topics of groups with a member here, and those that had one a moment ago.
 ///
@@ -14,7 +17,7 @@ use super::{backplane::Command, chunks::Chunks, incoming::Target, seen::Seen, to
 /// What a topic's senders sent last lives and ends with the topic.
 #[derive(Debug)]
 pub(super) struct Interest<G> {
-    topics: HashMap<Topic, Box<TopicEntry<G>>>,
+    topics: TopicMap<Box<TopicEntry<G>>>,
     /// There is a connection.
     connected: bool,
     /// To be subscribed, where the entry says so still.
@@ -67,7 +70,7 @@ enum Subscription {
 impl<G> Interest<G> {
     pub(super) fn new(linger: Duration, max_lingering: usize, retry_denied: Duration) -> Self {
         Self {
-            topics: HashMap::new(),
+            topics: TopicMap::default(),
             connected: false,
             ask: VecDeque::new(),
             give_up: VecDeque::new(),
@@ -315,12 +318,12 @@ impl<G> Interest<G> {
     }
 
     /// Returns the entry of a topic.
-    pub(super) fn get_mut(&mut self, topic: &[u8]) -> Option<&mut TopicEntry<G>> {
+    pub(super) fn get_mut(&mut self, topic: &dyn Spelled) -> Option<&mut TopicEntry<G>> {
         self.topics.get_mut(topic).map(Box::as_mut)
     }
 
-    /// Returns a topic that is known by its bytes.
-    pub(super) fn topic(&self, topic: &[u8]) -> Option<&Topic> {
+    /// Returns a topic that is known by its spelling.
+    pub(super) fn topic(&self, topic: &dyn Spelled) -> Option<&Topic> {
         self.topics.get_key_value(topic).map(|(topic, _)| topic)
     }
 
@@ -354,11 +357,7 @@ impl<G> Interest<G> {
     }
 }
 
-fn is_in<G>(
-    topics: &HashMap<Topic, Box<TopicEntry<G>>>,
-    topic: &Topic,
-    state: Subscription,
-) -> bool {
+fn is_in<G>(topics: &TopicMap<Box<TopicEntry<G>>>, topic: &Topic, state: Subscription) -> bool {
     topics.get(topic).is_some_and(|entry| entry.state == state)
 }
 

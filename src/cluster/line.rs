@@ -59,7 +59,7 @@ impl Line {
 
     /// Returns what more is to be published, and fits into the same batch of 256 envelopes or 256 KiB.
     pub fn try_next(&mut self) -> Option<Command> {
-        self.hub.with(|state, _| state.core.poll_more())
+        self.hub.with_quickly(|state| state.core.poll_more())
     }
 
     /// Says that envelopes of these topics arrive from now on.
@@ -80,6 +80,19 @@ impl Line {
     pub fn published(&mut self, ticket: Ticket, result: Result<(), BackplaneError>) {
         self.hub
             .with(|state, _| state.core.published(ticket, result));
+    }
+
+    /// As [`published`](Self::published), of many at once.
+    #[cfg(feature = "redis")]
+    pub(super) fn all_published(
+        &mut self,
+        answers: impl IntoIterator<Item = (Ticket, Result<(), BackplaneError>)>,
+    ) {
+        self.hub.with(|state, _| {
+            for (ticket, result) in answers {
+                state.core.published(ticket, result);
+            }
+        });
     }
 
     /// Says that something came, whatever it was: for an engine that neither
@@ -116,8 +129,7 @@ impl Inlet {
     /// [counted](super::ClusterCounters). Keeps `envelope`, and what it shares its memory with, until it is
     /// delivered.
     pub fn receive(&self, topic: &[u8], envelope: Bytes) {
-        self.hub
-            .with(|state, now| state.core.receive(topic, envelope, now));
+        self.hub.receive(topic, envelope);
     }
 }
 

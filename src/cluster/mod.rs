@@ -50,7 +50,7 @@
 // - nodes: `nodes` (which are alive), `beats` (the own heartbeats), `alive` (what they say);
 // - the connection: `link` (how far it is), `backoff` (when it is tried again), `backplane` (what it
 //   and the core say to each other, with the trait in `engine`);
-// - the wire: `envelope`, `number`, `malformed`, `topic`, `node_id`, `address`;
+// - the wire: `envelope`, `number`, `malformed`, `topic`, `topic_map` and `spelling` (tables by it), `node_id`, `address`;
 // - `settings`, `counters`, `events`, `waste`, `chance`.
 //
 // And what has a lock, a clock and two tasks:
@@ -102,8 +102,10 @@ mod redis;
 mod seen;
 mod serving;
 mod settings;
+mod spelling;
 mod to_topic;
 pub(crate) mod topic;
+mod topic_map;
 mod waste;
 
 #[cfg(feature = "testing")]

@@ -1,8 +1,8 @@
 //! The numbers under which a node sends, topic by topic.
 
-use std::{collections::HashMap, mem};
+use std::mem;
 
-use super::{number::Number, topic::Topic, waste::Waste};
+use super::{number::Number, topic::Topic, topic_map::TopicMap, waste::Waste};
 
 /// What the next envelope of each topic is numbered.
 ///
@@ -10,8 +10,8 @@ use super::{number::Number, topic::Topic, waste::Waste};
 /// full, the old one is forgotten. A forgotten topic begins a new run, above all earlier ones.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    young: HashMap<Topic, Number>,
-    old: HashMap<Topic, Number>,
+    young: TopicMap<Number>,
+    old: TopicMap<Number>,
     /// How many topics a generation has.
     generation: usize,
     last_run: u64,
@@ -20,8 +20,8 @@ pub(super) struct Numbers {
 impl Numbers {
     pub(super) fn new(generation: usize) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: TopicMap::default(),
+            old: TopicMap::default(),
             generation: generation.max(1),
             last_run: 0,
         }
@@ -39,7 +39,7 @@ impl Numbers {
         let number = step(&mut next, &mut self.last_run);
         if self.young.len() >= self.generation {
             // All at once: growing step by step would move each of them several times.
-            let young = HashMap::with_capacity(self.generation);
+            let young = TopicMap::with_capacity_and_hasher(self.generation, <_>::default());
             let old = mem::replace(&mut self.young, young);
             waste.numbers.push(mem::replace(&mut self.old, old));
         }

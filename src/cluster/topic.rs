@@ -1,21 +1,41 @@
 //! What an engine routes by.
 
-use std::{borrow::Borrow, error, fmt, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    error, fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
-use super::node_id::NodeId;
+use super::{
+    node_id::NodeId,
+    spelling::{self, Spelled},
+};
 
 /// A topic: the name of the cluster, the version, the name of the groups, and the key of one.
 ///
 /// Cheap to clone. Its [bytes](Self::as_bytes) have the parts with `:` between them, of which the
 /// names have none: `shop:1:rooms:lobby`. An engine to which some bytes mean something spells the
 /// parts in its own way.
-#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+// First comes the hash of the bytes, so that no table hashes them anew.
+#[derive(Clone, Eq, PartialEq)]
 pub struct Topic(Arc<[u8]>);
 
 impl Topic {
     /// Returns all of it, with `:` between the parts.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.0[HASH..]
+    }
+
+    fn new(prefix: &[u8], key: &[u8]) -> Self {
+        let mut topic = vec![0; HASH];
+        topic.reserve_exact(prefix.len() + key.len());
+        topic.extend(prefix);
+        topic.extend(key);
+        let hash = spelling::hash(&topic[HASH..]);
+        topic[..HASH].copy_from_slice(&hash.to_ne_bytes());
+        Self(topic.into())
     }
 
     /// Returns the name of the cluster.
@@ -39,21 +59,50 @@ impl Topic {
     }
 
     fn parts(&self) -> [&[u8]; 4] {
-        let mut parts = self.0.splitn(4, |&byte| byte == b':');
+        let mut parts = self.as_bytes().splitn(4, |&byte| byte == b':');
         // It was made of four parts, and only the last can have the separator in it.
         [(); 4].map(|()| parts.next().unwrap_or_default())
     }
 }
 
-impl Borrow<[u8]> for Topic {
-    fn borrow(&self) -> &[u8] {
-        &self.0
+impl Spelled for Topic {
+    fn hash(&self) -> u64 {
+        // It is there from the beginning.
+        self.0.first_chunk().copied().map_or(0, u64::from_ne_bytes)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl<'a> Borrow<dyn Spelled + 'a> for Topic {
+    fn borrow(&self) -> &(dyn Spelled + 'a) {
+        self
+    }
+}
+
+impl Hash for Topic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(Spelled::hash(self));
+    }
+}
+
+impl Ord for Topic {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl PartialOrd for Topic {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Topic({})", self.0.escape_ascii())
+        write!(f, "Topic({})", self.as_bytes().escape_ascii())
     }
 }
 
@@ -111,7 +160,7 @@ impl TopicPrefix {
     }
 
     fn short(&self, key: &[u8]) -> Topic {
-        Topic([&self.0, key].concat().into())
+        Topic::new(&self.0, key)
     }
 }
 
@@ -150,6 +199,9 @@ impl fmt::Display for LongKey {
 }
 
 impl error::Error for LongKey {}
+
+/// The length of a hash, in bytes.
+const HASH: usize = size_of::<u64>();
 
 /// The version of topics: a later one may live beside it.
 const VERSION: &str = "1";

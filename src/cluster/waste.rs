@@ -1,10 +1,8 @@
 //! What is of no more use, and has to be dropped where no lock is held.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 
-use super::{backplane::BackplaneError, envelope::Carried, number::Number, topic::Topic};
+use super::{backplane::BackplaneError, envelope::Carried, number::Number, topic_map::TopicMap};
 
 /// What is of no more use: payloads of the application, errors of an engine, and large tables.
 ///
@@ -15,12 +13,11 @@ pub(crate) struct Waste {
     pub(super) payloads: Vec<Bytes>,
     pub(super) carried: Vec<Carried>,
     pub(super) errors: Vec<BackplaneError>,
-    pub(super) numbers: Vec<HashMap<Topic, Number>>,
+    pub(super) numbers: Vec<TopicMap<Number>>,
 }
 
 impl Waste {
     /// Reports whether there is nothing to be dropped.
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.payloads.is_empty()
             && self.carried.is_empty()

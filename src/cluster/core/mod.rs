@@ -38,6 +38,8 @@ mod receive;
 mod send;
 mod timeout;
 
+pub(crate) use receive::Came;
+
 /// A node's part in a cluster; `G` is what the application's side knows a group by.
 ///
 /// The rules of the lock around it: nothing here locks, wakes, or runs code of the application; what
@@ -46,6 +48,8 @@ mod timeout;
 pub(crate) struct Core<G> {
     id: NodeId,
     start: Instant,
+    /// That of its life, not always the latest.
+    second: u32,
     own: TopicPrefix,
     settings: ClusterSettings,
     promises: Promises,
@@ -99,6 +103,7 @@ impl<G: Clone> Core<G> {
         let mut core = Self {
             id,
             start: now,
+            second: 0,
             own: TopicPrefix::own(cluster)?,
             promises,
             chance: Chance::new(seed),
@@ -187,6 +192,11 @@ impl<G: Clone> Core<G> {
     /// Takes the next event.
     pub(crate) fn poll_event(&mut self) -> Option<CoreEvent> {
         self.events.pop_front()
+    }
+
+    /// Reports whether there are events, or there is waste.
+    pub(crate) fn has_news(&self) -> bool {
+        !self.events.is_empty() || !self.waste.is_empty()
     }
 
     /// Takes what is to be dropped where no lock is held.

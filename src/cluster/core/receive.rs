@@ -10,19 +10,40 @@ use crate::cluster::{
     envelope::{Carried, EnvelopeHeader, HEADER, Kind, OVERHEAD},
     incoming::{Inbound, Target},
     malformed::EnvelopeError,
+    spelling::Spelling,
 };
+
+/// What came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Came {
+    /// A heartbeat of another node, with which a deadline may have come nearer.
+    Beat,
+    /// Anything else.
+    Other,
+}
 
 impl<G: Clone> Core<G> {
     /// Takes what came: never waits, and drops and counts what is no good or too much.
-    pub(crate) fn receive(&mut self, topic: &[u8], envelope: Bytes, now: Instant) {
+    pub(crate) fn receive(
+        &mut self,
+        topic: &[u8],
+        envelope: Bytes,
+        now: impl Fn() -> Instant,
+    ) -> Came {
         self.counters.received += 1;
         self.counters.received_bytes += envelope.len() as u64;
-        if let Err(reason) = self.take(topic, envelope, now) {
+        self.take(topic, envelope, now).unwrap_or_else(|reason| {
             self.counters.malformed.count(reason);
-        }
+            Came::Other
+        })
     }
 
-    fn take(&mut self, topic: &[u8], envelope: Bytes, now: Instant) -> Result<(), EnvelopeError> {
+    fn take(
+        &mut self,
+        topic: &[u8],
+        envelope: Bytes,
+        now: impl Fn() -> Instant,
+    ) -> Result<Came, EnvelopeError> {
         if envelope.len() > self.settings.max_message_size.saturating_add(OVERHEAD) {
             return Err(EnvelopeError::TooLarge);
         }
@@ -30,14 +51,16 @@ impl<G: Clone> Core<G> {
         if header.node == Some(self.id) {
             self.counters.own_echoes += 1;
             if header.kind == Kind::Alive {
-                self.beats.echo(header.number, self.interval(), now);
+                self.beats.echo(header.number, self.interval(), now());
             }
-            return Ok(());
+            return Ok(Came::Other);
         }
         if matches!(header.kind, Kind::Alive | Kind::Leaving) {
-            return self.take_beat(topic, &header, &envelope, now);
+            self.take_beat(topic, &header, &envelope, now())?;
+            return Ok(Came::Beat);
         }
-        self.take_carried(topic, &header, envelope, now)
+        self.take_carried(topic, &header, envelope)?;
+        Ok(Came::Other)
     }
 
     fn take_beat(
@@ -47,7 +70,7 @@ impl<G: Clone> Core<G> {
         envelope: &Bytes,
         now: Instant,
     ) -> Result<(), EnvelopeError> {
-        let entry = self.interest.get_mut(topic);
+        let entry = self.interest.get_mut(&Spelling::new(topic));
         if !entry.is_some_and(|entry| matches!(entry.target, Some(Target::All))) {
             return Err(EnvelopeError::Misplaced);
         }
@@ -67,9 +90,9 @@ impl<G: Clone> Core<G> {
         topic: &[u8],
         header: &EnvelopeHeader,
         envelope: Bytes,
-        now: Instant,
     ) -> Result<(), EnvelopeError> {
-        let second = self.second(now);
+        let second = self.second;
+        let topic = &Spelling::new(topic);
         let Some(entry) = self.interest.get_mut(topic) else {
             self.counters.uninterested += 1;
             return Ok(());
@@ -110,7 +133,7 @@ impl<G: Clone> Core<G> {
 
     fn push(
         &mut self,
-        topic: &[u8],
+        topic: &Spelling<'_>,
         header: &EnvelopeHeader,
         target: Target<G>,
         missed: u64,
@@ -153,6 +176,11 @@ impl<G: Clone> Core<G> {
         self.incoming.delivered(topic);
     }
 
+    /// As [`delivered`](Self::delivered), and takes what is next of the same topic.
+    pub(crate) fn next_of(&mut self, topic: &super::Topic) -> Option<Inbound<G>> {
+        self.incoming.next_of(topic)
+    }
+
     /// Counts something for a connection that is not here.
     pub(crate) fn count_unheard(&mut self) {
         self.counters.uninterested += 1;
@@ -163,10 +191,11 @@ impl<G: Clone> Core<G> {
         self.counters.overrun += 1;
     }
 
-    /// Returns the second of this node's life.
-    fn second(&self, now: Instant) -> u32 {
+    /// Notes the time, as far as it matters to who was heard when: at each command and each deadline, heartbeats
+    /// among them.
+    pub(super) fn look_at_clock(&mut self, now: Instant) {
         let age = now.saturating_duration_since(self.start).as_secs();
-        u32::try_from(age).unwrap_or(u32::MAX)
+        self.second = u32::try_from(age).unwrap_or(u32::MAX);
     }
 }
 

@@ -40,6 +40,11 @@ impl<G: Clone> Core<G> {
         Ok((ticket, self.remote()))
     }
 
+    /// Reports whether something waits to be sent.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.outgoing.waiting_since().is_some()
+    }
+
     fn remote(&self) -> Remote {
         if self.link == LinkState::Ready {
             Remote::Queued
@@ -87,6 +92,7 @@ impl<G: Clone> Core<G> {
         if self.link.is_away() {
             return None;
         }
+        self.look_at_clock(now);
         self.settle(now);
         // A node that leaves has no use for topics, but has to get so far that envelopes leave.
         if (self.leaving.is_none() || self.link == LinkState::Subscribing)

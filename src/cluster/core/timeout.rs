@@ -15,6 +15,7 @@ impl<G: Clone> Core<G> {
     /// [`lost`](Self::lost) to be called.
     #[must_use]
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Option<Silence> {
+        self.look_at_clock(now);
         self.look_for_grace(now);
         if self.link.is_down(now, self.settings.max_wait) {
             self.go_down();

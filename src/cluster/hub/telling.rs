@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{error, info};
 
-use super::{Hub, HubState, Told, Wakes};
+use super::{Hub, HubState, Told, ToldMore, Wakes};
 use crate::cluster::{
     backplane::BackplaneError, events::CoreEvent, listeners::ClusterEvent,
     publish_error::PublishError,
@@ -28,13 +28,16 @@ impl Hub {
 
     pub(crate) fn wake(&self, told: Told) {
         self.wake_tasks(told.wakes);
+        let Some(told) = told.more else {
+            return;
+        };
         // Here code of the application runs: what it wakes, and what it drops. It harms no task of the node.
-        if catch_unwind(AssertUnwindSafe(|| self.tell(told))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| self.tell(*told))).is_err() {
             error!("something that was told of a cluster, or dropped, panicked");
         }
     }
 
-    fn tell(&self, told: Told) {
+    fn tell(&self, told: ToldMore) {
         if told.progress {
             self.progress.notify_waiters();
         }
@@ -61,31 +64,42 @@ impl Hub {
 impl HubState {
     /// Takes what the core has to say.
     pub(super) fn tell(&mut self) -> Told {
-        let mut told = Told {
+        let more = self.tell_more();
+        Told {
+            wakes: self.wakes(),
+            more,
+        }
+    }
+
+    /// As [`tell`](Self::tell), where no deadline has come nearer.
+    pub(super) fn tell_quickly(&mut self) -> Told {
+        let more = self.tell_more();
+        Told {
+            wakes: self.wakes_at_once(),
+            more,
+        }
+    }
+
+    fn tell_more(&mut self) -> Option<Box<ToldMore>> {
+        if self.news.is_none() && !self.core.has_news() {
+            return None;
+        }
+        let mut told = Box::new(ToldMore {
             waste: self.core.take_waste(),
-            ..Told::default()
-        };
+            ..ToldMore::default()
+        });
         while let Some(event) = self.core.poll_event() {
             self.tell_event(event, &mut told);
         }
         if let Some(event) = self.news.take() {
             self.tell_listeners(event, &mut told);
         }
-        told.wakes = self.wakes();
-        told
+        Some(told)
     }
 
     /// Finds out which tasks have something to do that wait for it.
     pub(super) fn wakes(&mut self) -> Wakes {
-        let mut wakes = Wakes::default();
-        if self.line_waits && self.core.has_command() {
-            self.line_waits = false;
-            wakes.commands = true;
-        }
-        if self.delivery_waits && (self.over || self.core.has_delivery()) {
-            self.delivery_waits = false;
-            wakes.deliveries = true;
-        }
+        let mut wakes = self.wakes_at_once();
         if let Some(until) = self.asleep {
             let due = self.core.poll_timeout();
             let is_nearer = due.is_some_and(|due| until.is_none_or(|until| due < until));
@@ -97,8 +111,22 @@ impl HubState {
         wakes
     }
 
+    /// Finds out which tasks have something to do, where no deadline has come nearer.
+    pub(super) fn wakes_at_once(&mut self) -> Wakes {
+        let mut wakes = Wakes::default();
+        if self.line_waits && self.core.has_command() {
+            self.line_waits = false;
+            wakes.commands = true;
+        }
+        if self.delivery_waits && (self.over || self.core.has_delivery()) {
+            self.delivery_waits = false;
+            wakes.deliveries = true;
+        }
+        wakes
+    }
+
     #[cold]
-    fn tell_event(&mut self, event: CoreEvent, told: &mut Told) {
+    fn tell_event(&mut self, event: CoreEvent, told: &mut ToldMore) {
         let event = match event {
             CoreEvent::Connected { after } => {
                 told.connected = true;
@@ -133,7 +161,7 @@ impl HubState {
         self.tell_listeners(event, told);
     }
 
-    fn tell_listeners(&mut self, event: ClusterEvent, told: &mut Told) {
+    fn tell_listeners(&mut self, event: ClusterEvent, told: &mut ToldMore) {
         self.listeners.push(&event, &mut told.heard);
         told.events.push(event);
     }

@@ -330,7 +330,7 @@ fn a_topic_that_moved_is_asked_for_at_once_and_its_senders_are_remembered() {
     wanted.subscribe_all();
     let node = crate::cluster::node_id::NodeId::new(1).unwrap();
     let number = crate::cluster::number::Number { run: 1, index: 7 };
-    let entry = wanted.interest.get_mut(topic(1).as_bytes()).unwrap();
+    let entry = wanted.interest.get_mut(&topic(1)).unwrap();
     entry.seen.take(node, number, 0, |_| true);
     wanted
         .interest
@@ -340,7 +340,7 @@ fn a_topic_that_moved_is_asked_for_at_once_and_its_senders_are_remembered() {
     assert_eq!(wanted.poll(), Some(('+', vec![topic(1)])));
     wanted.answer(&[topic(1)]);
     assert_eq!(wanted.interest.subscribed_len(), 1);
-    let entry = wanted.interest.get_mut(topic(1).as_bytes()).unwrap();
+    let entry = wanted.interest.get_mut(&topic(1)).unwrap();
     assert_eq!(entry.seen.judge(node, number), None);
 }
 
@@ -403,7 +403,7 @@ fn a_group_takes_no_more_than_300_bytes() {
         let topic = topic(key);
         let group = std::sync::Weak::<usize>::new();
         wanted.add(&topic, Target::Group(group));
-        let entry = wanted.get_mut(topic.as_bytes()).unwrap();
+        let entry = wanted.get_mut(&topic).unwrap();
         entry.seen.take(node, Default::default(), 0, |_| true);
         // The counts beside the bytes of a topic, and what the allocator adds to each of three.
         bytes += topic.as_bytes().len() + 16 + entry.seen.memory() + 3 * 8;

@@ -11,7 +11,11 @@ use futures_core::Stream;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::subject;
-use crate::cluster::{line::Inlet, topic::Topic};
+use crate::cluster::{
+    line::Inlet,
+    spelling::{Spelled, Spelling},
+    topic::Topic,
+};
 
 /// The topics that are subscribed, each with a task that hands in what comes: one that looked at all of
 /// them would look at each for every message.
@@ -88,7 +92,9 @@ impl Topics {
 
     /// Gives a subscription up; returns its topic if there was one.
     pub(super) fn unsubscribe(&mut self, topic: &[u8]) -> Option<Topic> {
-        let (topic, task) = self.subscribed.remove_entry(topic)?;
+        let (topic, task) = self
+            .subscribed
+            .remove_entry(&Spelling::new(topic) as &dyn Spelled)?;
         // The subscriber unsubscribes when it is dropped.
         task.abort();
         Some(topic)

@@ -172,16 +172,17 @@ impl Lane {
     }
 
     fn answer(&mut self, publishes: &[Publish], answers: &[Value], line: &mut Line) {
-        for (publish, answer) in publishes.iter().zip(answers) {
-            let result = match answer {
-                Value::ServerError(error) => {
-                    self.warn("publish", error);
-                    Err(fault::refused(&self.server, error))
-                }
-                _ => Ok(()),
-            };
-            line.published(publish.ticket(), result);
-        }
+        let results = answers.iter().map(|answer| match answer {
+            Value::ServerError(error) => {
+                self.warn("publish", error);
+                Err(fault::refused(&self.server, error))
+            }
+            _ => Ok(()),
+        });
+        let tickets = publishes.iter().map(Publish::ticket);
+        // Made before the lock is taken.
+        let answers: Vec<_> = tickets.zip(results).collect();
+        line.all_published(answers);
     }
 
     fn subscribed(&mut self, subscribed: Subscribed, line: &mut Line) {

@@ -133,7 +133,11 @@ async fn broadcast_yields_and_holds_up_neither_joining_nor_leaving() {
     }
     others.push((client, server, back));
     for (client, ..) in &mut others {
-        assert_eq!(numbers(client).await, Vec::<u32>::new(), "they came too late");
+        assert_eq!(
+            numbers(client).await,
+            Vec::<u32>::new(),
+            "they came too late"
+        );
     }
     assert_eq!(sent, got);
 }

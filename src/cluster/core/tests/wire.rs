@@ -479,7 +479,7 @@ impl World {
         let is_beat = topic.groups() == b"!";
         let is_own = header.is_ok_and(|header| header.node == Some(node.core.id()));
         node.beats += u64::from(is_beat && header.is_ok() && !is_own);
-        node.core.receive(topic.as_bytes(), envelope, self.now);
+        node.core.receive(topic.as_bytes(), envelope, || self.now);
     }
 
     /// Does all that the cores want done.
