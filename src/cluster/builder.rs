@@ -44,7 +44,6 @@ impl Cluster {
     ///
     /// All nodes with the same name and engine are one cluster: one name for each application and
     /// environment.
-    #[must_use]
     pub fn builder(name: &str) -> ClusterBuilder {
         ClusterBuilder {
             name: name.into(),

@@ -219,7 +219,7 @@ impl Hub {
                 }
             }
             Carried::CloseConnection(_, frame) => {
-                sender.close(frame.unwrap_or(CloseCode::NORMAL.into()));
+                sender.close(frame.unwrap_or_else(|| CloseCode::NORMAL.into()));
             }
             Carried::Message(_) | Carried::Close(_) => {}
         }

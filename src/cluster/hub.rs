@@ -29,7 +29,10 @@ use crate::{
 };
 
 /// Where it is told what became of something published.
-pub(crate) type Receipt = oneshot::Receiver<Result<(), PublishError>>;
+pub(crate) type Receipt = oneshot::Receiver<Published>;
+
+/// What became of something published.
+type Published = Result<(), PublishError>;
 
 /// The core of a node as it is used: it knows a group by what delivers to it.
 pub(super) type NodeCore = Core<Weak<dyn Deliver>>;
@@ -55,7 +58,7 @@ pub(super) struct HubState {
     pub(super) spans: Vec<(Box<str>, Weak<dyn Span>)>,
     pub(super) attached: Vec<Connections>,
     pub(super) subscribed: TopicMap<Vec<oneshot::Sender<()>>>,
-    pub(super) confirmed: HashMap<Ticket, oneshot::Sender<Result<(), PublishError>>>,
+    confirmed: HashMap<Ticket, oneshot::Sender<Published>>,
     /// What the core knows nothing of, to be told.
     pub(super) news: Option<ClusterEvent>,
     /// Why the connection ended that ended last.
@@ -85,10 +88,7 @@ struct ToldMore {
     /// Dropped here, since the errors in them are an engine's.
     events: Vec<ClusterEvent>,
     subscribed: Vec<oneshot::Sender<()>>,
-    confirmed: Vec<(
-        oneshot::Sender<Result<(), PublishError>>,
-        Result<(), PublishError>,
-    )>,
+    confirmed: Vec<(oneshot::Sender<Published>, Published)>,
     progress: bool,
     connected: bool,
     /// Who has to hear for how long there was no connection.
@@ -340,4 +340,5 @@ pub(super) fn now() -> Instant {
 
 mod telling;
 #[cfg(all(test, feature = "testing"))]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
 mod tests;

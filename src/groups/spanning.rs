@@ -25,7 +25,9 @@ impl<K: Key> Deliver for Group<K> {
     fn deliver(self: Arc<Self>, parcel: Parcel) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let content = match parcel {
             Parcel::Message(message) => Content::Message(message.into()),
-            Parcel::Close(frame) => Content::Close(frame.unwrap_or(CloseCode::NORMAL.into())),
+            Parcel::Close(frame) => {
+                Content::Close(frame.unwrap_or_else(|| CloseCode::NORMAL.into()))
+            }
         };
         Box::pin(async move {
             let _turn = self.turn().await;

@@ -204,4 +204,5 @@ mod connected;
 mod connection;
 mod engine;
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
 mod tests;
