@@ -44,7 +44,7 @@ async fn what_was_lost_on_the_way_is_told_with_what_comes_next() {
         near.rooms.broadcast("lobby", text).await;
     }
     idle().await;
-    assert_eq!(gaps(&mut events, &near), [], "the tail is not known");
+    assert!(gaps(&mut events, &near).is_empty(), "the tail is not known");
     near.rooms.broadcast("other", "1").await;
     near.rooms.broadcast("lobby", "4").await;
     assert_eq!(there.texts().await, ["0", "4"]);
@@ -60,7 +60,7 @@ async fn what_was_lost_on_the_way_is_told_with_what_comes_next() {
     new.rooms.broadcast("lobby", "lost").await;
     new.rooms.broadcast("lobby", "first").await;
     assert_eq!(there.text().await, "first");
-    assert_eq!(gaps(&mut events, &new), []);
+    assert!(gaps(&mut events, &new).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +75,7 @@ async fn what_comes_twice_is_delivered_once() {
     assert_eq!(there.texts().await, ["0", "1", "2"]);
     there.quiet().await;
     assert_eq!(far.cluster.counters().doubles, 2);
-    assert_eq!(gaps(&mut events, &near), []);
+    assert!(gaps(&mut events, &near).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn what_was_on_its_way_when_the_connection_broke_comes_once() {
     there.quiet().await;
     assert_eq!(far.cluster.counters().doubles, 3);
     assert_eq!(near.cluster.counters().confirmed, 4);
-    assert_eq!(gaps(&mut events, &near), []);
+    assert!(gaps(&mut events, &near).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
