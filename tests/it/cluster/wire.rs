@@ -24,8 +24,11 @@ type Run<'a> = Pin<Box<dyn Future<Output = Result<(), BackplaneError>> + Send + 
 #[derive(Clone, Default)]
 struct Tap {
     inlet: Arc<Mutex<Option<Inlet>>>,
-    published: Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>,
+    published: Arc<Mutex<Vec<Published>>>,
 }
+
+/// A topic, and an envelope.
+type Published = (Vec<u8>, Vec<u8>);
 
 impl Backplane for Tap {
     fn name(&self) -> &'static str {
