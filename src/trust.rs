@@ -36,7 +36,7 @@ impl Trust {
 
     /// Returns what makes TLS of a stream; it announces these protocols and no others.
     #[cfg_attr(
-        not(feature = "client"),
+        not(any(feature = "client", feature = "redis")),
         expect(dead_code, reason = "NATS' client makes its own")
     )]
     pub(crate) async fn connector(&self, protocols: Vec<Vec<u8>>) -> io::Result<TlsConnector> {
@@ -57,7 +57,7 @@ impl Trust {
 
 /// Returns the name in a server's certificate; a URI has IPv6 addresses in brackets (RFC 3986 §3.2.2).
 #[cfg_attr(
-    not(any(feature = "client", test)),
+    not(any(feature = "client", feature = "redis", test)),
     expect(dead_code, reason = "NATS' client makes its own")
 )]
 pub(crate) fn name(host: &str) -> io::Result<ServerName<'static>> {
