@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::chance::Chance;
 
 /// The pauses between attempts: the first at random, then doubling, for ever.
+///
+/// For the first ten seconds or so they stay short, so that nodes which lost the engine together find it again
+/// together: what they kept is of use only if the others are there.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     attempts: u32,
@@ -18,8 +21,9 @@ impl Backoff {
         if attempts == 0 {
             return chance.between(Duration::ZERO, FIRST);
         }
+        let most = if attempts <= SHORT { SHORT_MOST } else { MOST };
         let doubled = 1_u32.checked_shl(attempts).unwrap_or(u32::MAX);
-        let pause = FIRST.saturating_mul(doubled).min(MOST);
+        let pause = FIRST.saturating_mul(doubled).min(most);
         chance.between(pause / 2, pause * 3 / 2)
     }
 
@@ -31,6 +35,12 @@ impl Backoff {
 
 /// The longest first pause.
 const FIRST: Duration = Duration::from_millis(250);
+
+/// How many attempts follow upon each other soon.
+const SHORT: u32 = 10;
+
+/// The longest pause between those, before chance makes it half as long again.
+const SHORT_MOST: Duration = Duration::from_secs(1);
 
 /// The longest pause, before chance makes it half as long again.
 const MOST: Duration = Duration::from_secs(5);
@@ -54,16 +64,11 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_five_seconds_give_or_take_half() {
-        let expected = [
-            (0, 250),
-            (250, 750),
-            (500, 1500),
-            (1000, 3000),
-            (2000, 6000),
-            (2500, 7500),
-        ];
-        for ((least, most), expected) in pauses(6).into_iter().zip(expected) {
+    fn pauses_double_up_to_one_second_ten_times_and_are_five_then_give_or_take_half() {
+        let mut expected = vec![(0, 250), (250, 750)];
+        expected.extend([(500, 1500); 9]);
+        expected.extend([(2500, 7500); 3]);
+        for ((least, most), expected) in pauses(14).into_iter().zip(expected) {
             let (from, to) = (
                 Duration::from_millis(expected.0),
                 Duration::from_millis(expected.1),
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn a_good_connection_makes_the_next_pause_short_again() {
         let (mut backoff, mut chance) = (Backoff::default(), Chance::new(1));
-        for _ in 0..10 {
+        for _ in 0..20 {
             backoff.next(&mut chance);
         }
         backoff.reset();

@@ -57,6 +57,11 @@ impl Beats {
         self.is_due |= self.due.is_some_and(|due| due <= now);
     }
 
+    /// Has the next one leave as soon as it can.
+    pub(super) fn hurry(&mut self) {
+        self.is_due = self.due.is_some();
+    }
+
     /// Reports whether one leaves as soon as it can.
     pub(super) fn is_due(&self) -> bool {
         self.is_due

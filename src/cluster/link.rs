@@ -8,10 +8,14 @@ pub(super) enum LinkState {
     /// There is none, since some time. `is_down` once that was so for long enough that nothing is
     /// kept any more.
     Away { since: Instant, is_down: bool },
-    /// It is there; what is wanted is being subscribed.
-    Subscribing,
-    /// All is subscribed; other nodes are given some time for the same.
-    Settling { until: Instant },
+    /// It is there, since some time; what is wanted is being subscribed.
+    Subscribing { since: Instant },
+    /// All is subscribed; other nodes are given some time for the same. `is_last` once no more is given.
+    Settling {
+        since: Instant,
+        until: Instant,
+        is_last: bool,
+    },
     /// Envelopes leave.
     Ready,
 }
@@ -31,6 +35,11 @@ impl LinkState {
         }
     }
 
+    /// Reports whether what is wanted is being subscribed.
+    pub(super) fn is_subscribing(self) -> bool {
+        matches!(self, Self::Subscribing { .. })
+    }
+
     /// Reports whether all that was wanted is subscribed.
     pub(super) fn is_settled(self) -> bool {
         matches!(self, Self::Settling { .. } | Self::Ready)
@@ -43,8 +52,8 @@ impl LinkState {
                 let down = since.checked_add(most);
                 down.filter(|_| !is_down)
             }
-            Self::Settling { until } => Some(until),
-            Self::Subscribing | Self::Ready => None,
+            Self::Settling { until, .. } => Some(until),
+            Self::Subscribing { .. } | Self::Ready => None,
         }
     }
 }

@@ -145,6 +145,12 @@ impl Nodes {
         self.known.get(&id).is_some_and(|known| !known.has_left)
     }
 
+    /// Reports whether all that are alive were heard since then.
+    pub(super) fn all_heard_since(&self, since: Instant) -> bool {
+        let mut alive = self.known.values().filter(|known| !known.has_left);
+        alive.all(|known| known.heard >= since)
+    }
+
     /// Returns how many are alive.
     pub(super) fn len(&self) -> usize {
         self.alive

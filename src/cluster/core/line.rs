@@ -9,7 +9,7 @@ impl<G: Clone> Core<G> {
     /// Notes that there is a connection: all that is wanted is to be subscribed on it.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.disconnect(now);
-        self.link = LinkState::Subscribing;
+        self.link = LinkState::Subscribing { since: now };
         self.interest.connected();
     }
 
@@ -88,23 +88,52 @@ impl<G: Clone> Core<G> {
 
     /// Goes on once all that is wanted is subscribed, and other nodes have had time for the same.
     pub(super) fn settle(&mut self, now: Instant) {
-        if self.link == LinkState::Subscribing && self.interest.is_settled() {
-            let after = self.broken.map(|at| now.saturating_duration_since(at));
-            self.counters.reconnects += u64::from(after.is_some());
-            self.backoff.reset();
-            self.link = LinkState::Settling {
-                until: now + self.settings.settling,
-            };
-            self.events.push_back(CoreEvent::Connected { after });
-        }
-        if let LinkState::Settling { until } = self.link
-            && until <= now
+        if let LinkState::Subscribing { since } = self.link
+            && self.interest.is_settled()
         {
+            self.link = LinkState::Settling {
+                since,
+                until: now + self.settings.settling,
+                is_last: false,
+            };
+            self.settled(now);
+        }
+        let LinkState::Settling {
+            since,
+            until,
+            is_last,
+        } = self.link
+        else {
+            return;
+        };
+        let is_over = until <= now;
+        if (is_over || is_last) && self.nodes.all_heard_since(since) || is_over && is_last {
             self.link = LinkState::Ready;
-            let all = self.own.all();
-            let watched = self.promises.echoes && self.interest.is_subscribed(&all);
-            let watched = watched || !(self.promises.echoes || self.promises.confirms);
-            self.beats.connected(now, self.interval(), watched);
+            if self.nodes.len() > 0 {
+                // They may wait for a word of this node.
+                self.beats.hurry();
+            }
+        } else if is_over {
+            self.link = LinkState::Settling {
+                since,
+                until: now + PATIENCE,
+                is_last: true,
+            };
         }
     }
+
+    /// Notes that all is subscribed: says so to the application, and to other nodes.
+    fn settled(&mut self, now: Instant) {
+        let after = self.broken.map(|at| now.saturating_duration_since(at));
+        self.counters.reconnects += u64::from(after.is_some());
+        self.backoff.reset();
+        self.events.push_back(CoreEvent::Connected { after });
+        let all = self.own.all();
+        let watched = self.promises.echoes && self.interest.is_subscribed(&all);
+        let watched = watched || !(self.promises.echoes || self.promises.confirms);
+        self.beats.connected(now, self.interval(), watched);
+    }
 }
+
+/// How long what is kept waits for nodes that were there before, and are not heard again.
+const PATIENCE: Duration = Duration::from_secs(2);

@@ -82,6 +82,7 @@ impl<G: Clone> Core<G> {
             self.nodes.leaving(node, header.number, now)
         };
         self.events.extend(event);
+        self.settle(now);
         Ok(())
     }
 

@@ -95,7 +95,7 @@ impl<G: Clone> Core<G> {
         self.look_at_clock(now);
         self.settle(now);
         // A node that leaves has no use for topics, but has to get so far that envelopes leave.
-        if (self.leaving.is_none() || self.link == LinkState::Subscribing)
+        if (self.leaving.is_none() || self.link.is_subscribing())
             && let Some(command) = self.interest.poll(now)
         {
             return Some(command);
@@ -103,15 +103,18 @@ impl<G: Clone> Core<G> {
         if let Some(leaving) = self.leaving {
             return self.poll_leaving(leaving, now);
         }
+        if !self.link.is_settled() {
+            return None;
+        }
+        if let Some(beat) = self.poll_beat(now) {
+            return Some(self.publish_now(beat));
+        }
         if self.link != LinkState::Ready {
             return None;
         }
         self.expire(now);
-        let publish = match self.poll_beat(now) {
-            Some(beat) => Some(beat),
-            None => self.outgoing.begin(self.id, now),
-        };
-        publish.map(|publish| self.publish_now(publish))
+        let publish = self.outgoing.begin(self.id, now)?;
+        Some(self.publish_now(publish))
     }
 
     /// Reports whether [`poll_command`](Self::poll_command) may have something.
@@ -123,10 +126,11 @@ impl<G: Clone> Core<G> {
         }
         let is_ready = self.link == LinkState::Ready;
         let Some(leaving) = self.leaving else {
-            let may_publish = self.beats.is_due() || self.outgoing.may_begin();
-            return self.interest.has_command() || is_ready && may_publish;
+            let has_beat = self.link.is_settled() && self.beats.is_due();
+            let may_publish = is_ready && self.outgoing.may_begin();
+            return self.interest.has_command() || has_beat || may_publish;
         };
-        let may_ask = self.link == LinkState::Subscribing && self.interest.has_command();
+        let may_ask = self.link.is_subscribing() && self.interest.has_command();
         let has_last_word = !leaving.has_said || self.own_unanswered.is_none();
         let is_next = self.outgoing.is_empty() && has_last_word;
         leaving.is_over || may_ask || is_ready && (self.outgoing.may_begin() || is_next)

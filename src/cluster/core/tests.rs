@@ -100,7 +100,10 @@ impl Alone {
 
     /// Answers all subscriptions.
     fn subscribe(&mut self) {
-        while let Some(Command::Subscribe(topics)) = self.core.poll_command(self.now) {
+        while !self.core.is_connected() || self.core.interest.has_command() {
+            let Some(Command::Subscribe(topics)) = self.core.poll_command(self.now) else {
+                break;
+            };
             self.core.subscribed(&topics, self.now);
         }
     }

@@ -41,12 +41,76 @@ fn what_is_kept_leaves_250_milliseconds_after_all_is_subscribed_and_before_what_
     assert_eq!(alone.publish("a", "3"), Remote::Waiting);
     alone.subscribe();
     assert_eq!(alone.publish("a", "4"), Remote::Waiting);
+    // The heartbeat overtakes, since all nodes wait for it.
+    assert_eq!(alone.leaving(), ["?"]);
     alone.pass(249);
     assert_eq!(alone.leaving(), [""; 0]);
     alone.pass(1);
     assert_eq!(alone.publish("a", "5"), Remote::Queued);
-    // The heartbeat overtakes, since all nodes wait for it.
-    assert_eq!(alone.leaving(), ["?", "1", "2", "3", "4", "5"]);
+    assert_eq!(alone.leaving(), ["1", "2", "3", "4", "5"]);
+}
+
+/// A node that knows two others, has something kept, and is connected and subscribed again.
+fn after_a_break() -> Alone {
+    let mut alone = Alone::ready();
+    hear(&mut alone, 2, 0);
+    hear(&mut alone, 3, 0);
+    alone.events();
+    alone.core.lost(alone.now);
+    alone.publish("a", "kept");
+    alone.pass(1000);
+    alone.core.connected(alone.now);
+    alone.subscribe();
+    assert_eq!(alone.leaving(), ["?"], "it says that it is there again");
+    alone
+}
+
+fn hear(alone: &mut Alone, node: u64, index: u32) {
+    let alive = Letter::alive(&Alive {
+        interval: Duration::from_secs(5),
+        age: Duration::from_secs(1),
+        load: Load::default(),
+        name: "".into(),
+    });
+    let all = alone.core.own.all();
+    alone.receive_letter(&all, node, Number { run: 1, index }, &alive);
+}
+
+#[test]
+fn what_is_kept_leaves_once_all_nodes_are_heard_that_were_there_before() {
+    let mut alone = after_a_break();
+    alone.pass(500);
+    hear(&mut alone, 2, 1);
+    assert_eq!(alone.leaving(), [""; 0]);
+    hear(&mut alone, 3, 1);
+    // Others may wait for a word of this node.
+    assert_eq!(alone.leaving(), ["?", "kept"]);
+
+    let mut alone = after_a_break();
+    hear(&mut alone, 2, 1);
+    hear(&mut alone, 3, 1);
+    alone.pass(249);
+    assert_eq!(alone.leaving(), [""; 0], "there may be others still");
+    alone.pass(1);
+    assert_eq!(alone.leaving(), ["?", "kept"]);
+
+    // One that says that it leaves is not waited for.
+    let mut alone = after_a_break();
+    alone.pass(500);
+    hear(&mut alone, 2, 1);
+    let all = alone.core.own.all();
+    alone.receive_letter(&all, 3, Number { run: 1, index: 1 }, &Letter::leaving());
+    assert_eq!(alone.leaving(), ["?", "kept"]);
+}
+
+#[test]
+fn what_is_kept_waits_for_others_for_two_seconds_at_most() {
+    let mut alone = after_a_break();
+    hear(&mut alone, 2, 1);
+    alone.pass(2249);
+    assert_eq!(alone.leaving(), [""; 0]);
+    alone.pass(1);
+    assert_eq!(alone.leaving(), ["?", "kept"]);
 }
 
 #[test]
