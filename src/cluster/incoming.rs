@@ -1,6 +1,6 @@
 //! What waits for delivery here.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use super::{envelope::Carried, node_id::NodeId, topic::Topic, topic_map::TopicMap, waste::Waste};
 
@@ -38,8 +38,6 @@ pub(crate) enum Target<G> {
 pub(super) struct DeliveryQueues<G> {
     /// Of topics with something queued, or busy.
     queues: TopicMap<TopicQueue<G>>,
-    /// Empty ones of topics that had something, a few: most topics have one thing at a time.
-    spare: Vec<VecDeque<(usize, Inbound<G>)>>,
     /// Topics whose turn it is; some may have nothing any more.
     ready: VecDeque<Topic>,
     /// What is queued or being delivered.
@@ -49,16 +47,41 @@ pub(super) struct DeliveryQueues<G> {
 
 #[derive(Debug)]
 struct TopicQueue<G> {
-    waiting: VecDeque<(usize, Inbound<G>)>,
+    /// Most topics have one thing at a time, for which nothing is allocated.
+    next: Option<(usize, Inbound<G>)>,
+    /// What is behind it.
+    later: VecDeque<(usize, Inbound<G>)>,
     /// The bytes of what is being delivered.
     busy: Option<usize>,
+}
+
+impl<G> TopicQueue<G> {
+    fn is_empty(&self) -> bool {
+        self.next.is_none()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.next.is_some()) + self.later.len()
+    }
+
+    fn push(&mut self, delivery: (usize, Inbound<G>)) {
+        if self.next.is_none() {
+            self.next = Some(delivery);
+        } else {
+            self.later.push_back(delivery);
+        }
+    }
+
+    fn pop(&mut self) -> Option<(usize, Inbound<G>)> {
+        let next = self.later.pop_front();
+        mem::replace(&mut self.next, next)
+    }
 }
 
 impl<G> DeliveryQueues<G> {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             queues: TopicMap::default(),
-            spare: Vec::new(),
             ready: VecDeque::new(),
             bytes: 0,
             limit,
@@ -76,19 +99,20 @@ impl<G> DeliveryQueues<G> {
         let cost = cost(len);
         self.bytes += cost;
         if let Some(queue) = self.queues.get_mut(topic) {
-            if queue.waiting.is_empty() && queue.busy.is_none() {
+            if queue.is_empty() && queue.busy.is_none() {
                 self.ready.push_back(topic.clone());
             }
-            queue.waiting.push_back((cost, delivery));
+            queue.push((cost, delivery));
             return;
         }
+        let topic = topic.clone();
         self.ready.push_back(topic.clone());
         let queue = TopicQueue {
+            next: Some((cost, delivery)),
+            later: VecDeque::new(),
             busy: None,
-            waiting: self.spare.pop().unwrap_or_default(),
         };
-        let queue = self.queues.entry(topic.clone()).or_insert(queue);
-        queue.waiting.push_back((cost, delivery));
+        self.queues.insert(topic, queue);
     }
 
     /// Reports whether [`poll`](Self::poll) may have something.
@@ -105,7 +129,7 @@ impl<G> DeliveryQueues<G> {
             if queue.busy.is_some() {
                 continue;
             }
-            if let Some((cost, delivery)) = queue.waiting.pop_front() {
+            if let Some((cost, delivery)) = queue.pop() {
                 queue.busy = Some(cost);
                 return Some(delivery);
             }
@@ -119,8 +143,8 @@ impl<G> DeliveryQueues<G> {
             return;
         };
         self.bytes -= queue.busy.take().unwrap_or_default();
-        if queue.waiting.is_empty() {
-            self.forget(topic);
+        if queue.is_empty() {
+            self.queues.remove(topic);
         } else {
             self.ready.push_back(topic.clone());
         }
@@ -131,10 +155,10 @@ impl<G> DeliveryQueues<G> {
     pub(super) fn next_of(&mut self, topic: &Topic) -> Option<Inbound<G>> {
         let queue = self.queues.get_mut(topic)?;
         let is_next = queue
-            .waiting
-            .front()
+            .next
+            .as_ref()
             .is_some_and(|(_, next)| next.missed == 0);
-        let next = is_next.then(|| queue.waiting.pop_front()).flatten();
+        let next = is_next.then(|| queue.pop()).flatten();
         let Some((cost, delivery)) = next else {
             self.delivered(topic);
             return None;
@@ -148,25 +172,15 @@ impl<G> DeliveryQueues<G> {
         let Some(queue) = self.queues.get_mut(topic) else {
             return 0;
         };
-        let purged = queue.waiting.len();
-        for (cost, delivery) in queue.waiting.drain(..) {
+        let purged = queue.len();
+        for (cost, delivery) in queue.next.take().into_iter().chain(queue.later.drain(..)) {
             self.bytes -= cost;
             waste.carried.extend(delivery.carried);
         }
         if queue.busy.is_none() {
-            self.forget(topic);
+            self.queues.remove(topic);
         }
         purged
-    }
-
-    /// Forgets a topic that has nothing any more.
-    fn forget(&mut self, topic: &Topic) {
-        let Some(queue) = self.queues.remove(topic) else {
-            return;
-        };
-        if self.spare.len() < MAX_SPARE && queue.waiting.capacity() <= MAX_SPARE_LEN {
-            self.spare.push(queue.waiting);
-        }
     }
 
     /// Returns the bytes that wait or are being delivered.
@@ -179,10 +193,6 @@ impl<G> DeliveryQueues<G> {
 fn cost(len: usize) -> usize {
     len + OVERHEAD
 }
-
-/// How many empty queues are kept, and with room for how much each.
-const MAX_SPARE: usize = 16;
-const MAX_SPARE_LEN: usize = 64;
 
 /// What a place in a queue takes, about, in bytes.
 const OVERHEAD: usize = 128;

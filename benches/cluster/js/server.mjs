@@ -32,13 +32,14 @@ http.listen(0, "127.0.0.1", () => console.log(`port ${http.address().port}`));
 const text = "x".repeat(100);
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
-// `go ROOMS COUNT RATE`, messages a second.
+// `go ROOMS COUNT RATE BURST`: messages a second, and how many at a time to a room.
 for await (const line of createInterface({ input: process.stdin })) {
-  const [, rooms, count, rate] = line.split(" ").map(Number);
+  const [, rooms, count, rate, burst] = line.split(" ").map(Number);
   const begun = performance.now();
   for (let at = 0; at < count; ) {
-    const due = Math.min(count, Math.floor(((performance.now() - begun) * rate) / 1000) + 1);
-    for (; at < due; at += 1) io.to(`r${at % rooms}`).emit("m", text);
+    const bursts = Math.floor(((performance.now() - begun) * rate) / 1000 / burst) + 1;
+    const due = Math.min(count, bursts * burst);
+    for (; at < due; at += 1) io.to(`r${Math.floor(at / burst) % rooms}`).emit("m", text);
     await pause(1);
   }
   console.log("done");

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use bytes::Bytes;
+use futures_util::StreamExt;
 use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, aio::MultiplexedConnection};
 
 use crate::{Outcome, engine::Engine, engine::EngineKind};
@@ -13,6 +15,7 @@ use crate::{Outcome, engine::Engine, engine::EngineKind};
 #[derive(Clone)]
 pub(crate) enum Publisher {
     Redis(MultiplexedConnection),
+    Nats(async_nats::Client),
 }
 
 impl Publisher {
@@ -20,9 +23,11 @@ impl Publisher {
         match engine.kind {
             EngineKind::Redis => {
                 let client = Client::open(engine.url())?;
-                Ok(Self::Redis(client.get_multiplexed_async_connection().await?))
+                Ok(Self::Redis(
+                    client.get_multiplexed_async_connection().await?,
+                ))
             }
-            EngineKind::Nats => Err("not yet".into()),
+            EngineKind::Nats => Ok(Self::Nats(async_nats::connect(engine.url()).await?)),
         }
     }
 
@@ -31,8 +36,11 @@ impl Publisher {
         match self {
             Self::Redis(connection) if burst == 1 => {
                 let mut command = redis::cmd("PUBLISH");
-                let _receivers: i64 =
-                    command.arg(topic).arg(payload).query_async(connection).await?;
+                let _receivers: i64 = command
+                    .arg(topic)
+                    .arg(payload)
+                    .query_async(connection)
+                    .await?;
             }
             Self::Redis(connection) => {
                 let mut pipe = redis::Pipeline::with_capacity(burst);
@@ -40,6 +48,14 @@ impl Publisher {
                     pipe.cmd("PUBLISH").arg(topic).arg(payload);
                 }
                 let _receivers: Vec<i64> = pipe.query_async(connection).await?;
+            }
+            Self::Nats(client) => {
+                let payload = Bytes::copy_from_slice(payload);
+                for _ in 0..burst {
+                    client.publish(topic.to_owned(), payload.clone()).await?;
+                }
+                // It is written then; the crate tells no more.
+                client.flush().await?;
             }
         }
         Ok(())
@@ -49,6 +65,7 @@ impl Publisher {
 /// A connection that subscribes, and calls back for each message.
 pub(crate) enum Subscriber {
     Redis(#[expect(dead_code, reason = "it lives as long as this")] MultiplexedConnection),
+    Nats(#[expect(dead_code, reason = "it lives as long as this")] async_nats::Client),
 }
 
 impl Subscriber {
@@ -69,14 +86,29 @@ impl Subscriber {
                     Ok::<(), std::convert::Infallible>(())
                 });
                 let client = Client::open(url)?;
-                let mut connection =
-                    client.get_multiplexed_async_connection_with_config(&config).await?;
+                let mut connection = client
+                    .get_multiplexed_async_connection_with_config(&config)
+                    .await?;
                 for topics in topics.chunks(512) {
                     connection.subscribe(topics).await?;
                 }
                 Ok(Self::Redis(connection))
             }
-            EngineKind::Nats => Err("not yet".into()),
+            EngineKind::Nats => {
+                let client = async_nats::connect(engine.url()).await?;
+                let came = Arc::new(came);
+                for topic in topics {
+                    let mut messages = client.subscribe(topic.clone()).await?;
+                    let came = came.clone();
+                    tokio::spawn(async move {
+                        while let Some(message) = messages.next().await {
+                            came(&message.payload);
+                        }
+                    });
+                }
+                client.flush().await?;
+                Ok(Self::Nats(client))
+            }
         }
     }
 

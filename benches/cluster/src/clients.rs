@@ -68,7 +68,10 @@ impl Clients {
                 let _dropped = stopped.await;
             });
         });
-        Self { shared, _stop: stop }
+        Self {
+            shared,
+            _stop: stop,
+        }
     }
 
     /// Returns how many messages came.
@@ -109,7 +112,9 @@ async fn connect(protocol: Protocol, port: u16) -> io::Result<TcpStream> {
     if head.starts_with(b"HTTP/1.1 101") {
         return Ok(stream);
     }
-    Err(io::Error::other(String::from_utf8_lossy(&head).into_owned()))
+    Err(io::Error::other(
+        String::from_utf8_lossy(&head).into_owned(),
+    ))
 }
 
 pub(crate) fn opening(port: u16, path: &str) -> String {
@@ -125,12 +130,7 @@ async fn client(protocol: Protocol, stream: TcpStream, room: String, shared: Arc
     shared.ended.fetch_add(1, Ordering::Relaxed);
 }
 
-async fn serve(
-    protocol: Protocol,
-    mut stream: TcpStream,
-    room: &str,
-    shared: &Shared,
-) -> Outcome {
+async fn serve(protocol: Protocol, mut stream: TcpStream, room: &str, shared: &Shared) -> Outcome {
     if protocol == Protocol::Plain {
         stream.write_all(&text(room)).await?;
     }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tower_websocket::cluster::{Cluster, Redis};
+use tower_websocket::cluster::{Cluster, Nats, Redis};
 
 use crate::{Outcome, options::Options};
 
@@ -66,9 +66,16 @@ impl Engine {
         if !program.exists() {
             return Ok(None);
         }
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
         let child = launch(kind, &program, port)?;
-        Ok(Some(Self { kind, port, program, child }))
+        Ok(Some(Self {
+            kind,
+            port,
+            program,
+            child,
+        }))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -113,7 +120,10 @@ fn launch(kind: EngineKind, program: &PathBuf, port: u16) -> Outcome<Child> {
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"]),
         EngineKind::Nats => command.args(["-a", "127.0.0.1", "-p", &port_word]),
     };
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
     let begun = Instant::now();
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if begun.elapsed() > Duration::from_secs(10) {
@@ -128,6 +138,7 @@ fn launch(kind: EngineKind, program: &PathBuf, port: u16) -> Outcome<Child> {
 pub(crate) fn node(url: &str) -> Outcome<Cluster> {
     match url.split("://").next() {
         Some("redis") => Ok(Cluster::start(CLUSTER, Redis::new(url)?)),
+        Some("nats") => Ok(Cluster::start(CLUSTER, Nats::new(url)?)),
         _ => Err(format!("no engine for {url}").into()),
     }
 }

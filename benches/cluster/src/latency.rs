@@ -86,8 +86,20 @@ pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -
     drop((watch, there, subscriber));
     let name = engine.kind.name();
     let what = "from publishing to the other node's socket, 1,000/s, beside the crate's callback";
-    report.row(&format!("p50 {what}"), name, "µs", [&theirs[0], &ours[0]], Goal::Plus(100.0));
-    report.row(&format!("p99 {what}"), name, "µs", [&theirs[1], &ours[1]], Goal::Times(1.5));
+    report.row(
+        &format!("p50 {what}"),
+        name,
+        "µs",
+        [&theirs[0], &ours[0]],
+        Goal::Plus(100.0),
+    );
+    report.row(
+        &format!("p99 {what}"),
+        name,
+        "µs",
+        [&theirs[1], &ours[1]],
+        Goal::Times(1.5),
+    );
     Ok(())
 }
 
@@ -107,7 +119,11 @@ impl Running {
             // Dropped, and nothing else.
             let _dropped = node.runtime.block_on(stopped);
         });
-        Ok(Self { port, stop: Some(stop), thread: Some(thread) })
+        Ok(Self {
+            port,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 }
 
@@ -132,7 +148,8 @@ impl Bystander {
             let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
             times.push(time.as_secs_f64() * 1e6);
         };
-        let subscriber = runtime.block_on(Subscriber::connect(engine, &[topic.to_owned()], came))?;
+        let subscriber =
+            runtime.block_on(Subscriber::connect(engine, &[topic.to_owned()], came))?;
         let (stop, stopped) = oneshot::channel();
         thread::spawn(move || {
             let _dropped = runtime.block_on(stopped);
@@ -169,14 +186,20 @@ impl Watch {
         stream.write_all(&text(room))?;
         setsockopt(&stream, sockopt::ReceiveTimestampns, &true)?;
         stream.set_read_timeout(Some(Duration::from_millis(100)))?;
-        let watch = Self { times: Arc::default(), over: Arc::default() };
+        let watch = Self {
+            times: Arc::default(),
+            over: Arc::default(),
+        };
         let (times, over) = (watch.times.clone(), watch.over.clone());
         thread::spawn(move || {
             // Not everybody may.
             let _raised = rustix::process::setpriority_process(None, -5);
             while !over.load(Ordering::Relaxed) {
                 match next(&stream) {
-                    Ok(Some(time)) => times.lock().unwrap_or_else(PoisonError::into_inner).push(time),
+                    Ok(Some(time)) => times
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(time),
                     Ok(None) => {}
                     Err(error) => return eprintln!("watch: {error}"),
                 }
@@ -239,7 +262,9 @@ fn next(stream: &TcpStream) -> io::Result<Option<f64>> {
 
 /// Makes a payload that says when it was sent, or should have been: so long ago.
 pub(crate) fn stamped(ago: Duration) -> Vec<u8> {
-    let mut payload = (now().saturating_sub(ago).as_nanos() as u64).to_le_bytes().to_vec();
+    let mut payload = (now().saturating_sub(ago).as_nanos() as u64)
+        .to_le_bytes()
+        .to_vec();
     payload.resize(PAYLOAD, b'x');
     payload
 }

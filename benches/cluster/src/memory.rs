@@ -35,7 +35,13 @@ pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -
     let name = engine.kind.name();
     report.row(&what, name, "B", [&without, &with], Goal::Plus(goal));
     // What the first one took is kept for the next.
-    report.row("… of the engine's own", name, "B", [&[], &there[..1]], Goal::None);
+    report.row(
+        "… of the engine's own",
+        name,
+        "B",
+        [&[], &there[..1]],
+        Goal::None,
+    );
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use tokio::{
     time::sleep,
 };
 use tower_websocket::{
-    Groups, WebSocket, WebSocketLayer, cluster::Cluster, groups::SlowMember, handler,
+    Config, Groups, WebSocket, WebSocketLayer, cluster::Cluster, groups::SlowMember, handler,
 };
 
 use crate::{
@@ -54,7 +54,13 @@ impl Node {
             sleep(Duration::from_millis(400)).await;
             Outcome::Ok((cluster, groups, plain, port))
         })?;
-        Ok(Self { runtime, cluster, groups, plain, port })
+        Ok(Self {
+            runtime,
+            cluster,
+            groups,
+            plain,
+            port,
+        })
     }
 
     /// Returns what running a future costs the thread.
@@ -73,7 +79,11 @@ impl Node {
         let clients = Clients::start(Protocol::Plain, self.port, rooms);
         self.runtime.block_on(async {
             let begun = Instant::now();
-            let members = || all.iter().map(|room| self.plain.member_count(room.as_str())).sum::<usize>();
+            let members = || {
+                all.iter()
+                    .map(|room| self.plain.member_count(room.as_str()))
+                    .sum::<usize>()
+            };
             while members() < count {
                 if begun.elapsed() > Duration::from_secs(30) {
                     return Err(format!("only {} of {count} clients", members()));
@@ -90,7 +100,9 @@ impl Node {
 /// Serves WebSockets on a free port, which is returned.
 pub(crate) async fn serve(groups: Groups, plain: Groups) -> Outcome<u16> {
     let handler = handler(move |socket| member(socket, groups.clone(), plain.clone()));
-    let layer = WebSocketLayer::new(handler);
+    // As rarely as the others, so that nobody measures pings.
+    let config = Config::default().ping_interval(Duration::from_secs(300));
+    let layer = WebSocketLayer::new(handler).config(config);
     let app: Router = Router::new().route("/", any(async || "a page").layer(layer));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();
@@ -161,8 +173,16 @@ pub(crate) fn members(engine: &mut Engine, options: &Options, report: &mut Repor
                 remote.push(there.as_secs_f64() * 1e6 / deliveries);
             }
         }
-        let what = format!("CPU per delivery to {members} members, {burst} at a time, beside a local broadcast");
-        report.row(&what, engine.kind.name(), "µs", [&local, &remote], Goal::Times(1.05));
+        let what = format!(
+            "CPU per delivery to {members} members, {burst} at a time, beside a local broadcast"
+        );
+        report.row(
+            &what,
+            engine.kind.name(),
+            "µs",
+            [&local, &remote],
+            Goal::Times(1.05),
+        );
     }
     Ok(())
 }
@@ -183,7 +203,9 @@ pub(crate) fn ones(engine: &mut Engine, options: &Options, report: &mut Report) 
         let target = clients.count() + messages as u64;
         let (all, here) = node.measure(async {
             for at in 0..messages {
-                node.plain.broadcast(rooms[at % groups].as_str(), payload()).await;
+                node.plain
+                    .broadcast(rooms[at % groups].as_str(), payload())
+                    .await;
                 if at % 256 == 255 {
                     // As a server does that has other things to do.
                     tokio::task::yield_now().await;
@@ -204,7 +226,9 @@ pub(crate) fn ones(engine: &mut Engine, options: &Options, report: &mut Report) 
         }
     }
     report.row(
-        &format!("received messages per core, {groups} groups of one member, beside local broadcasts"),
+        &format!(
+            "received messages per core, {groups} groups of one member, beside local broadcasts"
+        ),
         engine.kind.name(),
         "/s",
         [&local, &remote],

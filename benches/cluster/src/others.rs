@@ -26,17 +26,21 @@ const PEERS: [(&str, Option<&str>, f64); 5] = [
     ("socket.io-streams", Some("streams"), 0.15),
 ];
 
-/// What is sent: what it is called, rooms, members of each on the other node, messages a second.
-const LOADS: [(&str, usize, usize, usize); 2] = [
-    ("10 rooms of 100", 10, 100, 100),
-    ("1,000 rooms of one", 1000, 1, 2000),
+/// What is sent: what it is called, rooms, members of each on the other node, messages a second, and how many at a
+/// time to a room.
+const LOADS: [Load; 3] = [
+    ("10 rooms of 100, one at a time", 10, 100, 100, 1),
+    ("10 rooms of 100, 16 at a time", 10, 100, 320, 16),
+    ("1,000 rooms of one, one at a time", 1000, 1, 2000, 1),
 ];
+
+type Load = (&'static str, usize, usize, usize, usize);
 
 pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -> Outcome {
     for load in &LOADS {
         let mut pairs = pairs(engine, options, load)?;
         costs(engine, options, report, load, &mut pairs)?;
-        if load.2 > 1 {
+        if load.4 > 1 {
             killed(engine, report, load, &mut pairs)?;
         }
     }
@@ -48,10 +52,11 @@ fn costs(
     engine: &Engine,
     options: &Options,
     report: &mut Report,
-    (what, rooms, members, rate): &(&str, usize, usize, usize),
+    (what, rooms, members, rate, burst): &Load,
     pairs: &mut [Pair],
 ) -> Outcome {
-    let count = options.many(*rate * 3 / 2).max(*rooms);
+    let count = options.many(*rate * 3 / 2).max(*rooms) / burst * burst;
+    let count = count.max(*burst);
     let mut costs = vec![[const { Vec::new() }; 3]; pairs.len()];
     for round in 0..=options.rounds {
         for (pair, costs) in pairs.iter_mut().zip(&mut costs) {
@@ -61,7 +66,7 @@ fn costs(
                 cpu::of_process(pair.here.pid())?,
                 cpu::of_process(engine.pid())?,
             ];
-            pair.here.go(*rooms, count, *rate)?;
+            pair.here.go(*rooms, count, *rate, *burst)?;
             let target = before + (count * members) as u64;
             pair.wait(target, Duration::from_secs(15));
             if pair.clients.count() != target {
@@ -74,8 +79,10 @@ fn costs(
                 cpu::of_process(engine.pid())?,
             ];
             let units = [count * members, count, count];
-            for ((cost, unit), (begun, ended)) in
-                costs.iter_mut().zip(units).zip(begun.into_iter().zip(ended))
+            for ((cost, unit), (begun, ended)) in costs
+                .iter_mut()
+                .zip(units)
+                .zip(begun.into_iter().zip(ended))
             {
                 if round > 0 {
                     cost.push((ended - begun).as_secs_f64() * 1e6 / unit as f64);
@@ -85,9 +92,14 @@ fn costs(
     }
     let names = pairs.iter().map(|pair| pair.name).collect::<Vec<_>>();
     for (at, name) in names.iter().enumerate().skip(1) {
-        let goal = PEERS.iter().find(|peer| peer.0 == *name).map_or(1.0, |peer| peer.2);
+        let goal = PEERS
+            .iter()
+            .find(|peer| peer.0 == *name)
+            .map_or(1.0, |peer| peer.2);
         report.row(
-            &format!("{what}, {rate} messages/s: CPU of the other node per delivery, beside {name}"),
+            &format!(
+                "{what}, {rate} messages/s: CPU of the other node per delivery, beside {name}"
+            ),
             "Redis",
             "µs",
             [&costs[at][0], &costs[0][0]],
@@ -98,7 +110,11 @@ fn costs(
         "\n{what}, {rate} messages/s, per message: CPU of the node that publishes, and of Redis. "
     );
     for (name, costs) in names.iter().zip(&costs) {
-        report.prose += &format!("{name} {:.1} and {:.1} µs; ", median(&costs[1]), median(&costs[2]));
+        report.prose += &format!(
+            "{name} {:.1} and {:.1} µs; ",
+            median(&costs[1]),
+            median(&costs[2])
+        );
     }
     report.prose += "\n";
     Ok(())
@@ -108,7 +124,7 @@ fn costs(
 fn killed(
     engine: &mut Engine,
     report: &mut Report,
-    (what, rooms, members, rate): &(&str, usize, usize, usize),
+    (what, rooms, members, rate, burst): &Load,
     pairs: &mut [Pair],
 ) -> Outcome {
     engine.kill()?;
@@ -122,7 +138,7 @@ fn killed(
     for pair in pairs {
         let before = pair.clients.count();
         // One that has ended takes no orders.
-        let went = pair.here.go(*rooms, *rate, *rate);
+        let went = pair.here.go(*rooms, *rate, *rate, *burst);
         pair.wait(before + (rate * members) as u64, Duration::from_secs(5));
         let came = pair.clients.count() - before;
         let ended = match (pair.here.has_ended() || pair.there.has_ended(), went) {
@@ -158,11 +174,7 @@ impl Pair {
     }
 }
 
-fn pairs(
-    engine: &Engine,
-    options: &Options,
-    (_, rooms, members, _): &(&str, usize, usize, usize),
-) -> Outcome<Vec<Pair>> {
+fn pairs(engine: &Engine, options: &Options, (_, rooms, members, ..): &Load) -> Outcome<Vec<Pair>> {
     let mut pairs = Vec::new();
     for (name, script, _) in PEERS {
         let asked = options.peers.is_empty() || options.peers.iter().any(|peer| peer == name);
@@ -174,15 +186,24 @@ fn pairs(
             continue;
         };
         let there = Server::start(name, script, engine)?.ok_or("it was there")?;
-        let protocol = if name == "ours" { Protocol::Plain } else { Protocol::SocketIo };
+        let protocol = if name == "ours" {
+            Protocol::Plain
+        } else {
+            Protocol::SocketIo
+        };
         let all = (0..rooms * members).map(|member| format!("r{}", member % rooms));
         let clients = Clients::start(protocol, there.port, all.collect());
-        let mut pair = Pair { name, here, there, clients };
+        let mut pair = Pair {
+            name,
+            here,
+            there,
+            clients,
+        };
         // Until all are there.
         let begun = Instant::now();
         loop {
             let before = pair.clients.count();
-            pair.here.go(*rooms, *rooms, 1000)?;
+            pair.here.go(*rooms, *rooms, 1000, 1)?;
             thread::sleep(Duration::from_millis(300));
             if pair.clients.count() - before == (rooms * members) as u64 {
                 break;
@@ -213,7 +234,9 @@ impl Server {
                     return Ok(None);
                 }
                 let mut command = Command::new("node");
-                command.arg(folder.join("server.mjs")).args([adapter, &engine.url()]);
+                command
+                    .arg(folder.join("server.mjs"))
+                    .args([adapter, &engine.url()]);
                 command
             }
             None => {
@@ -222,13 +245,24 @@ impl Server {
                 command
             }
         };
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let orders = child.stdin.take().ok_or("it has a stdin")?;
         let out = child.stdout.take().ok_or("it has a stdout")?;
         let mut said = BufReader::new(out).lines();
         let line = said.next().ok_or("it said nothing")??;
-        let port = line.strip_prefix("port ").ok_or("it named no port")?.parse()?;
-        Ok(Some(Self { child, orders, said, port }))
+        let port = line
+            .strip_prefix("port ")
+            .ok_or("it named no port")?
+            .parse()?;
+        Ok(Some(Self {
+            child,
+            orders,
+            said,
+            port,
+        }))
     }
 
     fn pid(&self) -> u32 {
@@ -236,8 +270,8 @@ impl Server {
     }
 
     /// Has it publish, and waits until it has.
-    fn go(&mut self, rooms: usize, count: usize, rate: usize) -> Outcome {
-        writeln!(self.orders, "go {rooms} {count} {rate}")?;
+    fn go(&mut self, rooms: usize, count: usize, rate: usize, burst: usize) -> Outcome {
+        writeln!(self.orders, "go {rooms} {count} {rate} {burst}")?;
         let said = self.said.next().transpose()?;
         match said.as_deref() {
             Some("done") => Ok(()),

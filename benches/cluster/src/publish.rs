@@ -49,9 +49,17 @@ pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -
         }
         let what = match burst {
             1 => "CPU per published message, one alone, beside the crate".to_owned(),
-            _ => format!("CPU per published message, bursts of {burst}, beside a pipeline of the crate"),
+            _ => format!(
+                "CPU per published message, bursts of {burst}, beside a pipeline of the crate"
+            ),
         };
-        report.row(&what, engine.kind.name(), "µs", [&theirs, &ours], Goal::Plus(goal));
+        report.row(
+            &what,
+            engine.kind.name(),
+            "µs",
+            [&theirs, &ours],
+            Goal::Plus(goal),
+        );
     }
     Ok(())
 }

@@ -24,14 +24,17 @@ pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -
     });
     let node = Node::start(engine)?;
     let port = node.port;
-    let (_client, server) = node.runtime.block_on(async {
-        testing::pair(Config::default().ping_interval(None))
-    });
+    let (_client, server) = node
+        .runtime
+        .block_on(async { testing::pair(Config::default().ping_interval(None)) });
     let watching = thread::spawn(move || Watch::start(port, "local"));
     let mut members = Vec::new();
     let watch = node.runtime.block_on(async {
         for topic in 0..topics {
-            members.push(node.groups.join(format!("room-{topic}"), &server.sender())?);
+            members.push(
+                node.groups
+                    .join(format!("room-{topic}"), &server.sender())?,
+            );
         }
         while !watching.is_finished() || !is_whole(&node, topics) {
             sleep(Duration::from_millis(10)).await;
@@ -64,7 +67,8 @@ pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -
             restarting.join().map_err(|_| "a panic")?
         })?;
         whole.push(restarted.elapsed().as_secs_f64());
-        node.runtime.block_on(async { sleep(Duration::from_millis(50)).await });
+        node.runtime
+            .block_on(async { sleep(Duration::from_millis(50)).await });
         meanwhile.push(quantile(&watch.take(), 0.99));
         if !is_whole(&node, topics) {
             return Err(format!("not whole: {:?}", node.cluster.counters()).into());
@@ -100,7 +104,13 @@ async fn local(node: &Node, until: Instant, is_over: impl Fn() -> bool) -> Outco
     while Instant::now() < until && !is_over() {
         // Stamped with when it was due: whoever is late to send waits, too.
         let due = ticks.tick().await;
-        if node.plain.broadcast("local", stamped(due.elapsed())).await.sent == 0 {
+        if node
+            .plain
+            .broadcast("local", stamped(due.elapsed()))
+            .await
+            .sent
+            == 0
+        {
             return Err("nobody is in the room".into());
         }
     }

@@ -67,26 +67,32 @@ async fn socketioxide(url: &str) -> Outcome {
 }
 
 async fn on_connect<A: Adapter>(socket: SocketRef<A>) {
-    socket.on("join", async |socket: SocketRef<A>, Data(room): Data<String>| {
-        socket.join(room);
-    });
+    socket.on(
+        "join",
+        async |socket: SocketRef<A>, Data(room): Data<String>| {
+            socket.join(room);
+        },
+    );
 }
 
-/// Publishes as it is told: `go ROOMS COUNT RATE`, messages a second.
+/// Publishes as it is told: `go ROOMS COUNT RATE BURST`, messages a second, and how many at a time to a room.
 async fn orders(mut publish: impl AsyncFnMut(String) -> Outcome) -> Outcome {
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let words: Vec<&str> = line.split(' ').collect();
-        let ["go", rooms, count, rate] = words.as_slice() else {
+        let ["go", rooms, count, rate, burst] = words.as_slice() else {
             return Err(format!("what is {line:?}?").into());
         };
         let (rooms, count, rate): (usize, usize, u64) =
             (rooms.parse()?, count.parse()?, rate.parse()?);
-        let mut ticks = interval(Duration::from_micros(1_000_000 / rate));
+        let burst: usize = burst.parse()?;
+        let mut ticks = interval(Duration::from_micros(burst as u64 * 1_000_000 / rate));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for at in 0..count {
-            ticks.tick().await;
-            publish(format!("r{}", at % rooms)).await?;
+            if at % burst == 0 {
+                ticks.tick().await;
+            }
+            publish(format!("r{}", at / burst % rooms)).await?;
         }
         println!("done");
     }

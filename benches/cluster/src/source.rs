@@ -77,12 +77,20 @@ impl Source {
                 From::Node(node) => node,
                 From::Other | From::Again => OTHER,
             };
-            if bursts.last().is_some_and(|(_, envelopes)| *envelopes == burst) {
+            if bursts
+                .last()
+                .is_some_and(|(_, envelopes)| *envelopes == burst)
+            {
                 bursts.push((Vec::new(), 0));
             }
             if let Some((bytes, envelopes)) = bursts.last_mut() {
                 *envelopes += 1;
-                put(self.kind, bytes, &topics[topic], &envelope(node, self.run, index));
+                put(
+                    self.kind,
+                    bytes,
+                    &topics[topic],
+                    &envelope(node, self.run, index),
+                );
             }
         }
         if self.kind == EngineKind::Nats {
@@ -113,7 +121,10 @@ impl Source {
             if read == 0 {
                 return Err("the engine closed the connection of the source".into());
             }
-            lines += answers[..read].iter().filter(|byte| **byte == b'\n').count();
+            lines += answers[..read]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
         }
         Ok(())
     }
@@ -141,7 +152,10 @@ fn put(kind: EngineKind, out: &mut Vec<u8>, topic: &str, envelope: &[u8]) {
     let len = envelope.len();
     let head = match kind {
         EngineKind::Redis => {
-            format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{topic}\r\n${len}\r\n", topic.len())
+            format!(
+                "*3\r\n$7\r\nPUBLISH\r\n${}\r\n{topic}\r\n${len}\r\n",
+                topic.len()
+            )
         }
         EngineKind::Nats => format!("PUB {topic} {len}\r\n"),
     };

@@ -18,7 +18,8 @@ pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -
         let clients = node.clients(vec!["all".to_owned(); members])?;
         engine.kill()?;
         // So that it is noticed.
-        node.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
+        node.runtime
+            .block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
         let stages = [Remote::Waiting, Remote::Full, Remote::Down];
         for stage in stages {
             node.runtime.block_on(async {
@@ -64,7 +65,8 @@ pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -
                     with.push(costs[1]);
                 }
             }
-            let what = format!("`broadcast` to {members} members here, the engine away: `{stage:?}`");
+            let what =
+                format!("`broadcast` to {members} members here, the engine away: `{stage:?}`");
             let name = engine.kind.name();
             report.row(&what, name, "µs", [&without, &with], Goal::Times(1.1));
         }

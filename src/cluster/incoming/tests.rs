@@ -141,3 +141,31 @@ fn a_group_that_is_made_anew_keeps_its_order_too() {
     incoming.push(25, delivery("a", "5"));
     assert_eq!(poll(&mut incoming), None, "it is busy");
 }
+
+#[test]
+fn what_is_next_of_a_topic_follows_at_once_unless_something_is_missing_before_it() {
+    let mut incoming = incoming();
+    for text in ["1", "2", "3"] {
+        incoming.push(25, delivery("a", text));
+    }
+    let gap = Inbound {
+        missed: 1,
+        ..delivery("a", "5")
+    };
+    incoming.push(25, gap);
+    let text = |inbound: Option<Inbound<()>>| match inbound?.carried {
+        Some(Carried::Message(message)) => message.into_message().as_text().map(str::to_owned),
+        _ => None,
+    };
+    assert_eq!(poll(&mut incoming).as_deref(), Some("1"));
+    for next in ["2", "3"] {
+        assert_eq!(text(incoming.next_of(&topic("a"))).as_deref(), Some(next));
+        assert_eq!(poll(&mut incoming), None, "it is busy");
+    }
+    // Whoever counts gaps has to see it.
+    assert_eq!(text(incoming.next_of(&topic("a"))), None);
+    assert_eq!(poll(&mut incoming).as_deref(), Some("5"));
+    assert_eq!(text(incoming.next_of(&topic("a"))), None);
+    assert_eq!(incoming.bytes(), 0);
+    assert!(incoming.queues.is_empty());
+}
