@@ -83,7 +83,7 @@ impl Line {
     }
 
     /// As [`published`](Self::published), of many at once.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "nats", feature = "redis"))]
     pub(super) fn all_published(
         &mut self,
         answers: impl IntoIterator<Item = (Ticket, Result<(), BackplaneError>)>,

@@ -204,9 +204,9 @@ impl Work<'_> {
         while let Some(question) = self.questions.answered(number) {
             match question {
                 Question::Published(batch) => {
-                    for (ticket, _) in batch {
-                        self.line.published(ticket, Ok(()));
-                    }
+                    let answers: Vec<_> =
+                        batch.iter().map(|(ticket, _)| (*ticket, Ok(()))).collect();
+                    self.line.all_published(answers);
                 }
                 Question::Subscribed { mut topics, heard } => {
                     topics.retain(|topic| self.topics.has(topic));
