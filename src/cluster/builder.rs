@@ -75,7 +75,9 @@ impl ClusterBuilder {
     }
 
     /// Limits how long a message waits for the engine, and how long all are kept without a connection.
-    /// Then it is given up, and new ones are [`Down`](super::Remote::Down). Default: 5 seconds.
+    /// Then it is given up, and new ones are [`Down`](super::Remote::Down). The time does not count in which topics
+    /// are subscribed on a new connection, and for two seconds at most nodes are waited for that were there before.
+    /// Default: 5 seconds.
     pub fn max_wait(mut self, limit: Duration) -> Self {
         self.settings.max_wait = limit;
         self

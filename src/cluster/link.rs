@@ -35,6 +35,11 @@ impl LinkState {
         }
     }
 
+    /// Reports whether there is a connection, and what is kept does not leave yet.
+    pub(super) fn holds_back(self) -> bool {
+        matches!(self, Self::Subscribing { .. } | Self::Settling { .. })
+    }
+
     /// Reports whether what is wanted is being subscribed.
     pub(super) fn is_subscribing(self) -> bool {
         matches!(self, Self::Subscribing { .. })

@@ -46,6 +46,8 @@ struct QueuedEnvelope {
     /// The caller wants to be told what becomes of it.
     awaited: bool,
     answered: bool,
+    /// Some of its time does not count.
+    forgiven: bool,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl EngineQueue {
             since: now,
             awaited,
             answered: false,
+            forgiven: false,
         });
         ticket
     }
@@ -210,6 +213,16 @@ impl EngineQueue {
         self.unanswered = 0;
         for sent in self.sent.drain(..).rev().filter(|sent| !sent.answered) {
             self.waiting.push_front(sent);
+        }
+    }
+
+    /// Lets a time until now not count as waiting, once for each envelope.
+    pub(super) fn forgive(&mut self, time: Duration, now: Instant) {
+        let waiting = self.waiting.iter_mut();
+        for waiting in waiting.filter(|waiting| !waiting.forgiven) {
+            waiting.forgiven = true;
+            let since = waiting.since.checked_add(time);
+            waiting.since = since.unwrap_or(now).min(now);
         }
     }
 

@@ -11,7 +11,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) max_queue: usize,
     /// How many envelopes may wait for the engine or its answer. Default: 65,536.
     pub(crate) max_queued: usize,
-    /// How long one may wait, and how long all are kept without a connection. Default: 5 seconds.
+    /// How long one may wait, and how long all are kept without a connection; without the time in which a new
+    /// connection is made use of. Default: 5 seconds.
     pub(crate) max_wait: Duration,
     /// How many bytes may wait for delivery here. Default: 16 MiB.
     pub(crate) max_inbound: usize,

@@ -107,8 +107,11 @@ impl<G: Clone> Core<G> {
             return;
         };
         let is_over = until <= now;
-        if (is_over || is_last) && self.nodes.all_heard_since(since) || is_over && is_last {
+        let are_back = self.promises.retains || self.nodes.all_heard_since(since);
+        if (is_over || is_last) && are_back || is_over && is_last {
             self.link = LinkState::Ready;
+            self.outgoing
+                .forgive(now.saturating_duration_since(since), now);
             if self.nodes.len() > 0 {
                 // They may wait for a word of this node.
                 self.beats.hurry();

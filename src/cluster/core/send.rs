@@ -181,7 +181,12 @@ impl<G: Clone> Core<G> {
     }
 
     /// Gives up what has waited for too long.
+    ///
+    /// While a new connection is being made use of nothing is: that time does not count.
     pub(super) fn expire(&mut self, now: Instant) {
+        if self.link.holds_back() {
+            return;
+        }
         let most = self.settings.max_wait;
         while let Some(gone) = self.outgoing.expire(now, most, &mut self.waste) {
             self.counters.refused.expired += 1;

@@ -20,8 +20,8 @@ impl<G: Clone> Core<G> {
         if self.link.is_down(now, self.settings.max_wait) {
             self.go_down();
         }
-        self.expire(now);
         self.settle(now);
+        self.expire(now);
         self.beats.handle_timeout(now);
         self.interest.handle_timeout(now);
         if self.leaving.is_some_and(|leaving| leaving.deadline <= now) {
@@ -40,6 +40,7 @@ impl<G: Clone> Core<G> {
     /// Returns when [`handle_timeout`](Self::handle_timeout) is to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let waits = self.outgoing.waiting_since();
+        let waits = waits.filter(|_| !self.link.holds_back());
         let expires = waits.and_then(|since| since.checked_add(self.settings.max_wait));
         let leaving = self.leaving.filter(|leaving| !leaving.is_over);
         let due = [

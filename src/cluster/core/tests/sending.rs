@@ -118,15 +118,67 @@ fn nothing_that_is_five_seconds_old_is_sent() {
     let mut alone = Alone::ready();
     alone.publish("a", "1");
     assert_eq!(alone.leaving(), ["1"]);
+    alone.pass(400);
     alone.core.lost(alone.now);
     alone.pass(3000);
     alone.publish("a", "2");
-    alone.pass(1900);
+    alone.pass(1600);
     alone.core.connected(alone.now);
     alone.subscribe();
     alone.pass(250);
     assert_eq!(alone.leaving(), ["?", "2"]);
     assert_eq!(alone.core.counters().refused.expired, 1);
+}
+
+#[test]
+fn the_time_in_which_a_connection_is_made_use_of_does_not_count_as_waiting() {
+    let mut alone = after_a_break();
+    alone.core.lost(alone.now);
+    alone.pass(3900);
+    alone.core.connected(alone.now);
+    // 4.9 seconds so far.
+    alone.pass(1500);
+    alone.subscribe();
+    alone.publish("a", "younger");
+    assert_eq!(alone.leaving(), ["?"]);
+    alone.pass(2250);
+    assert_eq!(alone.leaving(), ["?", "kept", "younger"]);
+
+    // It goes on behind that, where one second stood.
+    let mut alone = Alone::ready();
+    hear(&mut alone, 2, 0);
+    alone.core.lost(alone.now);
+    alone.publish("a", "kept");
+    alone.pass(1000);
+    alone.core.connected(alone.now);
+    while let Some(command) = alone.core.poll_command(alone.now) {
+        alone.answer(command);
+    }
+    alone.publish("a", "younger");
+    alone.pass(2250 + 3999);
+    assert_eq!(alone.core.counters().refused.expired, 0);
+    alone.pass(1);
+    assert_eq!(alone.core.counters().refused.expired, 1);
+    alone.pass(1000);
+    assert_eq!(alone.core.counters().refused.expired, 2);
+}
+
+#[test]
+fn an_engine_that_retains_has_nobody_waited_for() {
+    let promises = Promises {
+        retains: true,
+        ..promises()
+    };
+    let mut alone = Alone::with(ClusterSettings::default(), promises);
+    alone.connect();
+    hear(&mut alone, 2, 0);
+    alone.core.lost(alone.now);
+    alone.publish("a", "kept");
+    alone.core.connected(alone.now);
+    alone.subscribe();
+    assert_eq!(alone.leaving(), ["?"]);
+    alone.pass(250);
+    assert_eq!(alone.leaving(), ["?", "kept"]);
 }
 
 #[test]
