@@ -201,6 +201,8 @@ impl Watch {
                         .unwrap_or_else(PoisonError::into_inner)
                         .push(time),
                     Ok(None) => {}
+                    // The node is gone.
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
                     Err(error) => return eprintln!("watch: {error}"),
                 }
             }

@@ -13,7 +13,12 @@ use crate::{
 };
 
 pub(crate) fn run(engine: &mut Engine, options: &Options, report: &mut Report) -> Outcome {
-    for members in [1, 10, 100] {
+    let members: &[usize] = if options.scale < 1.0 {
+        &[1]
+    } else {
+        &[1, 10, 100]
+    };
+    for &members in members {
         let node = Node::start(engine)?;
         let clients = node.clients(vec!["all".to_owned(); members])?;
         engine.kill()?;
