@@ -14,7 +14,7 @@ use super::malformed::EnvelopeError;
 /// | 4 | 8 | age of the node in milliseconds |
 /// | 12 | 4 | connections |
 /// | 16 | 4 | groups |
-/// | 20 | 1 | flags: bit 0 draining; others 0, ignored |
+/// | 20 | 1 | flags: bit 0 draining; bit 1 the node waits to hear whether others are there; others 0, ignored |
 /// | 21 | 1 | length of the name, in bytes; 64 at most |
 /// | 22 | … | name, UTF-8 |
 /// | … | … | ignored: later versions may say more |
@@ -23,6 +23,8 @@ pub(super) struct Alive {
     pub(super) interval: Duration,
     pub(super) age: Duration,
     pub(super) load: Load,
+    /// It has a new connection, and waits to hear whether others are there.
+    pub(super) asks: bool,
     pub(super) name: Box<str>,
 }
 
@@ -47,7 +49,7 @@ impl Alive {
         payload.extend(millis(self.age).to_le_bytes());
         payload.extend(self.load.connections.to_le_bytes());
         payload.extend(self.load.groups.to_le_bytes());
-        payload.push(self.load.draining.into());
+        payload.push(u8::from(self.load.draining) | u8::from(self.asks) << 1);
         payload.push(name.len() as u8);
         payload.extend(name);
         payload.into()
@@ -75,6 +77,7 @@ impl Alive {
                 groups,
                 draining: flags & DRAINING != 0,
             },
+            asks: flags & ASKS != 0,
             name: name.into(),
         })
     }
@@ -94,6 +97,9 @@ const FIXED: usize = 22;
 
 /// The flag of a node that takes no new connections.
 const DRAINING: u8 = 1;
+
+/// The flag of a node that waits to hear others.
+const ASKS: u8 = 2;
 
 /// The longest name, in bytes.
 pub(super) const MAX_NAME: usize = 64;

@@ -20,6 +20,8 @@ pub(super) struct Beats {
     due: Option<Instant>,
     /// The next one leaves as soon as it can.
     is_due: bool,
+    /// When the last one left.
+    last: Option<Instant>,
     /// By when one has to be back.
     echo_due: Option<Instant>,
     /// The last one that is not back.
@@ -57,9 +59,19 @@ impl Beats {
         self.is_due |= self.due.is_some_and(|due| due <= now);
     }
 
-    /// Has the next one leave as soon as it can.
-    pub(super) fn hurry(&mut self) {
+    /// Has the next one leave at once.
+    pub(super) fn repeat(&mut self) {
         self.is_due = self.due.is_some();
+    }
+
+    /// Has the next one leave at once, since somebody asks; but none sooner than a second after the last.
+    pub(super) fn answer(&mut self, now: Instant) {
+        let Some(due) = self.due else {
+            return;
+        };
+        let soonest = self.last.map_or(now, |last| last + PER_ANSWER);
+        self.is_due |= soonest <= now;
+        self.due = Some(due.min(soonest));
     }
 
     /// Reports whether one leaves as soon as it can.
@@ -81,6 +93,7 @@ impl Beats {
         let interval = interval(least, nodes);
         let number = self.number();
         self.is_due = false;
+        self.last = Some(now);
         self.due = Some(now + chance.between(interval * 4 / 5, interval * 6 / 5));
         self.unechoed = Some((number.index, now));
         Some((number, interval))
@@ -151,6 +164,9 @@ impl Longest {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// Not more often are others answered who ask whether this node is there.
+const PER_ANSWER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

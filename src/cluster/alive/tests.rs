@@ -12,16 +12,17 @@ fn alive() -> Alive {
             groups: 9,
             draining: true,
         },
+        asks: false,
         name: "büro-1".into(),
     }
 }
 
 #[test]
 fn heartbeat_is_read_as_it_is_written() {
-    for draining in [false, true] {
+    for (draining, asks) in [(false, false), (true, false), (false, true), (true, true)] {
         for name in ["", "a", "büro-1", &"x".repeat(64)] {
             let mut alive = alive();
-            (alive.load.draining, alive.name) = (draining, name.into());
+            (alive.load.draining, alive.asks, alive.name) = (draining, asks, name.into());
             assert_eq!(Alive::decode(&alive.encode()), Ok(alive));
         }
     }

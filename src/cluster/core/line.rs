@@ -113,8 +113,8 @@ impl<G: Clone> Core<G> {
             self.outgoing
                 .forgive(now.saturating_duration_since(since), now);
             if self.nodes.len() > 0 {
-                // They may wait for a word of this node.
-                self.beats.hurry();
+                // Some may have subscribed since this node spoke.
+                self.beats.repeat();
             }
         } else if is_over {
             self.link = LinkState::Settling {

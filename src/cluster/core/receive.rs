@@ -77,6 +77,10 @@ impl<G: Clone> Core<G> {
         let node = header.node.ok_or(EnvelopeError::Alive)?;
         let event = if header.kind == Kind::Alive {
             let alive = Alive::decode(&envelope[HEADER..])?;
+            // Among many all would answer all.
+            if alive.asks && self.nodes.len() < MOST_ANSWERING {
+                self.beats.answer(now);
+            }
             self.nodes.alive(node, header.number, alive, now)
         } else {
             self.nodes.leaving(node, header.number, now)
@@ -212,3 +216,6 @@ fn belongs<G>(kind: Kind, target: Option<&Target<G>>) -> bool {
         Kind::Alive | Kind::Leaving => matches!(target, Some(Target::All)),
     }
 }
+
+/// Among so many nodes and more, none answers those that ask who is there.
+const MOST_ANSWERING: usize = 100;

@@ -220,6 +220,7 @@ impl<G: Clone> Core<G> {
             interval,
             age: now.saturating_duration_since(self.start),
             load: self.load,
+            asks: self.link.holds_back(),
             name: self.settings.name.clone(),
         });
         Some(self.own_publish(letter, number, now))

@@ -20,6 +20,7 @@ fn beat(connections: u32) -> Alive {
             groups: 3,
             draining: false,
         },
+        asks: false,
         name: "a".into(),
     }
 }

@@ -166,6 +166,8 @@ async fn what_no_connection_takes_is_kept_for_5_seconds_and_then_refused() {
     assert_eq!(near.cluster.counters().refused.expired, 2);
     near.link.heal();
     ready(std::slice::from_ref(&near)).await;
+    // For so long at most it waits for the other to be heard again.
+    sleep(Duration::from_millis(2250)).await;
     // Nothing old comes late.
     there.quiet().await;
     assert_eq!(remote("after it").await, Remote::Queued);

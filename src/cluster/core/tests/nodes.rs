@@ -10,6 +10,7 @@ fn alive(name: &str, connections: u32) -> Letter {
             connections,
             ..Load::default()
         },
+        asks: false,
         name: name.into(),
     })
 }
@@ -281,4 +282,76 @@ fn what_waits_for_a_command_of_a_node_that_leaves_is_not_woken_for_nothing() {
     alone.core.leave(alone.now);
     assert!(alone.core.poll_command(alone.now).is_none());
     assert!(!alone.core.has_command());
+}
+
+#[test]
+fn whoever_asks_whether_others_are_there_is_answered_at_once_and_once_a_second() {
+    fn ask(alone: &mut Alone, node: u64, index: u32) {
+        let asks = Alive {
+            interval: Duration::from_secs(5),
+            age: Duration::ZERO,
+            load: Load::default(),
+            asks: true,
+            name: "".into(),
+        };
+        let all = alone.core.own.all();
+        alone.receive_letter(&all, node, number(index), &Letter::alive(&asks));
+    }
+    fn beats(alone: &mut Alone) -> usize {
+        let mut beats = 0;
+        while let Some(command) = alone.core.poll_command(alone.now) {
+            beats += 1;
+            alone.answer(command);
+        }
+        beats
+    }
+    let mut alone = Alone::ready();
+    alone.pass(1000);
+    ask(&mut alone, 2, 0);
+    assert_eq!(beats(&mut alone), 1);
+    ask(&mut alone, 3, 0);
+    ask(&mut alone, 2, 1);
+    assert_eq!(
+        beats(&mut alone),
+        0,
+        "no flood of questions is one of answers"
+    );
+    alone.pass(999);
+    assert_eq!(beats(&mut alone), 0);
+    alone.pass(1);
+    assert_eq!(beats(&mut alone), 1);
+    // Who does not ask is not answered.
+    alone.pass(2000);
+    let all = alone.core.own.all();
+    alone.receive_letter(&all, 2, number(2), &alive("b", 1));
+    assert_eq!(beats(&mut alone), 0);
+    // Nor is anybody among very many.
+    for node in 4..=101 {
+        alone.receive_letter(&all, node, number(0), &alive("b", 1));
+    }
+    ask(&mut alone, 2, 3);
+    assert_eq!(beats(&mut alone), 0);
+}
+
+#[test]
+fn a_node_asks_who_is_there_until_what_it_keeps_leaves() {
+    let [mut first, mut second] = two();
+    first.connect();
+    second.core.connected(second.now);
+    second.subscribe();
+    second.pass(100);
+    // The first one answers: nobody waits for the next round.
+    first.pass(1000);
+    pass_on(&mut second, &mut first);
+    assert!(first.core.has_command());
+    pass_on(&mut first, &mut second);
+    assert_eq!(second.core.counters().nodes, 2);
+    second.pass(6000);
+    assert!(second.core.has_command(), "its own heartbeat");
+    first.pass(2000);
+    while let Some(command) = first.core.poll_command(first.now) {
+        first.answer(command);
+    }
+    pass_on(&mut second, &mut first);
+    assert!(!first.core.has_command(), "it asks no more");
 }

@@ -70,6 +70,7 @@ fn hear(alone: &mut Alone, node: u64, index: u32) {
         interval: Duration::from_secs(5),
         age: Duration::from_secs(1),
         load: Load::default(),
+        asks: false,
         name: "".into(),
     });
     let all = alone.core.own.all();
@@ -83,7 +84,7 @@ fn what_is_kept_leaves_once_all_nodes_are_heard_that_were_there_before() {
     hear(&mut alone, 2, 1);
     assert_eq!(alone.leaving(), [""; 0]);
     hear(&mut alone, 3, 1);
-    // Others may wait for a word of this node.
+    // Some may have subscribed since this node spoke.
     assert_eq!(alone.leaving(), ["?", "kept"]);
 
     let mut alone = after_a_break();
@@ -352,6 +353,7 @@ fn a_node_that_itself_stood_still_gives_nobody_up_for_a_second() {
         interval: Duration::from_secs(5),
         age: Duration::ZERO,
         load: Load::default(),
+        asks: false,
         name: "b".into(),
     };
     let all = alone.core.own.all();
