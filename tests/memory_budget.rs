@@ -204,18 +204,16 @@ impl Shape {
     }
 }
 
-/// Sends a message over each of these, and gets it back: at once, unless nothing at all is left. Then it is looked again
-/// every 250 milliseconds, and after two seconds room is made.
+/// Sends a message over each of these, and gets it back before any time has passed.
 async fn echo_over(honest: &mut [WebSocket]) {
+    let start = Instant::now();
     let message = vec![7; 4 << 10];
     for socket in honest {
-        let start = Instant::now();
         socket.send(message.clone()).await.expect("it is open");
         let answer = socket.recv().await.expect("it is open");
         assert_eq!(answer.expect("it is open").as_bytes(), message);
-        let waited = start.elapsed();
-        assert!(waited < Duration::from_secs(3), "it waited for {waited:?}");
     }
+    assert!(start.elapsed() < Duration::from_millis(1), "they waited");
 }
 
 /// What was seen while the budget was used up.

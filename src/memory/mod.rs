@@ -35,16 +35,17 @@ use crate::sync::atomic::Ordering::Relaxed;
 /// # As it is used up
 ///
 /// 1. A connection is not read while it holds more than is left of the budget. The largest stop
-///    first, and those that hold nothing continue. Every 250 ms a stopped connection checks whether
-///    there is room to read again.
+///    first, and those that hold nothing continue. The last 32nd is left to connections that hold
+///    less than 8 KiB. Every 250 ms a stopped connection checks whether there is room to read again.
 /// 2. With less than an eighth left, handshakes are rejected with 503 and `Retry-After`
 ///    ([`Rejection::OverBudget`](crate::handshake::Rejection::OverBudget)).
-/// 3. Beyond the limit the connections that hold most are closed with code 1013, until an eighth is
-///    free again. After a connection was stopped for 2 seconds the largest are closed, too, until a
-///    quarter is free; one that was stopped for 10 seconds is closed itself. Their application gets
+/// 3. Beyond the limit, or where a connection that holds less than 8 KiB is stopped, the connections
+///    that hold most are closed with code 1013, until an eighth is free again. After a connection was
+///    stopped for 2 seconds the largest are closed, too, until a quarter is free; one that was stopped
+///    for 10 seconds is closed itself. Their application gets
 ///    [`Error::OverBudget`](crate::Error::OverBudget), their report has
-///    [`EndedBy::OverBudget`](crate::session::EndedBy::OverBudget). If the peer does not take what was sent
-///    before, the connection ends without a Close frame.
+///    [`EndedBy::OverBudget`](crate::session::EndedBy::OverBudget). If the peer does not take what was
+///    sent before, the connection ends without a Close frame.
 ///
 /// What is sent meanwhile, and what one turn of each thread receives, may exceed the limit. A message
 /// larger than half of the budget cannot be received.
@@ -115,6 +116,12 @@ impl MemoryBudget {
         self.ledger.left()
     }
 
+    /// Returns how many of the last bytes are kept for connections that hold little.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn reserve(&self) -> usize {
+        self.ledger.limit / 32
+    }
+
     /// Opens the account of one connection.
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(crate) fn open_account(&self) -> Account {
@@ -131,6 +138,12 @@ impl MemoryBudget {
     #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
     pub(crate) fn make_room(&self) {
         self.ledger.free(self.ledger.limit / 4);
+    }
+
+    /// Condemns the connections that hold most, until an eighth of the budget will be free.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    pub(crate) fn make_some_room(&self) {
+        self.ledger.free(self.ledger.limit / 8);
     }
 
     /// Reports whether to log that memory is short: once until there is enough again.

@@ -127,6 +127,72 @@ async fn who_was_stopped_goes_on_when_there_is_room_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn last_of_it_is_left_to_who_holds_little() {
+    for shape in SHAPES {
+        let (budget, config) = limited(16 << 20);
+        let (mut small, _) = open(shape, config.clone(), echo).await;
+        let mut large = Vec::new();
+        for _ in 0..12 {
+            large.push(hold(shape, config.clone()).await);
+        }
+        let (other, _reports, _end) = deaf(shape, &config).await;
+        within(other.send(vec![0; 15 << 20]))
+            .await
+            .expect("it is open");
+        idle().await;
+
+        // Each gets as much as all that is left then.
+        for (peer, ..) in &mut large {
+            push(peer, &binary(vec![1; 1 << 20])[..900 * KIB]).await;
+        }
+        let left = (16 << 20) - budget.used();
+        // A 32nd, less the first 8 KiB of each, and what their buffers have grown by.
+        assert!(left >= 384 * KIB, "{shape:?}: {left}");
+        assert_eq!(budget.closed(), 0, "{shape:?}");
+
+        let start = Instant::now();
+        for _ in 0..10 {
+            let message = binary([2; 6 * KIB]);
+            small.send(&message[..5 * KIB]).await;
+            small.send(&message[5 * KIB..]).await;
+            assert_eq!(small.frame().await, Frame::binary([2; 6 * KIB]));
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO, "{shape:?}");
+        assert_eq!(budget.closed(), 0, "{shape:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_little_does_not_wait_for_who_holds_much() {
+    for shape in SHAPES {
+        let (budget, config) = limited(1 << 20);
+        let (mut small, _) = open(shape, config.clone(), echo).await;
+        let (other, mut reports, _end) = deaf(shape, &config).await;
+        within(other.send(vec![0; 1018 * KIB]))
+            .await
+            .expect("it is open");
+        idle().await;
+        let left = (1 << 20) - budget.used();
+        assert!((5 * KIB..8 * KIB).contains(&left), "{shape:?}: {left}");
+
+        let message = binary([2; 8 * KIB]);
+        small.send(&message[..4 * KIB]).await;
+        idle().await;
+        let start = Instant::now();
+        small.send(&message[4 * KIB..]).await;
+        assert_eq!(small.frame().await, Frame::binary([2; 8 * KIB]));
+        let waited = start.elapsed();
+        assert!(
+            waited <= Duration::from_millis(260),
+            "{shape:?}: {waited:?}"
+        );
+        let report = reports.first().await;
+        assert_eq!(report.ended_by, EndedBy::OverBudget, "{shape:?}");
+        assert_eq!(budget.closed(), 1, "{shape:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn everything_that_waits_counts_and_comes_back() {
     for shape in SHAPES {
         let (budget, config) = limited(64 << 20);

@@ -90,17 +90,23 @@ impl Driver {
     }
 
     /// Returns how much more may be read now by a connection that holds `held` bytes: no more than is left
-    /// for all. `None` where that is more than a read brings.
+    /// for all, and of the reserve no more than makes it hold [`SMALL`]; who holds more than the reserve leaves as
+    /// much to others anyway. `None` where that is more than a read brings.
     #[inline]
     pub(super) fn share(&self, held: usize) -> Option<usize> {
-        let left = self.config().memory_budget.left();
-        let share = left.saturating_sub(held);
-        (share < PLENTY).then_some(share)
+        let budget = &self.config().memory_budget;
+        let left = budget.left();
+        let share = left.saturating_sub(held.max(budget.reserve()));
+        if share >= PLENTY {
+            return None;
+        }
+        let small = SMALL.min(left).saturating_sub(held);
+        Some(share.max(small))
     }
 
-    /// Nothing is read for a while: the connection holds more than is left for all.
+    /// Nothing is read for a while: the connection, which holds `held` bytes, holds more than is left for all.
     #[cold]
-    pub(super) fn stop_reading(&mut self, cx: &Context<'_>) {
+    pub(super) fn stop_reading(&mut self, cx: &Context<'_>, held: usize) {
         self.input = Input::Paused;
         self.timers.paused();
         let now = Self::now();
@@ -118,6 +124,8 @@ impl Driver {
                 }
             }
             waited if waited >= PATIENCE => budget.make_room(),
+            // It does nothing that others have to wait for.
+            _ if held < SMALL => budget.make_some_room(),
             _ => {}
         }
     }
@@ -149,6 +157,10 @@ impl Driver {
 
 /// More than one read brings.
 const PLENTY: usize = 128 << 10;
+
+/// A connection that holds less than this, in bytes, does not wait for those that hold more: the last of the
+/// budget is for such, and where that is used up, too, others give way at once.
+const SMALL: usize = 8 << 10;
 
 /// Where less than this is left for a connection that holds nothing, it may have as much, in bytes.
 pub(super) const LEAST_SHARE: usize = 1 << 10;

@@ -203,8 +203,8 @@ impl Driver {
         }
         let held = held.map(|held| held + buffer.len() + self.incoming.memory());
         let share = held.and_then(|held| self.share(held));
-        if share == Some(0) && held >= Some(LEAST_SHARE) {
-            self.wait_for_memory(cx, line);
+        if let (Some(0), Some(held @ LEAST_SHARE..)) = (share, held) {
+            self.wait_for_memory(cx, held, line);
             return false;
         }
         if let Some(ahead) = self.go_on_reading() {
@@ -260,7 +260,7 @@ impl Driver {
     /// Stops reading, unless there is nothing to read: a connection that waits for its peer does not
     /// wait for memory. Not every transport can tell without a read, so one byte is read.
     #[cold]
-    fn wait_for_memory(&mut self, cx: &mut Context<'_>, line: &mut Line) {
+    fn wait_for_memory(&mut self, cx: &mut Context<'_>, held: usize, line: &mut Line) {
         if self.cold().ahead.is_none() {
             let mut ahead = [0];
             let Some(transport) = &mut line.transport else {
@@ -274,7 +274,7 @@ impl Driver {
             }
             self.cold().ahead = Some(ahead[0]);
         }
-        self.stop_reading(cx);
+        self.stop_reading(cx, held);
     }
 
     /// Reads and throws away, so that the peer can end its side.
