@@ -114,6 +114,8 @@ pub mod extract;
 #[cfg(feature = "layer")]
 pub mod groups;
 pub mod handshake;
+#[cfg(feature = "layer")]
+mod listeners;
 mod lock;
 mod memory;
 mod pool;

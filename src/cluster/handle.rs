@@ -6,9 +6,9 @@ use super::{
     address::Address,
     counters::ClusterCounters,
     envelope::Carried,
+    event_stream::ClusterEvents,
     events::{Node, Remote},
     hub::{Hub, now},
-    listeners::ClusterEvents,
     node_id::NodeId,
     topic::TopicPrefix,
 };
@@ -135,7 +135,7 @@ impl Cluster {
     /// Returns the events of the cluster from now on.
     #[must_use]
     pub fn events(&self) -> ClusterEvents {
-        self.stay.hub.with(|state, _| state.listeners.listen())
+        self.stay.hub.events()
     }
 
     /// Returns what was counted so far, and how it is now.

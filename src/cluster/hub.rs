@@ -15,14 +15,15 @@ use super::{
     backplane::{BackplaneError, Command, Ticket},
     core::{Came, Core},
     deliver::{Deliver, Parcel, Span},
+    event_stream::ClusterEvent,
     events::Remote,
-    listeners::{ClusterEvent, Heard, Listeners},
     publish_error::PublishError,
     topic::Topic,
     topic_map::TopicMap,
     waste::Waste,
 };
 use crate::{
+    listeners::{Heard, Listeners},
     lock::Lock,
     session::Connections,
     sync::{Notify, within},
@@ -53,7 +54,7 @@ pub(crate) struct Hub {
 /// What the lock is about.
 pub(super) struct HubState {
     pub(super) core: NodeCore,
-    pub(super) listeners: Listeners,
+    pub(super) listeners: Listeners<ClusterEvent>,
     /// Groups that were built with this cluster, by their name.
     pub(super) spans: Vec<(Box<str>, Weak<dyn Span>)>,
     pub(super) attached: Vec<Connections>,
@@ -84,7 +85,7 @@ pub(crate) struct Told {
 #[derive(Default)]
 struct ToldMore {
     waste: Waste,
-    heard: Heard,
+    heard: Heard<ClusterEvent>,
     /// Dropped here, since the errors in them are an engine's.
     events: Vec<ClusterEvent>,
     subscribed: Vec<oneshot::Sender<()>>,

@@ -58,7 +58,7 @@
 // - `hub`: the core behind a lock, and whom it wakes; all others go through it;
 // - `serving`: the task that has an engine served and keeps the time, `line` what the engine sees of it;
 // - `delivering`: the task that delivers here; `deliver`, what it knows of groups;
-// - `handle`, `builder`, `listeners`, `to_topic`, `publish_error`: what applications see;
+// - `handle`, `builder`, `event_stream`, `to_topic`, `publish_error`: what applications see;
 // - engines: `redis`, `nats`, `memory`.
 //
 // The lock is held for some hundred instructions, and never while the application's code runs: what is to be woken,
@@ -78,6 +78,7 @@ pub(crate) mod deliver;
 mod delivering;
 mod engine;
 mod envelope;
+mod event_stream;
 mod events;
 mod handle;
 pub(crate) mod hub;
@@ -85,7 +86,6 @@ mod incoming;
 mod interest;
 mod line;
 mod link;
-mod listeners;
 mod malformed;
 #[cfg(feature = "testing")]
 mod memory;
@@ -121,10 +121,10 @@ pub use self::{
     counters::{ClusterCounters, MalformedCounters, Refusals},
     deliver::Gap,
     engine::Backplane,
+    event_stream::{ClusterEvent, ClusterEvents},
     events::{Node, Remote},
     handle::Cluster,
     line::{Inlet, Line},
-    listeners::{ClusterEvent, ClusterEvents},
     node_id::{NodeId, ParseNodeIdError},
     publish_error::PublishError,
     to_topic::ToTopic,

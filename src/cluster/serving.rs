@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::{
-    backplane::BackplaneError, engine::Backplane, events::Silence, hub::Hub, line::Line,
-    listeners::ClusterEvent,
+    backplane::BackplaneError, engine::Backplane, event_stream::ClusterEvent, events::Silence,
+    hub::Hub, line::Line,
 };
 use crate::sync::within;
 

@@ -3,13 +3,12 @@
 #[cfg(feature = "cluster")]
 use std::time::Duration;
 use std::{
-    collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
     mem,
     pin::Pin,
-    sync::{Arc, Weak},
-    task::{Context, Poll, Waker},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use futures_core::Stream;
@@ -18,8 +17,8 @@ use super::{group::Group, key::Key};
 #[cfg(feature = "cluster")]
 use crate::cluster::Gap;
 use crate::{
-    lock::Lock,
-    session::{ConnectionId, Wakers},
+    listeners::{Heard, Listener, Listeners, Waiting},
+    session::ConnectionId,
 };
 
 /// Something that happened to a group.
@@ -52,22 +51,16 @@ pub enum GroupEvent<K = String> {
 /// Each has a queue of its own. It never ends: when all [`Groups`](crate::Groups) are gone,
 /// nothing more comes. A [`Stream`], made by [`Groups::events`](crate::Groups::events).
 pub struct GroupEvents<K = String> {
-    queue: Arc<Lock<GroupQueue<K>>>,
-}
-
-pub(super) struct GroupQueue<K> {
-    events: VecDeque<Happened<K>>,
-    missed: u64,
-    waker: Option<Waker>,
+    listener: Listener<Happened<K>>,
 }
 
 /// An event as it waits: the key is cloned when it is taken, so that no code of the key runs when it
 /// happens.
+#[derive(Clone)]
 enum Happened<K> {
     In(GroupChange, Arc<Group<K>>),
     #[cfg(feature = "cluster")]
     Reconnected(Duration),
-    Missed(u64),
 }
 
 /// What happened to a group.
@@ -91,46 +84,31 @@ impl<K: Key> GroupEvents<K> {
         poll_fn(|cx| self.poll_event(cx))
     }
 
-    /// Takes the next event. Only one task does: what is first stays first while it is looked at.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<GroupEvent<K>> {
-        let mut queue = self.queue.lock();
-        if queue.missed > 0 && queue.events.len() < MAX_EVENTS {
-            // What was missed came after all that is kept.
-            let missed = mem::take(&mut queue.missed);
-            queue.events.push_back(Happened::Missed(missed));
-        }
-        let (change, group) = match queue.events.front() {
-            Some(Happened::In(change, group)) => (*change, group.clone()),
-            Some(&Happened::Missed(missed)) => {
-                queue.events.pop_front();
-                return Poll::Ready(GroupEvent::Missed(missed));
-            }
+        let first = ready!(self.listener.poll_first(cx, Waiting::clone));
+        let event = match first {
+            // A clone that panics takes nothing.
+            Waiting::Event(Happened::In(change, group)) => change.of(group.key.clone()),
             #[cfg(feature = "cluster")]
-            Some(&Happened::Reconnected(after)) => {
-                queue.events.pop_front();
-                return Poll::Ready(GroupEvent::Reconnected(after));
-            }
-            None => {
-                let before = queue.waker.replace(cx.waker().clone());
-                drop(queue);
-                drop(before);
-                return Poll::Pending;
-            }
+            Waiting::Event(Happened::Reconnected(after)) => GroupEvent::Reconnected(after),
+            Waiting::Missed(missed) => GroupEvent::Missed(missed),
         };
-        drop(queue);
-        // A clone that panics takes nothing.
-        let key = group.key.clone();
-        let taken = self.queue.lock().events.pop_front();
         // The key may be dropped with it.
-        drop(taken);
-        Poll::Ready(match change {
-            GroupChange::Created => GroupEvent::Created(key),
-            GroupChange::Joined(id) => GroupEvent::Joined(key, id),
-            GroupChange::Left(id) => GroupEvent::Left(key, id),
-            GroupChange::Destroyed => GroupEvent::Destroyed(key),
+        drop(self.listener.take_first());
+        Poll::Ready(event)
+    }
+}
+
+impl GroupChange {
+    fn of<K>(self, key: K) -> GroupEvent<K> {
+        match self {
+            Self::Created => GroupEvent::Created(key),
+            Self::Joined(id) => GroupEvent::Joined(key, id),
+            Self::Left(id) => GroupEvent::Left(key, id),
+            Self::Destroyed => GroupEvent::Destroyed(key),
             #[cfg(feature = "cluster")]
-            GroupChange::Gap(gap) => GroupEvent::Gap(key, gap),
-        })
+            Self::Gap(gap) => GroupEvent::Gap(key, gap),
+        }
     }
 }
 
@@ -148,91 +126,43 @@ impl<K> fmt::Debug for GroupEvents<K> {
     }
 }
 
-/// The queues into which events go.
+/// Who listens.
 pub(super) struct Subscribers<K> {
-    queues: Vec<Weak<Lock<GroupQueue<K>>>>,
-    told: Told<K>,
+    listeners: Listeners<Happened<K>>,
+    heard: Heard<Happened<K>>,
 }
 
-/// What is left to do outside all locks, once events are in their queues.
-#[must_use]
-pub(super) struct Told<K> {
-    wakers: Wakers,
-    /// A listener may stop meanwhile, and leave its events to be dropped here.
-    queues: Vec<Arc<Lock<GroupQueue<K>>>>,
-}
-
-impl<K> Default for Told<K> {
-    fn default() -> Self {
-        Self {
-            wakers: Wakers::default(),
-            queues: Vec::new(),
-        }
+impl<K> Subscribers<K> {
+    pub(super) fn subscribe(&mut self) -> GroupEvents<K> {
+        let listener = self.listeners.listen();
+        GroupEvents { listener }
     }
-}
 
-impl<K> Told<K> {
-    /// Wakes the listeners.
-    pub(super) fn wake(self) {
-        self.wakers.wake();
+    /// Adds an event to every queue, and runs no code of the application. What has to be done then is
+    /// to be [taken](Self::take_heard).
+    pub(super) fn push(&mut self, change: GroupChange, group: &Arc<Group<K>>) {
+        let event = || Happened::In(change, group.clone());
+        self.listeners.push(event, &mut self.heard);
+    }
+
+    /// Adds that there is a connection to the engine again, as [`push`](Self::push).
+    #[cfg(feature = "cluster")]
+    pub(super) fn push_reconnected(&mut self, after: Duration) {
+        let event = || Happened::Reconnected(after);
+        self.listeners.push(event, &mut self.heard);
+    }
+
+    /// Takes what is left to do outside all locks, once events are in their queues.
+    pub(super) fn take_heard(&mut self) -> Heard<impl Sized + use<K>> {
+        mem::take(&mut self.heard)
     }
 }
 
 impl<K> Default for Subscribers<K> {
     fn default() -> Self {
         Self {
-            queues: Vec::new(),
-            told: Told::default(),
+            listeners: Listeners::default(),
+            heard: Heard::default(),
         }
     }
 }
-
-impl<K> Subscribers<K> {
-    pub(super) fn subscribe(&mut self) -> GroupEvents<K> {
-        let queue = Arc::new(Lock::new(GroupQueue {
-            events: VecDeque::new(),
-            missed: 0,
-            waker: None,
-        }));
-        self.queues.push(Arc::downgrade(&queue));
-        GroupEvents { queue }
-    }
-
-    /// Adds an event to every queue, and runs no code of the application. What has to be done then is
-    /// to be [taken](Self::take_told).
-    pub(super) fn push(&mut self, change: GroupChange, group: &Arc<Group<K>>) {
-        self.push_each(|| Happened::In(change, group.clone()));
-    }
-
-    /// Adds that there is a connection to the engine again, as [`push`](Self::push).
-    #[cfg(feature = "cluster")]
-    pub(super) fn push_reconnected(&mut self, after: Duration) {
-        self.push_each(|| Happened::Reconnected(after));
-    }
-
-    fn push_each(&mut self, event: impl Fn() -> Happened<K>) {
-        let told = &mut self.told;
-        self.queues.retain(|queue| {
-            let Some(queue) = queue.upgrade() else {
-                return false;
-            };
-            let mut events = queue.lock();
-            if events.missed > 0 || events.events.len() >= MAX_EVENTS {
-                events.missed += 1;
-            } else {
-                events.events.push_back(event());
-            }
-            told.wakers.extend(events.waker.take());
-            drop(events);
-            told.queues.push(queue);
-            true
-        });
-    }
-
-    pub(super) fn take_told(&mut self) -> Told<K> {
-        mem::take(&mut self.told)
-    }
-}
-
-/// How many events wait for a listener that does not take them.
-const MAX_EVENTS: usize = 4096;

@@ -44,9 +44,9 @@ impl<K: Key> Span for Table<K> {
     fn reconnected(&self, after: Duration) {
         let mut state = self.lock();
         state.subscribers.push_reconnected(after);
-        let told = state.subscribers.take_told();
+        let heard = state.subscribers.take_heard();
         drop(state);
-        told.wake();
+        heard.wake();
     }
 
     fn groups(&self) -> usize {

@@ -169,11 +169,11 @@ impl<K: Key> Table<K> {
         state
             .subscribers
             .push(GroupChange::Joined(sender.id()), &group);
-        let told = state.subscribers.take_told();
+        let heard = state.subscribers.take_heard();
         drop(state);
         // Leaves at once if the connection has ended meanwhile.
         let membership = Membership::new(member);
-        told.wake();
+        heard.wake();
         if let Some(wanting) = wanting {
             wanting.wake();
         }
@@ -208,9 +208,9 @@ impl<K: Key> Home<K> for Table<K> {
             state.subscribers.push(GroupChange::Destroyed, group);
             wanting = group.elsewhere.as_ref().map(Elsewhere::stop);
         }
-        let told = state.subscribers.take_told();
+        let heard = state.subscribers.take_heard();
         drop(state);
-        told.wake();
+        heard.wake();
         if let Some(wanting) = wanting {
             wanting.wake();
         }
@@ -225,8 +225,8 @@ impl<K: Key> Home<K> for Table<K> {
     fn missed(&self, gap: Gap, group: &Arc<Group<K>>) {
         let mut state = self.lock();
         state.subscribers.push(GroupChange::Gap(gap), group);
-        let told = state.subscribers.take_told();
+        let heard = state.subscribers.take_heard();
         drop(state);
-        told.wake();
+        heard.wake();
     }
 }

@@ -9,11 +9,19 @@ use tracing::{error, info};
 
 use super::{Hub, HubState, Told, ToldMore, Wakes};
 use crate::cluster::{
-    backplane::BackplaneError, events::CoreEvent, listeners::ClusterEvent,
+    backplane::BackplaneError,
+    event_stream::{ClusterEvent, ClusterEvents},
+    events::CoreEvent,
     publish_error::PublishError,
 };
 
 impl Hub {
+    /// Returns what happens from now on.
+    pub(in crate::cluster) fn events(&self) -> ClusterEvents {
+        let listener = self.with(|state, _| state.listeners.listen());
+        ClusterEvents { listener }
+    }
+
     pub(super) fn wake_tasks(&self, wakes: Wakes) {
         if wakes.commands {
             self.commands.notify_one();
@@ -162,7 +170,7 @@ impl HubState {
     }
 
     fn tell_listeners(&mut self, event: ClusterEvent, told: &mut ToldMore) {
-        self.listeners.push(&event, &mut told.heard);
+        self.listeners.push(|| event.clone(), &mut told.heard);
         told.events.push(event);
     }
 }

@@ -146,7 +146,7 @@ async fn of_topics_asked_for_together_those_are_told_that_are_refused() {
     for key in ["lobby", "secret", "hall"] {
         node.join(key);
     }
-    let mut events = node.hub.with(|state, _| state.listeners.listen());
+    let mut events = node.hub.events();
     // The node's own two, lobby and hall.
     node.run_until(|hub| hub.with(|state, _| state.core.counters().topics_subscribed) == 4)
         .await;

@@ -245,7 +245,7 @@ async fn a_topic_that_the_server_takes_away_is_subscribed_where_it_is_now() {
     let stays = Two::keys(0).nth(1).unwrap();
     node.join(&moved);
     node.join(&stays);
-    let mut events = node.hub.with(|state, _| state.listeners.listen());
+    let mut events = node.hub.events();
     node.run_until_and(
         |hub| subscribed(hub) == 4,
         async |node| {
