@@ -2,6 +2,8 @@
 
 use std::{error, fmt, num::NonZeroU64, str::FromStr};
 
+use crate::session::parse_id;
+
 /// The number of a node: drawn at random from 2^64 at each start, never 0.
 ///
 /// Written and read as 16 hexadecimal digits.
@@ -39,12 +41,7 @@ impl FromStr for NodeId {
     type Err = ParseNodeIdError;
 
     fn from_str(digits: &str) -> Result<Self, ParseNodeIdError> {
-        // The parser would take a sign, and fewer of them.
-        if digits.len() != 16 || digits.starts_with('+') {
-            return Err(ParseNodeIdError(()));
-        }
-        let id = u64::from_str_radix(digits, 16).ok();
-        id.and_then(Self::new).ok_or(ParseNodeIdError(()))
+        parse_id(digits).map(Self).ok_or(ParseNodeIdError(()))
     }
 }
 

@@ -51,14 +51,18 @@ impl FromStr for ConnectionId {
     type Err = ParseConnectionIdError;
 
     fn from_str(digits: &str) -> Result<Self, ParseConnectionIdError> {
-        // The parser would take a sign, and fewer of them.
-        if digits.len() != 16 || digits.starts_with('+') {
-            return Err(ParseConnectionIdError(()));
-        }
-        let id = u64::from_str_radix(digits, 16).ok();
-        let id = id.and_then(NonZeroU64::new);
-        id.map(Self).ok_or(ParseConnectionIdError(()))
+        parse_id(digits).map(Self).ok_or(ParseConnectionIdError(()))
     }
+}
+
+/// Reads 16 hexadecimal digits that are not all 0.
+pub(crate) fn parse_id(digits: &str) -> Option<NonZeroU64> {
+    // The parser would take a sign, and fewer of them.
+    if digits.len() != 16 || digits.starts_with('+') {
+        return None;
+    }
+    let id = u64::from_str_radix(digits, 16).ok();
+    id.and_then(NonZeroU64::new)
 }
 
 /// Text that is no [`ConnectionId`]: not 16 hexadecimal digits, or all of them 0.

@@ -61,6 +61,8 @@ pub use handle::{MessageReader, MessageWriter, SendFuture};
 pub(crate) use handle::{Sender, WebSocket};
 pub(crate) use id::ConnectionId;
 pub use id::ParseConnectionIdError;
+#[cfg(feature = "cluster")]
+pub(crate) use id::parse_id;
 pub(crate) use registry::Connections;
 pub use registry::{Counters, Drain, Drained};
 pub use report::{EndedBy, SessionReport};
