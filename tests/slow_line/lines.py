@@ -99,6 +99,8 @@ class Run:
             sh(f"ip -n {space} link set lo up")
         sh(f"ip -n {server} link add line type veth peer name line netns {client}")
         for space, address in zip(self.spaces, (SERVER, CLIENT)):
+            # An address of IPv6, a second later, is a network that has changed: Chromium ends its connections.
+            sh(f"ip -n {space} link set line addrgenmode none")
             sh(f"ip -n {space} address add {address}/24 dev line")
             sh(f"ip -n {space} link set line up")
             if self.case.rate:
