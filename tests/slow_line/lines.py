@@ -158,7 +158,8 @@ class Run:
             return self.judge({"messages": None}), elapsed
         lines = Path(f"{self.log}.client").read_text().splitlines()
         try:
-            return self.judge(json.loads(lines[-1])), elapsed
+            # Behind it a browser may complain that nobody is there any more.
+            return self.judge(json.loads([line for line in lines if line.startswith("{")][-1])), elapsed
         except (IndexError, ValueError):
             return f"the client failed: {lines[-1:]}", elapsed
 
