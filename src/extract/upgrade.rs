@@ -173,7 +173,7 @@ impl WebSocketUpgrade {
 
     /// Accepts the connection, and calls `handler` with the socket once it is open.
     ///
-    /// The response is 101, or 200 on HTTP/2. Decision the client with it; adding headers is fine, and
+    /// The response is 101, or 200 on HTTP/2. Answer the client with it; adding headers is fine, and
     /// [`ResponseBody`](crate::service::ResponseBody) says what layers may not do. The upgrade has
     /// [`Config::write_timeout`] from here on, so do slow work before. If the settings do not allow
     /// the connection, the response is the rejection of a [`WebSocketLayer`](crate::WebSocketLayer),
