@@ -168,7 +168,8 @@ impl<K: Key> Groups<K> {
 
     /// Closes the connections of all members of a group but one; as [`close`](Self::close).
     ///
-    /// So a user has one session, wherever: whoever signs in joins the user's group, and closes all others.
+    /// So a user has one session, wherever: whoever signs in joins the user's group, waits in a cluster until
+    /// that is `Membership::subscribed`, and closes all others.
     pub fn close_except<Q, F>(
         &self,
         key: &Q,
