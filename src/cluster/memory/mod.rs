@@ -50,6 +50,10 @@ use super::{
 /// It does what real engines do with a slow reader: when more than 65,536 envelopes and answers, or 32 MiB,
 /// wait to be read from a link, it ends the connection.
 ///
+/// As with any engine, a node keeps for 250 milliseconds what it sends at the beginning of a connection, so
+/// that it reaches who joins meanwhile, too. A test for which that is wrong sleeps for a second first: on the
+/// paused clock it costs nothing.
+///
 /// As an example of a [`Backplane`]: it takes [commands](Line::next) and what has come in turn,
 /// and everything it knows of a connection ends with the future of [`run`](Backplane::run).
 #[derive(Clone)]
