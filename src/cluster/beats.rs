@@ -128,6 +128,11 @@ impl Beats {
         self.echo_due.is_some_and(|due| due <= now)
     }
 
+    /// Has one be back within three intervals: heartbeats are subscribed from now on.
+    pub(super) fn expect_echo(&mut self, now: Instant, interval: Duration) {
+        self.echo_due = Some(now + interval * INTERVALS);
+    }
+
     /// Gives no more heed to what comes back: heartbeats are not subscribed.
     pub(super) fn expect_no_echo(&mut self) {
         self.echo_due = None;

@@ -59,6 +59,9 @@ impl<G: Clone> Core<G> {
                 self.events.push_back(CoreEvent::Subscribed(topic.clone()));
             }
         }
+        if self.link.is_settled() && self.watches_echoes() && topics.contains(&self.own.all()) {
+            self.beats.expect_echo(now, self.interval());
+        }
         self.settle(now);
     }
 
@@ -67,10 +70,12 @@ impl<G: Clone> Core<G> {
         for topic in topics {
             self.interest.unsubscribed(topic, why, now);
         }
+        let lasts = matches!(why, Lost::Denied | Lost::Away);
+        if lasts && self.promises.echoes && topics.contains(&self.own.all()) {
+            // What else is subscribed is none the worse for it.
+            self.beats.expect_no_echo();
+        }
         if why == Lost::Denied && !topics.is_empty() {
-            if topics.contains(&self.own.all()) {
-                self.beats.expect_no_echo();
-            }
             self.events.push_back(CoreEvent::Denied(topics.to_vec()));
         }
         self.settle(now);
@@ -131,10 +136,13 @@ impl<G: Clone> Core<G> {
         self.counters.reconnects += u64::from(after.is_some());
         self.backoff.reset();
         self.events.push_back(CoreEvent::Connected { after });
-        let all = self.own.all();
-        let watched = self.promises.echoes && self.interest.is_subscribed(&all);
-        let watched = watched || !(self.promises.echoes || self.promises.confirms);
+        let watched = self.watches_echoes() || !(self.promises.echoes || self.promises.confirms);
         self.beats.connected(now, self.interval(), watched);
+    }
+
+    /// Reports whether the own heartbeats come back.
+    fn watches_echoes(&self) -> bool {
+        self.promises.echoes && self.interest.is_subscribed(&self.own.all())
     }
 }
 

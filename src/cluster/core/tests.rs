@@ -108,6 +108,19 @@ impl Alone {
         }
     }
 
+    /// Answers all subscriptions, but these cannot be had.
+    fn subscribe_but(&mut self, topics: &[Topic], why: Lost) {
+        while !self.core.is_connected() {
+            let Some(Command::Subscribe(asked)) = self.core.poll_command(self.now) else {
+                break;
+            };
+            let (lost, had): (Vec<_>, Vec<_>) =
+                asked.into_iter().partition(|topic| topics.contains(topic));
+            self.core.unsubscribed(&lost, why, self.now);
+            self.core.subscribed(&had, self.now);
+        }
+    }
+
     fn answer(&mut self, command: Command) {
         match command {
             Command::Subscribe(topics) => self.core.subscribed(&topics, self.now),

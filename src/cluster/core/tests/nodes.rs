@@ -133,6 +133,39 @@ fn none_of_its_own_heartbeats_back_for_three_intervals_ends_a_connection_that_lo
 }
 
 #[test]
+fn heartbeats_are_watched_while_they_are_subscribed_and_again_once_they_are() {
+    for why in [Lost::Away, Lost::Denied] {
+        let mut alone = Alone::ready();
+        let all = [alone.core.own.all()];
+        alone.core.unsubscribed(&all, why, alone.now);
+        assert_eq!(without_echoes(&mut alone, 20), None, "{why:?}");
+        // On a connection that began without them, too.
+        alone.core.lost(alone.now);
+        alone.core.connected(alone.now);
+        alone.subscribe_but(&all, why);
+        assert_eq!(without_echoes(&mut alone, 20), None, "{why:?}");
+
+        alone.core.subscribed(&all, alone.now);
+        let again = alone.now;
+        let silence = without_echoes(&mut alone, 60);
+        assert_eq!(silence, Some(Silence::NoEcho), "{why:?}");
+        assert_eq!((alone.now - again).as_secs(), 15, "{why:?}");
+    }
+}
+
+/// Answers all but with echoes, for so many seconds.
+fn without_echoes(alone: &mut Alone, seconds: u64) -> Option<Silence> {
+    (0..seconds * 10).find_map(|_| {
+        while let Some(command) = alone.core.poll_command(alone.now) {
+            if let Command::Publish(publish) = command {
+                alone.core.published(publish.ticket(), Ok(()));
+            }
+        }
+        alone.pass(100)
+    })
+}
+
+#[test]
 fn an_engine_without_echoes_is_not_expected_to_echo_and_one_without_answers_has_to_say_something() {
     for (confirms, says, expected) in [
         (true, false, None),
