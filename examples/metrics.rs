@@ -117,6 +117,7 @@ fn cluster_exposition(counters: &ClusterCounters) -> String {
         ("utf8", malformed.utf8),
         ("close", malformed.close),
         ("alive", malformed.alive),
+        ("question", malformed.question),
     ] {
         line(
             "malformed_total",

@@ -19,11 +19,16 @@ impl Chance {
     }
 
     fn draw(&mut self) -> u16 {
+        (self.number() >> 48) as u16
+    }
+
+    /// Draws a number.
+    pub(super) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed >> 48) as u16
+        mixed ^ (mixed >> 31)
     }
 }
 

@@ -14,7 +14,8 @@ pub struct ClusterCounters {
     pub reconnects: u64,
     /// Live nodes, this one among them.
     pub nodes: u64,
-    /// Envelopes that were queued for the engine, without heartbeats.
+    /// Envelopes that were queued for the engine, without heartbeats. Those of [counts](crate::Groups::count) are
+    /// among them: a question, and an answer to each of others.
     ///
     /// Each is confirmed, expired or rejected in the end.
     pub published: u64,
@@ -30,18 +31,19 @@ pub struct ClusterCounters {
     pub received_bytes: u64,
     /// Envelopes of this node that came back to it.
     pub own_echoes: u64,
-    /// Envelopes that had come before, or that a later one had overtaken.
+    /// Envelopes that had come before, or that a later one had overtaken; second answers to a question.
     pub doubles: u64,
     /// How often some were missing.
     pub gaps: u64,
     /// How many were missing. An alarm belongs on this.
     pub lost: u64,
     /// Envelopes that were dropped because too much waited for delivery here, or in the send queue of the
-    /// connection they were for.
+    /// connection they were for; questions of a node that asked too much, or when too many answers waited.
     pub overrun: u64,
     /// Envelopes that were dropped as malformed.
     pub malformed: MalformedCounters,
-    /// Envelopes for groups without a member here, and for connections that are not here.
+    /// Envelopes for groups without a member here, and for connections that are not here; questions and
+    /// answers of who is no live node, and answers that nobody waits for.
     pub uninterested: u64,
     /// Closes of other nodes that were not obeyed.
     pub closes_ignored: u64,
@@ -99,6 +101,8 @@ pub struct MalformedCounters {
     pub close: u64,
     /// No heartbeat.
     pub alive: u64,
+    /// No question of a node to all others, and no answer to one.
+    pub question: u64,
 }
 
 impl MalformedCounters {
@@ -113,6 +117,7 @@ impl MalformedCounters {
             EnvelopeError::Utf8 => &mut self.utf8,
             EnvelopeError::Close => &mut self.close,
             EnvelopeError::Alive => &mut self.alive,
+            EnvelopeError::Question => &mut self.question,
         } += 1;
     }
 }

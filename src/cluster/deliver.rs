@@ -12,6 +12,9 @@ pub(crate) trait Deliver: Send + Sync {
 
     /// Tells who listens that something is missing.
     fn missed(self: Arc<Self>, gap: Gap);
+
+    /// Returns how many members there are.
+    fn members(&self) -> usize;
 }
 
 /// Groups that were built with a cluster.

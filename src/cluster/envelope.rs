@@ -4,7 +4,13 @@
 
 use bytes::Bytes;
 
-use super::{alive::Alive, malformed::EnvelopeError, node_id::NodeId, number::Number};
+use super::{
+    alive::Alive,
+    malformed::EnvelopeError,
+    node_id::NodeId,
+    number::Number,
+    question::{Answer, Question},
+};
 use crate::{
     protocol::{CloseFrame, MessageKind, Outbound, outbound::Choice},
     session::ConnectionId,
@@ -44,6 +50,8 @@ pub(super) enum Kind {
     CloseConnection = 6,
     Alive = 7,
     Leaving = 8,
+    Question = 9,
+    Answer = 10,
 }
 
 impl EnvelopeHeader {
@@ -100,8 +108,20 @@ impl Kind {
             6 => Self::CloseConnection,
             7 => Self::Alive,
             8 => Self::Leaving,
+            9 => Self::Question,
+            10 => Self::Answer,
             _ => return None,
         })
+    }
+
+    /// Reports whether nodes say it to each other, and nothing of an application is in it.
+    pub(super) fn is_of_nodes(self) -> bool {
+        matches!(self, Self::Alive | Self::Leaving) || self.is_talk()
+    }
+
+    /// Reports whether nodes ask it each other, or answer.
+    pub(super) fn is_talk(self) -> bool {
+        matches!(self, Self::Question | Self::Answer)
     }
 
     /// Reports whether it closes connections.
@@ -144,7 +164,9 @@ impl Carried {
                 let connection = connection(&mut body)?;
                 Self::CloseConnection(connection, close(&body)?)
             }
-            Kind::Alive | Kind::Leaving => return Err(EnvelopeError::Misplaced),
+            Kind::Alive | Kind::Leaving | Kind::Question | Kind::Answer => {
+                return Err(EnvelopeError::Misplaced);
+            }
         })
     }
 }
@@ -235,6 +257,16 @@ impl Letter {
     /// Makes the last word of a node.
     pub(super) fn leaving() -> Self {
         Self::own(Kind::Leaving, Bytes::new())
+    }
+
+    /// Makes a question.
+    pub(super) fn question(question: &Question<'_>) -> Self {
+        Self::own(Kind::Question, question.encode())
+    }
+
+    /// Makes an answer.
+    pub(super) fn answer(answer: &Answer) -> Self {
+        Self::own(Kind::Answer, answer.encode())
     }
 
     fn own(kind: Kind, payload: Bytes) -> Self {

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::{
     alive::Load,
     backplane::{BackplaneError, Ticket},
+    counts::Tally,
     node_id::NodeId,
+    question::QuestionId,
     topic::Topic,
 };
 
@@ -27,6 +29,8 @@ pub(crate) enum CoreEvent {
     Denied(Vec<Topic>),
     /// What became of an envelope that was to be confirmed.
     Published(Ticket, Result<(), Unpublished>),
+    /// What others have answered to a question: nothing more is waited for.
+    Counted(QuestionId, Tally),
 }
 
 /// Why an envelope that was queued is not with the engine.

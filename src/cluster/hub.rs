@@ -8,16 +8,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{sync::oneshot, time};
+use tokio::{
+    sync::{oneshot, watch},
+    time,
+};
 
 use super::{
     alive::Load,
     backplane::{BackplaneError, Command, Ticket},
     core::{Came, Core},
+    counts::Tally,
     deliver::{Deliver, Parcel, Span},
     event_stream::ClusterEvent,
     events::Remote,
     publish_error::PublishError,
+    question::QuestionId,
     topic::Topic,
     topic_map::TopicMap,
     waste::Waste,
@@ -60,6 +65,7 @@ pub(super) struct HubState {
     pub(super) attached: Vec<Connections>,
     pub(super) subscribed: TopicMap<Vec<oneshot::Sender<()>>>,
     confirmed: HashMap<Ticket, oneshot::Sender<Published>>,
+    counted: HashMap<QuestionId, Counting>,
     /// What the core knows nothing of, to be told.
     pub(super) news: Option<ClusterEvent>,
     /// Why the connection ended that ended last.
@@ -70,6 +76,12 @@ pub(super) struct HubState {
     pub(super) over: bool,
     pub(super) line_waits: bool,
     pub(super) delivery_waits: bool,
+}
+
+/// Where it is told what others have answered, and how many wait for that.
+struct Counting {
+    waiting: usize,
+    told: watch::Sender<Option<Tally>>,
 }
 
 /// What is left to do where the lock is not held.
@@ -90,6 +102,7 @@ struct ToldMore {
     events: Vec<ClusterEvent>,
     subscribed: Vec<oneshot::Sender<()>>,
     confirmed: Vec<(oneshot::Sender<Published>, Published)>,
+    counted: Vec<(Counting, Tally)>,
     progress: bool,
     connected: bool,
     /// Who has to hear for how long there was no connection.
@@ -121,6 +134,7 @@ impl Hub {
                 attached: Vec::new(),
                 subscribed: TopicMap::default(),
                 confirmed: HashMap::new(),
+                counted: HashMap::new(),
                 news: None,
                 ended: None,
                 asleep: None,
@@ -206,12 +220,20 @@ impl Hub {
     /// Takes what came from the engine.
     pub(super) fn receive(&self, topic: &[u8], envelope: Bytes) {
         let mut state = self.state.lock();
-        let told = match state.core.receive(topic, envelope, now) {
+        let came = state.core.receive(topic, envelope, now);
+        let asked = match came {
+            Came::Question => state.core.take_asked(),
+            Came::Beat | Came::Other => None,
+        };
+        let told = match came {
             Came::Beat => state.tell(),
-            Came::Other => state.tell_quickly(),
+            Came::Question | Came::Other => state.tell_quickly(),
         };
         drop(state);
         self.wake(told);
+        if let Some(asked) = asked {
+            self.answer(asked);
+        }
     }
 
     /// Queues something for a group on other nodes, or says why not.
@@ -339,6 +361,7 @@ pub(super) fn now() -> Instant {
     time::Instant::now().into_std()
 }
 
+mod counting;
 mod telling;
 #[cfg(all(test, feature = "testing"))]
 #[expect(clippy::unwrap_used, reason = "a failed test panics")]

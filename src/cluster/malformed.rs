@@ -21,4 +21,6 @@ pub(super) enum EnvelopeError {
     Close,
     /// It is no heartbeat.
     Alive,
+    /// It is no question, and no answer to one.
+    Question,
 }

@@ -38,6 +38,11 @@
 //! | 6 | closes a connection | [`ConnectionId`](crate::ConnectionId) (8), payload of a Close frame |
 //! | 7 | alive | what the node tells of itself |
 //! | 8 | leaving | nothing; more is ignored |
+//! | 9 | asks every node how many members a group has there | number of the question (8), length of the topic (2), the topic; more is ignored |
+//! | 10 | answers that, to the topic of the node that asks | number of the question (8), members (4); more is ignored |
+//!
+//! What nodes tell each other goes to the key `all`, from which every node gets it, and to `node-` with the
+//! [`NodeId`] in 16 hexadecimal digits, from which one does. Questions and answers have no numbers: run and index are 0.
 //!
 //! What is malformed is dropped and counted. Nothing else is done with what a topic or an envelope says.
 
@@ -48,6 +53,8 @@
 // - receiving: `seen` (doubles and gaps), `incoming` (what waits for delivery here);
 // - `interest`: which topics are wanted and subscribed; `chunks`, which were asked for;
 // - nodes: `nodes` (which are alive), `beats` (the own heartbeats), `alive` (what they say);
+// - members of a group on all nodes: `counts` (what this node asks), `asked` (what it is asked), `question` (what
+//   they say), `budget` (how often);
 // - the connection: `link` (how far it is), `backoff` (when it is tried again), `backplane` (what it
 //   and the core say to each other, with the trait in `engine`);
 // - the wire: `envelope`, `number`, `malformed`, `topic`, `topic_map` and `spelling` (tables by it), `node_id`, `address`;
@@ -66,14 +73,17 @@
 
 mod address;
 mod alive;
+mod asked;
 mod backoff;
 mod backplane;
 mod beats;
+mod budget;
 mod builder;
 mod chance;
 mod chunks;
 mod core;
 mod counters;
+pub(crate) mod counts;
 pub(crate) mod deliver;
 mod delivering;
 mod engine;
@@ -97,6 +107,7 @@ mod number;
 mod numbers;
 mod outgoing;
 mod publish_error;
+mod question;
 #[cfg(feature = "redis")]
 mod redis;
 mod seen;

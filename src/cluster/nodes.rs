@@ -1,13 +1,15 @@
 //! The other nodes that are alive.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     mem,
     time::{Duration, Instant},
 };
 
 use super::{
     alive::Alive,
+    asked::MOST_ASKED,
+    budget::Budget,
     events::{CoreEvent, Node},
     node_id::NodeId,
     number::Number,
@@ -35,6 +37,8 @@ struct KnownNode {
     /// When it was heard last.
     heard: Instant,
     has_left: bool,
+    /// What it has asked.
+    asks: Budget,
     /// When it has left, or is forgotten.
     deadline: Instant,
 }
@@ -82,6 +86,7 @@ impl Nodes {
                     number,
                     heard: now,
                     has_left: false,
+                    asks: Budget::default(),
                     deadline,
                 });
                 true
@@ -143,6 +148,18 @@ impl Nodes {
     /// Reports whether a node is alive, as far as is known.
     pub(super) fn is_alive(&self, id: NodeId) -> bool {
         self.known.get(&id).is_some_and(|known| !known.has_left)
+    }
+
+    /// Takes a question of a node; reports whether it asks no more often than it may.
+    pub(super) fn may_ask(&mut self, id: NodeId, now: Instant) -> bool {
+        let known = self.known.get_mut(&id);
+        known.is_some_and(|known| known.asks.take(MOST_ASKED, now))
+    }
+
+    /// Returns which are alive.
+    pub(super) fn ids(&self) -> HashSet<NodeId> {
+        let alive = self.known.iter().filter(|(_, known)| !known.has_left);
+        alive.map(|(&id, _)| id).collect()
     }
 
     /// Reports whether all that are alive were heard since then.

@@ -269,6 +269,12 @@ impl EngineQueue {
         self.batches.iter().map(|batch| batch.unanswered).sum()
     }
 
+    /// Returns the number of the oldest envelope that is waiting or unanswered.
+    pub(super) fn oldest(&self) -> Option<Ticket> {
+        let oldest = self.sent.front().or_else(|| self.waiting.front())?;
+        Some(oldest.ticket)
+    }
+
     /// Returns since when the oldest envelope has waited.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         self.waiting.front().map(|next| next.since)

@@ -215,6 +215,9 @@ const MAX_NAME: usize = 32;
 /// The longest key, in bytes.
 const MAX_KEY: usize = 512;
 
+/// The longest topic, in bytes: two names, the version and the key, with what stands between them.
+pub(super) const MAX_TOPIC: usize = 2 * MAX_NAME + VERSION.len() + MAX_KEY + 3;
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test panics")]
 mod tests {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{content::Content, delivery::Delivery, error::JoinError, key::Names};
 use crate::cluster::{
     Cluster, PublishError,
+    counts::Tally,
     deliver::{Deliver, Parcel, Span},
     hub::{Hub, Receipt, Told},
     topic::{Topic, TopicPrefix},
@@ -114,6 +115,13 @@ impl Elsewhere {
         let (remote, receipt) = self.hub.publish_confirmed(&self.topic, content.into())?;
         delivery.remote = remote;
         Ok(receipt)
+    }
+}
+
+impl Elsewhere {
+    /// Returns how many members the group has here, and what other nodes say.
+    pub(super) fn count(&self) -> impl Future<Output = (usize, Tally)> + Send + use<> {
+        self.hub.clone().count(self.topic.clone())
     }
 }
 

@@ -56,7 +56,7 @@ use crate::{
 ///
 /// With the feature `cluster` groups [span](GroupsBuilder::cluster) the processes of an application. Then members of
 /// one process get all broadcasts in the same order, and those of several get the broadcasts of each process in its
-/// order. Everything else here is about members of this process.
+/// order. [`count`](Self::count) is about all of them, too; everything else here is about members of this process.
 pub struct Groups<K = String> {
     pub(super) table: Arc<Table<K>>,
 }

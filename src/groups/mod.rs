@@ -3,7 +3,7 @@
 //! - [`GroupsBuilder`], [`SlowMember`]: the settings.
 //! - [`Key`]: what tells groups apart. [`Names`]: what names one.
 //! - [`Membership`], [`JoinError`]: what joining returns.
-//! - [`Delivery`]: what became of a broadcast.
+//! - [`Delivery`]: what became of a broadcast. [`Count`] (feature `cluster`): how many members a group has on all nodes.
 //! - [`GroupEvents`], [`GroupEvent`]: a stream of groups made, joined, left and gone.
 
 // Groups of connections: the same message to many.
@@ -12,7 +12,8 @@
 // - `table`: what it shares: the groups, and who is in them; `index` finds a group by its
 //   key;
 // - `broadcast`: what is done in the turn of one; `elsewhere`: how other nodes are told (`nowhere`
-//   without the feature `cluster`); `spanning`: what comes from them, and what else there is in a cluster;
+//   without the feature `cluster`); `spanning`: what comes from them, and what else there is in a cluster; `count`: who
+//   is there on all of them;
 // - `group` and `member`: one group, and one connection in it. They know each other, because a
 //   member leaves by itself when its connection ends;
 // - `unwoken`: sessions that a broadcast has something for, woken together.
@@ -20,6 +21,8 @@
 mod broadcast;
 mod builder;
 mod content;
+#[cfg(feature = "cluster")]
+mod count;
 mod delivery;
 #[cfg_attr(not(feature = "cluster"), path = "nowhere.rs")]
 mod elsewhere;
@@ -35,6 +38,8 @@ mod spanning;
 mod table;
 mod unwoken;
 
+#[cfg(feature = "cluster")]
+pub use self::count::Count;
 pub use self::{
     builder::GroupsBuilder,
     delivery::{Delivery, SlowMember},

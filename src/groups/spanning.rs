@@ -38,6 +38,10 @@ impl<K: Key> Deliver for Group<K> {
     fn missed(self: Arc<Self>, gap: Gap) {
         self.home.missed(gap, &self);
     }
+
+    fn members(&self) -> usize {
+        self.len()
+    }
 }
 
 impl<K: Key> Span for Table<K> {

@@ -212,3 +212,28 @@ async fn ten_thousand_rooms_are_subscribed_and_heard() {
     let counters = b.cluster.counters();
     assert_eq!((counters.lost, counters.reconnects), (0, 0));
 }
+
+#[tokio::test]
+async fn members_of_all_nodes_are_counted() {
+    let Some(server) = NatsServer::start("") else {
+        return;
+    };
+    let (a, b) = (
+        Node::connected(&server.url()).await,
+        Node::connected(&server.url()).await,
+    );
+    let _members = [a.member(b"lobby").await, b.member(b"lobby").await];
+    for node in [&a, &b] {
+        let counted = async {
+            // They may not know each other yet, and the machine may be busy for a second.
+            loop {
+                let count = node.rooms.count(&b"lobby"[..]).await;
+                if (count.nodes, count.missing) == (2, 0) {
+                    return count.members;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        assert_eq!(within("counting", counted).await, 2);
+    }
+}

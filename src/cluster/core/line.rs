@@ -49,6 +49,7 @@ impl<G: Clone> Core<G> {
         self.outgoing.lost();
         self.interest.lost();
         self.beats.lost();
+        self.end_all_questions();
         self.own_unanswered = None;
     }
 
@@ -117,6 +118,7 @@ impl<G: Clone> Core<G> {
             self.link = LinkState::Ready;
             self.outgoing
                 .forgive(now.saturating_duration_since(since), now);
+            self.send_questions(now);
             if self.nodes.len() > 0 {
                 // Some may have subscribed since this node spoke.
                 self.beats.repeat();

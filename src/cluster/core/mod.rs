@@ -2,7 +2,7 @@
 //!
 //! It is told what happens: [`publish`](Core::publish), [`receive`](Core::receive),
 //! [`add_interest`](Core::add_interest), [`connected`](Core::connected), [`lost`](Core::lost),
-//! [`handle_timeout`](Core::handle_timeout). And it is asked what is to be done:
+//! [`handle_timeout`](Core::handle_timeout), [`ask`](Core::ask). And it is asked what is to be done:
 //! [`poll_command`](Core::poll_command), [`poll_event`](Core::poll_event),
 //! [`poll_delivery`](Core::poll_delivery), [`poll_timeout`](Core::poll_timeout),
 //! [`take_waste`](Core::take_waste): after each call of the former.
@@ -15,11 +15,13 @@ use std::{
 
 use super::{
     alive::{Load, MAX_INTERVAL, MIN_INTERVAL},
+    asked::Answers,
     backoff::Backoff,
     backplane::{Promises, Ticket},
     beats::Beats,
     chance::Chance,
     counters::ClusterCounters,
+    counts::Counts,
     events::{CoreEvent, Node},
     incoming::{DeliveryQueues, Target},
     interest::Interest,
@@ -33,6 +35,7 @@ use super::{
     waste::Waste,
 };
 
+mod count;
 mod line;
 mod receive;
 mod send;
@@ -64,6 +67,8 @@ pub(crate) struct Core<G> {
     incoming: DeliveryQueues<G>,
     nodes: Nodes,
     beats: Beats,
+    counts: Counts,
+    answers: Answers<G>,
     /// A heartbeat, or the last word, that the engine has not answered.
     own_unanswered: Option<(Ticket, Instant)>,
     load: Load,
@@ -123,6 +128,8 @@ impl<G: Clone> Core<G> {
             incoming: DeliveryQueues::new(settings.max_inbound),
             nodes: Nodes::new(settings.max_nodes),
             beats: Beats::default(),
+            counts: Counts::default(),
+            answers: Answers::new(settings.max_queued),
             own_unanswered: None,
             load: Load::default(),
             leaving: None,

@@ -18,6 +18,8 @@ use crate::cluster::{
 pub(crate) enum Came {
     /// A heartbeat of another node, with which a deadline may have come nearer.
     Beat,
+    /// A question of another node, to be [taken](Core::take_asked).
+    Question,
     /// Anything else.
     Other,
 }
@@ -55,35 +57,52 @@ impl<G: Clone> Core<G> {
             }
             return Ok(Came::Other);
         }
-        if matches!(header.kind, Kind::Alive | Kind::Leaving) {
-            self.take_beat(topic, &header, &envelope, now())?;
-            return Ok(Came::Beat);
+        if header.kind.is_of_nodes() {
+            return self.take_own(topic, &header, &envelope[HEADER..], now());
         }
         self.take_carried(topic, &header, envelope)?;
         Ok(Came::Other)
     }
 
-    fn take_beat(
+    /// Takes what nodes say to each other.
+    fn take_own(
         &mut self,
         topic: &[u8],
         header: &EnvelopeHeader,
-        envelope: &Bytes,
+        body: &[u8],
         now: Instant,
-    ) -> Result<(), EnvelopeError> {
+    ) -> Result<Came, EnvelopeError> {
         let entry = self.interest.get_mut(&Spelling::new(topic));
-        if !entry.is_some_and(|entry| matches!(entry.target, Some(Target::All))) {
+        if !entry.is_some_and(|entry| belongs(header.kind, entry.target.as_ref())) {
             return Err(EnvelopeError::Misplaced);
         }
+        if header.kind.is_talk() {
+            return self.take_talk(header, body, now);
+        }
+        self.take_beat(header, body, now)?;
+        Ok(Came::Beat)
+    }
+
+    fn take_beat(
+        &mut self,
+        header: &EnvelopeHeader,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<(), EnvelopeError> {
         let node = header.node.ok_or(EnvelopeError::Alive)?;
         let event = if header.kind == Kind::Alive {
-            let alive = Alive::decode(&envelope[HEADER..])?;
+            let alive = Alive::decode(body)?;
             // Among many all would answer all.
             if alive.asks && self.nodes.len() < MOST_ANSWERING {
                 self.beats.answer(now);
             }
             self.nodes.alive(node, header.number, alive, now)
         } else {
-            self.nodes.leaving(node, header.number, now)
+            let event = self.nodes.leaving(node, header.number, now);
+            if event.is_some() {
+                self.expect_no_answer(node, now);
+            }
+            event
         };
         self.events.extend(event);
         self.settle(now);
@@ -210,10 +229,10 @@ fn belongs<G>(kind: Kind, target: Option<&Target<G>>) -> bool {
         Kind::Text | Kind::Binary | Kind::Close => {
             matches!(target, None | Some(Target::Group(_)))
         }
-        Kind::TextTo | Kind::BinaryTo | Kind::CloseConnection => {
+        Kind::TextTo | Kind::BinaryTo | Kind::CloseConnection | Kind::Answer => {
             matches!(target, Some(Target::Node))
         }
-        Kind::Alive | Kind::Leaving => matches!(target, Some(Target::All)),
+        Kind::Alive | Kind::Leaving | Kind::Question => matches!(target, Some(Target::All)),
     }
 }
 

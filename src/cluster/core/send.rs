@@ -61,18 +61,39 @@ impl<G: Clone> Core<G> {
         now: Instant,
     ) -> Result<Ticket, Remote> {
         let number = self.numbers.next(topic, &mut self.waste);
-        self.check(carried, now)?;
+        self.check(carried.payload_len(), carried.len(), now)?;
         let letter = Letter::from(carried);
-        self.counters.published += 1;
-        self.counters.published_bytes += letter.len() as u64;
-        Ok(self.outgoing.push(topic, letter, number, awaited, now))
+        Ok(self.enqueue(topic, letter, number, awaited, now))
     }
 
-    fn check(&mut self, carried: &Carried, now: Instant) -> Result<(), Remote> {
-        let len = carried.len();
+    /// Queues something of this node itself, which has no number: nobody misses it.
+    pub(super) fn queue_own(
+        &mut self,
+        topic: &Topic,
+        letter: Letter,
+        now: Instant,
+    ) -> Result<Ticket, Remote> {
+        self.check(letter.payload.len(), letter.len(), now)?;
+        Ok(self.enqueue(topic, letter, Number::default(), false, now))
+    }
+
+    fn enqueue(
+        &mut self,
+        topic: &Topic,
+        letter: Letter,
+        number: Number,
+        awaited: bool,
+        now: Instant,
+    ) -> Ticket {
+        self.counters.published += 1;
+        self.counters.published_bytes += letter.len() as u64;
+        self.outgoing.push(topic, letter, number, awaited, now)
+    }
+
+    fn check(&mut self, payload: usize, len: usize, now: Instant) -> Result<(), Remote> {
         let most = self.settings.max_message_size;
         let refused = &mut self.counters.refused;
-        if carried.payload_len() > most || len > self.promises.max_envelope {
+        if payload > most || len > self.promises.max_envelope {
             refused.too_large += 1;
             return Err(Remote::TooLarge);
         }

@@ -18,6 +18,7 @@ use crate::{
     session::ConnectionId,
 };
 
+mod counting;
 mod nodes;
 mod receiving;
 mod sending;

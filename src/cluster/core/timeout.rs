@@ -24,6 +24,7 @@ impl<G: Clone> Core<G> {
         self.expire(now);
         self.beats.handle_timeout(now);
         self.interest.handle_timeout(now);
+        self.end_questions(now);
         if self.leaving.is_some_and(|leaving| leaving.deadline <= now) {
             self.end();
         }
@@ -32,6 +33,7 @@ impl<G: Clone> Core<G> {
         }
         self.grace = None;
         for node in self.nodes.handle_timeout(now) {
+            self.expect_no_answer(node, now);
             self.events.push_back(CoreEvent::NodeLeft(node));
         }
         self.silence(now)

@@ -1,7 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed test panics")]
 
 use super::*;
-use crate::protocol::{CloseCode, Message, test_support::Random};
+use crate::{
+    cluster::question::QuestionId,
+    protocol::{CloseCode, Message, test_support::Random},
+};
 
 fn node() -> NodeId {
     NodeId::new(0x1122_3344_5566_7788).unwrap()
@@ -99,6 +102,9 @@ fn each_kind_has_its_number() {
     }
     let own = |letter: Letter| letter.head(node(), NUMBER).as_bytes()[1];
     assert_eq!(own(Letter::leaving()), 8);
+    let id = QuestionId(1);
+    assert_eq!(own(Letter::question(&Question { id, topic: b"x" })), 9);
+    assert_eq!(own(Letter::answer(&Answer { id, members: 1 })), 10);
 }
 
 #[test]
@@ -124,8 +130,8 @@ fn every_kind_and_version_but_ours_is_dropped() {
         let mut other = envelope.clone();
         other[1] = byte;
         let kind = EnvelopeHeader::decode(&other).map(drop);
-        assert_eq!(kind.is_ok(), (1..=8).contains(&byte), "kind {byte}");
-        assert!((1..=8).contains(&byte) || kind == Err(EnvelopeError::Kind));
+        assert_eq!(kind.is_ok(), (1..=10).contains(&byte), "kind {byte}");
+        assert!((1..=10).contains(&byte) || kind == Err(EnvelopeError::Kind));
     }
 }
 
@@ -235,7 +241,7 @@ fn any_bytes_are_decoded_or_refused_without_a_panic() {
         let len = random.below(60);
         let mut envelope = random.bytes(len);
         // Else hardly one would come past the version.
-        for (byte, most) in envelope.iter_mut().zip([2, 10, 8, 8]) {
+        for (byte, most) in envelope.iter_mut().zip([2, 12, 8, 8]) {
             *byte %= most;
         }
         decoded += usize::from(decode(&envelope).is_ok());

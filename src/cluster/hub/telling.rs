@@ -59,6 +59,9 @@ impl Hub {
         for (waiting, result) in told.confirmed {
             let _ = waiting.send(result);
         }
+        for (counting, tally) in told.counted {
+            let _ = counting.told.send(Some(tally));
+        }
         if let Some((after, spans)) = told.reconnected {
             for span in spans.iter().filter_map(Weak::upgrade) {
                 span.reconnected(after);
@@ -163,6 +166,12 @@ impl HubState {
                     told.confirmed
                         .push((waiting, result.map_err(PublishError::from)));
                 }
+                return;
+            }
+            CoreEvent::Counted(question, tally) => {
+                let counting = self.counted.remove(&question);
+                told.counted
+                    .extend(counting.map(|counting| (counting, tally)));
                 return;
             }
         };

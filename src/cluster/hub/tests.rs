@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use futures_util::FutureExt;
+use tokio::time::sleep;
 
 use crate::{
     Config, Groups,
@@ -29,4 +32,28 @@ async fn groups_that_are_gone_are_forgotten_when_others_are_made() {
         let _gone: Groups<u8> = Groups::builder().cluster(&cluster, "rooms").build();
     }
     assert_eq!(cluster.hub().state.lock().spans.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_whoever_counts_and_of_whoever_stops_counting() {
+    let link = Memory::new();
+    let near = Cluster::start("shop", link.clone());
+    let far = Cluster::start("shop", link.link());
+    let rooms: Groups<u32> = Groups::builder().cluster(&near, "rooms").build();
+    sleep(Duration::from_millis(500)).await;
+    link.delay(Duration::from_millis(100));
+    let counted = || near.hub().state.lock().counted.len();
+    for _ in 0..100 {
+        let [first, second] = [rooms.count(&1), rooms.count(&1)];
+        let (mut first, mut second) = (Box::pin(first), Box::pin(second));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        assert_eq!(counted(), 1, "somebody waits");
+        drop(second);
+        assert_eq!(counted(), 0);
+    }
+    assert_eq!(rooms.count(&1).await.nodes, 2);
+    assert_eq!(counted(), 0);
+    drop(far);
 }

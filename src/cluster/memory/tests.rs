@@ -205,6 +205,7 @@ impl World {
             27 if self.random.below(4) == 0 => self.replace(place).await,
             26..34 => self.fail(place),
             34 => sleep(Duration::from_secs(self.random.below(20) as u64)).await,
+            35 => self.count(place, key).await,
             _ => sleep(Duration::from_millis(self.random.below(700) as u64)).await,
         }
     }
@@ -265,6 +266,15 @@ impl World {
         self.totals.count(name, 1);
     }
 
+    /// Counts the members on all nodes, which takes no more than a second, whatever happens.
+    async fn count(&mut self, place: usize, key: &'static str) {
+        let before = tokio::time::Instant::now();
+        let count = self.nodes[place].groups.count(key).await;
+        assert!(before.elapsed() <= Duration::from_secs(1));
+        self.totals.count("nodes counted", count.nodes - 1);
+        self.totals.count("nodes not counted", count.missing);
+    }
+
     async fn leave(&mut self, place: usize, key: &'static str) {
         let is_last = self.random.below(2) == 0;
         let node = &mut self.nodes[place];
@@ -297,6 +307,19 @@ impl World {
         self.totals.count("replaced", 1);
     }
 
+    /// Everybody knows how many members there are.
+    async fn all_are_counted(&self) {
+        let nodes = self.nodes.len() as u64;
+        for node in &self.nodes {
+            for key in KEYS {
+                let counted = node.groups.count(key).await;
+                let members = self.nodes.iter().map(|node| node.members[key].len());
+                assert_eq!(counted.members, members.sum::<usize>() as u64);
+                assert_eq!((counted.nodes, counted.missing), (nodes, 0));
+            }
+        }
+    }
+
     /// Everybody hears everybody again.
     async fn whole_again(&mut self) {
         self.nodes[0].link.deny(|_| false);
@@ -312,6 +335,7 @@ impl World {
             node.look();
             assert_eq!(node.cluster.nodes().len(), count);
         }
+        self.all_are_counted().await;
         for place in 0..count {
             for key in KEYS {
                 self.broadcast(place, key).await;

@@ -17,6 +17,8 @@ use crate::{
 };
 
 mod cluster;
+#[cfg(feature = "testing")]
+mod counting;
 mod fake;
 mod node;
 mod real;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod closing;
+mod counting;
 mod engines;
 mod gaps;
 mod joining;

@@ -79,7 +79,7 @@ impl Tap {
             let topic = String::from_utf8(topic).unwrap();
             (topic, envelope)
         });
-        all.filter(|(topic, _)| topic != "shop:1:!:all").collect()
+        all.filter(|(_, envelope)| envelope[1] != 7).collect()
     }
 }
 
@@ -230,7 +230,9 @@ async fn what_is_malformed_is_dropped_and_counted_by_reason() {
         vec![1; 23],
         later,
         foreign(0, b""),
-        foreign(9, b"of a later version"),
+        foreign(9, b""),
+        foreign(10, b""),
+        foreign(11, b"of a later version"),
         envelope(1, 0b100, 0, 0, 0, b"with a topic inside"),
         envelope(1, 0, 5, 0, u32::MAX, b"no such index"),
         foreign(1, b"\xff"),
@@ -251,6 +253,12 @@ async fn what_is_malformed_is_dropped_and_counted_by_reason() {
     tap.receive(&own, foreign(4, b"short"));
     tap.receive("shop:1:!:all", foreign(1, b"to a group"));
     tap.receive("shop:1:!:all", foreign(7, &[0; 22]));
+    tap.receive("shop:1:!:all", foreign(9, &[0; 10]));
+    tap.receive("shop:1:!:all", envelope(9, 0, 5, 0, 0, &[0; 9]));
+    tap.receive("shop:1:!:all", envelope(10, 0, 5, 0, 0, &[0; 12]));
+    tap.receive(&own, foreign(10, &[0; 12]));
+    tap.receive(&own, envelope(10, 0, 5, 0, 0, &[0; 11]));
+    tap.receive(&own, envelope(9, 0, 5, 0, 0, &[0; 10]));
     tap.receive("shop:1:rooms:attic", foreign(1, b"nobody is there"));
     idle().await;
     let counters = cluster.counters();
@@ -260,11 +268,12 @@ async fn what_is_malformed_is_dropped_and_counted_by_reason() {
     assert_eq!(malformed.version, 1);
     assert_eq!(malformed.kind, 3);
     assert_eq!(malformed.number, 1);
-    assert_eq!(malformed.misplaced, 7);
+    assert_eq!(malformed.misplaced, 11);
     assert_eq!(malformed.utf8, 1);
     assert_eq!(malformed.close, 3);
     assert_eq!(malformed.alive, 1);
-    assert_eq!((counters.received, counters.uninterested), (22, 1));
+    assert_eq!(malformed.question, 4);
+    assert_eq!((counters.received, counters.uninterested), (30, 1));
     assert_eq!(cluster.nodes().len(), 1);
     // The longest message there may be.
     tap.receive(lobby, foreign(1, &vec![b'x'; 1 << 20]));
@@ -275,19 +284,22 @@ async fn peer_len(peer: &mut Peer) -> usize {
     peer.frame().await.payload.len()
 }
 
+/// Of a node that says it is alive every second.
+fn heartbeat(node: u64, index: u32, connections: u32) -> Vec<u8> {
+    let mut rest = Vec::new();
+    rest.extend(1000_u32.to_le_bytes());
+    rest.extend(60_000_u64.to_le_bytes());
+    rest.extend(connections.to_le_bytes());
+    rest.extend(3_u32.to_le_bytes());
+    rest.extend([1, 5]);
+    rest.extend(b"Nadia");
+    envelope(7, 0, node, 1, index, &rest)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_makes_a_node_and_its_last_word_ends_it() {
     let (tap, cluster, _rooms) = tapped().await;
-    let alive = |index: u32, connections: u32| {
-        let mut rest = Vec::new();
-        rest.extend(1000_u32.to_le_bytes());
-        rest.extend(60_000_u64.to_le_bytes());
-        rest.extend(connections.to_le_bytes());
-        rest.extend(3_u32.to_le_bytes());
-        rest.extend([1, 5]);
-        rest.extend(b"Nadia");
-        envelope(7, 0, 0xabc, 1, index, &rest)
-    };
+    let alive = |index, connections| heartbeat(0xabc, index, connections);
     let all = "shop:1:!:all";
     tap.receive(all, alive(0, 7));
     let nodes = cluster.nodes();
@@ -309,4 +321,101 @@ async fn a_heartbeat_makes_a_node_and_its_last_word_ends_it() {
     // What comes late does not bring it back.
     tap.receive(all, alive(1, 8));
     assert_eq!((cluster.nodes().len(), cluster.connections()), (1, 0));
+}
+
+/// What is asked: the number of the question, the length of the topic, the topic.
+fn question(id: u64, topic: &str) -> Vec<u8> {
+    let len = u16::try_from(topic.len()).unwrap();
+    [&id.to_le_bytes()[..], &len.to_le_bytes(), topic.as_bytes()].concat()
+}
+
+fn answer(id: u64, members: u32) -> Vec<u8> {
+    [&id.to_le_bytes()[..], &members.to_le_bytes()].concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_of_live_nodes_are_answered_and_of_nobody_else() {
+    let (tap, cluster, rooms) = tapped().await;
+    let node = cluster.id().as_u64();
+    let (_peer, socket, _reports) = hold(Shape::H1, patient()).await;
+    let _membership = rooms.join("lobby".to_owned(), &socket.sender()).unwrap();
+    let all = "shop:1:!:all";
+    tap.receive(all, heartbeat(0xabc, 0, 0));
+    tap.published();
+    let lobby = "shop:1:rooms:lobby";
+    let ask = |from, id, topic: &str| {
+        tap.receive(all, envelope(9, 0, from, 0, 0, &question(id, topic)));
+    };
+    ask(0xabc, 1, lobby);
+    ask(0xabc, 2, "shop:1:rooms:attic");
+    ask(0xabc, 3, all);
+    // More may follow in a later version.
+    let longer = [&question(4, lobby)[..], b"more"].concat();
+    tap.receive(all, envelope(9, 0, 0xabc, 0, 0, &longer));
+    // Nobody knows this one.
+    ask(0xabd, 5, lobby);
+    idle().await;
+    let expected = [(1, 1), (2, 0), (3, 0), (4, 1)].map(|(id, members)| {
+        let to = "shop:1:!:node-0000000000000abc".to_owned();
+        (to, envelope(10, 0, node, 0, 0, &answer(id, members)))
+    });
+    assert_eq!(tap.published(), expected);
+    assert_eq!(cluster.counters().uninterested, 1);
+    // Nor any that has left.
+    tap.receive(all, envelope(8, 0, 0xabc, 1, 1, b""));
+    ask(0xabc, 6, lobby);
+    idle().await;
+    assert_eq!(tap.published(), []);
+    assert_eq!(cluster.counters().uninterested, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_to_what_was_asked_are_counted_once_and_no_others() {
+    let (tap, cluster, rooms) = tapped().await;
+    let own = format!("shop:1:!:node-{:016x}", cluster.id().as_u64());
+    for node in [2, 3, 4] {
+        tap.receive("shop:1:!:all", heartbeat(node, 0, 0));
+    }
+    tap.published();
+    let counting = tokio::spawn(rooms.count("lobby"));
+    idle().await;
+    let published = tap.published();
+    let [(topic, asked)] = &published[..] else {
+        panic!("{published:?}");
+    };
+    let id = u64::from_le_bytes(*asked[24..].first_chunk().unwrap());
+    let expected = question(id, "shop:1:rooms:lobby");
+    assert_eq!(topic, "shop:1:!:all");
+    assert_eq!(
+        *asked,
+        envelope(9, 0, cluster.id().as_u64(), 0, 0, &expected)
+    );
+    let say = |from, id, members| {
+        tap.receive(&own, envelope(10, 0, from, 0, 0, &answer(id, members)));
+    };
+    say(2, id, 40);
+    say(2, id, 1000);
+    say(5, id, 1000);
+    say(3, id.wrapping_add(1), 1000);
+    // More may follow in a later version.
+    let longer = [&answer(id, 2)[..], b"more"].concat();
+    tap.receive(&own, envelope(10, 0, 3, 0, 0, &longer));
+    idle().await;
+    assert!(
+        !counting.is_finished(),
+        "the last one does not know the question"
+    );
+    sleep(Duration::from_secs(1)).await;
+    let count = within(counting).await.unwrap();
+    assert_eq!((count.members, count.nodes, count.missing), (42, 3, 1));
+    say(4, id, 1000);
+    let counters = cluster.counters();
+    assert_eq!((counters.doubles, counters.uninterested), (1, 3));
+    assert_eq!((counters.gaps, counters.lost), (0, 0));
+    assert_eq!(parts_again(&rooms).await, (42, 3, 1));
+}
+
+async fn parts_again(rooms: &Groups) -> (u64, u64, u64) {
+    let count = within(rooms.count("lobby")).await;
+    (count.members, count.nodes, count.missing)
 }

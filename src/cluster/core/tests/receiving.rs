@@ -145,7 +145,7 @@ fn what_is_malformed_is_dropped_and_missing_and_counted_by_its_reason() {
     let mut version = whole.clone();
     version[0] = 2;
     let mut kind = whole.clone();
-    kind[1] = 9;
+    kind[1] = 32;
     for envelope in [&whole[..25], &whole[..10], &[], &version, &kind] {
         let envelope = Bytes::copy_from_slice(envelope);
         alone

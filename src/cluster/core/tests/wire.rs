@@ -11,7 +11,13 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    cluster::{envelope::EnvelopeHeader, number::Number},
+    cluster::{
+        core::Came,
+        counts::{Asking, Tally},
+        envelope::{EnvelopeHeader, Kind},
+        number::Number,
+        question::QuestionId,
+    },
     protocol::test_support::Random,
 };
 
@@ -105,6 +111,14 @@ struct Peer {
     delivered: u64,
     missed: u64,
     beats: u64,
+    /// Its questions that run, how many it has asked, and how many of others it has answered.
+    asking: HashSet<QuestionId>,
+    asked: u64,
+    answered: u64,
+    /// Questions and answers that it has taken.
+    talk: u64,
+    /// All that was counted.
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -118,6 +132,8 @@ enum Act {
     Push(usize, u64, Topic, Bytes),
     Subscribed(usize, u64, Vec<Topic>),
     Denied(usize, u64, Vec<Topic>),
+    /// A question has run for as long as one may.
+    EndQuestion(usize, QuestionId),
 }
 
 impl World {
@@ -161,7 +177,46 @@ impl World {
             let soon = self.now + Duration::from_secs(2);
             self.run_until(soon);
         }
+        self.all_count();
         self.assert_all_is_well();
+    }
+
+    /// All know how many members there are elsewhere.
+    fn all_count(&mut self) {
+        for topic in 0..TOPICS {
+            let before = self.tallies();
+            for peer in 0..self.peers.len() {
+                // One after the other, since of small queues one place is for answers.
+                self.count(peer, topic);
+                self.pump();
+                let soon = self.now + Duration::from_secs(2);
+                self.run_until(soon);
+            }
+            let others = self.peers.len() as u64 - 1;
+            for (before, after) in before.iter().zip(self.tallies()) {
+                assert_eq!(after.members - before.members, others);
+                assert_eq!(after.nodes - before.nodes, others);
+                assert_eq!(after.missing, before.missing);
+            }
+        }
+    }
+
+    fn tallies(&self) -> Vec<Tally> {
+        self.peers.iter().map(|peer| peer.tally).collect()
+    }
+
+    /// Asks how many members a group has elsewhere.
+    fn count(&mut self, peer: usize, topic: usize) {
+        let key = self.topics[topic].clone();
+        let node = &mut self.peers[peer];
+        node.asked += 1;
+        let asking = node.core.ask(&key, self.now);
+        // What is known was counted before, or nobody was asked.
+        if let Asking::Waits(id, until) = asking
+            && node.asking.insert(id)
+        {
+            self.act_at(until, Act::EndQuestion(peer, id));
+        }
     }
 
     /// Nothing fails any more, and all join.
@@ -207,7 +262,7 @@ impl World {
                 }
             }
             peer.assert_counters_agree();
-            assert!(peer.connected && peer.awaited.is_empty());
+            assert!(peer.connected && peer.awaited.is_empty() && peer.asking.is_empty());
             assert_eq!(peer.others.len(), self.peers.len() - 1);
             assert_eq!(peer.core.nodes(self.now).len(), self.peers.len());
         }
@@ -233,6 +288,9 @@ impl World {
                     ("overrun", counters.overrun),
                     ("truncated", counters.malformed.truncated),
                     ("uninterested", counters.uninterested),
+                    ("members counted", peer.tally.members),
+                    ("nodes counted", peer.tally.nodes),
+                    ("nodes not counted", peer.tally.missing),
                 ],
             });
         }
@@ -341,6 +399,7 @@ impl World {
                     peer.core.unsubscribed(&topics, Lost::Denied, now);
                 }
             }
+            Act::EndQuestion(peer, id) => self.peers[peer].core.end_question(id, self.now),
         }
     }
 
@@ -361,6 +420,7 @@ impl World {
             }
             3 => self.peers[peer].finish_one(&mut self.random),
             4 if self.random.below(rare) == 0 => self.move_topic(peer, topic),
+            5 => self.count(peer, topic),
             _ => {
                 for _ in 0..1 + self.random.below(6) {
                     let len = [0, 0, 0, 100, 2000][self.random.below(5)];
@@ -476,10 +536,22 @@ impl World {
     fn push(&mut self, peer: usize, topic: &Topic, envelope: Bytes) {
         let header = EnvelopeHeader::decode(&envelope);
         let node = &mut self.peers[peer];
-        let is_beat = topic.groups() == b"!";
         let is_own = header.is_ok_and(|header| header.node == Some(node.core.id()));
-        node.beats += u64::from(is_beat && header.is_ok() && !is_own);
-        node.core.receive(topic.as_bytes(), envelope, || self.now);
+        let kind = header.ok().filter(|_| !is_own).map(|header| header.kind);
+        let is_beat = kind.is_some_and(|kind| kind.is_of_nodes() && !kind.is_talk());
+        node.beats += u64::from(is_beat);
+        let before = node.dropped();
+        let came = node.core.receive(topic.as_bytes(), envelope, || self.now);
+        let is_taken = kind.is_some_and(Kind::is_talk) && node.dropped() == before;
+        node.talk += u64::from(is_taken);
+        assert!(is_taken || came != Came::Question);
+        if let Some(asked) = node.core.take_asked() {
+            let members = asked
+                .group
+                .map_or(0, |topic| usize::from(node.members[topic]));
+            node.core.answer(asked.by, asked.id, members, self.now);
+            node.answered += 1;
+        }
     }
 
     /// Does all that the cores want done.
@@ -614,7 +686,32 @@ impl Peer {
             delivered: 0,
             missed: 0,
             beats: 0,
+            asking: HashSet::new(),
+            asked: 0,
+            answered: 0,
+            talk: 0,
+            tally: Tally::default(),
         }
+    }
+
+    /// How many envelopes it has dropped.
+    fn dropped(&self) -> u64 {
+        let counters = self.core.counters();
+        let malformed = counters.malformed.truncated + counters.malformed.question;
+        counters.uninterested + counters.doubles + counters.overrun + malformed
+    }
+
+    /// Who has answered is counted once, and who has not is missing.
+    fn counted(&mut self, id: QuestionId, tally: Tally) -> bool {
+        assert!(tally.members <= tally.nodes, "each has one member at most");
+        assert!(
+            tally.nodes + tally.missing <= 2,
+            "there are two others at most"
+        );
+        self.tally.members += tally.members;
+        self.tally.nodes += tally.nodes;
+        self.tally.missing += tally.missing;
+        self.asking.remove(&id)
     }
 
     fn is_on(&self, connection: u64) -> bool {
@@ -662,6 +759,7 @@ impl Peer {
                 CoreEvent::Published(ticket, _) => self.awaited.remove(&ticket),
                 CoreEvent::Subscribed(_) => false,
                 CoreEvent::Denied(topics) => !topics.is_empty(),
+                CoreEvent::Counted(id, tally) => self.counted(id, tally),
             };
             assert!(is_news, "{:?}", self.core);
         }
@@ -677,11 +775,10 @@ impl Peer {
     fn assert_counters_agree(&self) {
         let counters = self.core.counters();
         let refused = counters.refused;
-        let all: u64 = self.published.iter().sum();
-        assert_eq!(
-            counters.published,
-            all - refused.down - refused.full - refused.too_large
-        );
+        let all = self.published.iter().sum::<u64>() + self.answered;
+        let tried = counters.published + refused.down + refused.full + refused.too_large;
+        // Some questions were not asked, or over before they could leave.
+        assert!((all..=all + self.asked).contains(&tried));
         assert_eq!(
             counters.published,
             counters.confirmed + refused.expired + refused.rejected
@@ -696,7 +793,7 @@ impl Peer {
         );
         let kept = self.delivered + counters.doubles + counters.overrun;
         let passed_over = counters.uninterested + counters.malformed.truncated;
-        let rest = self.beats + counters.own_echoes + counters.malformed.too_large;
+        let rest = self.beats + self.talk + counters.own_echoes + counters.malformed.too_large;
         assert_eq!(counters.received, kept + passed_over + rest);
         assert!(self.missed <= counters.lost);
         assert_eq!(counters.topics_wanted, TOPICS as u64 + 2);

@@ -16,14 +16,14 @@ use tokio::{
 use super::*;
 
 /// A `redis-server` on a port of 127.0.0.1, gone when dropped.
-struct Real {
+pub(super) struct Real {
     process: Child,
     port: u16,
 }
 
 impl Real {
     /// Starts one with these users; `None` without the program, which it says.
-    async fn start(users: &[&str]) -> Option<Self> {
+    pub(super) async fn start(users: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
             eprintln!("SKIPPED: redis-server not found; .ci/engines fetches it");
             let is_required = env::var("ENGINES").is_ok_and(|words| words.contains("required"));
@@ -72,7 +72,7 @@ impl Real {
         asked && stream.read_u8().await.is_ok()
     }
 
-    fn url(&self, login: &str) -> String {
+    pub(super) fn url(&self, login: &str) -> String {
         format!("redis://{login}@127.0.0.1:{}/", self.port)
     }
 }
@@ -97,7 +97,7 @@ fn program() -> Option<PathBuf> {
 }
 
 /// The least that the docs say a user needs, of whom `node` has it all.
-const USERS: [&str; 5] = [
+pub(super) const USERS: [&str; 5] = [
     "node on >p1 resetchannels &shop:* -@all +publish +subscribe +unsubscribe +ping +hello",
     "some on >p2 resetchannels &shop:1:!:* &shop:1:rooms:lobby -@all +publish +subscribe +unsubscribe +ping +hello",
     "deaf on >p3 resetchannels &shop:* -@all +publish +ping +hello",
