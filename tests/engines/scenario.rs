@@ -72,6 +72,13 @@ impl Scenario {
         .await;
         wrong.extend(fault.err().map(|error| error.to_string()));
         wrong.extend(whole.err().map(|error| error.to_string()));
+        if self.needs.is_some() {
+            // A server that was killed is missing until it is known to be gone.
+            let counted = until("members are counted", COUNTED_WITHIN, async || {
+                stage.is_counted().await
+            });
+            wrong.extend(counted.await.err().map(|error| error.to_string()));
+        }
         // It may have been whole by luck: what is lost from here on is lost in peace.
         let before = settled(&stage.load).await;
         stage.load.send(true);
@@ -163,6 +170,9 @@ fn left(at_rest: &Value, now: &Value) -> Result<bool, String> {
         false => Err(more.join(", ")),
     }
 }
+
+/// Longer than a server that was killed is missed.
+const COUNTED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long nothing comes until nothing comes any more.
 const QUIET: Duration = Duration::from_millis(400);

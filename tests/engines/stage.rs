@@ -89,6 +89,18 @@ impl Stage {
         }
     }
 
+    /// Reports whether both nodes count the members of a group on both.
+    pub(crate) async fn is_counted(&mut self) -> Result<bool, BoxError> {
+        let members = 2 * self.load.members_per_group();
+        for node in &mut self.nodes {
+            let said = node.ask("count").await?;
+            if said != json!([members, 2, 0]) {
+                return Err(format!("{said}, not {members}").into());
+            }
+        }
+        Ok(true)
+    }
+
     /// Kills a node as `kill -9` does.
     pub(crate) async fn kill_node(&mut self, node: usize) -> Result<(), BoxError> {
         self.load.node_restarts(node);

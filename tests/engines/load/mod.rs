@@ -154,6 +154,11 @@ impl Load {
         Ok(load)
     }
 
+    /// Returns how many members a group has on each node.
+    pub(crate) fn members_per_group(&self) -> u16 {
+        self.shared.load.members_per_group
+    }
+
     pub(crate) async fn all_joined(&self) -> Result<(), BoxError> {
         let members = &self.shared.members;
         until(

@@ -44,6 +44,7 @@ pub(crate) fn run() -> Result<(), BoxError> {
                 json!({})
             }
             "sample" => server.sample(&runtime),
+            "count" => runtime.block_on(server.rooms.count_members()),
             "leave" => {
                 runtime.block_on(server.leave());
                 json!({})

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::{
     task::yield_now,
     time::{sleep, timeout},
@@ -43,6 +44,12 @@ impl Rooms {
 
     pub(super) fn count(&self) -> usize {
         self.groups.len() + self.many.len()
+    }
+
+    /// Counts the members of the first group, on all servers: members, servers, and those that did not answer.
+    pub(super) async fn count_members(&self) -> Value {
+        let count = self.groups.count("0").await;
+        json!([count.members, count.nodes, count.missing])
     }
 
     /// Serves a member of a group: what it sends, all members get, on whatever node.
