@@ -220,7 +220,7 @@ impl Hub {
     /// Takes what came from the engine.
     pub(super) fn receive(&self, topic: &[u8], envelope: Bytes) {
         let mut state = self.state.lock();
-        let came = state.core.receive(topic, envelope, now);
+        let came = state.core.receive(topic, &envelope, now);
         let asked = match came {
             Came::Question => state.core.take_asked(),
             Came::Beat | Came::Other => None,
@@ -250,7 +250,9 @@ impl Hub {
             // Its deadline is behind that of the first.
             _ => state.wakes_at_once(),
         };
+        let waste = state.core.has_waste().then(|| state.core.take_waste());
         drop(state);
+        drop(waste);
         self.wake_tasks(wakes);
         remote
     }
@@ -278,20 +280,22 @@ impl Hub {
     /// Returns where it will be told that a topic is subscribed; `None` if it is.
     pub(crate) fn await_subscribed(&self, topic: &Topic) -> Option<oneshot::Receiver<()>> {
         let (waiting, receiver) = oneshot::channel();
-        self.with(|state, _| {
+        let mut given_up = Vec::new();
+        let is_awaited = self.with(|state, _| {
             // Of a group that is gone nobody would say that it is subscribed.
             let is_gone = state.over || !state.core.is_taken(topic);
             if is_gone || state.core.await_subscribed(topic) {
-                return None;
+                return false;
             }
             let all = state.subscribed.entry(topic.clone()).or_default();
             if all.len() == all.capacity() {
-                // Some may have given up.
-                all.retain(|waiting| !waiting.is_closed());
+                // Some may have given up. They leave a waker behind, which is dropped without the lock.
+                given_up.extend(all.extract_if(.., |waiting| waiting.is_closed()));
             }
             all.push(waiting);
-            Some(receiver)
-        })
+            true
+        });
+        is_awaited.then_some(receiver)
     }
 
     /// Takes the next command for the line, which waits if there is none.
@@ -303,9 +307,10 @@ impl Hub {
         })
     }
 
-    /// Waits until all that is wanted is subscribed.
+    /// Waits until all that is wanted is subscribed, or will never be.
     pub(super) async fn connected(self: Arc<Self>) {
-        self.until(|state| state.core.is_connected()).await;
+        self.until(|state| state.over || state.core.is_connected())
+            .await;
     }
 
     /// Waits until the node has left, but not for longer than that may take.

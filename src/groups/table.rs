@@ -173,10 +173,11 @@ impl<K: Key> Table<K> {
         drop(state);
         // Leaves at once if the connection has ended meanwhile.
         let membership = Membership::new(member);
-        heard.wake();
+        // First what cannot panic.
         if let Some(wanting) = wanting {
             wanting.wake();
         }
+        heard.wake();
         if membership.watch() {
             Ok(membership)
         } else {
@@ -210,10 +211,11 @@ impl<K: Key> Home<K> for Table<K> {
         }
         let heard = state.subscribers.take_heard();
         drop(state);
-        heard.wake();
+        // First what cannot panic.
         if let Some(wanting) = wanting {
             wanting.wake();
         }
+        heard.wake();
         drop(removed);
     }
 

@@ -201,9 +201,14 @@ impl<G: Clone> Core<G> {
         self.events.pop_front()
     }
 
+    /// Reports whether there is [waste](Self::take_waste).
+    pub(crate) fn has_waste(&self) -> bool {
+        !self.waste.is_empty()
+    }
+
     /// Reports whether there are events, or there is waste.
     pub(crate) fn has_news(&self) -> bool {
-        !self.events.is_empty() || !self.waste.is_empty()
+        !self.events.is_empty() || self.has_waste()
     }
 
     /// Takes what is to be dropped where no lock is held.

@@ -25,11 +25,12 @@ pub(crate) enum Came {
 }
 
 impl<G: Clone> Core<G> {
-    /// Takes what came: never waits, and drops and counts what is no good or too much.
+    /// Takes what came: never waits, and counts what is no good or too much. It is somebody's, to be dropped
+    /// where no lock is held.
     pub(crate) fn receive(
         &mut self,
         topic: &[u8],
-        envelope: Bytes,
+        envelope: &Bytes,
         now: impl Fn() -> Instant,
     ) -> Came {
         self.counters.received += 1;
@@ -43,13 +44,13 @@ impl<G: Clone> Core<G> {
     fn take(
         &mut self,
         topic: &[u8],
-        envelope: Bytes,
+        envelope: &Bytes,
         now: impl Fn() -> Instant,
     ) -> Result<Came, EnvelopeError> {
         if envelope.len() > self.settings.max_message_size.saturating_add(OVERHEAD) {
             return Err(EnvelopeError::TooLarge);
         }
-        let header = EnvelopeHeader::decode(&envelope)?;
+        let header = EnvelopeHeader::decode(envelope)?;
         if header.node == Some(self.id) {
             self.counters.own_echoes += 1;
             if header.kind == Kind::Alive {
@@ -113,7 +114,7 @@ impl<G: Clone> Core<G> {
         &mut self,
         topic: &[u8],
         header: &EnvelopeHeader,
-        envelope: Bytes,
+        envelope: &Bytes,
     ) -> Result<(), EnvelopeError> {
         let second = self.second;
         let topic = &Spelling::new(topic);

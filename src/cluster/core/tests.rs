@@ -128,7 +128,7 @@ impl Alone {
             Command::Publish(publish) => {
                 if publish.topic().groups() == b"!" {
                     let topic = publish.topic().as_bytes();
-                    self.core.receive(topic, envelope(&publish), || self.now);
+                    self.core.receive(topic, &envelope(&publish), || self.now);
                 }
                 self.core.published(publish.ticket(), Ok(()));
             }
@@ -179,7 +179,7 @@ impl Alone {
         let head = letter.head(id(from), number);
         let envelope = [head.as_bytes(), &letter.payload].concat();
         self.core
-            .receive(topic.as_bytes(), envelope.into(), || self.now);
+            .receive(topic.as_bytes(), &envelope.into(), || self.now);
     }
 
     fn deliveries(&mut self) -> Vec<Inbound<usize>> {

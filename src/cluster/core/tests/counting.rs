@@ -400,11 +400,11 @@ fn questions_come_to_all_and_answers_to_one_and_each_has_a_sender() {
         let outside = [&[1, kind][..], &[0; 22], &[0; 12]].concat();
         alone
             .core
-            .receive(topic.as_bytes(), outside.into(), || alone.now);
+            .receive(topic.as_bytes(), &outside.into(), || alone.now);
         let short = [&[1, kind, 0, 0, 2][..], &[0; 19], &[0; 9]].concat();
         alone
             .core
-            .receive(topic.as_bytes(), short.into(), || alone.now);
+            .receive(topic.as_bytes(), &short.into(), || alone.now);
     }
     assert_eq!(alone.core.counters().malformed.question, 4);
     assert!(alone.core.take_asked().is_none());

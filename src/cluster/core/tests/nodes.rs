@@ -26,7 +26,7 @@ fn pass_on(from: &mut Alone, to: &mut Alone) -> bool {
         left |= matches!(command, Command::Leave);
         if let Command::Publish(publish) = &command {
             let topic = publish.topic().as_bytes();
-            to.core.receive(topic, envelope(publish), || to.now);
+            to.core.receive(topic, &envelope(publish), || to.now);
         }
         from.answer(command);
         if left {
@@ -108,7 +108,7 @@ fn heartbeats_come_by_their_topic_and_from_nodes() {
     outside.resize(24 + 22, 0);
     alone
         .core
-        .receive(all.as_bytes(), outside.into(), || alone.now);
+        .receive(all.as_bytes(), &outside.into(), || alone.now);
     assert_eq!(alone.core.nodes(alone.now).len(), 1);
     let malformed = alone.core.counters().malformed;
     assert_eq!((malformed.misplaced, malformed.alive), (2, 1));
@@ -218,7 +218,7 @@ fn round_trips_of_heartbeats_are_counted() {
     };
     alone.pass(7);
     let topic = beat.topic().as_bytes();
-    alone.core.receive(topic, envelope(&beat), || alone.now);
+    alone.core.receive(topic, &envelope(&beat), || alone.now);
     let counters = alone.core.counters();
     assert_eq!(counters.round_trip, Some(Duration::from_millis(7)));
     assert_eq!(counters.max_round_trip, counters.round_trip);

@@ -56,7 +56,7 @@ fn somebody_outside_does_not_number_and_is_always_heard() {
         let envelope = [&[1, 1][..], &[0; 22], b"hello"].concat();
         alone
             .core
-            .receive(topic("a").as_bytes(), envelope.into(), || alone.now);
+            .receive(topic("a").as_bytes(), &envelope.into(), || alone.now);
     }
     let deliveries = alone.deliveries();
     assert_eq!(deliveries.len(), 2);
@@ -150,7 +150,7 @@ fn what_is_malformed_is_dropped_and_missing_and_counted_by_its_reason() {
         let envelope = Bytes::copy_from_slice(envelope);
         alone
             .core
-            .receive(topic("a").as_bytes(), envelope, || alone.now);
+            .receive(topic("a").as_bytes(), &envelope, || alone.now);
     }
     alone.receive("a", 2, 2, text("good"));
     let missed: Vec<_> = alone.deliveries().iter().map(|next| next.missed).collect();
@@ -246,7 +246,7 @@ fn a_payload_is_a_slice_of_what_came() {
     let payload = envelope[24..].as_ptr();
     alone
         .core
-        .receive(topic("a").as_bytes(), envelope, || alone.now);
+        .receive(topic("a").as_bytes(), &envelope, || alone.now);
     let Some(Carried::Message(message)) = alone.deliveries().remove(0).carried else {
         panic!("no message");
     };

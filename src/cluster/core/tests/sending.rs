@@ -253,7 +253,7 @@ fn what_is_refused_uses_a_number_up() {
         .or_else(|| alone.core.poll_more())
     {
         let topic = publish.topic().as_bytes();
-        other.core.receive(topic, envelope(&publish), || other.now);
+        other.core.receive(topic, &envelope(&publish), || other.now);
     }
     let missed: Vec<_> = other.deliveries().iter().map(|next| next.missed).collect();
     assert_eq!(missed, [0, 1]);
@@ -407,7 +407,7 @@ fn what_is_for_one_connection_goes_to_the_topic_of_its_node() {
     other.core = core_on(promises(), 0xabc, ClusterSettings::default(), now);
     other
         .core
-        .receive(to.as_bytes(), envelope(&publish), || now);
+        .receive(to.as_bytes(), &envelope(&publish), || now);
     let delivery = other.core.poll_delivery().unwrap();
     assert_eq!(
         (delivery.target, delivery.carried),

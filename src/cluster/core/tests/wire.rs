@@ -541,7 +541,7 @@ impl World {
         let is_beat = kind.is_some_and(|kind| kind.is_of_nodes() && !kind.is_talk());
         node.beats += u64::from(is_beat);
         let before = node.dropped();
-        let came = node.core.receive(topic.as_bytes(), envelope, || self.now);
+        let came = node.core.receive(topic.as_bytes(), &envelope, || self.now);
         let is_taken = kind.is_some_and(Kind::is_talk) && node.dropped() == before;
         node.talk += u64::from(is_taken);
         assert!(is_taken || came != Came::Question);
