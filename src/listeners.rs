@@ -46,6 +46,10 @@ impl<E> Listeners<E> {
             missed: 0,
             waker: None,
         }));
+        if self.0.len() == self.0.capacity() {
+            // Where nothing happens nobody else finds out who has stopped.
+            self.0.retain(|queue| queue.strong_count() > 0);
+        }
         self.0.push(Arc::downgrade(&queue));
         Listener(queue)
     }
@@ -169,6 +173,15 @@ mod tests {
         assert_eq!(next(&listener), Poll::Ready(Waiting::Event(7)));
         assert_eq!(next(&listener), Poll::Ready(Waiting::Missed(1)));
         assert_eq!(next(&listener), Poll::Pending);
+    }
+
+    #[test]
+    fn those_who_have_stopped_are_forgotten_where_nothing_happens() {
+        let mut listeners = Listeners::<usize>::default();
+        for _ in 0..10_000 {
+            drop(listeners.listen());
+        }
+        assert!(listeners.0.capacity() < 10);
     }
 
     #[test]
