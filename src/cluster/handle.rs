@@ -42,7 +42,10 @@ impl Drop for Stay {
 }
 
 impl Cluster {
-    /// Waits until there is a connection to the engine, and all that is wanted is subscribed.
+    /// Waits until there is a connection to the engine, and all that is wanted is subscribed, or the node has
+    /// left.
+    ///
+    /// What the engine denies, or cannot reach, is not waited for.
     pub fn connected(&self) -> impl Future<Output = ()> + Send + use<> {
         self.stay.hub.clone().connected()
     }

@@ -19,21 +19,24 @@ use super::{
 use crate::sync::within;
 
 /// Has the engine connected to, again and again, until the node has left.
-pub(super) async fn serve_line(hub: Arc<Hub>, engine: impl Backplane) {
-    let end = End(hub.clone());
-    let mut told = None;
-    loop {
-        let end = serve_once(&hub, &engine).await;
-        if hub.is_over() {
-            break;
-        }
-        let error = end.unwrap_or_else(BackplaneError::ended);
-        let pause = lose(&hub, error, &mut told);
-        if let Ok(None) = timeout(pause, keep_time(&hub)).await {
-            break;
+pub(super) fn serve_line(hub: Arc<Hub>, engine: impl Backplane) -> impl Future<Output = ()> + Send {
+    // Made here: a runtime that ends at once drops a task that it has never polled.
+    let end = End(hub);
+    async move {
+        let hub = &end.0;
+        let mut told = None;
+        loop {
+            let end = serve_once(hub, &engine).await;
+            if hub.is_over() {
+                break;
+            }
+            let error = end.unwrap_or_else(BackplaneError::ended);
+            let pause = lose(hub, error, &mut told);
+            if let Ok(None) = timeout(pause, keep_time(hub)).await {
+                break;
+            }
         }
     }
-    drop(end);
 }
 
 /// Ends what the node does when it is dropped: also with the runtime.

@@ -147,3 +147,38 @@ fn a_node_whose_runtime_is_gone_refuses_what_is_for_others_and_keeps_nobody_wait
         assert!(!node.cluster.counters().connected);
     });
 }
+
+#[test]
+fn a_runtime_that_ends_before_it_has_begun_keeps_nobody_waiting() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    let first = runtime();
+    let node = {
+        let _inside = first.enter();
+        Node::on(links::<1>()[0].clone())
+    };
+    let other = runtime();
+    other.block_on(async {
+        let waiting = tokio::spawn(node.rooms.broadcast_confirmed("lobby", "1"));
+        let connected = tokio::spawn(node.cluster.connected());
+        idle().await;
+        first.shutdown_background();
+        let confirmed = within(waiting).await.unwrap();
+        assert!(confirmed.is_err(), "{confirmed:?}");
+        within(connected).await.unwrap();
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_node_that_has_left_to_be_connected() {
+    let [node] = nodes().await;
+    node.link.cut();
+    idle().await;
+    let connected = tokio::spawn(node.cluster.connected());
+    idle().await;
+    within(node.cluster.leave()).await;
+    within(connected).await.unwrap();
+    within(node.cluster.connected()).await;
+}
