@@ -24,6 +24,8 @@ pub(super) struct Beats {
     last: Option<Instant>,
     /// By when one has to be back.
     echo_due: Option<Instant>,
+    /// The engine has refused the last one.
+    was_refused: bool,
     /// The last one that is not back.
     unechoed: Option<(u32, Instant)>,
     round_trip: Option<Duration>,
@@ -44,6 +46,7 @@ impl Beats {
         self.due = Some(now);
         self.is_due = true;
         self.unechoed = None;
+        self.was_refused = false;
         self.echo_due = watched.then(|| now + interval * INTERVALS);
     }
 
@@ -131,6 +134,23 @@ impl Beats {
     /// Has one be back within three intervals: heartbeats are subscribed from now on.
     pub(super) fn expect_echo(&mut self, now: Instant, interval: Duration) {
         self.echo_due = Some(now + interval * INTERVALS);
+    }
+
+    /// Notes that the engine refused one: it will not come back, and that is no silence.
+    pub(super) fn refused(&mut self) {
+        self.was_refused = true;
+        self.expect_no_echo();
+    }
+
+    /// Reports whether the engine has refused the last one.
+    pub(super) fn was_refused(&self) -> bool {
+        self.was_refused
+    }
+
+    /// Notes that the engine took one again, which has to be back within three intervals.
+    pub(super) fn accepted(&mut self, interval: Duration) {
+        self.was_refused = false;
+        self.echo_due = self.last.map(|last| last + interval * INTERVALS);
     }
 
     /// Gives no more heed to what comes back: heartbeats are not subscribed.

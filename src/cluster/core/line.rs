@@ -43,7 +43,8 @@ impl<G: Clone> Core<G> {
             self.events.push_back(CoreEvent::Disconnected);
         }
         self.link = LinkState::Away {
-            since: now,
+            // Connections on which nothing left make no difference.
+            since: self.broken.unwrap_or(self.start),
             is_down: false,
         };
         self.outgoing.lost();
@@ -113,7 +114,9 @@ impl<G: Clone> Core<G> {
             return;
         };
         let is_over = until <= now;
-        let are_back = self.promises.retains || self.nodes.all_heard_since(since);
+        // Who leaves has no time for those that do not come back.
+        let waits = !self.promises.retains && self.leaving.is_none();
+        let are_back = !waits || self.nodes.all_heard_since(since);
         if (is_over || is_last) && are_back || is_over && is_last {
             self.link = LinkState::Ready;
             self.outgoing
@@ -143,7 +146,7 @@ impl<G: Clone> Core<G> {
     }
 
     /// Reports whether the own heartbeats come back.
-    fn watches_echoes(&self) -> bool {
+    pub(super) fn watches_echoes(&self) -> bool {
         self.promises.echoes && self.interest.is_subscribed(&self.own.all())
     }
 }

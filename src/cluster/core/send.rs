@@ -181,6 +181,11 @@ impl<G: Clone> Core<G> {
             .take_if(|(own, _)| *own == ticket)
             .is_some()
         {
+            if result.is_err() {
+                self.beats.refused();
+            } else if self.beats.was_refused() && self.watches_echoes() {
+                self.beats.accepted(self.interval());
+            }
             self.waste.errors.extend(result.err());
             return;
         }
@@ -244,13 +249,15 @@ impl<G: Clone> Core<G> {
             asks: self.link.holds_back(),
             name: self.settings.name.clone(),
         });
-        Some(self.own_publish(letter, number, now))
+        let publish = self.own_publish(letter, number);
+        // With short intervals others follow before the first is seen to be unanswered.
+        self.own_unanswered.get_or_insert((publish.ticket, now));
+        Some(publish)
     }
 
     /// Returns something of this node itself; it overtakes what is queued, and is not sent again.
-    fn own_publish(&mut self, letter: Letter, number: Number, now: Instant) -> Publish {
+    fn own_publish(&mut self, letter: Letter, number: Number) -> Publish {
         let ticket = self.outgoing.next_ticket();
-        self.own_unanswered = Some((ticket, now));
         Publish {
             topic: self.own.all(),
             head: letter.head(self.id, number),
@@ -280,7 +287,8 @@ impl<G: Clone> Core<G> {
                 ..leaving
             });
             let number = self.beats.number();
-            let publish = self.own_publish(Letter::leaving(), number, now);
+            let publish = self.own_publish(Letter::leaving(), number);
+            self.own_unanswered = Some((publish.ticket, now));
             return Some(self.publish_now(publish));
         }
         if self.own_unanswered.is_some() {

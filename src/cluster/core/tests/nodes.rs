@@ -153,6 +153,48 @@ fn heartbeats_are_watched_while_they_are_subscribed_and_again_once_they_are() {
     }
 }
 
+#[test]
+fn heartbeats_that_the_engine_refuses_are_no_silence() {
+    let mut alone = Alone::ready();
+    for _ in 0..600 {
+        while let Some(command) = alone.core.poll_command(alone.now) {
+            if let Command::Publish(publish) = command {
+                let denied = BackplaneError::denied("no right to publish");
+                alone.core.published(publish.ticket(), Err(denied));
+            }
+        }
+        assert_eq!(alone.pass(100), None);
+    }
+    // Once it takes them they have to come back.
+    let taken = alone.now;
+    let silence = without_echoes(&mut alone, 60);
+    assert_eq!(silence, Some(Silence::NoEcho));
+    let waited = (alone.now - taken).as_secs();
+    assert!((14..=21).contains(&waited), "{waited}");
+}
+
+#[test]
+fn heartbeats_that_follow_do_not_hide_one_that_is_not_answered() {
+    let settings = ClusterSettings {
+        heartbeat: Duration::from_secs(1),
+        ..ClusterSettings::default()
+    };
+    let promises = Promises {
+        echoes: false,
+        ..promises()
+    };
+    let mut alone = Alone::with(settings, promises);
+    alone.connect();
+    let answered = alone.now;
+    let silence = (0..100).find_map(|_| {
+        alone.leaving();
+        alone.pass(100)
+    });
+    assert_eq!(silence, Some(Silence::Unanswered));
+    let waited = (alone.now - answered).as_millis();
+    assert!((3500..=4500).contains(&waited), "{waited}");
+}
+
 /// Answers all but with echoes, for so many seconds.
 fn without_echoes(alone: &mut Alone, seconds: u64) -> Option<Silence> {
     (0..seconds * 10).find_map(|_| {

@@ -344,30 +344,48 @@ fn an_engine_that_answers_nothing_for_three_seconds_is_given_up() {
 
 #[test]
 fn a_node_that_itself_stood_still_gives_nobody_up_for_a_second() {
+    for pause in [3300, 20_000] {
+        let mut alone = Alone::ready();
+        alone.publish("a", "1");
+        let Some(Command::Publish(publish)) = alone.core.poll_command(alone.now) else {
+            panic!("nothing leaves");
+        };
+        let alive = Alive {
+            interval: Duration::from_secs(5),
+            age: Duration::ZERO,
+            load: Load::default(),
+            asks: false,
+            name: "b".into(),
+        };
+        let all = alone.core.own.all();
+        let number = Number::default();
+        alone.receive_letter(&all, 2, number, &Letter::alive(&alive));
+        alone.events();
+        // Meanwhile nothing here runs; the answer is there, and not read yet.
+        alone.now += Duration::from_millis(pause);
+        assert_eq!(alone.core.handle_timeout(alone.now), None);
+        assert!(alone.core.poll_timeout().unwrap() > alone.now);
+        alone.core.published(publish.ticket(), Ok(()));
+        let number = Number { run: 0, index: 1 };
+        alone.receive_letter(&all, 2, number, &Letter::alive(&alive));
+        assert!(alone.events().is_empty(), "nobody has left");
+    }
+}
+
+#[test]
+fn a_node_that_is_always_late_finds_out_all_the_same() {
     let mut alone = Alone::ready();
     alone.publish("a", "1");
-    let Some(Command::Publish(publish)) = alone.core.poll_command(alone.now) else {
-        panic!("nothing leaves");
-    };
-    let alive = Alive {
-        interval: Duration::from_secs(5),
-        age: Duration::ZERO,
-        load: Load::default(),
-        asks: false,
-        name: "b".into(),
-    };
-    let all = alone.core.own.all();
-    let number = Number::default();
-    alone.receive_letter(&all, 2, number, &Letter::alive(&alive));
-    alone.events();
-    // For twenty seconds nothing here runs; the answer is there, and not read yet.
-    alone.now += Duration::from_secs(20);
-    assert_eq!(alone.core.handle_timeout(alone.now), None);
-    assert!(alone.core.poll_timeout().unwrap() > alone.now);
-    alone.core.published(publish.ticket(), Ok(()));
-    let number = Number { run: 0, index: 1 };
-    alone.receive_letter(&all, 2, number, &Letter::alive(&alive));
-    assert!(alone.events().is_empty(), "nobody has left");
+    assert_eq!(alone.leaving(), ["1"]);
+    let sent = alone.now;
+    let silence = (0..20).find_map(|_| {
+        let due = alone.core.poll_timeout().unwrap();
+        alone.now = due.max(alone.now) + Duration::from_millis(400);
+        alone.leaving();
+        alone.core.handle_timeout(alone.now)
+    });
+    assert_eq!(silence, Some(Silence::Unanswered));
+    assert!(alone.now - sent < Duration::from_secs(10));
 }
 
 #[test]
@@ -413,4 +431,47 @@ fn what_is_for_one_connection_goes_to_the_topic_of_its_node() {
         (delivery.target, delivery.carried),
         (Target::Node, Some(what))
     );
+}
+
+#[test]
+fn connections_on_which_nothing_leaves_are_none() {
+    let mut alone = Alone::ready();
+    alone.core.lost(alone.now);
+    for millis in (0..10_000).step_by(500) {
+        let expected = if millis < 5000 {
+            Remote::Waiting
+        } else {
+            Remote::Down
+        };
+        assert_eq!(alone.publish("a", "x"), expected, "after {millis} ms");
+        alone.core.connected(alone.now);
+        assert!(alone.core.poll_command(alone.now).is_some());
+        alone.core.lost(alone.now);
+        assert_eq!(alone.pass(500), None);
+    }
+    let refused = alone.core.counters().refused;
+    assert_eq!((refused.expired, refused.down), (10, 10));
+}
+
+#[test]
+fn who_leaves_does_not_wait_for_nodes_that_are_gone() {
+    let mut alone = Alone::ready();
+    let number = Number { run: 1, index: 0 };
+    let all = alone.core.own.all();
+    let beat = Letter::alive(&Alive {
+        interval: Duration::from_secs(5),
+        age: Duration::from_secs(1),
+        load: Load::default(),
+        asks: false,
+        name: "b".into(),
+    });
+    alone.receive_letter(&all, 2, number, &beat);
+    alone.pass(1000);
+    alone.core.lost(alone.now);
+    assert_eq!(alone.publish("a", "last"), Remote::Waiting);
+    alone.core.connected(alone.now);
+    alone.subscribe();
+    alone.core.leave(alone.now);
+    alone.pass(250);
+    assert_eq!(alone.leaving(), ["last"]);
 }
