@@ -1,26 +1,27 @@
 //! Which topics are wanted, and which are subscribed.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     num::NonZeroU32,
     time::{Duration, Instant},
 };
 
-use super::{
-    backplane::Command, chunks::Chunks, incoming::Target, seen::Seen, spelling::Spelled,
-    topic::Topic, topic_map::TopicMap,
-};
+use self::known::{Known, Subscription, TopicEntry};
+use super::{chunks::Chunks, incoming::Target, spelling::Spelled, topic::Topic};
 
 /// The topics of groups with a member here, and those that had one a moment ago.
 ///
 /// The next [command](Self::poll) is the difference between what is wanted and what is subscribed.
 /// What a topic's senders sent last lives and ends with the topic.
+///
+/// There may be any number of topics, so nothing goes through all of them at once: the lock is held
+/// meanwhile.
 #[derive(Debug)]
 pub(super) struct Interest<G> {
-    topics: TopicMap<Box<TopicEntry<G>>>,
-    /// There is a connection.
-    connected: bool,
-    /// To be subscribed, where the entry says so still.
+    topics: Known<G>,
+    /// The node's own.
+    own: Vec<Topic>,
+    /// To be subscribed before its turn, or again, where the entry says so still.
     ask: VecDeque<Topic>,
     /// To be unsubscribed, where the entry says so still.
     give_up: VecDeque<Topic>,
@@ -40,38 +41,19 @@ pub(super) struct Interest<G> {
     retry_denied: Duration,
 }
 
-/// What is known of a topic.
+/// What a connection that has come or gone leaves behind, to be dropped where no lock is held.
 #[derive(Debug)]
-pub(super) struct TopicEntry<G> {
-    /// `None` without members.
-    pub(super) target: Option<Target<G>>,
-    pub(super) seen: Seen,
-    state: Subscription,
-    /// The mark under which it lingers.
-    lingers: Option<NonZeroU32>,
-    /// It was wanted when the connection came, and has no answer yet.
-    unsettled: bool,
-    /// The caller wants to be told once it is subscribed.
-    awaited: bool,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Subscription {
-    /// Waits to be asked for.
-    Idle,
-    /// Asked for, in a chunk.
-    Asked(u32),
-    Subscribed,
-    /// Waits to be given up.
-    GivenUp,
-    Denied,
+pub(super) struct Leftover {
+    _topics: VecDeque<Topic>,
+    _lingering: VecDeque<(NonZeroU32, Instant, Topic)>,
+    _denied: VecDeque<(Instant, Topic)>,
 }
 
 impl<G> Interest<G> {
     pub(super) fn new(linger: Duration, max_lingering: usize, retry_denied: Duration) -> Self {
         Self {
-            topics: TopicMap::default(),
-            connected: false,
+            topics: Known::default(),
+            own: Vec::new(),
             ask: VecDeque::new(),
             give_up: VecDeque::new(),
             chunks: Chunks::default(),
@@ -90,51 +72,43 @@ impl<G> Interest<G> {
 
     /// Notes that a topic is wanted, for `target`.
     pub(super) fn add(&mut self, topic: &Topic, target: Target<G>) {
+        let parts = self.topics.parts();
         let Some(entry) = self.topics.get_mut(topic) else {
-            self.insert(topic, target);
+            if !matches!(target, Target::Group(_)) {
+                self.own.push(topic.clone());
+            }
+            self.topics.insert(topic, target);
+            self.wanted += 1;
             return;
         };
         if entry.target.replace(target).is_none() {
             self.wanted += 1;
         }
         self.lingers -= usize::from(entry.lingers.take().is_some());
-        if entry.state == Subscription::GivenUp {
+        if entry.state(parts) == Subscription::GivenUp {
             // The engine was not told yet.
-            entry.state = Subscription::Subscribed;
-        }
-    }
-
-    fn insert(&mut self, topic: &Topic, target: Target<G>) {
-        let entry = TopicEntry {
-            target: Some(target),
-            seen: Seen::default(),
-            state: Subscription::Idle,
-            lingers: None,
-            unsettled: false,
-            awaited: false,
-        };
-        self.topics.insert(topic.clone(), Box::new(entry));
-        self.wanted += 1;
-        if self.connected {
-            self.ask(topic.clone());
+            entry.set_state(Subscription::Subscribed);
         }
     }
 
     /// Notes that the last member is gone: the topic lingers.
     pub(super) fn remove(&mut self, topic: &Topic, now: Instant) {
-        let Some(entry) = self.topics.get_mut(topic) else {
+        let parts = self.topics.parts();
+        let entry = self.topics.get_mut(topic);
+        let Some(entry) = entry.filter(|entry| entry.target.is_some()) else {
             return;
         };
-        if entry.target.take().is_none() {
-            return;
-        }
         self.wanted -= 1;
-        entry.awaited = false;
-        if matches!(entry.state, Subscription::Idle | Subscription::Denied) {
+        if matches!(
+            entry.state(parts),
+            Subscription::Idle | Subscription::Denied
+        ) {
             // Nothing comes, so there is nothing to linger for.
             self.forget(topic);
             return;
         }
+        entry.target = None;
+        entry.awaited = false;
         let mark = self.last_mark.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.last_mark = mark;
         entry.lingers = Some(mark);
@@ -161,14 +135,15 @@ impl<G> Interest<G> {
 
     /// Gives up a topic without members.
     fn stop(&mut self, topic: &Topic) {
+        let parts = self.topics.parts();
         let Some(entry) = self.topics.get_mut(topic) else {
             return;
         };
-        match entry.state {
+        match entry.state(parts) {
             // Once the answer is here: else it could be taken for that of a later question.
-            Subscription::Asked(_) if self.connected => {}
-            Subscription::Subscribed if self.connected => {
-                entry.state = Subscription::GivenUp;
+            Subscription::Asked if parts.connected => {}
+            Subscription::Subscribed if parts.connected => {
+                entry.set_state(Subscription::GivenUp);
                 self.give_up.push_back(topic.clone());
             }
             _ => self.forget(topic),
@@ -176,9 +151,7 @@ impl<G> Interest<G> {
     }
 
     fn forget(&mut self, topic: &Topic) {
-        if let Some(entry) = self.topics.remove(topic) {
-            self.unsettled -= usize::from(entry.unsettled);
-        }
+        self.unsettled -= usize::from(self.topics.remove(topic));
     }
 
     /// Drops what no longer lingers, once that is half of what is kept.
@@ -192,83 +165,25 @@ impl<G> Interest<G> {
         }
     }
 
-    fn ask(&mut self, topic: Topic) {
-        self.ask.push_back(topic);
-        if self.ask.len() > 2 * self.topics.len() + CHUNK {
-            retain_once(
-                &mut self.ask,
-                |topic| topic,
-                |topic| is_in(&self.topics, topic, Subscription::Idle),
-            );
-        }
-    }
-
-    /// Reports whether [`poll`](Self::poll) may have something.
-    pub(super) fn has_command(&self) -> bool {
-        let may_ask = self.chunks.has_room() && !self.ask.is_empty();
-        may_ask || !self.give_up.is_empty()
-    }
-
-    /// Returns what is to be done next.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<Command> {
-        if self.chunks.has_room()
-            && let Some(topics) = self.next_chunk(now)
-        {
-            return Some(Command::Subscribe(topics));
-        }
-        let mut topics = Vec::new();
-        while topics.len() < CHUNK
-            && let Some(topic) = self.give_up.pop_front()
-        {
-            if self.stop_given_up(&topic) {
-                topics.push(topic);
-            }
-        }
-        (!topics.is_empty()).then_some(Command::Unsubscribe(topics))
-    }
-
-    fn next_chunk(&mut self, now: Instant) -> Option<Vec<Topic>> {
-        let chunk = self.chunks.next();
-        let mut topics = Vec::new();
-        while topics.len() < CHUNK
-            && let Some(topic) = self.ask.pop_front()
-        {
-            let entry = self.topics.get_mut(&topic);
-            if let Some(entry) = entry.filter(|entry| entry.state == Subscription::Idle) {
-                entry.state = Subscription::Asked(chunk);
-                topics.push(topic);
-            }
-        }
-        if topics.is_empty() {
-            return None;
-        }
-        self.chunks.push(topics.len(), now);
-        Some(topics)
-    }
-
-    /// Forgets a topic that is still given up; reports whether it is.
-    fn stop_given_up(&mut self, topic: &Topic) -> bool {
-        let entry = self.topics.get(topic);
-        if entry.is_none_or(|entry| entry.state != Subscription::GivenUp) {
-            return false;
-        }
-        self.subscribed = self.subscribed.saturating_sub(1);
-        self.forget(topic);
-        true
-    }
-
-    /// Keeps the deadlines.
+    /// Keeps the deadlines, as many at a time as may be: there may be more that are due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        while self.linger_due().is_some_and(|due| due <= now) {
+        for _ in 0..STRETCH {
+            if self.linger_due().is_none_or(|due| due > now) {
+                break;
+            }
             self.stop_oldest();
         }
-        while self.denied_due().is_some_and(|due| due <= now) {
+        for _ in 0..STRETCH {
+            if self.denied_due().is_none_or(|due| due > now) {
+                break;
+            }
             let Some((_, topic)) = self.denied.pop_front() else {
                 break;
             };
+            let parts = self.topics.parts();
             let entry = self.topics.get_mut(&topic);
-            if let Some(entry) = entry.filter(|entry| entry.state == Subscription::Denied) {
-                entry.state = Subscription::Idle;
+            if let Some(entry) = entry.filter(|entry| entry.state(parts) == Subscription::Denied) {
+                entry.set_state(Subscription::Idle);
                 self.ask(topic);
             }
         }
@@ -292,20 +207,22 @@ impl<G> Interest<G> {
 
     /// Reports whether a topic is subscribed; if not, [`subscribed`](Self::subscribed) will say so.
     pub(super) fn await_subscribed(&mut self, topic: &Topic) -> bool {
+        let parts = self.topics.parts();
         let Some(entry) = self.topics.get_mut(topic) else {
             return false;
         };
-        let is_subscribed = self.connected && entry.state == Subscription::Subscribed;
+        let is_subscribed = parts.connected && entry.state(parts) == Subscription::Subscribed;
         entry.awaited = !is_subscribed;
         is_subscribed
     }
 
     /// Reports whether a topic is subscribed.
     pub(super) fn is_subscribed(&self, topic: &Topic) -> bool {
-        let entry = self.topics.get(topic).filter(|_| self.connected);
+        let parts = self.topics.parts();
+        let entry = self.topics.get(topic).filter(|_| parts.connected);
         entry.is_some_and(|entry| {
             matches!(
-                entry.state,
+                entry.state(parts),
                 Subscription::Subscribed | Subscription::GivenUp
             )
         })
@@ -319,21 +236,22 @@ impl<G> Interest<G> {
 
     /// Returns the entry of a topic.
     pub(super) fn get_mut(&mut self, topic: &dyn Spelled) -> Option<&mut TopicEntry<G>> {
-        self.topics.get_mut(topic).map(Box::as_mut)
+        self.topics.get_mut(topic)
     }
 
     /// Returns a topic that is known by its spelling.
     pub(super) fn topic(&self, topic: &dyn Spelled) -> Option<&Topic> {
-        self.topics.get_key_value(topic).map(|(topic, _)| topic)
+        self.topics.topic(topic)
     }
 
-    /// Returns all topics that are wanted.
-    pub(super) fn wanted(&self) -> Vec<Topic> {
-        let wanted = self
-            .topics
-            .iter()
-            .filter(|(_, entry)| entry.target.is_some());
-        wanted.map(|(topic, _)| topic.clone()).collect()
+    /// Returns some of the topics that are wanted: those in front of `end`, of all in a row; and where to go on
+    /// from there, until it is 0.
+    ///
+    /// One that is removed meanwhile may let another one be returned twice, and none be left out.
+    pub(super) fn wanted_before(&self, end: usize) -> (Vec<Topic>, usize) {
+        let (topics, end) = self.topics.before(end);
+        let wanted = topics.iter().filter(|topic| self.is_wanted(topic));
+        (wanted.cloned().collect(), end)
     }
 
     /// Reports whether all that was wanted when the connection came has its answer.
@@ -357,26 +275,14 @@ impl<G> Interest<G> {
     }
 }
 
-fn is_in<G>(topics: &TopicMap<Box<TopicEntry<G>>>, topic: &Topic, state: Subscription) -> bool {
-    topics.get(topic).is_some_and(|entry| entry.state == state)
-}
-
-/// Keeps one of each topic, of those that are `wanted`.
-fn retain_once<T>(
-    queue: &mut VecDeque<T>,
-    topic: impl Fn(&T) -> &Topic,
-    wanted: impl Fn(&Topic) -> bool,
-) {
-    let mut kept = HashSet::new();
-    queue.retain(|item| {
-        let topic = topic(item);
-        wanted(topic) && kept.insert(topic.clone())
-    });
-}
-
 /// How many topics one command names.
 pub(super) const CHUNK: usize = 512;
 
+pub(super) use self::asking::STRETCH;
+
 mod answers;
+mod asking;
+mod known;
+mod row;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! The core's end of a connection to an engine.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
 use super::{
     backplane::{BackplaneError, Command, Lost, Ticket},
-    hub::Hub,
+    hub::{Hub, NodeCore},
+    interest::STRETCH,
     topic::Topic,
 };
 
@@ -38,7 +39,24 @@ impl Line {
     /// Their commands come all the same, and are to be answered.
     #[must_use]
     pub fn interest(&mut self) -> Vec<Topic> {
-        self.hub.with(|state, _| state.core.interest())
+        let (mut all, mut end) = (Vec::new(), usize::MAX);
+        while end > 0 {
+            // The lock is released again and again: there may be many.
+            let (topics, start) = self
+                .hub
+                .with_quickly(|state| state.core.interest_before(end));
+            all.extend(topics);
+            end = start;
+        }
+        let mut known = HashSet::with_capacity(all.len());
+        all.retain(|topic| known.insert(topic.clone()));
+        all
+    }
+
+    /// Returns a topic of the node itself, which is always wanted.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(super) fn own_topic(&mut self) -> Topic {
+        self.hub.with_quickly(|state| state.core.own_topic())
     }
 
     /// Waits for something to do. Something to publish begins a batch: see [`try_next`](Self::try_next).
@@ -64,14 +82,28 @@ impl Line {
 
     /// Says that envelopes of these topics arrive from now on.
     pub fn subscribed(&mut self, topics: &[Topic]) {
-        self.hub
-            .with(|state, now| state.core.subscribed(topics, now));
+        self.in_stretches(topics, |core, topics, now| core.subscribed(topics, now));
     }
 
     /// Says that envelopes of these topics do not arrive, while the connection is sound.
     pub fn unsubscribed(&mut self, topics: &[Topic], why: Lost) {
-        self.hub
-            .with(|state, now| state.core.unsubscribed(topics, why, now));
+        self.in_stretches(topics, |core, topics, now| {
+            core.unsubscribed(topics, why, now);
+        });
+    }
+
+    /// Tells the core something of topics, and releases the lock again and again: there may be many.
+    fn in_stretches(&mut self, topics: &[Topic], tell: impl Fn(&mut NodeCore, &[Topic], Instant)) {
+        let mut rest = topics;
+        loop {
+            let (topics, behind) = rest.split_at(rest.len().min(STRETCH));
+            self.hub
+                .with(|state, now| tell(&mut state.core, topics, now));
+            rest = behind;
+            if rest.is_empty() {
+                return;
+            }
+        }
     }
 
     /// Says what the engine has answered to something published.

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{backplane::BackplaneError, envelope::Carried, number::Number, topic_map::TopicMap};
+use super::{
+    backplane::BackplaneError, envelope::Carried, interest::Leftover, number::Number,
+    topic_map::TopicMap,
+};
 
 /// What is of no more use: payloads of the application, errors of an engine, and large tables.
 ///
@@ -14,6 +17,7 @@ pub(crate) struct Waste {
     pub(super) carried: Vec<Carried>,
     pub(super) errors: Vec<BackplaneError>,
     pub(super) numbers: Vec<TopicMap<Number>>,
+    pub(super) leftovers: Vec<Leftover>,
 }
 
 impl Waste {
@@ -23,5 +27,6 @@ impl Waste {
             && self.carried.is_empty()
             && self.errors.is_empty()
             && self.numbers.is_empty()
+            && self.leftovers.is_empty()
     }
 }

@@ -10,7 +10,7 @@ impl<G: Clone> Core<G> {
     pub(crate) fn connected(&mut self, now: Instant) {
         self.disconnect(now);
         self.link = LinkState::Subscribing { since: now };
-        self.interest.connected();
+        self.waste.leftovers.push(self.interest.connected());
     }
 
     /// Sets the largest envelope that the engine takes from now on.
@@ -48,7 +48,7 @@ impl<G: Clone> Core<G> {
             is_down: false,
         };
         self.outgoing.lost();
-        self.interest.lost();
+        self.waste.leftovers.push(self.interest.lost());
         self.beats.lost();
         self.end_all_questions();
         self.own_unanswered = None;

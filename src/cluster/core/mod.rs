@@ -227,8 +227,29 @@ impl<G: Clone> Core<G> {
     }
 
     /// Returns all topics that are wanted.
+    #[cfg(test)]
     pub(crate) fn interest(&self) -> Vec<Topic> {
-        self.interest.wanted()
+        let (mut all, mut end) = (Vec::new(), usize::MAX);
+        while end > 0 {
+            let (topics, start) = self.interest_before(end);
+            all.extend(topics);
+            end = start;
+        }
+        all
+    }
+
+    /// Returns some of the topics that are wanted: those in front of `end`, of all in a row; and where to go on
+    /// from there, until it is 0.
+    ///
+    /// One that is removed meanwhile may let another one be returned twice, and none be left out.
+    pub(crate) fn interest_before(&self, end: usize) -> (Vec<Topic>, usize) {
+        self.interest.wanted_before(end)
+    }
+
+    /// Returns a topic of the node itself, which is always wanted.
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    pub(crate) fn own_topic(&self) -> Topic {
+        self.own.all()
     }
 
     /// Returns the live nodes, this one first.

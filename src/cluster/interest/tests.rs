@@ -1,8 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed test panics")]
 
 use super::*;
-use crate::cluster::backplane::Lost;
+use crate::cluster::backplane::{Command, Lost};
 use crate::cluster::topic::TopicPrefix;
+
+mod many;
 
 fn topic(key: usize) -> Topic {
     let rooms = TopicPrefix::new("shop", "rooms").unwrap();
@@ -411,6 +413,7 @@ fn a_group_takes_no_more_than_300_bytes() {
     let places = (1 << 18) * (size_of::<(Topic, Box<()>)>() + 1);
     assert_eq!(wanted.topics.capacity(), (1 << 18) / 8 * 7);
     bytes += places + count * size_of::<TopicEntry<std::sync::Weak<dyn Send>>>();
+    bytes += wanted.topics.row_memory();
     let each = bytes / count;
     println!("{each} bytes");
     assert!(

@@ -155,11 +155,7 @@ impl Nats {
 
     /// Tries all servers in turn, and serves the line on the first connection.
     async fn run_once(&self, line: &mut Line) -> Result<(), BackplaneError> {
-        // A node always wants its own topics.
-        let Some(topic) = line.interest().pop() else {
-            return Err(BackplaneError::broken("nothing is wanted"));
-        };
-        let root = subject::root(&topic);
+        let root = subject::root(&line.own_topic());
         let mut error = None;
         for server in self.servers.in_turn() {
             match self.access.connect(&server, &root).await {

@@ -95,8 +95,7 @@ impl Lane {
         bookmarks: &Bookmarks,
     ) -> Result<Self, BackplaneError> {
         let publisher = Publisher::connect(access, server).await?;
-        // A node has topics of its own.
-        let own = line.interest().swap_remove(0);
+        let own = line.own_topic();
         let reader = Reader::connect(access, server, line.inlet(), &own, bookmarks).await?;
         let listener = Listener::Reader(reader);
         Ok(Self::new(server, publisher, streams::publish, listener))
