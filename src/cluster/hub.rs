@@ -84,6 +84,9 @@ struct Counting {
     told: watch::Sender<Option<Tally>>,
 }
 
+/// So much was looked at in vain that others are to have their turn.
+pub(super) struct Later;
+
 /// What is left to do where the lock is not held.
 #[must_use]
 #[derive(Default)]
@@ -298,12 +301,16 @@ impl Hub {
         is_awaited.then_some(receiver)
     }
 
-    /// Takes the next command for the line, which waits if there is none.
-    pub(super) fn next_command(&self) -> Option<Command> {
+    /// Takes the next command for the line, which waits if there is none; `Err` if there may be one once others
+    /// had their turn.
+    pub(super) fn next_command(&self) -> Result<Option<Command>, Later> {
         self.with(|state, now| {
             let command = state.core.poll_command(now);
+            if command.is_none() && state.core.has_command() {
+                return Err(Later);
+            }
             state.line_waits = command.is_none();
-            command
+            Ok(command)
         })
     }
 

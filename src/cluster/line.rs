@@ -1,12 +1,13 @@
 //! The core's end of a connection to an engine.
 
-use std::{collections::HashSet, fmt, sync::Arc, time::Instant};
+use std::{collections::HashSet, fmt, mem, sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 
 use super::{
     backplane::{BackplaneError, Command, Lost, Ticket},
-    hub::{Hub, NodeCore},
+    hub::{Hub, Later, NodeCore},
     interest::STRETCH,
     topic::Topic,
 };
@@ -15,11 +16,16 @@ use super::{
 /// tells it what happens.
 pub struct Line {
     hub: Arc<Hub>,
+    /// The last command was about many topics.
+    was_long: bool,
 }
 
 impl Line {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub }
+        Self {
+            hub,
+            was_long: false,
+        }
     }
 
     /// Says that there is a connection: from now on there are [commands](Self::next), first those that
@@ -67,11 +73,20 @@ impl Line {
     ///
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Command {
+        if mem::take(&mut self.was_long) {
+            yield_now().await;
+        }
         loop {
-            if let Some(command) = self.hub.next_command() {
-                return command;
+            match self.hub.next_command() {
+                Ok(Some(command)) => {
+                    // One after the other would be long, and hold up other tasks.
+                    self.was_long =
+                        matches!(command, Command::Subscribe(_) | Command::Unsubscribe(_));
+                    return command;
+                }
+                Ok(None) => self.hub.commands.notified().await,
+                Err(Later) => yield_now().await,
             }
-            self.hub.commands.notified().await;
         }
     }
 

@@ -1,11 +1,12 @@
-use std::time::Duration;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::sleep;
 
+use super::*;
 use crate::{
     Config, Groups,
-    cluster::{Cluster, Memory},
+    cluster::{Cluster, Gap, Memory, Promises, line::Line, node_id::NodeId, topic::TopicPrefix},
     testing,
 };
 
@@ -56,4 +57,47 @@ async fn nothing_is_left_of_whoever_counts_and_of_whoever_stops_counting() {
     assert_eq!(rooms.count(&1).await.nodes, 2);
     assert_eq!(counted(), 0);
     drop(far);
+}
+
+/// A group with members, to which nothing comes.
+struct Deaf;
+
+impl Deliver for Deaf {
+    fn deliver(self: Arc<Self>, _: Parcel) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async {})
+    }
+
+    fn missed(self: Arc<Self>, _: Gap) {}
+
+    fn members(&self) -> usize {
+        0
+    }
+}
+
+#[test]
+fn others_have_their_turn_between_two_commands_about_many_topics() {
+    let (id, start) = (NodeId::new(1).unwrap(), Instant::now());
+    let core = Core::new("shop", <_>::default(), Promises::default(), id, 1, start).unwrap();
+    let hub = Arc::new(Hub::new(core));
+    let rooms = TopicPrefix::new("shop", "rooms").unwrap();
+    let group = Arc::new(Deaf);
+    for key in 0..2000 {
+        let topic = rooms.topic(format!("{key}").as_bytes()).unwrap();
+        let group: Weak<dyn Deliver> = Arc::<Deaf>::downgrade(&group);
+        hub.wake(hub.want(&topic, group));
+    }
+    let mut line = Line::new(hub.clone());
+    line.connected();
+    assert_eq!(line.interest().len(), 2002);
+    let mut topics = Vec::new();
+    while topics.len() < 2002 {
+        let Some(Command::Subscribe(chunk)) = line.next().now_or_never() else {
+            panic!("there is more to subscribe to");
+        };
+        topics.extend(chunk);
+        // Dropped, it loses nothing.
+        assert!(line.next().now_or_never().is_none(), "others first");
+    }
+    line.subscribed(&topics);
+    assert!(hub.with(|state, _| state.core.is_connected()));
 }

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    breath::Breath,
     fault,
     url::{Login, Server},
 };
@@ -89,7 +90,8 @@ impl Access {
         let config = config
             .set_response_timeout(None)
             .set_pipeline_buffer_size(UNSENT);
-        let connection = MultiplexedConnection::new_with_config(&info, stream, config).await;
+        let connection =
+            MultiplexedConnection::new_with_config(&info, Breath::new(stream), config).await;
         let (commands, driver) = connection.map_err(|error| fault::unmade(server, &error))?;
         Ok(Connection {
             commands,

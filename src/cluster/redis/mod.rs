@@ -235,6 +235,7 @@ impl fmt::Debug for Redis {
 /// Half of what a server keeps for a slow subscriber before it cuts it off: 32 MiB.
 const MAX_ENVELOPE: usize = 16 << 20;
 
+mod breath;
 mod connect;
 mod fault;
 mod holds;
