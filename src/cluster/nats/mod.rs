@@ -3,6 +3,7 @@
 // - `url`, `servers`: where the servers are, and which is tried next;
 // - `connect`: a connection to one of them, by `async-nats`;
 // - `serve`: what is done on it; `questions`: what the server has not answered; `topics`: what is subscribed;
+//   `bells`: which of them have something;
 // - `subject`: how topics are spelled; `refusal`: what a server does not permit.
 
 use std::{pin::Pin, sync::Arc};
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::trust::Trust;
 
+mod bells;
 mod connect;
 mod questions;
 mod refusal;
@@ -29,6 +31,7 @@ pub use self::url::NatsUrlError;
 use self::{
     connect::Access,
     servers::Servers,
+    topics::Former,
     url::{Login, Server},
 };
 
@@ -70,6 +73,7 @@ use self::{
 pub struct Nats {
     servers: Servers,
     access: Access,
+    former: Former,
 }
 
 impl Nats {
@@ -91,6 +95,7 @@ impl Nats {
         Ok(Self {
             servers: Servers::new(servers, chance),
             access: Access::default(),
+            former: Former::default(),
         })
     }
 
@@ -155,13 +160,15 @@ impl Nats {
 
     /// Tries all servers in turn, and serves the line on the first connection.
     async fn run_once(&self, line: &mut Line) -> Result<(), BackplaneError> {
+        self.former.drop_all().await;
         let root = subject::root(&line.own_topic());
         let mut error = None;
         for server in self.servers.in_turn() {
             match self.access.connect(&server, &root).await {
                 Ok(connection) => {
                     self.servers.connected(&server, &connection.named);
-                    let result = serve::serve(line, connection, self.servers.has_others()).await;
+                    let has_others = self.servers.has_others();
+                    let result = serve::serve(line, connection, has_others, &self.former).await;
                     self.servers.lost(&server);
                     return result;
                 }

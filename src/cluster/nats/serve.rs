@@ -11,7 +11,7 @@ use super::{
     questions::{Question, Questions},
     refusal::Refusal,
     subject,
-    topics::{TOO_MUCH, Topics, next},
+    topics::{Former, TOO_MUCH, Topics, next},
 };
 use crate::cluster::{
     backplane::{BackplaneError, Command, Lost, Publish, Ticket},
@@ -24,6 +24,7 @@ pub(super) async fn serve(
     line: &mut Line,
     connection: Connection,
     has_others: bool,
+    former: &Former,
 ) -> Result<(), BackplaneError> {
     let Connection {
         client,
@@ -35,12 +36,12 @@ pub(super) async fn serve(
         server,
         ..
     } = connection;
-    let mut topics = Topics::new(line.inlet());
+    let topics = Topics::new(line.inlet(), former);
     line.set_max_envelope(client.max_payload());
     line.connected();
     let mut work = Work {
         line,
-        topics: &mut topics,
+        topics,
         questions: Questions::default(),
         client,
         inbox,
@@ -60,7 +61,7 @@ pub(super) async fn serve(
                 Some(reply) => work.reply(&reply, &mut events).await?,
                 None => return Err(work.gone(&mut events).await),
             },
-            () = work.topics.clear() => {}
+            () = work.topics.receive() => {}
             command = work.line.next() => if !work.command(command).await? {
                 return Ok(());
             },
@@ -82,7 +83,7 @@ async fn answer(mut answers: Answers) {
 /// What is known of a connection.
 struct Work<'a> {
     line: &'a mut Line,
-    topics: &'a mut Topics,
+    topics: Topics<'a>,
     questions: Questions,
     client: Client,
     inbox: String,

@@ -1,33 +1,55 @@
 //! What is subscribed.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{VecDeque, hash_map::IntoIter},
     future::poll_fn,
+    mem,
     pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
 };
 
 use async_nats::{Client, SubscribeError, Subscriber};
 use futures_core::Stream;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{unconstrained, yield_now};
 
-use super::subject;
-use crate::cluster::{
-    line::Inlet,
-    spelling::{Spelled, Spelling},
-    topic::Topic,
+use super::{
+    bells::{Bell, Bells},
+    subject,
+};
+use crate::{
+    cluster::{
+        line::Inlet,
+        spelling::{Spelled, Spelling},
+        topic::Topic,
+        topic_map::TopicMap,
+    },
+    lock::Lock,
 };
 
-/// The topics that are subscribed, each with a task that hands in what comes: one that looked at all of
-/// them would look at each for every message.
+/// The topics that are subscribed, all looked after by one task: with one for each, the end of a connection
+/// would wake them all, and whatever else the runtime has to do would wait behind them.
 #[derive(Debug)]
-pub(super) struct Topics {
+pub(super) struct Topics<'a> {
     inlet: Inlet,
-    tasks: JoinSet<()>,
-    subscribed: HashMap<Topic, AbortHandle>,
+    subscribed: TopicMap<Subscription>,
+    bells: Bells,
     /// To be subscribed.
     waiting: VecDeque<Topic>,
     pace: Pace,
+    former: &'a Former,
 }
+
+#[derive(Debug)]
+struct Subscription {
+    subscriber: Subscriber,
+    bell: Arc<Bell>,
+}
+
+/// Subscriptions of connections that are gone: to drop 20,000 of them at once takes as long as others
+/// should not have to wait.
+#[derive(Debug, Default)]
+pub(super) struct Former(Lock<Vec<IntoIter<Topic, Subscription>>>);
 
 /// How fast topics are subscribed.
 ///
@@ -41,14 +63,35 @@ enum Pace {
     Careful,
 }
 
-impl Topics {
-    pub(super) fn new(inlet: Inlet) -> Self {
+impl Former {
+    /// Drops them, a few at a time.
+    pub(super) async fn drop_all(&self) {
+        while let Some(some) = self.take_some() {
+            drop(some);
+            yield_now().await;
+        }
+    }
+
+    fn take_some(&self) -> Option<Vec<Subscription>> {
+        let mut all = self.0.lock();
+        let some = all.last_mut()?.by_ref().take(IN_A_ROW);
+        let some: Vec<_> = some.map(|(_, subscription)| subscription).collect();
+        if some.is_empty() {
+            all.pop();
+        }
+        Some(some)
+    }
+}
+
+impl<'a> Topics<'a> {
+    pub(super) fn new(inlet: Inlet, former: &'a Former) -> Self {
         Self {
             inlet,
-            tasks: JoinSet::new(),
-            subscribed: HashMap::new(),
+            subscribed: TopicMap::default(),
+            bells: Bells::default(),
             waiting: VecDeque::new(),
             pace: Pace::Fast,
+            former,
         }
     }
 
@@ -81,22 +124,23 @@ impl Topics {
         let topics: Vec<_> = self.waiting.drain(..some).collect();
         for topic in &topics {
             let subscriber = client.subscribe(subject::spell(topic)).await?;
-            let receiving = receive(subscriber, topic.clone(), self.inlet.clone());
-            let task = self.tasks.spawn(receiving);
-            if let Some(former) = self.subscribed.insert(topic.clone(), task) {
-                former.abort();
-            }
+            let bell = self.bells.bell(topic);
+            let subscription = Subscription {
+                subscriber,
+                bell: bell.clone(),
+            };
+            self.subscribed.insert(topic.clone(), subscription);
+            // So that it is looked at for the first time.
+            bell.wake();
         }
         Ok(topics)
     }
 
     /// Gives a subscription up; returns its topic if there was one.
     pub(super) fn unsubscribe(&mut self, topic: &[u8]) -> Option<Topic> {
-        let (topic, task) = self
-            .subscribed
-            .remove_entry(&Spelling::new(topic) as &dyn Spelled)?;
+        let spelling = Spelling::new(topic);
         // The subscriber unsubscribes when it is dropped.
-        task.abort();
+        let (topic, _) = self.subscribed.remove_entry(&spelling as &dyn Spelled)?;
         Some(topic)
     }
 
@@ -105,20 +149,51 @@ impl Topics {
         self.subscribed.contains_key(topic)
     }
 
-    /// Forgets tasks that have ended, for ever.
-    pub(super) async fn clear(&mut self) {
-        loop {
-            if self.tasks.join_next().await.is_none() {
-                std::future::pending::<()>().await;
+    /// Hands in what comes, for ever.
+    pub(super) async fn receive(&mut self) {
+        // It bounds what it does by itself.
+        unconstrained(poll_fn(|cx| self.poll_receive(cx))).await;
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut left = IN_A_ROW;
+        while left > 0 {
+            let Some(bell) = self.bells.next(cx.waker()) else {
+                return Poll::Pending;
+            };
+            left = self.receive_of(bell, left - 1);
+        }
+        // Others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Hands in what a subscription has, no more than so much, and returns how much more may be.
+    fn receive_of(&mut self, bell: Arc<Bell>, most: usize) -> usize {
+        let subscription = self.subscribed.get_mut(bell.topic());
+        let Some(subscription) = subscription.filter(|its| Arc::ptr_eq(&its.bell, &bell)) else {
+            return most;
+        };
+        let waker = Waker::from(bell.clone());
+        let mut cx = Context::from_waker(&waker);
+        for left in (0..most).rev() {
+            match Pin::new(&mut subscription.subscriber).poll_next(&mut cx) {
+                Poll::Ready(Some(message)) => {
+                    self.inlet.receive(bell.topic().as_bytes(), message.payload);
+                }
+                // Nothing more, or the connection is gone.
+                Poll::Ready(None) | Poll::Pending => return left,
             }
         }
+        bell.wake();
+        0
     }
 }
 
-/// Hands in what comes, until the subscription ends.
-async fn receive(mut subscriber: Subscriber, topic: Topic, inlet: Inlet) {
-    while let Some(message) = next(&mut subscriber).await {
-        inlet.receive(topic.as_bytes(), message.payload);
+impl Drop for Topics<'_> {
+    fn drop(&mut self) {
+        let subscribed = mem::take(&mut self.subscribed).into_iter();
+        self.former.0.lock().push(subscribed);
     }
 }
 
@@ -129,6 +204,9 @@ pub(super) async fn next(subscriber: &mut Subscriber) -> Option<async_nats::Mess
 
 /// How much that is heard besides is so much that some of it may have been dropped: the client keeps 128 events.
 pub(super) const TOO_MUCH: u64 = 96;
+
+/// How many messages are handed in in a row, and subscriptions dropped.
+const IN_A_ROW: usize = 64;
 
 /// How many topics are subscribed with one question, with care.
 const CAREFUL_TOPICS: usize = 40;
