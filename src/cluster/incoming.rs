@@ -30,6 +30,16 @@ pub(crate) enum Target<G> {
     Node,
 }
 
+impl<G: Clone> Target<&G> {
+    pub(super) fn cloned(self) -> Target<G> {
+        match self {
+            Self::Group(group) => Target::Group(group.clone()),
+            Self::All => Target::All,
+            Self::Node => Target::Node,
+        }
+    }
+}
+
 /// The queues of all topics, for which there is one bound.
 ///
 /// A topic is busy from when something of it is taken until that was delivered, and meanwhile gives

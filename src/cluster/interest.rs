@@ -81,9 +81,8 @@ impl<G> Interest<G> {
             self.wanted += 1;
             return;
         };
-        if entry.target.replace(target).is_none() {
-            self.wanted += 1;
-        }
+        self.wanted += usize::from(!entry.is_wanted());
+        entry.set_target(Some(target));
         self.lingers -= usize::from(entry.lingers.take().is_some());
         if entry.state(parts) == Subscription::GivenUp {
             // The engine was not told yet.
@@ -95,7 +94,7 @@ impl<G> Interest<G> {
     pub(super) fn remove(&mut self, topic: &Topic, now: Instant) {
         let parts = self.topics.parts();
         let entry = self.topics.get_mut(topic);
-        let Some(entry) = entry.filter(|entry| entry.target.is_some()) else {
+        let Some(entry) = entry.filter(|entry| entry.is_wanted()) else {
             return;
         };
         self.wanted -= 1;
@@ -107,7 +106,7 @@ impl<G> Interest<G> {
             self.forget(topic);
             return;
         }
-        entry.target = None;
+        entry.set_target(None);
         entry.awaited = false;
         let mark = self.last_mark.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.last_mark = mark;
@@ -231,7 +230,7 @@ impl<G> Interest<G> {
     /// Reports whether a topic is wanted.
     pub(super) fn is_wanted(&self, topic: &Topic) -> bool {
         let entry = self.topics.get(topic);
-        entry.is_some_and(|entry| entry.target.is_some())
+        entry.is_some_and(TopicEntry::is_wanted)
     }
 
     /// Returns the entry of a topic.

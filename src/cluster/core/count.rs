@@ -66,7 +66,7 @@ impl<G: Clone> Core<G> {
     }
 
     fn group_of(&mut self, topic: &Spelling<'_>) -> Option<G> {
-        match self.interest.get_mut(topic)?.target.as_ref()? {
+        match self.interest.get_mut(topic)?.target()? {
             Target::Group(group) => Some(group.clone()),
             Target::All | Target::Node => None,
         }

@@ -74,7 +74,7 @@ impl<G: Clone> Core<G> {
         now: Instant,
     ) -> Result<Came, EnvelopeError> {
         let entry = self.interest.get_mut(&Spelling::new(topic));
-        if !entry.is_some_and(|entry| belongs(header.kind, entry.target.as_ref())) {
+        if !entry.is_some_and(|entry| belongs(header.kind, entry.target().as_ref())) {
             return Err(EnvelopeError::Misplaced);
         }
         if header.kind.is_talk() {
@@ -122,7 +122,7 @@ impl<G: Clone> Core<G> {
             self.counters.uninterested += 1;
             return Ok(());
         };
-        if !belongs(header.kind, entry.target.as_ref()) {
+        if !belongs(header.kind, entry.target().as_ref()) {
             return Err(EnvelopeError::Misplaced);
         }
         let missed = match header.node {
@@ -136,7 +136,7 @@ impl<G: Clone> Core<G> {
         let len = envelope.len();
         let carried = Carried::decode(header, envelope.slice(HEADER..))?;
         let is_alive = |node| self.nodes.is_alive(node);
-        if entry.target.is_some() && !self.incoming.has_room(len) {
+        if entry.is_wanted() && !self.incoming.has_room(len) {
             self.counters.overrun += 1;
             if let Some(node) = header.node {
                 entry.seen.skip(node, header.number, second, is_alive);
@@ -148,7 +148,7 @@ impl<G: Clone> Core<G> {
         }
         self.counters.gaps += u64::from(missed > 0);
         self.counters.lost += missed;
-        let Some(target) = entry.target.clone() else {
+        let Some(target) = entry.target().map(Target::cloned) else {
             self.counters.uninterested += 1;
             return Ok(());
         };

@@ -48,7 +48,7 @@ impl<G> Interest<G> {
         self.subscribed += 1;
         self.unsettled -= usize::from(entry.settle());
         let is_awaited = mem::take(&mut entry.awaited);
-        if entry.target.is_none() && entry.lingers.is_none() {
+        if !entry.is_wanted() && entry.lingers.is_none() {
             self.stop(topic);
         }
         is_awaited
@@ -67,7 +67,7 @@ impl<G> Interest<G> {
             Subscription::Subscribed | Subscription::GivenUp => self.subscribed -= 1,
             Subscription::Idle | Subscription::Denied => {}
         }
-        if entry.target.is_none() {
+        if !entry.is_wanted() {
             self.lingers -= usize::from(entry.lingers.take().is_some());
             self.forget(topic);
             return;

@@ -23,8 +23,8 @@ pub(super) struct Known<G> {
 /// What is known of a topic.
 #[derive(Debug)]
 pub(in crate::cluster) struct TopicEntry<G> {
-    /// `None` without members.
-    pub(in crate::cluster) target: Option<Target<G>>,
+    /// The group with members here. What else wants it is beside it, since both in one take 8 bytes more.
+    group: Option<G>,
     pub(in crate::cluster) seen: Seen,
     /// The mark under which it lingers.
     pub(super) lingers: Option<NonZeroU32>,
@@ -32,11 +32,19 @@ pub(in crate::cluster) struct TopicEntry<G> {
     place: u32,
     /// The chunk in which it was asked for last.
     pub(super) chunk: u32,
+    own: Option<Own>,
     state: Subscription,
     /// It was wanted when the connection came, and has no answer yet.
     unsettled: bool,
     /// The caller wants to be told once it is subscribed.
     pub(super) awaited: bool,
+}
+
+/// What a node itself wants a topic for.
+#[derive(Clone, Copy, Debug)]
+enum Own {
+    All,
+    Node,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -138,8 +146,9 @@ impl<G> Known<G> {
         // It may be gone, and not forgotten yet.
         self.remove(topic);
         self.look(1);
-        let entry = TopicEntry {
-            target: Some(target),
+        let mut entry = TopicEntry {
+            group: None,
+            own: None,
             seen: Seen::default(),
             lingers: None,
             place: self.len(),
@@ -148,6 +157,7 @@ impl<G> Known<G> {
             unsettled: false,
             awaited: false,
         };
+        entry.set_target(Some(target));
         self.row.push(topic.clone());
         self.topics.insert(topic.clone(), Box::new(entry));
     }
@@ -260,6 +270,30 @@ impl<G> Known<G> {
 }
 
 impl<G> TopicEntry<G> {
+    /// Reports whether it is wanted: not without members.
+    pub(in crate::cluster) fn is_wanted(&self) -> bool {
+        self.group.is_some() || self.own.is_some()
+    }
+
+    /// Returns for whom its envelopes are.
+    pub(in crate::cluster) fn target(&self) -> Option<Target<&G>> {
+        match (self.own, &self.group) {
+            (Some(Own::All), _) => Some(Target::All),
+            (Some(Own::Node), _) => Some(Target::Node),
+            (None, group) => group.as_ref().map(Target::Group),
+        }
+    }
+
+    /// Notes for whom they are.
+    pub(super) fn set_target(&mut self, target: Option<Target<G>>) {
+        (self.group, self.own) = match target {
+            Some(Target::Group(group)) => (Some(group), None),
+            Some(Target::All) => (None, Some(Own::All)),
+            Some(Target::Node) => (None, Some(Own::Node)),
+            None => (None, None),
+        };
+    }
+
     /// Reports whether it is in the first part of the row.
     fn is_taken_up(&self, parts: Parts) -> bool {
         self.place < parts.asked
@@ -298,7 +332,7 @@ impl<G> TopicEntry<G> {
         if self.is_taken_up(parts) {
             return self.unsettled;
         }
-        self.place < parts.waiting && self.target.is_some()
+        self.place < parts.waiting && self.is_wanted()
     }
 
     /// As `is_unsettled`, of one that was taken up; from now on it is settled.
@@ -311,6 +345,6 @@ impl<G> TopicEntry<G> {
     fn is_gone(&self, parts: Parts) -> bool {
         let has_ended =
             !self.is_taken_up(parts) || !parts.connected && self.state == Subscription::GivenUp;
-        self.target.is_none() && has_ended
+        !self.is_wanted() && has_ended
     }
 }
