@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, routing::any};
+use axum::{Router, routing::any, serve::ListenerExt};
 use bytes::Bytes;
 use tokio::{
     net::TcpListener,
@@ -106,6 +106,8 @@ pub(crate) async fn serve(groups: Groups, plain: Groups) -> Outcome<u16> {
     let app: Router = Router::new().route("/", any(async || "a page").layer(layer));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();
+    // Without it a write waits up to 40 ms for the client's kernel to say that it has the one before.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(port)
 }
