@@ -84,7 +84,8 @@ impl ClusterBuilder {
     }
 
     /// Limits the bytes of other nodes that wait for delivery here, with 128 for each message; beyond it the
-    /// newest are dropped, and a [gap](super::Gap) is told. Default: 16 MiB.
+    /// newest are dropped, and a [gap](super::Gap) is told. All groups share it: one that is held up can take all
+    /// of it. Default: 16 MiB.
     pub fn max_inbound(mut self, bytes: usize) -> Self {
         self.settings.max_inbound = bytes;
         self

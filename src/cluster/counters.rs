@@ -8,7 +8,8 @@ use super::malformed::EnvelopeError;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ClusterCounters {
-    /// Whether envelopes can be published now.
+    /// Whether all that is wanted is subscribed, but for what the engine denies. For a moment after that, 2.25
+    /// seconds at most, envelopes are kept still, until other nodes are back.
     pub connected: bool,
     /// How often the connection to the engine came back.
     pub reconnects: u64,

@@ -130,8 +130,9 @@ impl<K: Key> Membership<K> {
     /// Waits until what other nodes send to the group arrives here.
     ///
     /// At once without a [cluster](GroupsBuilder::cluster), and where the node gets it already. Fetch the
-    /// state behind it, and nothing slips in between. Without a connection to the engine it waits for one:
-    /// give it a timeout where a member is to come in all the same.
+    /// state behind it, and nothing slips in between. Without a connection to the engine it waits for one,
+    /// and where the engine denies the topic until it no longer does: give it a timeout where a member is to
+    /// come in all the same.
     ///
     /// # Cancel safety
     ///
