@@ -197,10 +197,13 @@ impl Reading {
                 continue;
             };
             for entry in entries {
-                if let Some((id, topic, envelope)) = parts(entry) {
-                    inlet.receive(&topic, envelope.into());
-                    marks.extend(stream.map(|stream| (stream, id)));
-                }
+                let Some((id, carried)) = parts(entry) else {
+                    continue;
+                };
+                // What others wrote there is malformed.
+                let (topic, envelope) = carried.unwrap_or_default();
+                inlet.receive(&topic, envelope.into());
+                marks.extend(stream.map(|stream| (stream, id)));
             }
         }
         if let Some(all) = &mut *self.bookmarks.0.lock() {
@@ -212,21 +215,30 @@ impl Reading {
     }
 }
 
-/// Returns the parts of an entry: its id, a topic, an envelope.
-fn parts(entry: Value) -> Option<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+/// Returns the id of an entry; and its topic and envelope, if that is what it has.
+fn parts(entry: Value) -> Option<(Vec<u8>, Option<Carried>)> {
     let Value::Array(entry) = entry else {
         return None;
     };
-    let [Value::BulkString(id), Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else {
+    let mut entry = entry.into_iter();
+    let Some(Value::BulkString(id)) = entry.next() else {
         return None;
     };
-    match <[Value; 4]>::try_from(fields).ok()? {
-        [_, Value::BulkString(topic), _, Value::BulkString(envelope)] => {
-            Some((id, topic, envelope))
+    let fields = match entry.next() {
+        Some(Value::Array(fields)) => <[Value; 4]>::try_from(fields).ok(),
+        _ => None,
+    };
+    let carried = match fields {
+        Some([_, Value::BulkString(topic), _, Value::BulkString(envelope)]) => {
+            Some((topic, envelope))
         }
         _ => None,
-    }
+    };
+    Some((id, carried))
 }
+
+/// A topic, and an envelope.
+type Carried = (Vec<u8>, Vec<u8>);
 
 fn items(value: &Value) -> Option<&[Value]> {
     match value {
@@ -285,20 +297,23 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_has_a_topic_and_an_envelope() {
+    fn an_entry_has_an_id_and_a_topic_and_an_envelope_unless_it_is_foreign() {
         let entry = |fields: &[&str]| {
             let fields = fields.iter().map(|field| string(field)).collect();
             Value::Array(vec![string("7-0"), Value::Array(fields)])
         };
-        let expected = Some((b"7-0".to_vec(), b"topic".to_vec(), b"envelope".to_vec()));
+        let carried = Some((b"topic".to_vec(), b"envelope".to_vec()));
+        let expected = Some((b"7-0".to_vec(), carried));
         assert_eq!(parts(entry(&["t", "topic", "e", "envelope"])), expected);
-        for wrong in [
-            Value::Nil,
+        for foreign in [
             entry(&[]),
             entry(&["t", "topic"]),
             entry(&["t", "topic", "e", "envelope", "x", "y"]),
             Value::Array(vec![string("7-0"), Value::Nil]),
         ] {
+            assert_eq!(parts(foreign), Some((b"7-0".to_vec(), None)));
+        }
+        for wrong in [Value::Nil, Value::Array(vec![Value::Nil, Value::Nil])] {
             assert_eq!(parts(wrong), None);
         }
     }

@@ -9,9 +9,14 @@ fn string(text: &[u8]) -> Vec<u8> {
 
 /// Returns what `XREAD` returns of one entry in the first of the streams that were asked for.
 fn entry(order: &Order, id: &str, topic: &Topic, envelope: &[u8]) -> Vec<u8> {
-    let fields = [&b"t"[..], topic.as_bytes(), b"e", envelope]
-        .map(string)
-        .concat();
+    entry_of(order, id, &[b"t", topic.as_bytes(), b"e", envelope])
+}
+
+/// As [`entry`], with any fields.
+fn entry_of(order: &Order, id: &str, fields: &[&[u8]]) -> Vec<u8> {
+    let count = format!("*{}\r\n", fields.len());
+    let fields = fields.iter().map(|field| string(field));
+    let fields = fields.collect::<Vec<_>>().concat();
     let streams = order.iter().position(|word| word == b"STREAMS").unwrap();
     let (key, id) = (string(&order[streams + 1]), string(id.as_bytes()));
     [
@@ -19,7 +24,7 @@ fn entry(order: &Order, id: &str, topic: &Topic, envelope: &[u8]) -> Vec<u8> {
         &key[..],
         b"*1\r\n*2\r\n",
         &id,
-        b"*4\r\n",
+        count.as_bytes(),
         &fields,
     ]
     .concat()
@@ -70,6 +75,28 @@ async fn after_a_break_streams_are_read_from_where_it_was() {
         delivery.carried,
         Some(Carried::Message(Message::text("hello").into()))
     );
+}
+
+#[tokio::test]
+async fn foreign_entries_are_passed_over_and_counted() {
+    let fake = Fake::start(|order| match order.last().map(Vec::as_slice) {
+        Some(b"0-0") if order[0] == b"XREAD" && order.ends_with(&vec![b"0-0".to_vec(); 16]) => {
+            Some(entry_of(
+                order,
+                "7-0",
+                &[b"t", b"topic", b"e", b"", b"x", b"y"],
+            ))
+        }
+        _ => answer(order),
+    })
+    .await;
+    let node = node(&fake);
+    node.run_until(|_| fake.orders("XREAD").len() > 1).await;
+    let orders = fake.orders("XREAD");
+    let order = orders.last().unwrap();
+    assert_eq!(&order[order.len() - 16][..], b"7-0", "it is read again");
+    let malformed = node.hub.with(|state, _| state.core.counters().malformed);
+    assert_eq!(malformed.truncated, 1);
 }
 
 #[tokio::test]
