@@ -101,8 +101,18 @@ impl Access {
 }
 
 impl Connection {
-    /// Asks something, before anything else uses the connection.
+    /// Asks something, before anything else uses the connection: nobody else keeps the time yet.
     pub(super) async fn ask(
+        &mut self,
+        server: &Server,
+        command: &Cmd,
+    ) -> Result<Value, BackplaneError> {
+        let asking = timeout(CONNECT, self.ask_patiently(server, command));
+        let late = |_| BackplaneError::connect(fault::said(server, "it leaves a question open"));
+        asking.await.map_err(late)?
+    }
+
+    async fn ask_patiently(
         &mut self,
         server: &Server,
         command: &Cmd,

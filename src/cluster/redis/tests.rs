@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::{net::TcpListener, task::yield_now};
 
 use self::{
-    fake::{Fake, HANG_UP, Order, hello, push},
+    fake::{Fake, HANG_UP, Order, SILENCE, hello, push},
     node::{Node, topic},
 };
 use super::*;
@@ -109,6 +109,23 @@ async fn a_server_that_says_nothing_has_five_seconds() {
     assert!(words.contains("timed out"), "{words}");
     assert_eq!(start.elapsed().as_secs(), 5);
     drop(fake);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_after_the_login_has_five_seconds_too() {
+    // The login says which protocol it is to be; the question for the role does not.
+    let fake = Fake::start(|order| (order.len() == 1).then(|| SILENCE.into())).await;
+    let node = Node::of(&fake);
+    let (end, start) = tokio::join!(node.run(), async {
+        while fake.orders("HELLO").len() < 2 {
+            yield_now().await;
+        }
+        tokio::time::pause();
+        tokio::time::Instant::now()
+    });
+    let words = end.unwrap_err().in_words();
+    assert!(words.contains("leaves a question open"), "{words}");
+    assert_eq!(start.elapsed().as_secs(), 5);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A server with streams, and a break.
 
-use super::{fake::SILENCE, *};
+use super::*;
 use crate::cluster::topic::Topic;
 
 fn string(text: &[u8]) -> Vec<u8> {
