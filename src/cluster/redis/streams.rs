@@ -75,8 +75,12 @@ impl Reader {
             server: server.clone(),
         };
         let begin = timeout(ANSWER, reading.begin()).await;
-        let late =
-            |_| BackplaneError::connect(fault::said(server, "it leaves XREVRANGE unanswered"));
+        let late = |_| {
+            BackplaneError::connect(fault::said(
+                server,
+                "it leaves XREVRANGE or XREAD unanswered",
+            ))
+        };
         begin.map_err(late)??;
         tasks.spawn(reading.read_on(inlet));
         Ok(Self {
@@ -116,13 +120,16 @@ struct Reading {
 }
 
 impl Reading {
-    /// Finds the end of all streams, unless it is known where to go on.
+    /// Finds the end of all streams, unless it is known where to go on, and tries to read.
     async fn begin(&mut self) -> Result<(), BackplaneError> {
-        if let Some(marks) = &*self.bookmarks.0.lock()
-            && marks.since.elapsed() < TOO_OLD
-        {
-            return Ok(());
+        let is_known = |marks: &Marks| marks.since.elapsed() < TOO_OLD;
+        if !self.bookmarks.0.lock().as_ref().is_some_and(is_known) {
+            self.find_ends().await?;
         }
+        self.try_to_read().await
+    }
+
+    async fn find_ends(&mut self) -> Result<(), BackplaneError> {
         let mut pipeline = Pipeline::new();
         for key in &self.keys {
             let mut command = Cmd::new();
@@ -149,6 +156,20 @@ impl Reading {
             since: Instant::now(),
         });
         Ok(())
+    }
+
+    /// Reads nothing, behind the end of all streams: who may not read, or cannot yet, is told before
+    /// anybody relies on it.
+    async fn try_to_read(&mut self) -> Result<(), BackplaneError> {
+        let mut command = Cmd::new();
+        command.arg("XREAD").arg("COUNT").arg(1);
+        command.arg("STREAMS").arg(&self.keys);
+        command.arg(vec!["$"; self.keys.len()]);
+        let answer = self.commands.send_packed_command(&command).await;
+        match answer.map_err(|error| fault::unmade(&self.server, &error))? {
+            Value::ServerError(error) => Err(fault::refused(&self.server, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// Reads until the connection breaks.

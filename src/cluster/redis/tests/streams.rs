@@ -1,5 +1,7 @@
 //! A server with streams, and a break.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::cluster::topic::Topic;
 
@@ -34,6 +36,7 @@ fn answer(order: &Order) -> Option<Vec<u8>> {
     match &order[0][..] {
         b"XREVRANGE" => Some(b"*0\r\n".to_vec()),
         b"XADD" => Some(b"$3\r\n7-0\r\n".to_vec()),
+        b"XREAD" if !has_word(order, b"BLOCK") => Some(b"_\r\n".to_vec()),
         b"XREAD" if order.ends_with(&vec![b"0-0".to_vec(); 16]) => {
             let envelope = [&[1, 1, 0, 0][..], &[0; 20], b"hello"].concat();
             Some(entry(order, "7-0", &topic("lobby"), &envelope))
@@ -41,6 +44,17 @@ fn answer(order: &Order) -> Option<Vec<u8>> {
         b"XREAD" => Some(SILENCE.into()),
         _ => None,
     }
+}
+
+/// Returns the orders to read that wait for something to come.
+fn reads(fake: &Fake) -> Vec<Order> {
+    let mut orders = fake.orders("XREAD");
+    orders.retain(|order| has_word(order, b"BLOCK"));
+    orders
+}
+
+fn has_word(order: &Order, word: &[u8]) -> bool {
+    order.iter().any(|other| other == word)
 }
 
 fn node(fake: &Fake) -> Node {
@@ -55,14 +69,14 @@ async fn after_a_break_streams_are_read_from_where_it_was() {
     let has_delivery = |hub: &Hub| hub.with(|state, _| state.core.has_delivery());
     let (end, ()) = tokio::join!(node.run_to_end(), async {
         node.wait_until(has_delivery).await;
-        node.wait_until(|_| fake.orders("XREAD").len() == 2).await;
+        node.wait_until(|_| reads(&fake).len() == 2).await;
         fake.hang_up().await;
     });
     assert!(end.unwrap_err().in_words().contains("127.0.0.1:"));
     node.hub.with(|state, now| state.core.lost(now));
-    node.run_until(|_| fake.orders("XREAD").len() == 3).await;
+    node.run_until(|_| reads(&fake).len() == 3).await;
     assert_eq!(fake.orders("XREVRANGE").len(), 16, "the ends were known");
-    for order in &fake.orders("XREAD")[1..] {
+    for order in &reads(&fake)[1..] {
         let ids = &order[order.len() - 16..];
         assert_eq!((&ids[0][..], &ids[1][..]), (&b"7-0"[..], &b"0-0"[..]));
     }
@@ -91,8 +105,8 @@ async fn foreign_entries_are_passed_over_and_counted() {
     })
     .await;
     let node = node(&fake);
-    node.run_until(|_| fake.orders("XREAD").len() > 1).await;
-    let orders = fake.orders("XREAD");
+    node.run_until(|_| reads(&fake).len() > 1).await;
+    let orders = reads(&fake);
     let order = orders.last().unwrap();
     assert_eq!(&order[order.len() - 16][..], b"7-0", "it is read again");
     let malformed = node.hub.with(|state, _| state.core.counters().malformed);
@@ -131,4 +145,25 @@ async fn a_refusal_to_read_ends_it_and_says_why() {
         let error = node(&fake).run_to_end().await.unwrap_err();
         assert!(error.is_denied(), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_read_yet_is_no_connection() {
+    let is_loading = Arc::new(AtomicBool::new(false));
+    let loading = is_loading.clone();
+    let fake = Fake::start(move |order| {
+        let is_loading = order[0] == b"XREAD" && loading.load(Ordering::Relaxed);
+        is_loading
+            .then(|| b"-LOADING Redis is loading the dataset in memory\r\n".to_vec())
+            .or_else(|| answer(order))
+    })
+    .await;
+    let node = node(&fake);
+    let is_connected = |hub: &Hub| hub.with(|state, _| state.core.is_connected());
+    node.run_until(is_connected).await;
+    node.hub.with(|state, now| state.core.lost(now));
+    is_loading.store(true, Ordering::Relaxed);
+    let words = node.run_to_end().await.unwrap_err().in_words();
+    assert!(words.contains("LOADING"), "{words}");
+    assert!(!is_connected(&node.hub), "it was taken for a connection");
 }
