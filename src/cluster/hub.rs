@@ -239,6 +239,12 @@ impl Hub {
         }
     }
 
+    /// Reports whether half of what may wait for delivery does, or more.
+    #[cfg(feature = "redis")]
+    pub(super) fn is_half_full(&self) -> bool {
+        self.state.lock().core.is_half_full()
+    }
+
     /// Queues something for a group on other nodes, or says why not.
     pub(crate) fn publish(&self, topic: &Topic, parcel: Parcel) -> Remote {
         let carried = parcel.into();

@@ -178,6 +178,12 @@ impl Inlet {
     pub fn receive(&self, topic: &[u8], envelope: Bytes) {
         self.hub.receive(topic, envelope);
     }
+
+    /// Reports whether half of what may wait for delivery does, or more.
+    #[cfg(feature = "redis")]
+    pub(super) fn is_half_full(&self) -> bool {
+        self.hub.is_half_full()
+    }
 }
 
 impl fmt::Debug for Inlet {

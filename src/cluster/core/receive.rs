@@ -196,6 +196,12 @@ impl<G: Clone> Core<G> {
         self.incoming.is_ready()
     }
 
+    /// Reports whether half of what may wait for delivery does, or more.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.incoming.bytes() >= self.settings.max_inbound / 2
+    }
+
     /// Notes that what was taken of a topic is delivered, or that its group is gone.
     pub(crate) fn delivered(&mut self, topic: &super::Topic) {
         self.incoming.delivered(topic);

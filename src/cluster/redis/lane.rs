@@ -11,10 +11,10 @@ use tracing::warn;
 
 use super::{
     connect::Access,
-    fault,
+    entries, fault,
     publisher::{self, Answered, Batch, Publisher},
     spelling::Spelling,
-    streams::{self, Bookmarks, Reader},
+    streams::{Bookmarks, Reader},
     subscriber::{Subscribed, Subscriber},
     url::Server,
 };
@@ -98,7 +98,7 @@ impl Lane {
         let own = line.own_topic();
         let reader = Reader::connect(access, server, line.inlet(), &own, bookmarks).await?;
         let listener = Listener::Reader(reader);
-        Ok(Self::new(server, publisher, streams::publish, listener))
+        Ok(Self::new(server, publisher, entries::publish, listener))
     }
 
     fn new(

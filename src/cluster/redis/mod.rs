@@ -109,10 +109,17 @@ impl Redis {
 
     /// Takes the URL of a server whose streams carry the envelopes. Nothing is connected to yet.
     ///
-    /// What a node misses while it has no connection is still there when it is back within a minute. The
-    /// price: every node reads all that is published, also to groups of which it has no member; the
-    /// server spends more on each envelope, and keeps about 10,000 in each of 16 streams, `shop:1:{0}` to
-    /// `shop:1:{15}`. A user needs `~shop:*` and `+xadd +xread +xrevrange` beside `+ping +hello`, and
+    /// What a node misses while it has no connection is still there when it is back within a minute, unless
+    /// that is more than the server keeps: about 10,000 envelopes in each of 16 streams, `shop:1:{0}` to
+    /// `shop:1:{15}`. All of a group are in the same one. The price: every node reads all that is published,
+    /// also to groups of which it has no member, and the server spends more on each envelope.
+    ///
+    /// A node catches up in pieces of about 1 MiB; the first is of up to 32 envelopes of each stream, however
+    /// large they are. While half of [`max_inbound`](super::ClusterBuilder::max_inbound) waits for delivery
+    /// it leaves the rest on the server, 4 seconds at most: then what there is no room for is dropped, as
+    /// without streams.
+    ///
+    /// A user needs `~shop:*` and `+xadd +xread +xrevrange` beside `+ping +hello`, and
     /// `+select` for a database other than 0.
     ///
     /// # Errors
@@ -237,6 +244,7 @@ const MAX_ENVELOPE: usize = 16 << 20;
 
 mod breath;
 mod connect;
+mod entries;
 mod fault;
 mod holds;
 mod in_order;

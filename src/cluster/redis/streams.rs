@@ -13,23 +13,18 @@ use ::redis::{
 };
 use tokio::{
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     connect::{Access, text},
+    entries::{STREAMS, key, parts},
     fault,
-    partitions::Partition,
-    publisher::put,
     subscriber::Subscribed,
     url::Server,
 };
 use crate::{
-    cluster::{
-        backplane::{BackplaneError, Publish},
-        line::Inlet,
-        topic::Topic,
-    },
+    cluster::{backplane::BackplaneError, line::Inlet, topic::Topic},
     lock::Lock,
 };
 
@@ -41,6 +36,8 @@ pub(super) struct Bookmarks(Arc<Lock<Option<Marks>>>);
 struct Marks {
     ids: Vec<Vec<u8>>,
     since: Instant,
+    /// How many entries of each stream are asked for together.
+    count: usize,
 }
 
 /// A connection that reads all streams. What comes goes into the inlet. Dropping it closes it.
@@ -73,6 +70,7 @@ impl Reader {
             commands,
             bookmarks: bookmarks.clone(),
             server: server.clone(),
+            full_since: None,
         };
         let begin = timeout(ANSWER, reading.begin()).await;
         let late = |_| {
@@ -117,6 +115,8 @@ struct Reading {
     commands: MultiplexedConnection,
     bookmarks: Bookmarks,
     server: Server,
+    /// Since when too much waits for delivery.
+    full_since: Option<Instant>,
 }
 
 impl Reading {
@@ -154,6 +154,7 @@ impl Reading {
         *self.bookmarks.0.lock() = Some(Marks {
             ids,
             since: Instant::now(),
+            count: COUNT,
         });
         Ok(())
     }
@@ -175,7 +176,9 @@ impl Reading {
     /// Reads until the connection breaks.
     async fn read_on(mut self, inlet: Inlet) -> BackplaneError {
         loop {
-            let answer = match timeout(BLOCK + ANSWER, self.read()).await {
+            self.wait_for_room(&inlet).await;
+            let count = self.doubt_count();
+            let answer = match timeout(BLOCK + ANSWER, self.read(count)).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(error)) => return fault::broken(&self.server, &error),
                 Err(_) => {
@@ -186,13 +189,37 @@ impl Reading {
             if let Value::ServerError(error) = &answer {
                 return fault::refused(&self.server, error);
             }
-            self.take(answer, &inlet);
+            self.take(answer, count, &inlet);
         }
     }
 
-    async fn read(&mut self) -> RedisResult<Value> {
+    /// Waits while much waits for delivery: it is still there afterwards. Not for ever, since the own
+    /// heartbeats are behind it; then it is dropped as without streams.
+    async fn wait_for_room(&mut self, inlet: &Inlet) {
+        while inlet.is_half_full() {
+            let since = *self.full_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= FULL {
+                return;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        self.full_since = None;
+    }
+
+    /// Returns how many entries to ask for, and notes that it is to be fewer if they do not come through.
+    fn doubt_count(&self) -> usize {
+        match &mut *self.bookmarks.0.lock() {
+            Some(marks) => {
+                let fewer = (marks.count / 2).clamp(1, COUNT);
+                mem::replace(&mut marks.count, fewer)
+            }
+            None => COUNT,
+        }
+    }
+
+    async fn read(&mut self, count: usize) -> RedisResult<Value> {
         let mut command = Cmd::new();
-        command.arg("XREAD").arg("COUNT").arg(COUNT);
+        command.arg("XREAD").arg("COUNT").arg(count);
         command.arg("BLOCK").arg(BLOCK.as_millis() as u64);
         command.arg("STREAMS").arg(&self.keys);
         if let Some(marks) = &*self.bookmarks.0.lock() {
@@ -202,13 +229,13 @@ impl Reading {
     }
 
     /// Takes what was read, and notes how far that is.
-    fn take(&self, answer: Value, inlet: &Inlet) {
+    fn take(&self, answer: Value, count: usize, inlet: &Inlet) {
         let streams = match answer {
             Value::Map(streams) => streams,
             // Nothing came while it waited.
             _ => Vec::new(),
         };
-        let mut marks = Vec::new();
+        let (mut marks, mut bytes, mut has_more) = (Vec::new(), 0, false);
         for (key, entries) in streams {
             let stream = self
                 .keys
@@ -217,18 +244,21 @@ impl Reading {
             let Value::Array(entries) = entries else {
                 continue;
             };
+            has_more |= entries.len() >= count;
             for entry in entries {
                 let Some((id, carried)) = parts(entry) else {
                     continue;
                 };
                 // What others wrote there is malformed.
                 let (topic, envelope) = carried.unwrap_or_default();
+                bytes += topic.len() + envelope.len();
                 inlet.receive(&topic, envelope.into());
                 marks.extend(stream.map(|stream| (stream, id)));
             }
         }
         if let Some(all) = &mut *self.bookmarks.0.lock() {
             all.since = Instant::now();
+            all.count = next_count(count, bytes, has_more);
             for (stream, id) in marks {
                 all.ids[stream] = id;
             }
@@ -236,30 +266,16 @@ impl Reading {
     }
 }
 
-/// Returns the id of an entry; and its topic and envelope, if that is what it has.
-fn parts(entry: Value) -> Option<(Vec<u8>, Option<Carried>)> {
-    let Value::Array(entry) = entry else {
-        return None;
-    };
-    let mut entry = entry.into_iter();
-    let Some(Value::BulkString(id)) = entry.next() else {
-        return None;
-    };
-    let fields = match entry.next() {
-        Some(Value::Array(fields)) => <[Value; 4]>::try_from(fields).ok(),
-        _ => None,
-    };
-    let carried = match fields {
-        Some([_, Value::BulkString(topic), _, Value::BulkString(envelope)]) => {
-            Some((topic, envelope))
-        }
-        _ => None,
-    };
-    Some((id, carried))
+/// Returns how many entries of each stream to ask for, after so many bytes of so many.
+fn next_count(count: usize, bytes: usize, has_more: bool) -> usize {
+    if bytes > MUCH {
+        (count / 2).max(1)
+    } else if has_more && bytes <= MUCH / 4 {
+        (count * 2).min(MOST)
+    } else {
+        count
+    }
 }
-
-/// A topic, and an envelope.
-type Carried = (Vec<u8>, Vec<u8>);
 
 fn items(value: &Value) -> Option<&[Value]> {
     match value {
@@ -268,36 +284,14 @@ fn items(value: &Value) -> Option<&[Value]> {
     }
 }
 
-/// Returns the command that publishes.
-pub(super) fn publish(publish: &Publish) -> Cmd {
-    let topic = publish.topic();
-    let mut command = Cmd::with_capacity(10, 0);
-    command.arg("XADD").arg(key(topic, stream(topic)));
-    command.arg("MAXLEN").arg("~").arg(KEPT).arg("*");
-    command.arg("t").arg(topic.as_bytes()).arg("e");
-    put(&mut command, [publish.head(), publish.payload()]);
-    command
-}
+/// How many entries of each stream are read together at first; after a break no more than these.
+const COUNT: usize = 32;
 
-/// Returns which of the streams a topic is in.
-fn stream(topic: &Topic) -> usize {
-    Partition::of(topic.as_bytes()).index() * STREAMS / 256
-}
+/// How many they become, at most, where they are small.
+const MOST: usize = 512;
 
-/// Returns the key of a stream of the cluster of a topic.
-fn key(topic: &Topic, stream: usize) -> Vec<u8> {
-    let stream = format!("{{{stream}}}");
-    [topic.cluster(), topic.version(), stream.as_bytes()].join(&b':')
-}
-
-/// How many streams there are: each is read by one command at a time.
-const STREAMS: usize = 16;
-
-/// How many entries each keeps, about.
-const KEPT: usize = 10_000;
-
-/// How many entries of each stream are read together, at most.
-const COUNT: usize = 512;
+/// From how many bytes on they become fewer.
+const MUCH: usize = 1 << 20;
 
 /// How long the server waits for something to come.
 const BLOCK: Duration = Duration::from_secs(5);
@@ -305,51 +299,26 @@ const BLOCK: Duration = Duration::from_secs(5);
 /// How much later it may answer.
 const ANSWER: Duration = Duration::from_secs(3);
 
+/// How long what is read waits for room.
+const FULL: Duration = Duration::from_secs(4);
+
+/// How often it is looked for room.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// After how long without a connection what was missed is let go: nobody has use for it.
 const TOO_OLD: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::topic::TopicPrefix;
-
-    fn string(text: &str) -> Value {
-        Value::BulkString(text.into())
-    }
 
     #[test]
-    fn an_entry_has_an_id_and_a_topic_and_an_envelope_unless_it_is_foreign() {
-        let entry = |fields: &[&str]| {
-            let fields = fields.iter().map(|field| string(field)).collect();
-            Value::Array(vec![string("7-0"), Value::Array(fields)])
-        };
-        let carried = Some((b"topic".to_vec(), b"envelope".to_vec()));
-        let expected = Some((b"7-0".to_vec(), carried));
-        assert_eq!(parts(entry(&["t", "topic", "e", "envelope"])), expected);
-        for foreign in [
-            entry(&[]),
-            entry(&["t", "topic"]),
-            entry(&["t", "topic", "e", "envelope", "x", "y"]),
-            Value::Array(vec![string("7-0"), Value::Nil]),
-        ] {
-            assert_eq!(parts(foreign), Some((b"7-0".to_vec(), None)));
-        }
-        for wrong in [Value::Nil, Value::Array(vec![Value::Nil, Value::Nil])] {
-            assert_eq!(parts(wrong), None);
-        }
-    }
-
-    #[test]
-    fn topics_of_a_cluster_are_in_16_streams_of_its_own() -> Result<(), Box<dyn std::error::Error>>
-    {
-        let rooms = TopicPrefix::new("shop", "rooms")?;
-        let mut streams = std::collections::BTreeSet::new();
-        for number in 0..1000 {
-            let topic = rooms.topic(format!("{number}").as_bytes())?;
-            streams.insert(stream(&topic));
-            assert_eq!(key(&topic, 7), b"shop:1:{7}");
-        }
-        assert_eq!(streams, (0..16).collect());
-        Ok(())
+    fn as_many_entries_are_read_together_as_are_a_mebibyte_or_so() {
+        assert_eq!(next_count(32, 0, false), 32, "nobody is behind");
+        assert_eq!(next_count(32, MUCH / 4, true), 64);
+        assert_eq!(next_count(32, MUCH / 2, true), 32);
+        assert_eq!(next_count(32, MUCH + 1, true), 16);
+        assert_eq!(next_count(512, 0, true), 512);
+        assert_eq!(next_count(1, 2 * MUCH, true), 1);
     }
 }

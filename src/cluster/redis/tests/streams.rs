@@ -167,3 +167,67 @@ async fn a_server_that_cannot_be_read_yet_is_no_connection() {
     assert!(words.contains("LOADING"), "{words}");
     assert!(!is_connected(&node.hub), "it was taken for a connection");
 }
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_left_where_it_is_for_a_while() {
+    let fake = Fake::start(|order| {
+        if order[0] != b"XREAD" || !has_word(order, b"BLOCK") {
+            return answer(order);
+        }
+        // There is always one more.
+        let last = str::from_utf8(&order[order.len() - 16]).unwrap();
+        let last: u64 = last.trim_end_matches("-0").parse().unwrap();
+        let envelope = [&[1, 1, 0, 0][..], &[0; 20], &[b'a'; 200_000]].concat();
+        let id = format!("{}-0", last + 1);
+        Some(entry(order, &id, &topic("lobby"), &envelope))
+    })
+    .await;
+    let node = node(&fake);
+    node.join("lobby");
+    let is_half_full = |hub: &Hub| hub.is_half_full();
+    let overrun = |hub: &Hub| hub.with(|state, _| state.core.counters().overrun);
+    node.run_until_and(is_half_full, async |node| {
+        tokio::time::pause();
+        let wait = async |millis| {
+            tokio::time::advance(std::time::Duration::from_millis(millis)).await;
+            for _ in 0..100 {
+                yield_now().await;
+            }
+        };
+        let before = reads(&fake).len();
+        wait(3000).await;
+        assert_eq!(
+            reads(&fake).len(),
+            before,
+            "it is read though there is no room"
+        );
+        // Some is delivered.
+        for _ in 0..10 {
+            node.hub.with(|state, _| {
+                let delivery = state.core.poll_delivery().unwrap();
+                state.core.delivered(&delivery.topic);
+            });
+        }
+        wait(20).await;
+        node.wait_until(|_| reads(&fake).len() > before + 5).await;
+        node.wait_until(is_half_full).await;
+        assert_eq!(overrun(&node.hub), 0);
+        // Nothing is, for long: the own heartbeats have to come through.
+        wait(20).await;
+        wait(4000).await;
+        node.wait_until(|hub| overrun(hub) > 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_break_fewer_entries_are_asked_for() {
+    let fake = Fake::start(answer).await;
+    let node = node(&fake);
+    for expected in ["32", "16", "8"] {
+        let before = reads(&fake).len();
+        node.run_until(|_| reads(&fake).len() == before + 1).await;
+        assert_eq!(reads(&fake)[before][2], expected.as_bytes());
+        node.hub.with(|state, now| state.core.lost(now));
+    }
+}
