@@ -188,7 +188,8 @@ impl Redis {
             Servers::One(server) => Lane::connect(access, server, line).await?,
             Servers::Sentinel(sentinels) => {
                 let master = sentinels.master(&access.trust).await?;
-                Lane::connect(access, &master, line).await?
+                let lane = Lane::connect(access, &master, line).await;
+                lane.inspect_err(|_| sentinels.doubt())?
             }
         };
         lane.serve(line).await

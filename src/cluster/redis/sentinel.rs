@@ -21,8 +21,8 @@ use crate::{
 pub(super) struct Sentinels {
     urls: Vec<RedisUrl>,
     name: Box<str>,
-    /// Which of them answered last: it is asked first.
-    last: AtomicUsize,
+    /// Which of them is asked first: the one that answered last, or the one behind it if it was wrong.
+    first: AtomicUsize,
 }
 
 impl Sentinels {
@@ -31,25 +31,31 @@ impl Sentinels {
         Self {
             urls,
             name,
-            last: AtomicUsize::new(0),
+            first: AtomicUsize::new(0),
         }
     }
 
     /// Asks one after the other where the master is.
     pub(super) async fn master(&self, trust: &Trust) -> Result<Server, BackplaneError> {
-        let first = self.last.load(Ordering::Relaxed);
+        let first = self.first.load(Ordering::Relaxed);
         let mut last = None;
         for index in 0..self.urls.len() {
             let index = (first + index) % self.urls.len();
             match self.ask(&self.urls[index], trust).await {
                 Ok(master) => {
-                    self.last.store(index, Ordering::Relaxed);
+                    self.first.store(index, Ordering::Relaxed);
                     return Ok(master);
                 }
                 Err(error) => last = Some(error),
             }
         }
         Err(last.unwrap_or_else(|| BackplaneError::connect("there is no Sentinel")))
+    }
+
+    /// Notes that the one that answered was wrong: it may be cut off from the others.
+    pub(super) fn doubt(&self) {
+        let next = self.first.load(Ordering::Relaxed) + 1;
+        self.first.store(next % self.urls.len(), Ordering::Relaxed);
     }
 
     async fn ask(&self, sentinel: &RedisUrl, trust: &Trust) -> Result<Server, BackplaneError> {

@@ -325,6 +325,31 @@ async fn sentinels_are_asked_one_after_the_other() {
     assert!(words.contains("knows no master called mymaster"), "{words}");
 }
 
+#[tokio::test]
+async fn a_sentinel_that_was_wrong_is_asked_last() {
+    let sentinel = async |port: u16| {
+        let port = port.to_string();
+        let address = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len());
+        Fake::start(move |order| (order[0] == b"SENTINEL").then(|| address.clone().into())).await
+    };
+    let master = Fake::start(|_| None).await;
+    let former = Fake::start(|order| (order[0] == b"HELLO").then(|| hello("replica"))).await;
+    let gone = Fake::start(|_| None).await.port;
+    let sentinels = [
+        sentinel(former.port).await,
+        sentinel(gone).await,
+        sentinel(master.port).await,
+    ];
+    let urls = sentinels.iter().map(Fake::url);
+    let node = Node::new(Redis::sentinel(urls, "mymaster").unwrap());
+    node.run().await.unwrap_err();
+    node.run().await.unwrap_err();
+    node.run_until(|hub| hub.with(|state, _| state.core.is_connected()))
+        .await;
+    let asked = sentinels.map(|sentinel| sentinel.orders("SENTINEL").len());
+    assert_eq!(asked, [1, 1, 1]);
+}
+
 #[test]
 fn debug_shows_servers_and_no_password() {
     let redis = Redis::new("redis://user:hunter2@example.com").unwrap();
