@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     task::Poll,
     time::Duration,
@@ -30,12 +31,25 @@ use crate::{
 };
 
 /// What is needed to connect, besides the server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Access {
     pub(super) login: Login,
     pub(super) trust: Trust,
     /// Where keys are; channels belong to no database.
     pub(super) database: u32,
+    /// How long connecting may take, with all that belongs to it.
+    pub(super) limit: Duration,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            login: Login::default(),
+            trust: Trust::default(),
+            database: 0,
+            limit: CONNECT,
+        }
+    }
 }
 
 /// A connection, and the future that reads and writes for it. Dropping the future closes it.
@@ -56,7 +70,7 @@ impl Access {
     ) -> Result<Connection, BackplaneError> {
         let unreached = |error: io::Error| BackplaneError::connect(fault::said(server, error));
         let connecting = async {
-            let stream = reach(server).await.map_err(unreached)?;
+            let stream = reach(server, self.limit).await.map_err(unreached)?;
             if !server.tls {
                 return self.log_in(server, stream, config, protocol).await;
             }
@@ -66,7 +80,7 @@ impl Access {
             self.log_in(server, stream, config, protocol).await
         };
         let late = |_| unreached(io::ErrorKind::TimedOut.into());
-        timeout(CONNECT, connecting).await.map_err(late)?
+        timeout(self.limit, connecting).await.map_err(late)?
     }
 
     async fn log_in(
@@ -167,15 +181,27 @@ pub(super) fn text(value: &Value) -> Option<&[u8]> {
     }
 }
 
-/// Makes a TCP connection to the first address that takes one.
-async fn reach(server: &Server) -> io::Result<TcpStream> {
+/// Makes a TCP connection to a server.
+async fn reach(server: &Server, limit: Duration) -> io::Result<TcpStream> {
     let addresses: Vec<_> = lookup_host((&*server.host, server.port)).await?.collect();
+    set_up(first_of(addresses, limit, TcpStream::connect).await?)
+}
+
+/// Connects to the first address that takes a connection.
+async fn first_of<C, T>(
+    addresses: Vec<SocketAddr>,
+    limit: Duration,
+    connect: impl Fn(SocketAddr) -> C,
+) -> io::Result<T>
+where
+    C: Future<Output = io::Result<T>>,
+{
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     // One that is silent leaves time for the others.
-    let patience = CONNECT / addresses.len().max(1) as u32;
+    let patience = limit / addresses.len().max(1) as u32;
     for address in addresses {
-        match timeout(patience, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return set_up(stream),
+        match timeout(patience, connect(address)).await {
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => last = error,
             Err(_) => last = io::ErrorKind::TimedOut.into(),
         }
@@ -192,7 +218,7 @@ fn set_up(stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// How long connecting may take, with all that belongs to it.
+/// How long connecting may take, unless something else waits for it.
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 /// After how long without traffic, and how often, the kernel asks whether the server is there.
@@ -200,3 +226,24 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// How many commands may wait to be written: more than are ever unanswered, so that none waits.
 const UNSENT: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_leaves_time_for_the_others_within_any_limit() -> io::Result<()> {
+        let addresses = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let connect = async |address: SocketAddr| match address.port() {
+            3 => Ok(address.port()),
+            _ => pending().await,
+        };
+        for limit in [Duration::from_secs(1), CONNECT] {
+            let reached = timeout(limit, first_of(addresses.into(), limit, connect));
+            assert_eq!(reached.await??, 3);
+        }
+        Ok(())
+    }
+}

@@ -104,7 +104,9 @@ impl Redis {
     ) -> Result<Self, RedisUrlError> {
         let (urls, login) = parsed(urls, PORT)?;
         let seeds = urls.into_iter().map(|url| url.server).collect();
-        Ok(Self::of(Servers::Cluster(seeds), login))
+        let mut redis = Self::of(Servers::Cluster(seeds), login);
+        redis.access.limit = standing::MAKE;
+        Ok(redis)
     }
 
     /// Takes the URL of a server whose streams carry the envelopes. Nothing is connected to yet.
@@ -148,15 +150,11 @@ impl Redis {
     }
 
     fn of(servers: Servers, login: Login) -> Self {
-        let trust = Trust::default();
-        Self {
-            servers,
-            access: Access {
-                login,
-                trust,
-                database: 0,
-            },
-        }
+        let access = Access {
+            login,
+            ..Access::default()
+        };
+        Self { servers, access }
     }
 
     /// Trusts servers with certificates from these roots. Default: those the platform trusts, which are

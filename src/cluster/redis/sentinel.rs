@@ -62,7 +62,8 @@ impl Sentinels {
         let access = Access {
             login: sentinel.login.clone(),
             trust: trust.clone(),
-            database: 0,
+            limit: ASK,
+            ..Access::default()
         };
         let RedisUrl { server, .. } = sentinel;
         let asking = async {

@@ -17,6 +17,7 @@ use super::{
     holds::Holds,
     master::{Master, News},
     partitions::Partition,
+    standing::MAKE,
     subscriber::Subscriber,
     table::Table,
     url::Server,
@@ -299,7 +300,7 @@ impl<'a> Shards<'a> {
 async fn read(access: Access, servers: Vec<Server>) -> Result<Table, BackplaneError> {
     let mut last = BackplaneError::connect("there is no server of the cluster");
     for server in &servers {
-        last = match timeout(READ, Table::read(&access, server)).await {
+        last = match timeout(MAKE, Table::read(&access, server)).await {
             Ok(Ok(table)) => return Ok(table),
             Ok(Err(error)) => error,
             Err(_) => BackplaneError::connect(fault::said(server, "it does not say who has what")),
@@ -310,9 +311,6 @@ async fn read(access: Access, servers: Vec<Server>) -> Result<Table, BackplaneEr
 
 /// How often the deadlines are looked at.
 const TICK: Duration = Duration::from_millis(250);
-
-/// How long one server may take to say which of them has which partition.
-const READ: Duration = Duration::from_secs(1);
 
 /// How often they are asked, at least, while nothing is missing.
 const READ_AGAIN: Duration = Duration::from_secs(60);

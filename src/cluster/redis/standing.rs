@@ -104,7 +104,7 @@ async fn limited<T>(
 
 /// How long it may take to connect to one of several servers: what is for it waits meanwhile, and holds
 /// up others.
-const MAKE: Duration = Duration::from_secs(1);
+pub(super) const MAKE: Duration = Duration::from_secs(1);
 
 /// After how long it is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
