@@ -89,7 +89,11 @@ fn master(shard: &Value, from: &Server) -> Option<Server> {
             .and_then(text)
             .filter(|host| is_host(host))
     };
-    let host = named("endpoint").or_else(|| named("ip"));
+    let host = match field(node, "endpoint") {
+        // Behind something that knows the servers by their ports.
+        Some(Value::Nil) => None,
+        _ => named("endpoint").or_else(|| named("ip")),
+    };
     let host = host.map_or(Some(&*from.host), |host| str::from_utf8(host).ok())?;
     let port = match field(node, if from.tls { "tls-port" } else { "port" })? {
         Value::Int(port) => u16::try_from(*port).ok()?,
@@ -241,7 +245,8 @@ mod tests {
     fn a_server_that_does_not_know_its_name_is_where_it_was_asked() {
         for (endpoint, ip, expected) in [
             (string("name"), string("10.0.0.1"), "name:2"),
-            (Value::Nil, string("10.0.0.1"), "10.0.0.1:2"),
+            (Value::Nil, string("10.0.0.1"), "seed:2"),
+            (string("?"), string("10.0.0.1"), "10.0.0.1:2"),
             (string("?"), string(""), "seed:2"),
             (string(""), Value::Nil, "seed:2"),
         ] {
