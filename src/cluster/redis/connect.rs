@@ -97,7 +97,9 @@ impl Access {
         if let Some(user) = &self.login.user {
             info = info.set_username(user);
         }
-        if let Some(password) = &self.login.password {
+        // A user without a password logs in, too: `redis` would go on as the default one.
+        let empty = self.login.user.as_ref().map(|_| "");
+        if let Some(password) = self.login.password.as_deref().or(empty) {
             info = info.set_password(password);
         }
         // The core keeps the time of what is unanswered.

@@ -26,7 +26,8 @@ pub use self::url::RedisUrlError;
 /// # URLs
 ///
 /// `redis://user:password@host:6379/`, or `rediss://` for TLS; `valkey://` and `valkeys://` mean the same.
-/// User, password and port may be missing; other than letters and digits are percent-encoded in them.
+/// User, password and port may be missing; a user without a password logs in with an empty one. Other than
+/// letters and digits are percent-encoded in them.
 /// The number of a database means something to [`streams`](Self::streams) only: channels belong to none.
 ///
 /// # What it needs

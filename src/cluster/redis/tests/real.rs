@@ -97,11 +97,12 @@ fn program() -> Option<PathBuf> {
 }
 
 /// The least that the docs say a user needs, of whom `node` has it all.
-pub(super) const USERS: [&str; 5] = [
+pub(super) const USERS: [&str; 6] = [
     "node on >p1 resetchannels &shop:* -@all +publish +subscribe +unsubscribe +ping +hello",
     "some on >p2 resetchannels &shop:1:!:* &shop:1:rooms:lobby -@all +publish +subscribe +unsubscribe +ping +hello",
     "deaf on >p3 resetchannels &shop:* -@all +publish +ping +hello",
     "streams on >p4 resetchannels ~shop:* -@all +xadd +xread +xrevrange +select +ping +hello",
+    "open on nopass resetchannels &shop:* -@all +publish +subscribe +unsubscribe +ping +hello",
     "default off",
 ];
 
@@ -124,6 +125,15 @@ async fn the_users_of_the_docs_have_what_they_need_and_others_are_told_what_they
             "{error:?}"
         );
     }
+    // One without a password, and one who has a password that the URL has not.
+    let open = Node::new(Redis::new(&real.url("open")).unwrap());
+    open.run_until(|hub| hub.with(|state, _| state.core.is_connected()))
+        .await;
+    let error = Node::new(Redis::new(&real.url("node")).unwrap())
+        .run()
+        .await
+        .unwrap_err();
+    assert!(error.in_words().contains("WRONGPASS"), "{error:?}");
     let url = format!("redis://127.0.0.1:{}/", real.port);
     let error = Node::new(Redis::new(&url).unwrap())
         .run()
