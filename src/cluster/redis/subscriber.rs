@@ -121,11 +121,16 @@ impl Subscriber {
             self.given_up.add(&topics, self.spelling);
         }
         let (mut commands, spelling) = (self.commands.clone(), self.spelling);
+        let given_up = self.given_up.clone();
         let asked = async move {
             let pipeline = pipeline(spelling.unsubscribe(), &topics, spelling);
             let answers = commands.send_packed_commands(&pipeline, 0, topics.len());
-            // A refusal changes nothing: what still comes is dropped.
-            answers.await.map(|_| Subscribed::default())
+            let answers = answers.await?;
+            if spelling == Spelling::Sharded {
+                given_up.refused(&topics, &answers)?;
+            }
+            // Otherwise a refusal changes nothing: what still comes is dropped.
+            Ok(Subscribed::default())
         };
         self.asked.ask(asked).await;
     }
@@ -139,7 +144,7 @@ impl Subscriber {
         let asked = async move {
             let mut ping = Cmd::new();
             let answer = commands.send_packed_command(ping.arg("PING"));
-            answer.await.map(|_| Subscribed::default())
+            check_order(&answer.await?).map(|()| Subscribed::default())
         };
         self.asked.ask(asked).await;
     }
@@ -179,6 +184,31 @@ impl GivenUp {
                 .entry(spelling.channel(topic).concat())
                 .or_default() += 1;
         }
+    }
+
+    /// Takes what the server refused to give up.
+    ///
+    /// # Errors
+    ///
+    /// It refused for another reason than that the user may not do it: then the channel is elsewhere, and
+    /// what the server said about that was taken for an answer.
+    fn refused(&self, topics: &[Topic], answers: &[Value]) -> RedisResult<()> {
+        let mut channels = self.channels.lock();
+        for (topic, answer) in topics.iter().zip(answers) {
+            let Value::ServerError(error) = answer else {
+                continue;
+            };
+            if !fault::is_denied(error) {
+                return Err(error.clone().into());
+            }
+            let channel = Spelling::Sharded.channel(topic).concat();
+            if let Some(count @ 2..) = channels.get_mut(&channel) {
+                *count -= 1;
+            } else {
+                channels.remove(&channel);
+            }
+        }
+        Ok(())
     }
 
     /// Takes what the server says.
@@ -226,12 +256,24 @@ async fn subscribe_singly(
     let answers = answers.await?;
     let mut subscribed = Subscribed::default();
     for (topic, answer) in topics.into_iter().zip(answers) {
+        check_order(&answer)?;
         match answer {
             Value::ServerError(error) => subscribed.refused.push((topic, error)),
             _ => subscribed.topics.push(topic),
         }
     }
     Ok(subscribed)
+}
+
+/// Checks that a server of a cluster does not say that another has a channel.
+///
+/// That may be the answer to something before: where `SUNSUBSCRIBE` and the move of a slot cross each
+/// other, the server says two things, of which `redis` takes the first for the answer.
+fn check_order(answer: &Value) -> RedisResult<()> {
+    match answer {
+        Value::ServerError(error) if fault::is_moved(error) => Err(error.clone().into()),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a command for each topic.

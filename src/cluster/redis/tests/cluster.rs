@@ -18,6 +18,8 @@ struct State {
     moved: Vec<Partition>,
     /// A master answers nothing to what is published.
     silent: Option<usize>,
+    /// The next answers of the first master to a verb.
+    next: Option<(&'static str, Vec<u8>)>,
 }
 
 impl State {
@@ -42,7 +44,11 @@ impl State {
         format!("*2\r\n{}", shards.concat()).into_bytes()
     }
 
-    fn answer(&self, number: usize, order: &Order) -> Option<Vec<u8>> {
+    fn answer(&mut self, number: usize, order: &Order) -> Option<Vec<u8>> {
+        let is_next = |(verb, _): &mut (&str, _)| number == 0 && order[0] == verb.as_bytes();
+        if let Some((_, answer)) = self.next.take_if(is_next) {
+            return Some(answer);
+        }
         match &order[0][..] {
             b"CLUSTER" => Some(self.shards()),
             b"SPUBLISH" if self.silent == Some(number) => Some(SILENCE.into()),
@@ -88,12 +94,26 @@ impl Two {
     /// Moves a topic, of which the first master says that it is not subscribed there any more.
     async fn take_away(&self, key: &str) {
         self.move_topic(key);
+        self.masters[0]
+            .say(&push("sunsubscribe", &Self::channel(key), b"0"))
+            .await;
+    }
+
+    fn channel(key: &str) -> Vec<u8> {
         let topic = topic(key);
         let tag = Partition::of(topic.as_bytes()).tag();
-        let channel = [tag.as_bytes(), topic.as_bytes()].concat();
-        self.masters[0]
-            .say(&push("sunsubscribe", &channel, b"0"))
-            .await;
+        [tag.as_bytes(), topic.as_bytes()].concat()
+    }
+
+    /// Has the first master answer this to a verb, once.
+    fn answer_next(&self, verb: &'static str, answer: Vec<u8>) {
+        self.state.lock().unwrap().next = Some((verb, answer));
+    }
+
+    /// Returns how often somebody connected to the first master.
+    fn connections(&self) -> usize {
+        let logins = self.masters[0].orders("HELLO").into_iter();
+        logins.filter(|order| order.len() > 1).count()
     }
 
     /// Returns a key whose topic belongs to a master at first.
@@ -285,6 +305,60 @@ async fn a_subscription_that_is_given_up_is_not_taken_for_one_that_was_taken_awa
             node.wait_until(|hub| subscribed(hub) == 4).await;
             assert_eq!(two.masters[0].orders("HELLO").len(), before);
             assert_eq!(two.subscribed(0, &keys[0]), 2);
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_is_told_of_a_move_is_of_no_more_use() {
+    let two = Two::start().await;
+    let (node, key) = (two.node(), Two::key(0));
+    let other = Two::keys(0).nth(1).unwrap();
+    node.join(&key);
+    node.run_until_and(
+        |hub| subscribed(hub) == 3,
+        async |node| {
+            let before = two.connections();
+            let moved = b"-MOVED 1 127.0.0.1:1\r\n";
+            // What belongs to a command before it comes first.
+            let answers = [&moved[..], &push("ssubscribe", &Two::channel(&other), b"1")].concat();
+            two.answer_next("SSUBSCRIBE", answers);
+            node.join(&other);
+            node.wait_until(|hub| two.connections() == before + 1 && subscribed(hub) == 4)
+                .await;
+            two.answer_next("SUNSUBSCRIBE", moved.to_vec());
+            node.hub
+                .with(|state, now| state.core.remove_interest(&topic(&key), now));
+            node.wait_until(|hub| two.connections() == before + 2 && subscribed(hub) == 3)
+                .await;
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_may_not_be_given_up_may_be_taken_away() {
+    let two = Two::start().await;
+    let (node, key) = (two.node(), Two::key(0));
+    let other = Two::keys(0).nth(1).unwrap();
+    node.join(&key);
+    node.run_until_and(
+        |hub| subscribed(hub) == 3,
+        async |node| {
+            let before = two.connections();
+            two.answer_next("SUNSUBSCRIBE", b"-NOPERM not permitted\r\n".to_vec());
+            node.hub
+                .with(|state, now| state.core.remove_interest(&topic(&key), now));
+            node.wait_until(|_| two.masters[0].orders("SUNSUBSCRIBE").len() == 1)
+                .await;
+            // Something that is answered after it.
+            node.join(&other);
+            node.wait_until(|hub| subscribed(hub) == 3).await;
+            assert_eq!(two.connections(), before);
+            two.take_away(&key).await;
+            node.wait_until(|hub| two.connections() == before + 1 && subscribed(hub) == 3)
+                .await;
         },
     )
     .await;
