@@ -41,6 +41,8 @@ pub(super) enum News {
     Publishes(Result<(), BackplaneError>),
     /// The connection that subscribes is there, or cannot be made.
     Subscribes(Result<(), BackplaneError>),
+    /// A connection that could not be made cannot be made still.
+    StillDown(BackplaneError),
     /// No answer of this subscriber is to be believed. It may receive for a while.
     Forsaken(Box<Subscriber>),
 }
@@ -62,11 +64,18 @@ impl Master {
 
     /// Returns what happens next.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<News> {
-        if let Poll::Ready(made) = self.publisher.poll_made(cx) {
-            return Poll::Ready(News::Publishes(made));
-        }
-        if let Poll::Ready(made) = self.subscriber.poll_made(cx) {
-            return Poll::Ready(News::Subscribes(made));
+        let was_down = [self.publisher.is_down(), self.subscriber.is_down()];
+        let news = match (self.publisher.poll_made(cx), was_down) {
+            (Poll::Ready(Err(error)), [true, _]) => Some(News::StillDown(error)),
+            (Poll::Ready(made), _) => Some(News::Publishes(made)),
+            (Poll::Pending, _) => match (self.subscriber.poll_made(cx), was_down) {
+                (Poll::Ready(Err(error)), [_, true]) => Some(News::StillDown(error)),
+                (Poll::Ready(made), _) => Some(News::Subscribes(made)),
+                (Poll::Pending, _) => None,
+            },
+        };
+        if let Some(news) = news {
+            return Poll::Ready(news);
         }
         if let Some(publisher) = self.publisher.up()
             && let Poll::Ready(answered) = publisher.poll(cx)
@@ -74,7 +83,9 @@ impl Master {
             if answered.1.is_err() && publisher.is_idle() {
                 self.publisher = match mem::take(&mut self.late) {
                     true => Standing::down(),
-                    false => Standing::awaited(publisher_of(&self.server, &self.access)),
+                    false => self
+                        .publisher
+                        .again(publisher_of(&self.server, &self.access)),
                 };
             }
             return Poll::Ready(News::Answered(answered));
@@ -86,14 +97,14 @@ impl Master {
             Ok(subscribed) => Poll::Ready(News::Subscribed(subscribed)),
             Err(_) => {
                 let next = subscriber_of(&self.server, &self.access, &self.inlet);
-                self.replace_subscriber(Standing::awaited(next))
+                self.replace_subscriber(self.subscriber.again(next))
             }
         }
     }
 
     fn replace_subscriber(&mut self, next: Standing<Subscriber>) -> Poll<News> {
         match mem::replace(&mut self.subscriber, next) {
-            Standing::Up(old) => Poll::Ready(News::Forsaken(Box::new(old))),
+            Standing::Up(old, _) => Poll::Ready(News::Forsaken(Box::new(old))),
             _ => Poll::Pending,
         }
     }

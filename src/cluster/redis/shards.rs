@@ -185,6 +185,8 @@ impl<'a> Shards<'a> {
                 made.unwrap_or_else(|error| self.fail(error));
                 self.fetch_back(line).await;
             }
+            // The table was read when it began.
+            News::StillDown(error) => self.error = error,
             News::Forsaken(subscriber) => self.forsake(master, subscriber, line),
         }
         self.send_held(line).await;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::cluster::backplane::BackplaneError;
 
@@ -14,7 +14,8 @@ use crate::cluster::backplane::BackplaneError;
 pub(super) enum Standing<T> {
     /// It is being made: what is for it waits.
     Awaited(Making<T>),
-    Up(T),
+    /// It is there, since some time.
+    Up(T, Instant),
     /// It could not be made, and is tried again from time to time: nothing waits for it.
     Down {
         retry: Instant,
@@ -32,6 +33,21 @@ impl<T: Send + 'static> Standing<T> {
         Self::Awaited(Box::pin(limited(making)))
     }
 
+    /// Has it made again, since it broke; what is for it waits. One that was made just now may break
+    /// each time: it waits a little, too.
+    pub(super) fn again(
+        &self,
+        making: impl Future<Output = Result<T, BackplaneError>> + Send + 'static,
+    ) -> Self {
+        let Self::Up(_, since) = *self else {
+            return Self::awaited(making);
+        };
+        Self::Awaited(Box::pin(async move {
+            sleep_until(since + PAUSE).await;
+            limited(making).await
+        }))
+    }
+
     /// Gives it up for a while.
     pub(super) fn down() -> Self {
         Self::Down {
@@ -42,13 +58,13 @@ impl<T: Send + 'static> Standing<T> {
 
     pub(super) fn up(&mut self) -> Option<&mut T> {
         match self {
-            Self::Up(connection) => Some(connection),
+            Self::Up(connection, _) => Some(connection),
             _ => None,
         }
     }
 
     pub(super) fn is_up(&self) -> bool {
-        matches!(self, Self::Up(_))
+        matches!(self, Self::Up(..))
     }
 
     pub(super) fn is_awaited(&self) -> bool {
@@ -84,10 +100,10 @@ impl<T: Send + 'static> Standing<T> {
             } => {
                 ready!(making.as_mut().poll(cx))
             }
-            Self::Up(_) | Self::Down { making: None, .. } => return Poll::Pending,
+            Self::Up(..) | Self::Down { making: None, .. } => return Poll::Pending,
         };
         let (standing, result) = match made {
-            Ok(connection) => (Self::Up(connection), Ok(())),
+            Ok(connection) => (Self::Up(connection, Instant::now()), Ok(())),
             Err(error) => (Self::down(), Err(error)),
         };
         *self = standing;
@@ -106,5 +122,5 @@ async fn limited<T>(
 /// up others.
 pub(super) const MAKE: Duration = Duration::from_secs(1);
 
-/// After how long it is tried again.
+/// After how long it is tried again, and how seldom it is made.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -48,7 +48,7 @@ impl Shards<'_> {
             let owner = self.owner(partition);
             match owner.map(|owner| (owner, &self.masters[owner].publisher)) {
                 _ if self.holds.is_held(partition) => self.holds.hold(publish),
-                Some((owner, Standing::Up(_))) => {
+                Some((owner, Standing::Up(..))) => {
                     self.holds.sent(partition);
                     batches[owner].push(publish);
                 }

@@ -20,6 +20,8 @@ struct State {
     silent: Option<usize>,
     /// The next answers of the first master to a verb.
     next: Option<(&'static str, Vec<u8>)>,
+    /// The first master closes connections that subscribe.
+    hangs_up: bool,
 }
 
 impl State {
@@ -50,6 +52,7 @@ impl State {
             return Some(answer);
         }
         match &order[0][..] {
+            b"SSUBSCRIBE" if self.hangs_up && number == 0 => Some(HANG_UP.into()),
             b"CLUSTER" => Some(self.shards()),
             b"SPUBLISH" if self.silent == Some(number) => Some(SILENCE.into()),
             b"SPUBLISH" | b"SSUBSCRIBE" => {
@@ -390,6 +393,57 @@ async fn a_master_that_is_gone_or_silent_holds_up_none_of_the_others() {
         )
         .await;
     }
+}
+
+/// Lets five seconds of a paused clock pass, little by little.
+async fn pass_five_seconds() {
+    for _ in 0..100 {
+        tokio::time::advance(std::time::Duration::from_millis(50)).await;
+        for _ in 0..300 {
+            yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_a_master_is_gone_the_table_is_read_once_a_second() {
+    let mut two = Two::start().await;
+    let node = two.node();
+    node.run_until_and(
+        |hub| subscribed(hub) == 2,
+        async |_| {
+            let other = Fake::start(|_| None).await;
+            drop(std::mem::replace(&mut two.masters[1], other));
+            tokio::time::pause();
+            // When it breaks it is read at once.
+            pass_five_seconds().await;
+            let before = two.masters[0].orders("CLUSTER").len();
+            pass_five_seconds().await;
+            let read = two.masters[0].orders("CLUSTER").len() - before;
+            assert!((4..=6).contains(&read), "{read}");
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_each_time_is_not_made_without_a_pause() {
+    let two = Two::start().await;
+    let (node, key) = (two.node(), Two::key(0));
+    node.run_until_and(
+        |hub| subscribed(hub) == 2,
+        async |node| {
+            two.state.lock().unwrap().hangs_up = true;
+            let before = two.connections();
+            node.join(&key);
+            tokio::time::pause();
+            pass_five_seconds().await;
+            // With those that read the table.
+            let made = two.connections() - before;
+            assert!((5..=25).contains(&made), "{made}");
+        },
+    )
+    .await;
 }
 
 #[tokio::test]
