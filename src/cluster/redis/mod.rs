@@ -92,6 +92,12 @@ impl Redis {
     /// Any of them says where the others are, whose user, password and TLS are those of the first URL.
     /// Each topic is on the master that has the slot of its channel, which is followed when it moves.
     ///
+    /// What is for a master that cannot be connected to is refused at once, and not kept for 5 seconds as
+    /// where there is one server: what is for the others would wait behind it.
+    /// [`Delivery::remote`](crate::groups::Delivery::remote) says `Queued` all the same;
+    /// [`broadcast_confirmed`](crate::Groups::broadcast_confirmed) has the refusal, and receivers are told of
+    /// the gap.
+    ///
     /// The channel of a topic has the tag of its partition in front: `{278}shop:1:rooms:lobby`. A topic's
     /// partition is the highest byte of the 32-bit FNV-1a of its bytes, and the tag of partition *p* is
     /// the least number whose slot lies in the middle half of the slots 64 *p* to 64 *p* + 63. A user
