@@ -41,14 +41,6 @@ pub(super) struct Interest<G> {
     retry_denied: Duration,
 }
 
-/// What a connection that has come or gone leaves behind, to be dropped where no lock is held.
-#[derive(Debug)]
-pub(super) struct Leftover {
-    _topics: VecDeque<Topic>,
-    _lingering: VecDeque<(NonZeroU32, Instant, Topic)>,
-    _denied: VecDeque<(Instant, Topic)>,
-}
-
 impl<G> Interest<G> {
     pub(super) fn new(linger: Duration, max_lingering: usize, retry_denied: Duration) -> Self {
         Self {

@@ -1,10 +1,11 @@
 //! What is of no more use, and has to be dropped where no lock is held.
 
+use std::{collections::VecDeque, num::NonZeroU32, time::Instant};
+
 use bytes::Bytes;
 
 use super::{
-    backplane::BackplaneError, envelope::Carried, interest::Leftover, number::Number,
-    topic_map::TopicMap,
+    backplane::BackplaneError, envelope::Carried, number::Number, topic::Topic, topic_map::TopicMap,
 };
 
 /// What is of no more use: payloads of the application, errors of an engine, and large tables.
@@ -18,6 +19,14 @@ pub(crate) struct Waste {
     pub(super) errors: Vec<BackplaneError>,
     pub(super) numbers: Vec<TopicMap<Number>>,
     pub(super) leftovers: Vec<Leftover>,
+}
+
+/// What of the topics a connection that has come or gone leaves behind.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    pub(super) _topics: VecDeque<Topic>,
+    pub(super) _lingering: VecDeque<(NonZeroU32, Instant, Topic)>,
+    pub(super) _denied: VecDeque<(Instant, Topic)>,
 }
 
 impl Waste {

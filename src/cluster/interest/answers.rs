@@ -2,8 +2,8 @@
 
 use std::{collections::VecDeque, mem, time::Instant};
 
-use super::{CHUNK, Interest, Leftover, asking::retain_once, known::Subscription};
-use crate::cluster::{backplane::Lost, topic::Topic};
+use super::{CHUNK, Interest, asking::retain_once, known::Subscription};
+use crate::cluster::{backplane::Lost, topic::Topic, waste::Leftover};
 
 impl<G> Interest<G> {
     /// Begins on a new connection: all that is wanted is to be subscribed.
