@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use tower_websocket::cluster::{Nats, PublishError};
+use tower_websocket::cluster::{ClusterEvent, Nats, PublishError};
 
 use crate::{
-    node::{Node, in_words, within},
+    node::{Member, Node, in_words, within},
     server::NatsServer,
 };
 
@@ -74,6 +74,66 @@ async fn a_thousand_refused_subscriptions_are_all_told() {
     assert_eq!(told, rooms.into_iter().collect());
     within("connecting", node.cluster.connected()).await;
     assert_eq!(node.cluster.counters().topics_subscribed, 2);
+}
+
+/// Adds members to so many rooms at a server that has room for fewer; returns those of the others.
+async fn denied_of(node: &mut Node, rooms: u32, fit: usize) -> (Vec<Member>, HashSet<Vec<u8>>) {
+    let members: Vec<_> = (0..rooms)
+        .map(|room| node.member_at_once(&room.to_be_bytes()))
+        .collect();
+    let mut told = HashSet::new();
+    while told.len() < rooms as usize - fit {
+        let topics = node.denied().await;
+        told.extend(topics.iter().map(|topic| topic.key().to_vec()));
+    }
+    (members, told)
+}
+
+#[tokio::test]
+async fn subscriptions_beyond_those_of_a_connection_are_told_and_the_others_heard() {
+    for (settings, rooms, fit) in [
+        // One is for answers, and two are for what nodes tell each other.
+        ("max_subscriptions: 10", 20, 7),
+        ("max_subscriptions: 10", 8, 7),
+        ("max_subscriptions: 4", 3, 1),
+        ("max_subscriptions: 300", 2000, 297),
+    ] {
+        let Some(server) = NatsServer::start(settings) else {
+            return;
+        };
+        let mut b = Node::connected(&server.url()).await;
+        let (mut members, told) = denied_of(&mut b, rooms, fit).await;
+        assert_eq!(told.len(), rooms as usize - fit, "{settings}");
+        within("connecting", b.cluster.connected()).await;
+        assert_eq!(b.cluster.counters().topics_subscribed, fit as u64 + 2);
+        let a = Node::connected(&server.url()).await;
+        for (room, there) in (0..rooms).zip(&mut members) {
+            let room = room.to_be_bytes();
+            if !told.contains(&room[..]) {
+                a.send(&room, "hi").await.unwrap();
+                assert_eq!(there.hears().await, "hi");
+            }
+        }
+        assert_eq!(b.cluster.counters().reconnects, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_tells_others_is_subscribed_before_what_is_too_much() {
+    let Some(server) = NatsServer::start("max_subscriptions: 4") else {
+        return;
+    };
+    let mut b = Node::start(Nats::new(&server.url()).unwrap());
+    // Before there is a connection.
+    let (_members, told) = denied_of(&mut b, 1000, 1).await;
+    assert_eq!(told.len(), 999);
+    within("connecting", b.cluster.connected()).await;
+    let a = Node::connected(&server.url()).await;
+    let joined = |event| match event {
+        ClusterEvent::NodeJoined(node) => Some(node),
+        _ => None,
+    };
+    assert_eq!(b.event(joined).await, a.cluster.id());
 }
 
 #[tokio::test]

@@ -49,6 +49,9 @@ use self::{
 /// - A subscription takes about 5 KB of this process's memory: that of a topic with a member here.
 /// - A message that is larger than `max_payload` of the server (1 MiB by default), with 32 bytes besides
 ///   its own, is [rejected](super::PublishError::Rejected), and the connection stays.
+/// - Subscriptions beyond `max_subscriptions`, of a server, account or user, are
+///   [denied](super::ClusterEvent::Denied), and tried again every 30 seconds; those that there is room for go on.
+///   The node itself needs three of them.
 /// - A server that stops answering is noticed 3 seconds after the next message or heartbeat, as with every engine.
 /// - If a server stops in peace ("lame duck mode") and there are others, one of those is connected to.
 /// - Credentials files, with a JWT, are not supported.

@@ -57,6 +57,17 @@ impl Questions {
         taken
     }
 
+    /// Takes the topics of all questions about subscriptions, in that order: they are answered without.
+    pub(super) fn take_subscribing(&mut self) -> Vec<Topic> {
+        let mut taken = Vec::new();
+        for (_, question) in &mut self.unanswered {
+            if let Question::Subscribed { topics, .. } = question {
+                taken.append(topics);
+            }
+        }
+        taken
+    }
+
     /// Returns how many questions about subscriptions are unanswered.
     pub(super) fn subscribing(&self) -> usize {
         self.subscribing
@@ -113,6 +124,25 @@ mod tests {
             ["[Topic(shop:1:rooms:a)]", "[3]"]
         );
         assert_eq!(questions.subscribing(), 0);
+    }
+
+    #[test]
+    fn topics_are_taken_out_of_questions_that_stay() {
+        let mut questions = Questions::default();
+        let subscribed = |keys: &[&str]| Question::Subscribed {
+            topics: keys.iter().map(|key| topic(key)).collect(),
+            heard: 0,
+        };
+        questions.push(subscribed(&["a", "b"]));
+        questions.push(published(&[(1, "a")]));
+        let last = questions.push(subscribed(&["c"]));
+        assert_eq!(
+            questions.take_subscribing(),
+            [topic("a"), topic("b"), topic("c")]
+        );
+        assert!(questions.take_subscribing().is_empty());
+        assert_eq!(questions.subscribing(), 2);
+        assert_eq!(answered(&mut questions, last), ["[]", "[1]", "[]"]);
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! What a server does not permit.
 
-/// What a server did not permit, by the subject.
+/// What a server did not permit, by the subject if it says one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Refusal<'a> {
     Publish(&'a str),
     Subscribe(&'a str),
+    /// There are as many subscriptions on the connection as there may be (`max_subscriptions`): one that was
+    /// asked for is not made, and nothing says which.
+    TooMany,
 }
 
 impl<'a> Refusal<'a> {
     /// Reads what the server said: `Permissions Violation for Publish to "shop.1.rooms.lobby"`.
     pub(super) fn read(said: &'a str) -> Option<Self> {
+        if said.eq_ignore_ascii_case(TOO_MANY) {
+            return Some(Self::TooMany);
+        }
         let (what, rest) = said
             .strip_prefix("Permissions Violation for ")?
             .split_once(" to \"")?;
@@ -21,6 +27,9 @@ impl<'a> Refusal<'a> {
         }
     }
 }
+
+/// What a server says then.
+const TOO_MANY: &str = "maximum subscriptions exceeded";
 
 #[cfg(test)]
 mod tests {
@@ -42,6 +51,9 @@ mod tests {
                 r#"Permissions Violation for Subscription to "a.b" (sid "2")"#,
                 Some(Refusal::Subscribe("a.b")),
             ),
+            ("maximum subscriptions exceeded", Some(Refusal::TooMany)),
+            ("Maximum Subscriptions Exceeded", Some(Refusal::TooMany)),
+            ("maximum connections exceeded", None),
             ("User Authentication Expired", None),
             ("Permissions Violation for Subscription", None),
             (r#"Permissions Violation for Subscription to "a"#, None),

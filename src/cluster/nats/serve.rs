@@ -213,7 +213,8 @@ impl Work<'_> {
                     topics.retain(|topic| self.topics.has(topic));
                     if self.heard - heard > TOO_MUCH {
                         self.topics.doubt(topics);
-                    } else {
+                    } else if !topics.is_empty() {
+                        self.topics.taken();
                         self.line.subscribed(&topics);
                     }
                 }
@@ -243,6 +244,7 @@ impl Work<'_> {
         let (subject, is_publish) = match Refusal::read(&said) {
             Some(Refusal::Publish(subject)) => (subject, true),
             Some(Refusal::Subscribe(subject)) => (subject, false),
+            Some(Refusal::TooMany) => return self.too_many(&said),
             None => {
                 self.said = Some(said);
                 return Ok(());
@@ -259,6 +261,20 @@ impl Work<'_> {
             }
         } else if let Some(topic) = self.topics.unsubscribe(&topic) {
             self.line.unsubscribed(&[topic], Lost::Denied);
+        }
+        Ok(())
+    }
+
+    /// Does without what the server has no room for.
+    fn too_many(&mut self, said: &str) -> Result<(), BackplaneError> {
+        if self.questions.subscribing() == 0 {
+            // It is one that was told to be subscribed.
+            return Err(self.broken(said));
+        }
+        let asked = self.questions.take_subscribing();
+        let denied = self.topics.ask_fewer(asked);
+        if !denied.is_empty() {
+            self.line.unsubscribed(&denied, Lost::Denied);
         }
         Ok(())
     }

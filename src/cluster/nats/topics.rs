@@ -54,13 +54,16 @@ pub(super) struct Former(Lock<Vec<IntoIter<Topic, Subscription>>>);
 /// How fast topics are subscribed.
 ///
 /// What is refused is told by events, and the client drops those that are too many at a time. So where that may
-/// have happened all is asked again, a few at a time.
+/// have happened all is asked again, a few at a time. That there are too many subscriptions is told without their
+/// subjects; so then fewer and fewer are asked for, until it is one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Pace {
     /// As many as the core asks for.
     Fast,
     /// So few that no event is dropped if all are refused.
     Careful,
+    /// No more than so many, and nothing more before that is answered.
+    Few(usize),
 }
 
 impl Former {
@@ -103,12 +106,50 @@ impl<'a> Topics<'a> {
     /// Has these subscribed again, and all from now on with care: some may have been refused unheard.
     pub(super) fn doubt(&mut self, topics: Vec<Topic>) {
         self.waiting.extend(topics);
-        self.pace = Pace::Careful;
+        if self.pace == Pace::Fast {
+            self.pace = Pace::Careful;
+        }
+    }
+
+    /// Gives up all that was asked for and is not answered, as at least one of it was one too many, and has
+    /// it subscribed again, fewer at a time. Returns what is denied: it was one, so there is no room for what
+    /// waits either.
+    pub(super) fn ask_fewer(&mut self, asked: Vec<Topic>) -> Vec<Topic> {
+        let asked = asked.iter();
+        let asked: Vec<_> = asked
+            .filter_map(|topic| self.unsubscribe(topic.as_bytes()))
+            .collect();
+        match asked.len() {
+            0 => return Vec::new(),
+            1 => self.pace = Pace::Few(1),
+            len => self.pace = Pace::Few((len / 2).min(CAREFUL_TOPICS)),
+        }
+        let is_one = asked.len() == 1;
+        // In front, as what is asked for first matters most: the topics of the node itself.
+        let behind = mem::replace(&mut self.waiting, asked.into());
+        self.waiting.extend(behind);
+        if is_one {
+            mem::take(&mut self.waiting).into()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Notes that the server took all that it was asked for.
+    pub(super) fn taken(&mut self) {
+        if let Pace::Few(most) = &mut self.pace {
+            *most = (*most * 2).min(CAREFUL_TOPICS);
+        }
     }
 
     /// Reports whether more may be subscribed, while so many questions about it are unanswered.
     pub(super) fn may_go_on(&self, unanswered: usize) -> bool {
-        !self.waiting.is_empty() && (self.pace == Pace::Fast || unanswered < CAREFUL_QUESTIONS)
+        let most = match self.pace {
+            Pace::Fast => usize::MAX,
+            Pace::Careful => CAREFUL_QUESTIONS,
+            Pace::Few(_) => 1,
+        };
+        !self.waiting.is_empty() && unanswered < most
     }
 
     /// Subscribes to some of what is to be subscribed, and returns it.
@@ -119,6 +160,7 @@ impl<'a> Topics<'a> {
         let most = match self.pace {
             Pace::Fast => usize::MAX,
             Pace::Careful => CAREFUL_TOPICS,
+            Pace::Few(most) => most,
         };
         let some = self.waiting.len().min(most);
         let topics: Vec<_> = self.waiting.drain(..some).collect();
