@@ -154,6 +154,47 @@ async fn right_that_is_taken_away_is_told() {
 }
 
 #[tokio::test]
+async fn right_to_a_thousand_topics_that_is_taken_away_is_told_of_all() {
+    let Some(server) = NatsServer::start(&rights(ALL, ALL)) else {
+        return;
+    };
+    let mut node = Node::start(nats(&server));
+    let _members = node.members(1000).await;
+    server.set(&rights(
+        ALL,
+        r#"{ allow: ["shop.1.>"], deny: ["shop.1.rooms.*"] }"#,
+    ));
+    server.reload();
+    let mut told = HashSet::new();
+    while told.len() < 1000 {
+        let topics = node.denied().await;
+        told.extend(topics.iter().map(|topic| topic.key().to_vec()));
+    }
+    within("connecting", node.cluster.connected()).await;
+    assert_eq!(node.cluster.counters().topics_subscribed, 2);
+}
+
+#[tokio::test]
+async fn none_of_a_thousand_refused_messages_is_confirmed() {
+    let publish = r#"{ allow: ["shop.1.>"], deny: ["shop.1.rooms.*"] }"#;
+    let Some(server) = NatsServer::start(&rights(publish, ALL)) else {
+        return;
+    };
+    let node = Node::start(nats(&server));
+    within("connecting", node.cluster.connected()).await;
+    let rooms: Vec<_> = (0..1000_u32).map(u32::to_be_bytes).collect();
+    let sent = rooms.iter().map(|room| node.send(room, "psst"));
+    for refused in futures_util::future::join_all(sent).await {
+        let Err(PublishError::Rejected(error)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(error.is_denied());
+    }
+    let counters = node.cluster.counters();
+    assert_eq!((counters.refused.rejected, counters.reconnects), (1000, 0));
+}
+
+#[tokio::test]
 async fn refused_message_is_said_to_its_sender_and_others_go_on() {
     let publish = r#"{ allow: ["shop.1.>"], deny: ["shop.1.rooms.secret"] }"#;
     let Some(server) = NatsServer::start(&rights(publish, ALL)) else {

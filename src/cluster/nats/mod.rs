@@ -52,6 +52,8 @@ use self::{
 /// - Subscriptions beyond `max_subscriptions`, of a server, account or user, are
 ///   [denied](super::ClusterEvent::Denied), and tried again every 30 seconds; those that there is room for go on.
 ///   The node itself needs three of them.
+/// - Where more than 96 messages are refused at once, for want of a right, all that were on their way with them
+///   count as [rejected](super::PublishError::Rejected): which of them were is not known for sure.
 /// - A server that stops answering is noticed 3 seconds after the next message or heartbeat, as with every engine.
 /// - If a server stops in peace ("lame duck mode") and there are others, one of those is connected to.
 /// - Credentials files, with a JWT, are not supported.

@@ -1,6 +1,9 @@
 //! What the server has not answered.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use crate::cluster::{backplane::Ticket, topic::Topic};
 
@@ -14,10 +17,46 @@ pub(super) struct Questions {
     subscribing: usize,
 }
 
+/// Topics of which was said within the last second that they are subscribed: what the server refused takes
+/// another way through the client than its answers, and may be heard after them.
+#[derive(Debug, Default)]
+pub(super) struct Recent(VecDeque<(Instant, Vec<Topic>)>);
+
+impl Recent {
+    pub(super) fn push(&mut self, topics: Vec<Topic>, now: Instant) {
+        self.forget(now);
+        self.0.push_back((now, topics));
+    }
+
+    pub(super) fn contains(&mut self, topic: &Topic, now: Instant) -> bool {
+        self.forget(now);
+        self.0.iter().any(|(_, topics)| topics.contains(topic))
+    }
+
+    /// Takes all of them, the oldest first.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<Topic> {
+        self.forget(now);
+        self.0.drain(..).flat_map(|(_, topics)| topics).collect()
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let is_old = |since: Instant| now.saturating_duration_since(since) > RECENT;
+        while self.0.front().is_some_and(|(since, _)| is_old(*since)) {
+            self.0.pop_front();
+        }
+    }
+}
+
+const RECENT: Duration = Duration::from_secs(1);
+
 /// What is known once the server answers.
 #[derive(Debug)]
 pub(super) enum Question {
-    Published(Vec<(Ticket, Topic)>),
+    Published {
+        batch: Vec<(Ticket, Topic)>,
+        /// How much had been heard besides before it was published.
+        heard: u64,
+    },
     Subscribed {
         topics: Vec<Topic>,
         /// How much had been heard besides when it was asked.
@@ -49,8 +88,8 @@ impl Questions {
     pub(super) fn take(&mut self, topic: &[u8]) -> Vec<Ticket> {
         let mut taken = Vec::new();
         for (_, question) in &mut self.unanswered {
-            if let Question::Published(published) = question {
-                let refused = published.extract_if(.., |(_, to)| to.as_bytes() == topic);
+            if let Question::Published { batch, .. } = question {
+                let refused = batch.extract_if(.., |(_, to)| to.as_bytes() == topic);
                 taken.extend(refused.map(|(ticket, _)| ticket));
             }
         }
@@ -66,6 +105,15 @@ impl Questions {
             }
         }
         taken
+    }
+
+    /// Reports whether a question about the subscription to `topic` is unanswered.
+    pub(super) fn asks_for(&self, topic: &Topic) -> bool {
+        let mut questions = self.unanswered.iter();
+        questions.any(|(_, question)| match question {
+            Question::Subscribed { topics, .. } => topics.contains(topic),
+            Question::Published { .. } => false,
+        })
     }
 
     /// Returns how many questions about subscriptions are unanswered.
@@ -89,15 +137,18 @@ mod tests {
         let tickets = tickets
             .iter()
             .map(|(ticket, key)| (Ticket(*ticket), topic(key)));
-        Question::Published(tickets.collect())
+        Question::Published {
+            batch: tickets.collect(),
+            heard: 0,
+        }
     }
 
     fn answered(questions: &mut Questions, number: u64) -> Vec<String> {
         let answered = std::iter::from_fn(|| questions.answered(number));
         answered
             .map(|question| match question {
-                Question::Published(tickets) => {
-                    let tickets: Vec<_> = tickets.iter().map(|(ticket, _)| ticket.0).collect();
+                Question::Published { batch, .. } => {
+                    let tickets: Vec<_> = batch.iter().map(|(ticket, _)| ticket.0).collect();
                     format!("{tickets:?}")
                 }
                 Question::Subscribed { topics, .. } => format!("{topics:?}"),
@@ -136,13 +187,28 @@ mod tests {
         questions.push(subscribed(&["a", "b"]));
         questions.push(published(&[(1, "a")]));
         let last = questions.push(subscribed(&["c"]));
+        assert!(questions.asks_for(&topic("b")) && questions.asks_for(&topic("c")));
         assert_eq!(
             questions.take_subscribing(),
             [topic("a"), topic("b"), topic("c")]
         );
         assert!(questions.take_subscribing().is_empty());
+        assert!(!questions.asks_for(&topic("a")));
         assert_eq!(questions.subscribing(), 2);
         assert_eq!(answered(&mut questions, last), ["[]", "[1]", "[]"]);
+    }
+
+    #[test]
+    fn what_was_answered_is_known_for_a_second() {
+        let (mut recent, start) = (Recent::default(), Instant::now());
+        recent.push(vec![topic("a")], start);
+        recent.push(vec![topic("b")], start + RECENT);
+        assert!(recent.contains(&topic("a"), start + RECENT));
+        let later = start + RECENT + Duration::from_millis(1);
+        assert!(!recent.contains(&topic("a"), later));
+        assert!(recent.contains(&topic("b"), later));
+        assert_eq!(recent.take(later), [topic("b")]);
+        assert!(recent.take(later).is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a server does not permit.
 
+use std::time::{Duration, Instant};
+
 /// What a server did not permit, by the subject if it says one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Refusal<'a> {
@@ -28,12 +30,42 @@ impl<'a> Refusal<'a> {
     }
 }
 
+/// How many subscriptions were refused within a second.
+#[derive(Debug, Default)]
+pub(super) struct Burst {
+    since: Option<Instant>,
+    len: u64,
+}
+
+impl Burst {
+    /// Counts one more, and returns how many there are.
+    pub(super) fn count(&mut self, now: Instant) -> u64 {
+        let is_new = |since: Instant| now.saturating_duration_since(since) > SECOND;
+        if self.since.is_none_or(is_new) {
+            (self.since, self.len) = (Some(now), 0);
+        }
+        self.len += 1;
+        self.len
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
 /// What a server says then.
 const TOO_MANY: &str = "maximum subscriptions exceeded";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_within_a_second_is_counted() {
+        let mut burst = Burst::default();
+        let start = Instant::now();
+        for (after, len) in [(0, 1), (999, 2), (1000, 3), (1001, 1), (2001, 2), (9000, 1)] {
+            assert_eq!(burst.count(start + Duration::from_millis(after)), len);
+        }
+    }
 
     #[test]
     fn refusal_names_the_subject() {

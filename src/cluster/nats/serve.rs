@@ -1,6 +1,6 @@
 //! What is done on a connection.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use async_nats::{Client, Event, Message, ServerError, Subject};
 use bytes::{Bytes, BytesMut};
@@ -8,8 +8,8 @@ use tokio::{sync::mpsc, task::yield_now};
 
 use super::{
     connect::{Answers, Connection},
-    questions::{Question, Questions},
-    refusal::Refusal,
+    questions::{Question, Questions, Recent},
+    refusal::{Burst, Refusal},
     subject,
     topics::{Former, TOO_MUCH, Topics, next},
 };
@@ -43,11 +43,13 @@ pub(super) async fn serve(
         line,
         topics,
         questions: Questions::default(),
+        recent: Recent::default(),
         client,
         inbox,
         question,
         server,
         heard: 0,
+        burst: Burst::default(),
         said: None,
         has_others,
     };
@@ -55,7 +57,10 @@ pub(super) async fn serve(
     loop {
         tokio::select! {
             biased;
-            Some(event) = events.recv() => work.event(event)?,
+            Some(event) = events.recv() => {
+                work.event(event)?;
+                work.subscribe().await?;
+            }
             () = &mut answering => return Err(work.broken("the connection that answers is gone")),
             reply = next(&mut replies) => match reply {
                 Some(reply) => work.reply(&reply, &mut events).await?,
@@ -85,12 +90,15 @@ struct Work<'a> {
     line: &'a mut Line,
     topics: Topics<'a>,
     questions: Questions,
+    recent: Recent,
     client: Client,
     inbox: String,
     question: Subject,
     server: Arc<str>,
     /// How much was heard besides messages.
     heard: u64,
+    /// Subscriptions that are refused at the same time.
+    burst: Burst,
     /// What the server said last that may be why it ends the connection.
     said: Option<String>,
     has_others: bool,
@@ -121,6 +129,7 @@ impl Work<'_> {
 
     /// Publishes a batch.
     async fn publish(&mut self, first: Publish) -> Result<(), BackplaneError> {
+        let heard = self.heard;
         let mut batch = Vec::new();
         let mut next = Some(Command::Publish(first));
         while let Some(command) = next {
@@ -133,7 +142,7 @@ impl Work<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        self.ask(Question::Published(batch)).await
+        self.ask(Question::Published { batch, heard }).await
     }
 
     /// Publishes an envelope, unless the server would end the connection for it.
@@ -204,11 +213,7 @@ impl Work<'_> {
         }
         while let Some(question) = self.questions.answered(number) {
             match question {
-                Question::Published(batch) => {
-                    let answers: Vec<_> =
-                        batch.iter().map(|(ticket, _)| (*ticket, Ok(()))).collect();
-                    self.line.all_published(answers);
-                }
+                Question::Published { batch, heard } => self.published(&batch, heard),
                 Question::Subscribed { mut topics, heard } => {
                     topics.retain(|topic| self.topics.has(topic));
                     if self.heard - heard > TOO_MUCH {
@@ -216,11 +221,27 @@ impl Work<'_> {
                     } else if !topics.is_empty() {
                         self.topics.taken();
                         self.line.subscribed(&topics);
+                        self.recent.push(topics, Instant::now());
                     }
                 }
             }
         }
         self.subscribe().await
+    }
+
+    /// Notes that the server has read what was published, and has not refused it as far as is known.
+    fn published(&mut self, batch: &[(Ticket, Topic)], heard: u64) {
+        let is_unknown = self.heard - heard > TOO_MUCH;
+        let answer = || match is_unknown {
+            // Nor is it sent again: as much would be refused again.
+            true => Err(BackplaneError::denied(format!(
+                "{}: so much is refused at once that this may be, too",
+                self.server
+            ))),
+            false => Ok(()),
+        };
+        let answers: Vec<_> = batch.iter().map(|(to, _)| (*to, answer())).collect();
+        self.line.all_published(answers);
     }
 
     /// Takes what the client or the server says besides.
@@ -260,18 +281,42 @@ impl Work<'_> {
                 self.line.published(ticket, denied);
             }
         } else if let Some(topic) = self.topics.unsubscribe(&topic) {
-            self.line.unsubscribed(&[topic], Lost::Denied);
+            return self.taken_away(topic);
         }
+        Ok(())
+    }
+
+    /// Does without a topic. Where many are refused, others may be of which nothing was heard.
+    fn taken_away(&mut self, topic: Topic) -> Result<(), BackplaneError> {
+        let now = Instant::now();
+        let is_recent = self.recent.contains(&topic, now);
+        let was_asked = self.questions.asks_for(&topic) || self.topics.waits_for(&topic);
+        let was_told = !was_asked && !is_recent;
+        self.line.unsubscribed(&[topic], Lost::Denied);
+        let counts = was_told || self.topics.is_fast();
+        if !counts || self.burst.count(now) <= TOO_MUCH {
+            return Ok(());
+        }
+        if was_told {
+            // On the next connection all are asked for.
+            return Err(self.broken("the rights to many subscriptions were taken away"));
+        }
+        let mut doubted = self.recent.take(now);
+        doubted.retain(|topic| self.topics.has(topic));
+        self.topics.doubt(doubted);
         Ok(())
     }
 
     /// Does without what the server has no room for.
     fn too_many(&mut self, said: &str) -> Result<(), BackplaneError> {
-        if self.questions.subscribing() == 0 {
+        let asked = match self.questions.subscribing() {
+            0 => self.recent.take(Instant::now()),
+            _ => self.questions.take_subscribing(),
+        };
+        if asked.is_empty() && self.questions.subscribing() == 0 {
             // It is one that was told to be subscribed.
             return Err(self.broken(said));
         }
-        let asked = self.questions.take_subscribing();
         let denied = self.topics.ask_fewer(asked);
         if !denied.is_empty() {
             self.line.unsubscribed(&denied, Lost::Denied);

@@ -111,6 +111,16 @@ impl<'a> Topics<'a> {
         }
     }
 
+    /// Reports whether what is refused may be more than is heard of.
+    pub(super) fn is_fast(&self) -> bool {
+        self.pace == Pace::Fast
+    }
+
+    /// Reports whether a topic is to be subscribed.
+    pub(super) fn waits_for(&self, topic: &Topic) -> bool {
+        self.waiting.contains(topic)
+    }
+
     /// Gives up all that was asked for and is not answered, as at least one of it was one too many, and has
     /// it subscribed again, fewer at a time. Returns what is denied: it was one, so there is no room for what
     /// waits either.
