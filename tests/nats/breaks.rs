@@ -47,23 +47,32 @@ async fn stopped_server_is_noticed_and_its_subscriptions_leave_nothing_behind() 
     };
     let mut node = Node::connected(&server.url()).await;
     node.up().await;
+    let without = tasks();
     let members = node.members(500).await;
     let before = tasks();
+    // Two for each member's ends in memory, and none for a topic.
+    assert_eq!(before, without + 1000);
     server.signal("STOP");
     node.rooms.broadcast(&b"lobby"[..], "hello?").await;
     let down = node.down().await;
     assert!(down.words.starts_with("the engine is silent"), "{down:?}");
-    // The client does not know yet that the connection is of no more use: it would end them only then.
+    // The client does not know yet that the connection is of no more use: it ends with what is subscribed.
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
     }
     assert!(
-        tasks() <= before - 500,
+        tasks() <= before - 4,
         "{} tasks, and {before} before",
         tasks()
     );
     server.signal("CONT");
     node.up().await;
+    let again = async {
+        while tasks() != before {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("as many tasks as before", again).await;
     drop(members);
 }
 
@@ -173,14 +182,14 @@ async fn no_task_is_left_by_a_connection_that_ended() {
     node.up().await;
     let before = tasks();
     let _members = node.members(500).await;
-    // One for each topic, and one for each member's ends in memory.
-    assert!(tasks() >= before + 500);
+    // Two for each member's ends in memory, and none for a topic.
+    assert_eq!(tasks(), before + 1000);
     let with_members = tasks();
     server.kill();
     node.down().await;
+    // Those of two connections of the client, each with one for its events.
     let fewer = async {
-        // Those of two connections of the client are gone, too.
-        while tasks() > with_members - 500 - 4 {
+        while tasks() > with_members - 4 {
             tokio::task::yield_now().await;
         }
     };

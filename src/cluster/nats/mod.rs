@@ -31,7 +31,6 @@ pub use self::url::NatsUrlError;
 use self::{
     connect::Access,
     servers::Servers,
-    topics::Former,
     url::{Login, Server},
 };
 
@@ -78,7 +77,6 @@ use self::{
 pub struct Nats {
     servers: Servers,
     access: Access,
-    former: Former,
 }
 
 impl Nats {
@@ -100,7 +98,6 @@ impl Nats {
         Ok(Self {
             servers: Servers::new(servers, chance),
             access: Access::default(),
-            former: Former::default(),
         })
     }
 
@@ -165,15 +162,13 @@ impl Nats {
 
     /// Tries all servers in turn, and serves the line on the first connection.
     async fn run_once(&self, line: &mut Line) -> Result<(), BackplaneError> {
-        self.former.drop_all().await;
         let root = subject::root(&line.own_topic());
         let mut error = None;
         for server in self.servers.in_turn() {
             match self.access.connect(&server, &root).await {
                 Ok(connection) => {
                     self.servers.connected(&server, &connection.named);
-                    let has_others = self.servers.has_others();
-                    let result = serve::serve(line, connection, has_others, &self.former).await;
+                    let result = serve::serve(line, connection, self.servers.has_others()).await;
                     self.servers.lost(&server);
                     return result;
                 }

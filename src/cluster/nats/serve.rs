@@ -11,7 +11,7 @@ use super::{
     questions::{Question, Questions, Recent},
     refusal::{Burst, Refusal},
     subject,
-    topics::{Former, TOO_MUCH, Topics, next},
+    topics::{TOO_MUCH, Topics, next},
 };
 use crate::cluster::{
     backplane::{BackplaneError, Command, Lost, Publish, Ticket},
@@ -24,7 +24,6 @@ pub(super) async fn serve(
     line: &mut Line,
     connection: Connection,
     has_others: bool,
-    former: &Former,
 ) -> Result<(), BackplaneError> {
     let Connection {
         client,
@@ -36,7 +35,7 @@ pub(super) async fn serve(
         server,
         ..
     } = connection;
-    let topics = Topics::new(line.inlet(), former);
+    let topics = Topics::new(line.inlet());
     line.set_max_envelope(client.max_payload());
     line.connected();
     let mut work = Work {
@@ -88,7 +87,7 @@ async fn answer(mut answers: Answers) {
 /// What is known of a connection.
 struct Work<'a> {
     line: &'a mut Line,
-    topics: Topics<'a>,
+    topics: Topics,
     questions: Questions,
     recent: Recent,
     client: Client,

@@ -11,33 +11,32 @@ use std::{
 
 use async_nats::{Client, SubscribeError, Subscriber};
 use futures_core::Stream;
-use tokio::task::{unconstrained, yield_now};
+use tokio::{
+    runtime::Handle,
+    task::{unconstrained, yield_now},
+};
 
 use super::{
     bells::{Bell, Bells},
     subject,
 };
-use crate::{
-    cluster::{
-        line::Inlet,
-        spelling::{Spelled, Spelling},
-        topic::Topic,
-        topic_map::TopicMap,
-    },
-    lock::Lock,
+use crate::cluster::{
+    line::Inlet,
+    spelling::{Spelled, Spelling},
+    topic::Topic,
+    topic_map::TopicMap,
 };
 
 /// The topics that are subscribed, all looked after by one task: with one for each, the end of a connection
 /// would wake them all, and whatever else the runtime has to do would wait behind them.
 #[derive(Debug)]
-pub(super) struct Topics<'a> {
+pub(super) struct Topics {
     inlet: Inlet,
     subscribed: TopicMap<Subscription>,
     bells: Bells,
     /// To be subscribed.
     waiting: VecDeque<Topic>,
     pace: Pace,
-    former: &'a Former,
 }
 
 #[derive(Debug)]
@@ -45,11 +44,6 @@ struct Subscription {
     subscriber: Subscriber,
     bell: Arc<Bell>,
 }
-
-/// Subscriptions of connections that are gone: to drop 20,000 of them at once takes as long as others
-/// should not have to wait.
-#[derive(Debug, Default)]
-pub(super) struct Former(Lock<Vec<IntoIter<Topic, Subscription>>>);
 
 /// How fast topics are subscribed.
 ///
@@ -66,35 +60,14 @@ enum Pace {
     Few(usize),
 }
 
-impl Former {
-    /// Drops them, a few at a time.
-    pub(super) async fn drop_all(&self) {
-        while let Some(some) = self.take_some() {
-            drop(some);
-            yield_now().await;
-        }
-    }
-
-    fn take_some(&self) -> Option<Vec<Subscription>> {
-        let mut all = self.0.lock();
-        let some = all.last_mut()?.by_ref().take(IN_A_ROW);
-        let some: Vec<_> = some.map(|(_, subscription)| subscription).collect();
-        if some.is_empty() {
-            all.pop();
-        }
-        Some(some)
-    }
-}
-
-impl<'a> Topics<'a> {
-    pub(super) fn new(inlet: Inlet, former: &'a Former) -> Self {
+impl Topics {
+    pub(super) fn new(inlet: Inlet) -> Self {
         Self {
             inlet,
             subscribed: TopicMap::default(),
             bells: Bells::default(),
             waiting: VecDeque::new(),
             pace: Pace::Fast,
-            former,
         }
     }
 
@@ -242,10 +215,22 @@ impl<'a> Topics<'a> {
     }
 }
 
-impl Drop for Topics<'_> {
+impl Drop for Topics {
     fn drop(&mut self) {
-        let subscribed = mem::take(&mut self.subscribed).into_iter();
-        self.former.0.lock().push(subscribed);
+        let former = mem::take(&mut self.subscribed).into_iter();
+        // Soon: the client keeps the connection open, and reads, until the last of them is gone.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(drop_all(former));
+        }
+    }
+}
+
+/// Drops subscriptions of a connection that is gone, a few at a time: to drop 20,000 of them at once takes
+/// as long as others should not have to wait.
+async fn drop_all(mut former: IntoIter<Topic, Subscription>) {
+    while former.len() > 0 {
+        former.by_ref().take(IN_A_ROW).for_each(drop);
+        yield_now().await;
     }
 }
 
