@@ -85,7 +85,7 @@ impl Nats {
     ///
     /// One without a scheme is `nats://`, one without a port has 4222, and what stands alone before the `@`
     /// is a token. What is no letter or digit in a user, password or token is percent-encoded. Any of them
-    /// is tried first, and after a break the next one. Servers that they name are tried, too.
+    /// is tried first, and after a break the next one. Servers that they name are tried, too, behind these.
     ///
     /// # Errors
     ///

@@ -12,8 +12,10 @@ struct List {
     servers: Vec<Server>,
     /// How many of them were given.
     given: usize,
-    /// The place of the next one to try.
+    /// The place of the next one to try, of those that were given.
     next: usize,
+    /// The place of the next one to try, of those that were named.
+    next_named: usize,
 }
 
 impl Servers {
@@ -22,15 +24,19 @@ impl Servers {
         Self(Lock::new(List {
             given: servers.len(),
             next: chance as usize % servers.len().max(1),
+            next_named: servers.len(),
             servers,
         }))
     }
 
-    /// Returns all of them, in the order in which to try them.
+    /// Returns all of them, in the order in which to try them: those that were given first, as those that were
+    /// named may be where nothing is from here, and each would take 5 seconds.
     pub(super) fn in_turn(&self) -> Vec<Server> {
         let list = self.0.lock();
-        let (before, from_next) = list.servers.split_at(list.next);
-        [from_next, before].concat()
+        let (given, named) = list.servers.split_at(list.given);
+        let (given_before, given) = given.split_at(list.next);
+        let (named_before, named) = named.split_at(list.next_named - list.given);
+        [given, given_before, named, named_before].concat()
     }
 
     /// Notes that there is a connection to `server`, which named others: they are tried, too, until one
@@ -47,13 +53,22 @@ impl Servers {
             }
         }
         list.servers = servers;
-        list.next = list.place(server);
+        list.next_named = given;
+        let place = list.place(server);
+        list.go_to(place);
     }
 
     /// Notes that the connection to `server` is gone: the one behind it is tried first.
     pub(super) fn lost(&self, server: &Server) {
         let mut list = self.0.lock();
-        list.next = (list.place(server) + 1) % list.servers.len();
+        let next = list.place(server) + 1;
+        if next == list.given {
+            list.next = 0;
+        } else if next == list.servers.len() {
+            list.next_named = list.given;
+        } else {
+            list.go_to(next);
+        }
     }
 
     /// Reports whether there are others than one.
@@ -67,6 +82,15 @@ impl List {
         let mut servers = self.servers.iter();
         let place = servers.position(|known| known.address == server.address);
         place.unwrap_or(0)
+    }
+
+    /// Has the server at this place tried first, of those that were given or of those that were named.
+    fn go_to(&mut self, place: usize) {
+        if place < self.given {
+            self.next = place;
+        } else {
+            self.next_named = place;
+        }
     }
 }
 
@@ -115,12 +139,31 @@ mod tests {
         assert_eq!(order(&servers), ["a:4222", "b:1"]);
         assert!(servers.has_others());
         servers.lost(&a);
-        let b = servers.in_turn().remove(0);
+        let b = servers.in_turn().remove(1);
         assert_eq!(b.login, a.login);
         servers.connected(&b, &["c:1".into()]);
-        assert_eq!(order(&servers), ["b:1", "c:1", "a:4222"]);
+        assert_eq!(order(&servers), ["a:4222", "b:1", "c:1"]);
         servers.lost(&b);
-        assert_eq!(order(&servers), ["c:1", "a:4222", "b:1"]);
+        assert_eq!(order(&servers), ["a:4222", "c:1", "b:1"]);
+        let c = servers.in_turn().remove(1);
+        servers.lost(&c);
+        assert_eq!(order(&servers), ["a:4222", "b:1", "c:1"]);
+    }
+
+    #[test]
+    fn given_servers_are_tried_before_named_ones() {
+        let servers = servers("a,b", 1);
+        let b = servers.in_turn().remove(0);
+        servers.connected(&b, &["c:1".into(), "d:1".into()]);
+        servers.lost(&b);
+        assert_eq!(order(&servers), ["a:4222", "b:4222", "c:1", "d:1"]);
+        let [a, _, _, d]: [Server; 4] = servers.in_turn().try_into().unwrap();
+        servers.connected(&a, &["c:1".into(), "d:1".into()]);
+        servers.lost(&a);
+        assert_eq!(order(&servers), ["b:4222", "a:4222", "c:1", "d:1"]);
+        servers.connected(&d, &[]);
+        servers.lost(&d);
+        assert_eq!(order(&servers), ["b:4222", "a:4222", "d:1"]);
     }
 
     #[test]
