@@ -38,8 +38,8 @@ use self::{
 ///
 /// Each node has two connections to one of the servers. A topic is spelled as the subject
 /// `shop.1.rooms.lobby`; in a key, bytes other than letters, digits, `-` and `_` become `=` and two
-/// hexadecimal digits. Nothing outside `shop.1.>` is published or subscribed to, so a user of the cluster
-/// `shop` needs these rights and no others:
+/// hexadecimal digits, and an empty key is `=`. Nothing outside `shop.1.>` is published or subscribed to, so a
+/// user of the cluster `shop` needs these rights and no others:
 ///
 /// ```text
 /// permissions: { publish: ["shop.1.>"], subscribe: ["shop.1.>"] }
@@ -147,6 +147,10 @@ impl Nats {
     /// Trusts the servers with certificates from these roots. Default: those the platform trusts.
     ///
     /// TLS uses the process's default `CryptoProvider` of rustls, or ring if there is none.
+    ///
+    /// The client reads the platform's certificates all the same for each connection with TLS, and the thread
+    /// waits for it; if a file of them cannot be read, one in `SSL_CERT_DIR` for example, there is no connection.
+    /// That is so with [`tls`](Self::tls), too.
     #[must_use]
     pub fn roots(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
         self.access.trust = Trust::roots(roots);
