@@ -173,7 +173,6 @@ impl Connections {
     /// Takes note that a handshake is accepted; `None` while connections are drained.
     pub(crate) fn accept(&self) -> Option<Place> {
         if !self.registry.doors.enter() {
-            self.registry.leave();
             return None;
         }
         self.registry.counting.accept();

@@ -2,52 +2,56 @@
 
 use crate::sync::{
     OnceLock,
-    atomic::{AtomicUsize, Ordering, fence},
+    atomic::{AtomicUsize, Ordering},
 };
 
 /// How many are inside, and whether more may come.
 pub(super) struct Doors<T> {
+    /// How many are inside; with [`CLOSED`] once nobody is let in any more.
     inside: AtomicUsize,
-    closed: OnceLock<T>,
+    why: OnceLock<T>,
 }
 
 impl<T> Doors<T> {
     pub(super) fn new() -> Self {
         Self {
             inside: AtomicUsize::new(0),
-            closed: OnceLock::new(),
+            why: OnceLock::new(),
         }
     }
 
-    /// Lets one more in; `false` where they are closed.
+    /// Lets one more in; `false` where they are closed, and then nobody is inside for that.
     ///
-    /// Who closes them, and looks then, has seen it inside, or it sees them closed.
+    /// Who closes them, and looks then, has seen it inside, or it is turned away.
     pub(super) fn enter(&self) -> bool {
-        self.inside.fetch_add(1, Ordering::AcqRel);
-        // With that in `close`.
-        fence(Ordering::SeqCst);
-        self.closed().is_none()
+        let one_more = |inside| (inside & CLOSED == 0).then_some(inside + 1);
+        let entered = self
+            .inside
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        entered.is_ok()
     }
 
-    /// One less is inside, which was let in or turned away; reports whether it was the last.
+    /// One less is inside, which was let in; reports whether it was the last.
     pub(super) fn leave(&self) -> bool {
-        self.inside.fetch_sub(1, Ordering::AcqRel) == 1
+        self.inside.fetch_sub(1, Ordering::AcqRel) & !CLOSED == 1
     }
 
     /// Lets nobody in any more; the first who closes them says why.
     pub(super) fn close(&self, why: T) {
-        let _first = self.closed.set(why);
-        // With that in `enter`.
-        fence(Ordering::SeqCst);
+        let _first = self.why.set(why);
+        self.inside.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
-    /// Why they are closed, if they are.
+    /// Why they are closed, if they are, or are about to be.
     pub(super) fn closed(&self) -> Option<&T> {
-        self.closed.get()
+        self.why.get()
     }
 
-    /// Returns how many are inside, or are about to be turned away.
+    /// Returns how many are inside.
     pub(super) fn inside(&self) -> usize {
-        self.inside.load(Ordering::Acquire)
+        self.inside.load(Ordering::Acquire) & !CLOSED
     }
 }
+
+/// The highest bit: more than can be inside.
+const CLOSED: usize = !(usize::MAX >> 1);
