@@ -1,6 +1,6 @@
 //! A client, and what it can be told.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
@@ -84,7 +84,8 @@ impl Client {
     /// Trusts the servers with certificates from these roots. Default: those the platform trusts,
     /// which are read once in a process.
     ///
-    /// TLS uses the process's default `CryptoProvider` of rustls, or ring if there is none. An
+    /// Replaces what [`add_root_pem`](Self::add_root_pem) added before. TLS uses the process's default
+    /// `CryptoProvider` of rustls, or ring if there is none. An
     /// application that also builds its own rustls configurations should take `tokio-rustls` with
     /// `default-features = false` and `ring`, or call `CryptoProvider::install_default`: with two
     /// providers compiled in and none chosen, rustls' own builders panic.
@@ -92,6 +93,30 @@ impl Client {
     pub fn roots(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
         self.trust = Trust::roots(roots);
         self
+    }
+
+    /// Trusts the certificates of a PEM text, too: beside those of the platform, or beside
+    /// [`roots`](Self::roots) set before.
+    ///
+    /// For a server whose certificate is signed by an authority of one's own, or by itself. Several
+    /// certificates may stand in the text, and whatever else does is passed over.
+    ///
+    /// ```no_run
+    /// use tower_websocket::client::Client;
+    ///
+    /// # fn example() -> std::io::Result<Client> {
+    /// Client::new().add_root_pem(std::fs::read("ca.pem")?)
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidData`](io::ErrorKind::InvalidData) if no certificate is in it, or one that is
+    /// malformed; [`InvalidInput`](io::ErrorKind::InvalidInput) after [`tls`](Self::tls), whose
+    /// configuration has its own.
+    pub fn add_root_pem(mut self, pem: impl AsRef<[u8]>) -> io::Result<Self> {
+        self.trust.add_pem(pem.as_ref())?;
+        Ok(self)
     }
 
     /// Sets the TLS configuration, for client certificates and more. Its `alpn_protocols` are replaced
