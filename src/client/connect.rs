@@ -14,9 +14,10 @@ use tower::ServiceExt;
 
 use super::{
     deadline::Deadline,
-    error::{ConnectError, Phase},
+    error::ConnectError,
     http1,
     http2::Http2Connection,
+    phase::Phase,
     request::{self, IntoRequest, Server},
     settings::Client,
     tls,

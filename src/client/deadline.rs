@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::error::{ConnectError, Phase};
+use super::{error::ConnectError, phase::Phase};
 
 /// The instant at which a phase has taken too long.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,17 @@
 //! Why there is no connection.
 
-use std::{error, fmt, io};
+use std::{error, fmt, io, time::Duration};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
+use super::{hint, phase::Phase, retry_after};
 use crate::handshake::client::{InvalidRequest, InvalidResponse};
 
-/// Why a client got no connection. The cause is in `source()`: print the whole chain.
+/// Why a client got no connection.
+///
+/// Its text says what failed and, in parentheses, what is most likely wrong. The cause is in `source()`:
+/// print the whole chain.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -42,18 +46,6 @@ pub enum ConnectError {
     Response(InvalidResponse),
 }
 
-/// A part of the way to a connection that has a deadline.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Phase {
-    /// Resolving the name and connecting.
-    Connect,
-    /// The TLS handshake.
-    Tls,
-    /// From the first byte of HTTP to the answer.
-    Handshake,
-}
-
 impl ConnectError {
     /// Returns the response that refused, if there is one.
     #[must_use]
@@ -68,6 +60,51 @@ impl ConnectError {
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.response().map(Response::status)
+    }
+
+    /// Returns how long the server wants to be left alone, by the `Retry-After` of the response that
+    /// refused (RFC 9110 §10.2.3).
+    ///
+    /// A date counts from that of the response. It may be any time: bound it before waiting.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after::read(self.response()?.headers())
+    }
+
+    /// Reports whether the same request may succeed later, without anybody changing it or the server's
+    /// settings.
+    ///
+    /// So it is after [`Connect`](Self::Connect), [`Timeout`](Self::Timeout) and a connection that broke
+    /// off, be it during TLS; and after a refusal with a status of 5xx, 408, 421, 425 or 429. It is not
+    /// after any other status, a certificate that is not trusted, or an answer that is not HTTP.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::Timeout(_) => true,
+            Self::Tls(error) => hint::is_end(error),
+            Self::Io(error) => hint::io(error).is_none() && !self.requires_http1(),
+            Self::Rejected(response) => {
+                let status = response.status();
+                status.is_server_error() || matches!(status.as_u16(), 408 | 421 | 425 | 429)
+            }
+            Self::Request(_) | Self::Uri(_) | Self::Response(_) => false,
+            Self::NoHttp2 | Self::NoExtendedConnect => false,
+        }
+    }
+
+    /// Returns what is most likely wrong, if that can be said.
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Request(error) => hint::request(*error),
+            Self::Connect(error) => hint::connect(error),
+            Self::Tls(error) => hint::tls(error),
+            Self::Io(error) => hint::io(error),
+            Self::Timeout(phase) => hint::timeout(*phase),
+            Self::NoExtendedConnect => Some("HTTP/1.1 may do, or `HttpVersion::Negotiated`"),
+            Self::Rejected(response) => return hint::rejected(response),
+            Self::Uri(_) | Self::NoHttp2 | Self::Response(_) => None,
+        };
+        hint.map(str::to_owned)
     }
 
     /// Wraps an error of HTTP/1.1. A `From` would make hyper's version part of the public API.
@@ -111,7 +148,7 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let what = match self {
             Self::Request(_) => "the request cannot become a handshake",
             Self::Uri(_) => "the URI is malformed",
             Self::Connect(_) => "the server was not reached",
@@ -122,11 +159,17 @@ impl fmt::Display for ConnectError {
             Self::Timeout(Phase::Handshake) => "the handshake was not answered in time",
             Self::NoHttp2 => "the server does not speak HTTP/2",
             Self::NoExtendedConnect => "the server does not take WebSocket over HTTP/2",
-            Self::Rejected(response) => {
-                return write!(f, "the handshake was answered with {}", response.status());
-            }
+            Self::Rejected(_) => "the handshake was answered with ",
             Self::Response(_) => "the server's answer is not one to what was asked",
-        })
+        };
+        f.write_str(what)?;
+        if let Some(status) = self.status() {
+            status.fmt(f)?;
+        }
+        match self.hint() {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -29,8 +29,9 @@ use tokio::{
 
 use super::{
     deadline::Deadline,
-    error::{ConnectError, Phase, is_http1_required},
+    error::{ConnectError, is_http1_required},
     keep_alive::KeepAlive,
+    phase::Phase,
     request::{self, IntoRequest},
     settings::Client,
 };

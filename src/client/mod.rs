@@ -41,22 +41,26 @@
 //! Replace a [`Http2Connection`] that [is closed](Http2Connection::is_closed) by a new one of
 //! [`Client::connect_http2`]. When receiving returns `None` or an error, wait before you connect again, longer
 //! each time, and not equally long in all clients.
-//! [`WebSocket::received_close`](crate::WebSocket::received_close) (1001, 1012 and 1013 ask for it) and
-//! [`ConnectError::status`] (401 and 403 do not) help to decide whether it makes sense.
+//! [`WebSocket::received_close`](crate::WebSocket::received_close) (1001, 1012 and 1013 ask for it),
+//! [`ConnectError::is_temporary`] and [`ConnectError::retry_after`] help to decide whether it makes sense, and when.
 
 mod connect;
 mod deadline;
 mod error;
+mod hint;
 mod http1;
 mod http2;
 mod keep_alive;
+mod phase;
 mod request;
+mod retry_after;
 mod settings;
 mod tls;
 mod version;
 
-pub use error::{ConnectError, Phase};
+pub use error::ConnectError;
 pub use http2::Http2Connection;
+pub use phase::Phase;
 pub use request::IntoRequest;
 pub use settings::Client;
 pub use version::HttpVersion;

@@ -50,9 +50,11 @@ impl IntoRequest for &str {
     fn into_request(self) -> Result<Request<()>, ConnectError> {
         let uri = match self.parse::<Uri>() {
             Ok(uri) => uri,
-            Err(error) => escaped(self)?
-                .parse()
-                .map_err(|_| http::Error::from(error))?,
+            Err(error) => match escaped(self)?.parse() {
+                Ok(uri) => uri,
+                Err(_) if lacks_scheme(self) => return Err(InvalidRequest::Scheme.into()),
+                Err(_) => return Err(http::Error::from(error).into()),
+            },
         };
         uri.into_request()
     }
@@ -90,6 +92,13 @@ fn escaped(text: &str) -> Result<String, InvalidRequest> {
         return Err(InvalidRequest::NonAsciiHost);
     }
     Ok(format!("{before}{}{host}{}", escape(user), escape(path)))
+}
+
+/// Reports whether a text that is no URI most likely lacks its scheme, as `localhost:8080/chat` does.
+fn lacks_scheme(text: &str) -> bool {
+    let text = text.trim_start_matches(|c| c <= ' ');
+    let has_host = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
+    has_host && !text.contains("://")
 }
 
 /// The server that a URI names.

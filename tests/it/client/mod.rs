@@ -4,6 +4,7 @@ mod answers;
 mod cancellation;
 mod connection;
 mod deadlines;
+mod hints;
 mod http2_answers;
 mod keep_alive;
 mod large;

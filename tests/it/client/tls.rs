@@ -27,16 +27,16 @@ use tower_websocket::{
 use crate::support::{Log, Pen, close, echo, echoes, handler, within};
 
 /// A server with TLS, which tells what it is asked for.
-struct Server {
-    address: SocketAddr,
-    certificate: CertificateDer<'static>,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) certificate: CertificateDer<'static>,
     /// The name and the version of HTTP of each connection.
     log: Log<(Option<String>, Option<Vec<u8>>)>,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    async fn start(alpn: &[&str], extended_connect: bool) -> Self {
+    pub(super) async fn start(alpn: &[&str], extended_connect: bool) -> Self {
         let (certificate, config) = certified(alpn);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -56,11 +56,11 @@ impl Server {
         roots
     }
 
-    fn client(&self, version: HttpVersion) -> Client {
+    pub(super) fn client(&self, version: HttpVersion) -> Client {
         Client::new().roots(self.roots()).http_version(version)
     }
 
-    fn uri(&self, host: &str) -> String {
+    pub(super) fn uri(&self, host: &str) -> String {
         format!("wss://{host}:{}/", self.address.port())
     }
 }
@@ -117,7 +117,7 @@ async fn serve(
     }
 }
 
-const BOTH: &[&str] = &["h2", "http/1.1"];
+pub(super) const BOTH: &[&str] = &["h2", "http/1.1"];
 const ONE: &[&str] = &["http/1.1"];
 const TWO: &[&str] = &["h2"];
 const H2: Option<&str> = Some("h2");
