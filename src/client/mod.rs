@@ -23,6 +23,7 @@
 //! | [`Client::request`] | the socket as the body of the response | for its headers |
 //! | [`connect_over`], [`Client::connect_over`] | the socket | over a stream that is there: a proxy's, a Unix socket |
 //! | [`Client::request_over`] | the socket as the body of the response | the same with settings; TLS is the caller's |
+//! | [`reconnect`], [`Client::reconnect`] | one socket after the other | which comes back when a connection is lost |
 //! | [`Client::connect_http2`], [`Client::connect_http2_over`] | a [`Http2Connection`] | for many sockets over one connection |
 //!
 //! A socket runs in a task of its own, as on a server. The task answers pings and keeps deadlines even
@@ -35,14 +36,30 @@
 //! stream to [`connect_over`], or, with settings, to `Client::request_over(..).await?.into_body()`. For
 //! `wss` do TLS over it first. The example `client` supports HTTP proxies (`CONNECT`) and SOCKS5.
 //!
-//! # Connecting again
+//! # Coming back
 //!
-//! Nothing connects again by itself, and a [`Client`] keeps no connections: each call opens a new one.
-//! Replace a [`Http2Connection`] that [is closed](Http2Connection::is_closed) by a new one of
-//! [`Client::connect_http2`]. When receiving returns `None` or an error, wait before you connect again, longer
-//! each time, and not equally long in all clients.
-//! [`WebSocket::received_close`](crate::WebSocket::received_close) (1001, 1012 and 1013 ask for it),
-//! [`ConnectError::is_temporary`] and [`ConnectError::retry_after`] help to decide whether it makes sense, and when.
+//! A socket does not connect again by itself: what was lost with it, only the application knows.
+//! [`reconnect`] and [`Client::reconnect`] return a new socket for each one that was lost, after a pause; see
+//! [`Reconnect`] for how long it is, and when they give up.
+//!
+//! ```no_run
+//! use tower_websocket::{WebSocket, client::{self, ReconnectError}};
+//!
+//! # async fn run(_: WebSocket) {}
+//! # async fn example() -> Result<(), ReconnectError> {
+//! let mut sessions = client::reconnect("wss://example.com/chat");
+//! while let Some(session) = sessions.next().await? {
+//!     // Say again who we are and what was seen last: for the server this is another client.
+//!     run(session.socket).await;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Who does it by hand waits before connecting again, longer each time, and not equally long in all clients:
+//! [`ConnectError::is_temporary`] and [`ConnectError::retry_after`] help to decide. A [`Client`] keeps no
+//! connections: replace a [`Http2Connection`] that [is closed](Http2Connection::is_closed) by a new one of
+//! [`Client::connect_http2`].
 
 mod connect;
 mod deadline;
@@ -52,6 +69,7 @@ mod http1;
 mod http2;
 mod keep_alive;
 mod phase;
+mod reconnect;
 mod request;
 mod retry_after;
 mod settings;
@@ -61,6 +79,7 @@ mod version;
 pub use error::ConnectError;
 pub use http2::Http2Connection;
 pub use phase::Phase;
+pub use reconnect::{Connected, Pause, Reconnect, ReconnectError, Setback};
 pub use request::IntoRequest;
 pub use settings::Client;
 pub use version::HttpVersion;
@@ -101,4 +120,9 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     Client::new().connect_over(stream, request).await
+}
+
+/// Connects again and again, with the default settings: as [`Client::reconnect`].
+pub fn reconnect(request: impl IntoRequest) -> Reconnect {
+    Client::new().reconnect(request)
 }

@@ -8,6 +8,7 @@ mod hints;
 mod http2_answers;
 mod keep_alive;
 mod large;
+mod reconnect;
 mod requests;
 mod roles;
 mod stream_ends;

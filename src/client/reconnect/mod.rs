@@ -1,0 +1,263 @@
+//! Coming back: a new socket for each that was lost, after a pause.
+
+mod drive;
+mod pace;
+mod setback;
+mod stage;
+
+pub use setback::{Pause, ReconnectError, Setback};
+
+use std::{fmt, future::Future, io, time::Duration};
+
+use http::{Request, Response};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use self::{
+    pace::Pace,
+    stage::{Connecting, Stage},
+};
+use super::{
+    deadline::Deadline, error::ConnectError, phase::Phase, request::IntoRequest, settings::Client,
+};
+use crate::session::{SessionReport, WebSocket};
+
+/// Connects again and again: an iterator of fresh sockets, made by [`Client::reconnect`].
+///
+/// [`next`](Self::next) returns a socket. Called again, it waits until that one is over, pauses, and connects
+/// anew. Nothing is hidden: each socket is another session, for the server too, and whatever was sent over
+/// the last one and not answered may or may not have arrived.
+///
+/// ```no_run
+/// use tower_websocket::{CloseCode, Error, WebSocket, client::{Client, ReconnectError}};
+///
+/// async fn run(mut socket: WebSocket) -> Result<(), Error> {
+///     while let Some(message) = socket.recv().await? {
+///         println!("{message:?}");
+///     }
+///     Ok(())
+/// }
+///
+/// async fn keep_running(client: Client) -> Result<(), ReconnectError> {
+///     let mut sessions = client
+///         .reconnect("wss://example.com/chat")
+///         .on_pause(|pause| eprintln!("{}; again in {:.1?}", pause.setback, pause.delay))
+///         .give_up_on(|setback| {
+///             setback.is_final() || setback.close_code().is_some_and(CloseCode::is_private)
+///         });
+///     while let Some(session) = sessions.next().await? {
+///         if let Err(error) = run(session.socket).await {
+///             eprintln!("{error}");
+///         }
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// # Pauses
+///
+/// They are random between nothing and a bound ("full jitter"), so that the clients of a server that was
+/// restarted do not come back at the same moment. The bound is [`base_delay`](Self::base_delay) after a session
+/// is lost; it doubles with each try, up to [`max_delay`](Self::max_delay), until a session has lasted for
+/// [`stable_after`](Self::stable_after).
+///
+/// - A server that refuses with `Retry-After` is left alone for that long, and then for a pause as above; see
+///   [`max_retry_after`](Self::max_retry_after).
+/// - The codes 1001 and 1012 mean that the server expects its clients back, and are as good as any loss. After
+///   1013, by which it says that it has too many, the pause is between half of `max_delay` and all of it.
+///
+/// # The end
+///
+/// [`give_up_on`](Self::give_up_on) and [`max_tries`](Self::max_tries) decide; by default, only setbacks that
+/// [are final](Setback::is_final) end it. Leaving the loop does, too: dropping a `Reconnect` gives up a pause, or a
+/// connection that is being made. A socket that it has returned is not affected.
+///
+/// It needs a tokio runtime with I/O and time enabled, and panics without one.
+#[must_use = "nothing connects until `next` is awaited"]
+pub struct Reconnect {
+    client: Client,
+    /// What every handshake is made of.
+    request: Request<()>,
+    connect: Connect,
+    pace: Pace,
+    max_tries: Option<u32>,
+    prepare: Option<Prepare>,
+    give_up_on: Box<dyn FnMut(&Setback) -> bool + Send>,
+    on_pause: Option<OnPause>,
+    stage: Stage,
+    /// Since a session that was stable.
+    tries: u32,
+    lost: Option<SessionReport>,
+    /// When the last session was found to be over.
+    since: Option<Instant>,
+}
+
+/// Makes a connection with this client.
+type Connect = Box<dyn FnMut(Client, Request<()>) -> Connecting + Send>;
+type Prepare = Box<dyn FnMut(&mut Request<()>) + Send>;
+type OnPause = Box<dyn FnMut(&Pause<'_>) + Send>;
+
+/// A session that has just begun.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Connected {
+    /// The socket. Dropping it closes the connection, and [`Reconnect::next`] makes another.
+    pub socket: WebSocket,
+    /// The response that accepted it.
+    pub response: Response<()>,
+    /// How many tries there were, this one included, since a session that lasted for
+    /// [`Reconnect::stable_after`].
+    pub tries: u32,
+    /// How the session before this one ended; `None` if this is the first.
+    pub lost: Option<SessionReport>,
+    /// The time without a session: since that end, or since the first try.
+    pub away: Duration,
+}
+
+/// Coming back.
+impl Client {
+    /// Connects again and again: returns an iterator of fresh sockets, which does nothing before its first
+    /// [`next`](Reconnect::next).
+    ///
+    /// Each try is one of [`request`](Self::request) with these settings, also over HTTP/2, and so is a
+    /// connection of its own.
+    pub fn reconnect(&self, request: impl IntoRequest) -> Reconnect {
+        let connect = |client: Self, request| -> Connecting {
+            Box::pin(async move { client.request(request).await })
+        };
+        Reconnect::new(self, request.into_request(), Box::new(connect))
+    }
+
+    /// Connects again and again over streams that `reach` makes, such as a proxy's: as
+    /// [`reconnect`](Self::reconnect) with [`request_over`](Self::request_over).
+    ///
+    /// `reach` is called before each try, and has [`connect_timeout`](Self::connect_timeout). Where it fails, so
+    /// does the try, with [`ConnectError::Connect`].
+    ///
+    /// ```no_run
+    /// use tokio::net::UnixStream;
+    /// use tower_websocket::client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::new();
+    /// let mut sessions = client.reconnect_over(|| UnixStream::connect("/run/chat"), "ws://localhost/");
+    /// let session = sessions.next().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconnect_over<F, Fut, T>(&self, mut reach: F, request: impl IntoRequest) -> Reconnect
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = io::Result<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connect = move |client: Self, request| -> Connecting {
+            let reaching = reach();
+            Box::pin(async move {
+                let deadline = Deadline::of(Phase::Connect, client.connect_timeout);
+                let reaching = async { reaching.await.map_err(ConnectError::Connect) };
+                let stream = deadline.limit(reaching).await?;
+                client.request_over(stream, request).await
+            })
+        };
+        Reconnect::new(self, request.into_request(), Box::new(connect))
+    }
+}
+
+/// Settings.
+impl Reconnect {
+    fn new(client: &Client, request: Result<Request<()>, ConnectError>, connect: Connect) -> Self {
+        let (request, stage) = match request {
+            Ok(request) => (request, Stage::Due),
+            Err(error) => (Request::default(), Stage::Unusable(error)),
+        };
+        Self {
+            client: client.clone(),
+            request,
+            connect,
+            pace: Pace::default(),
+            max_tries: None,
+            prepare: None,
+            give_up_on: Box::new(Setback::is_final),
+            on_pause: None,
+            stage,
+            tries: 0,
+            lost: None,
+            since: None,
+        }
+    }
+
+    /// Bounds the pause after a session is lost; the bound doubles with each try. Default: a second.
+    ///
+    /// Zero means no pauses but those that the server asks for: it is tried without end.
+    pub fn base_delay(mut self, delay: Duration) -> Self {
+        self.pace.base = delay;
+        self
+    }
+
+    /// Bounds every pause, but for what [`max_retry_after`](Self::max_retry_after) allows. Default: 30 seconds.
+    pub fn max_delay(mut self, delay: Duration) -> Self {
+        self.pace.max = delay;
+        self
+    }
+
+    /// Sets how long a session has to last for pauses and tries to begin anew after it. Default: 10 seconds.
+    ///
+    /// So a server that accepts and then closes at once is asked ever more rarely, too.
+    pub fn stable_after(mut self, duration: Duration) -> Self {
+        self.pace.stable_after = duration;
+        self
+    }
+
+    /// Bounds how long a `Retry-After` is respected. Default: 5 minutes. Zero ignores it.
+    pub fn max_retry_after(mut self, delay: Duration) -> Self {
+        self.pace.max_retry_after = delay;
+        self
+    }
+
+    /// Gives up after so many tries since a session that [was stable](Self::stable_after). Default: `None`, no
+    /// limit.
+    ///
+    /// There is one try at least.
+    pub fn max_tries(mut self, tries: impl Into<Option<u32>>) -> Self {
+        self.max_tries = tries.into();
+        self
+    }
+
+    /// Decides after which setbacks it gives up. Default: [`Setback::is_final`].
+    ///
+    /// A session that the server ended with 1000 is such a setback, and no error: `next` returns `None` then.
+    pub fn give_up_on(mut self, decide: impl FnMut(&Setback) -> bool + Send + 'static) -> Self {
+        self.give_up_on = Box::new(decide);
+        self
+    }
+
+    /// Changes the request before each try, such as a token that expires, or what was seen last in its query.
+    /// Default: the same each time.
+    ///
+    /// It is given the request as it was left the last time.
+    pub fn prepare(mut self, hook: impl FnMut(&mut Request<()>) + Send + 'static) -> Self {
+        self.prepare = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls `hook` before each pause, to show it or to log it.
+    pub fn on_pause(mut self, hook: impl FnMut(&Pause<'_>) + Send + 'static) -> Self {
+        self.on_pause = Some(Box::new(hook));
+        self
+    }
+}
+
+impl fmt::Debug for Reconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconnect")
+            .field("uri", self.request.uri())
+            .field("pace", &self.pace)
+            .field("max_tries", &self.max_tries)
+            .field("stage", &self.stage)
+            .field("tries", &self.tries)
+            .finish_non_exhaustive()
+    }
+}
