@@ -36,6 +36,25 @@
 //! stream to [`connect_over`], or, with settings, to `Client::request_over(..).await?.into_body()`. For
 //! `wss` do TLS over it first. The example `client` supports HTTP proxies (`CONNECT`) and SOCKS5.
 //!
+//! # The end
+//!
+//! [`send`](crate::WebSocket::send) queues a message and does not wait until it has left: a program that ends
+//! behind it takes the message with it. Close and wait for the end, which is when everything sent has left and
+//! the server has answered; or await [`flush`](crate::WebSocket::flush), after which the kernel has it.
+//!
+//! ```no_run
+//! use tower_websocket::{CloseCode, client};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let socket = client::connect("wss://example.com/log").await?;
+//!     socket.send("it is done").await?;
+//!     socket.close(CloseCode::NORMAL);
+//!     socket.closed().await;
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Coming back
 //!
 //! A socket does not connect again by itself: what was lost with it, only the application knows.
