@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::protocol::{Deadline, Message, Outbound, ProtocolError};
+use crate::protocol::{Deadline, Message, Outbound, ProtocolError, close::CloseCode};
 
 /// Why a connection can no longer be used.
 ///
@@ -53,6 +53,28 @@ impl Error {
                 error.kind(),
                 io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
             ),
+        }
+    }
+
+    /// Returns the code with which this endpoint ends the connection for the error.
+    ///
+    /// - [`Protocol`](Self::Protocol): [`ProtocolError::close_code`], such as 1002, 1007, 1009.
+    /// - [`Timeout`](Self::Timeout): 1001 for [`Deadline::Idle`] and [`Deadline::Lifetime`], 1008 for
+    ///   [`Deadline::Frame`] and [`Deadline::FirstMessage`], 1011 for [`Deadline::PeerSilent`]; `None`
+    ///   for [`Deadline::Write`] and [`Deadline::Close`], after which nothing is sent.
+    /// - [`OverBudget`](Self::OverBudget): 1013.
+    /// - [`Io`](Self::Io): `None`; RFC 6455 §7.1.5 calls that 1006, which is never sent.
+    /// - [`Closed`](Self::Closed): `None`, as it does not say who closed. The peer's code is that of
+    ///   [`WebSocket::received_close`](crate::WebSocket::received_close).
+    ///
+    /// Whether the Close frame has reached the peer nobody knows.
+    #[must_use]
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Protocol(error) => Some(error.close_code()),
+            Self::Timeout(deadline) => deadline.close_code(),
+            Self::OverBudget => Some(CloseCode::TRY_AGAIN_LATER),
+            Self::Io(_) | Self::Closed => None,
         }
     }
 }
@@ -189,6 +211,26 @@ mod tests {
             let outside = io::Error::from(error);
             assert_eq!(outside.kind(), kind);
             assert_eq!(format!("{:?}", Error::from(outside)), text);
+        }
+    }
+
+    #[test]
+    fn error_has_the_code_that_its_connection_is_closed_with() {
+        for (error, code) in [
+            (Error::Closed, None),
+            (Error::Io(io::ErrorKind::ConnectionReset.into()), None),
+            (ProtocolError::ReservedBits.into(), Some(1002)),
+            (ProtocolError::InvalidUtf8.into(), Some(1007)),
+            (Error::Timeout(Deadline::PeerSilent), Some(1011)),
+            (Error::Timeout(Deadline::Frame), Some(1008)),
+            (Error::Timeout(Deadline::FirstMessage), Some(1008)),
+            (Error::Timeout(Deadline::Idle), Some(1001)),
+            (Error::Timeout(Deadline::Lifetime), Some(1001)),
+            (Error::Timeout(Deadline::Write), None),
+            (Error::Timeout(Deadline::Close), None),
+            (Error::OverBudget, Some(1013)),
+        ] {
+            assert_eq!(error.close_code().map(u16::from), code, "{error:?}");
         }
     }
 }

@@ -58,6 +58,14 @@ impl Deadline {
         }
     }
 
+    /// Returns the code that the peer is told, if it is told anything.
+    pub(crate) fn close_code(self) -> Option<CloseCode> {
+        match self.outcome() {
+            Outcome::Close(frame) | Outcome::Fail(frame) => Some(frame.code()),
+            Outcome::GiveUp => None,
+        }
+    }
+
     /// Returns what is said of a connection that ends by this.
     pub(crate) fn reason(self) -> &'static str {
         match self {
