@@ -146,6 +146,12 @@ impl From<&str> for Message {
     }
 }
 
+impl From<&String> for Message {
+    fn from(text: &String) -> Self {
+        Self::text(text)
+    }
+}
+
 impl From<String> for Message {
     fn from(text: String) -> Self {
         Self::text(text)
@@ -236,6 +242,7 @@ mod tests {
         let text = Message::text("Hi");
         assert_eq!(Message::from("Hi"), text);
         assert_eq!(Message::from("Hi".to_owned()), text);
+        assert_eq!(Message::from(&"Hi".to_owned()), text);
         assert_eq!(Message::from(Utf8Bytes::from_static("Hi")), text);
         let binary = Message::binary("Hi");
         assert_eq!(Message::from(b"Hi"), binary);

@@ -93,6 +93,12 @@ impl From<&str> for Utf8Bytes {
     }
 }
 
+impl From<&String> for Utf8Bytes {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
 impl From<String> for Utf8Bytes {
     fn from(text: String) -> Self {
         Self(text.into())

@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::{
@@ -93,8 +92,8 @@ impl Sender {
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
-        self.shared.ping(&payload.into())
+    pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.shared.ping(payload.as_ref())
     }
 
     /// Sends a pong; as [`WebSocket::pong`](crate::WebSocket::pong).
@@ -102,8 +101,8 @@ impl Sender {
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
-        self.shared.pong(&payload.into())
+    pub fn pong(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.shared.pong(payload.as_ref())
     }
 
     /// Starts the closing handshake; as [`WebSocket::close`](crate::WebSocket::close).

@@ -2,8 +2,6 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     futures::SendFuture, reader::MessageReader, receiver::Receiver, sender::Sender,
     writer::MessageWriter,
@@ -185,12 +183,12 @@ impl WebSocket {
 
     /// Sends a ping with at most 125 bytes of payload, of which more is cut off.
     ///
-    /// For liveness there is [`Config::ping_interval`](crate::Config::ping_interval).
+    /// Takes text and bytes of any kind, borrowed or not: they are copied. For liveness there is [`Config::ping_interval`](crate::Config::ping_interval).
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn ping(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
+    pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.receiver.sender().ping(payload)
     }
 
@@ -201,7 +199,7 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn pong(&self, payload: impl Into<Bytes>) -> Result<(), Error> {
+    pub fn pong(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.receiver.sender().pong(payload)
     }
 

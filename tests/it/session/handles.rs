@@ -215,6 +215,44 @@ async fn pings_and_pongs_are_cut_to_125_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pings_and_pongs_take_text_and_bytes_of_any_kind() {
+    for shape in SHAPES {
+        let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
+        let (sender, text, bytes) = (socket.sender(), "own".to_owned(), vec![1, 2]);
+        socket.ping("text").expect("it is open");
+        socket.ping(&text).expect("it is open");
+        socket.ping(&bytes).expect("it is open");
+        socket.ping(&bytes[1..]).expect("it is open");
+        socket.ping([]).expect("it is open");
+        sender.ping([3; 3]).expect("it is open");
+        sender.ping(b"of bytes").expect("it is open");
+        sender
+            .pong(Bytes::from_static(b"Bytes"))
+            .expect("it is open");
+        sender.pong(Bytes::new()).expect("it is open");
+        sender
+            .pong(Utf8Bytes::from_static("Utf8"))
+            .expect("it is open");
+        sender.pong(vec![]).expect("it is open");
+        sender.pong(text).expect("it is open");
+        for payload in [
+            &b"text"[..],
+            b"own",
+            &[1, 2],
+            &[2],
+            &[],
+            &[3; 3],
+            b"of bytes",
+        ] {
+            assert_eq!(peer.frame().await, Frame::ping(payload));
+        }
+        for payload in [&b"Bytes"[..], b"", b"Utf8", b"", b"own"] {
+            assert_eq!(peer.frame().await, Frame::pong(payload));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn state_and_close_frame_follow_the_closing_handshake() {
     for shape in SHAPES {
         let (mut peer, socket, _reports) = hold(shape, Config::default()).await;

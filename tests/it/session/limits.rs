@@ -331,7 +331,7 @@ async fn pongs_that_answer_own_pings_are_no_flood() {
     for shape in SHAPES {
         let route = async |mut socket: WebSocket| {
             for number in 0..500_u32 {
-                socket.ping(number.to_be_bytes().to_vec())?;
+                socket.ping(number.to_be_bytes())?;
             }
             while let Some(message) = socket.recv().await? {
                 socket.send(message).await?;
