@@ -38,6 +38,7 @@
 //!   [`MemoryBudget`].
 //! - [`Error`]: how a connection ended for its handles; [`session::SessionReport`]: for the layer.
 //! - [`Handshake`]: authentication and more before the answer.
+//! - [`json`]: values as messages of JSON (feature `json`).
 //! - [`client`]: connecting to servers (feature `client`).
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
@@ -114,6 +115,8 @@ pub mod extract;
 #[cfg(feature = "layer")]
 pub mod groups;
 pub mod handshake;
+#[cfg(feature = "json")]
+pub mod json;
 #[cfg(feature = "layer")]
 mod listeners;
 mod lock;

@@ -49,7 +49,7 @@ use crate::session::WebSocket;
 /// ```
 ///
 /// A handler that fails with a [`CloseFrame`](crate::CloseFrame) closes with its code and reason,
-/// also through `?` and [`BoxError`]. When the connection ends before the handler does, the handler
+/// also through `?` and [`BoxError`], and if it is a source of the error. When the connection ends before the handler does, the handler
 /// is not dropped: receiving ends, sending fails, and it may finish what it does.
 pub fn handler<F>(function: F) -> HandlerService<F> {
     HandlerService { function }

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     error::Error as StdError,
     future::{Future, Ready, poll_fn, ready},
+    iter,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
@@ -217,15 +218,15 @@ fn outside_coop<T>(cx: &mut Context<'_>, mut work: impl FnMut(&mut Context<'_>) 
     }
 }
 
-/// What the peer is told when a handler fails: no details, unless the error carries a Close frame.
+/// What the peer is told when a handler fails: no details, unless the error is a Close frame, or has one for a source.
 fn failure_frame(error: &(dyn StdError + Send + Sync + 'static)) -> CloseFrame {
-    if let Some(frame) = error.downcast_ref::<CloseFrame>() {
+    if let Some(frame) = find::<CloseFrame>(error) {
         return frame.clone();
     }
     if error.is::<Overloaded>() {
         return CloseCode::TRY_AGAIN_LATER.into();
     }
-    if error.is::<Error>() {
+    if find::<Error>(error).is_some() {
         // The connection had failed before the handler did.
         tracing::debug!(error, "websocket handler ended with the connection");
     } else {
@@ -233,3 +234,12 @@ fn failure_frame(error: &(dyn StdError + Send + Sync + 'static)) -> CloseFrame {
     }
     CloseCode::INTERNAL_ERROR.into()
 }
+
+/// Finds an error of this type: the one itself, or one of its next sources.
+fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    let mut sources = iter::successors(Some(error), |error| (*error).source()).take(DEEPEST_SOURCE);
+    sources.find_map(|error| error.downcast_ref())
+}
+
+/// So many errors are looked at: one that is its own source does not end.
+const DEEPEST_SOURCE: usize = 16;

@@ -16,6 +16,8 @@ mod extract;
 mod extract_stack;
 mod groups;
 mod hooks;
+#[cfg(feature = "json")]
+mod json;
 mod many_waiters;
 mod memory_budget;
 mod mounts;

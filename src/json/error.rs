@@ -1,0 +1,57 @@
+//! What can go wrong where JSON is sent or received.
+
+use std::{error::Error as StdError, fmt};
+
+use super::invalid::InvalidJson;
+use crate::error::Error;
+
+/// Why no JSON was received or sent: for the connection, or for the message alone.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "it is the connection or the message"
+)]
+pub enum JsonError {
+    /// The connection can no longer be used.
+    Connection(Error),
+    /// A message that is not the JSON expected, or a value that has no JSON. The connection is open as before.
+    Invalid(InvalidJson),
+}
+
+impl JsonError {
+    /// Reports whether it is for the message alone, so that the next one may be received or sent.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        matches!(self, Self::Invalid(_))
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection(_) => f.write_str("the connection has failed"),
+            Self::Invalid(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for JsonError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Connection(error) => Some(error),
+            Self::Invalid(error) => error.source(),
+        }
+    }
+}
+
+impl From<Error> for JsonError {
+    fn from(error: Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl From<InvalidJson> for JsonError {
+    fn from(error: InvalidJson) -> Self {
+        Self::Invalid(error)
+    }
+}
