@@ -1,6 +1,9 @@
 //! Every setting of the crate, and every default, in one place.
 
 mod deadlines;
+#[cfg(feature = "serde")]
+mod document;
+pub(crate) mod settings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +12,9 @@ use crate::{compression::Compression, handshake::OriginPolicy, memory::MemoryBud
 /// Settings of a WebSocket endpoint.
 ///
 /// The layer, a single handshake and the sans-I/O core all take the same struct. It is plain data and
-/// cheap to clone; setters have the names of what they set. `None` means "no limit" or "never". No
+/// cheap to clone; setters have the names of what they set, and [`settings`](Self::settings) tells all
+/// values. With the feature `serde` it is read from a file, with a name and a unit for each
+/// setting, [as `Deserialize` says](#impl-Deserialize<'de>-for-Config). `None` means "no limit" or "never". No
 /// value makes anything panic or spin: if a setter cannot use a value, its documentation says which
 /// one it uses instead. Deadlines are kept in steps of 10 ms, rounded up.
 ///

@@ -34,8 +34,8 @@
 //! - [`Groups`], [`PreparedMessage`]: sending the same to many connections.
 //! - [`Connections`]: finding and counting the open ones; [`Connections::drain`] before a server
 //!   stops.
-//! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults; [`Compression`],
-//!   [`MemoryBudget`].
+//! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults, also from a file
+//!   (feature `serde`); [`Settings`], [`Compression`], [`MemoryBudget`].
 //! - [`Error`]: how a connection ended for its handles; [`session::SessionReport`]: for the layer.
 //! - [`Handshake`]: authentication and more before the answer.
 //! - [`json`]: values as messages of JSON (feature `json`).
@@ -172,8 +172,8 @@ pub mod tuning {
     use crate::*;
 }
 
-pub use compression::Compression;
-pub use config::Config;
+pub use compression::{Compression, CompressionSettings};
+pub use config::{Config, settings::Settings};
 pub use error::{Error, TrySendError};
 #[cfg(feature = "layer")]
 pub use groups::handle::Groups;

@@ -19,6 +19,11 @@ impl Budget {
         }
     }
 
+    /// Returns the limit; `None` if there is none.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        Some(self.limit).filter(|limit| *limit < usize::MAX)
+    }
+
     /// Takes memory for what every connection needs.
     pub(crate) fn reserve(&self, bytes: usize) -> Option<Reservation> {
         self.reserve_below(bytes, self.limit)

@@ -3,8 +3,10 @@
 pub(crate) mod budget;
 #[cfg(feature = "deflate")]
 mod modes;
+mod settings;
 
 use self::budget::Budget;
+pub use self::settings::CompressionSettings;
 
 /// How messages are compressed if the peer supports it: permessage-deflate (RFC 7692).
 ///

@@ -119,6 +119,22 @@ impl OriginPolicy {
 pub struct OriginList(Arc<[Box<str>]>);
 
 impl OriginList {
+    /// Iterates over the origins, as they are compared.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|origin| &**origin)
+    }
+
+    /// Says why this is no entry of a list, if that is so.
+    #[cfg_attr(
+        not(feature = "serde"),
+        expect(dead_code, reason = "documents are checked")
+    )]
+    pub(crate) fn refuses(entry: &str) -> Option<&'static str> {
+        Origin::parse(entry)
+            .is_none()
+            .then_some("it is not an origin, such as https://example.com")
+    }
+
     fn has(&self, origin: Origin<'_>) -> bool {
         let spelling = origin.to_string();
         self.0.iter().any(|listed| **listed == *spelling)

@@ -111,6 +111,12 @@ impl MemoryBudget {
         self.left() < self.ledger.limit / 8 || self.ledger.limit == 0
     }
 
+    /// Reports whether both are one budget: made by cloning, or both the one of the process.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ledger, &other.ledger)
+    }
+
     /// Returns how many bytes are left.
     pub(crate) fn left(&self) -> usize {
         self.ledger.left()

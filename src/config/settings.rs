@@ -1,0 +1,149 @@
+//! What a configuration says.
+
+use std::time::Duration;
+
+use super::Config;
+use crate::{
+    compression::{Compression, CompressionSettings},
+    handshake::OriginPolicy,
+    memory::MemoryBudget,
+};
+
+/// The values of a [`Config`], to be read: a field for each setter, with its name.
+///
+/// Values are those that hold: where a setter uses another one than it was given, that is here. What `None` means
+/// is said at the setter.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_websocket::Config;
+///
+/// let config = Config::default().ping_interval(Duration::from_secs(30));
+/// let settings = config.settings();
+/// assert_eq!(settings.ping_interval, Some(Duration::from_secs(30)));
+/// assert_eq!(settings.max_message_size, Some(1 << 20));
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Settings<'a> {
+    /// In bytes: [`Config::max_message_size`].
+    pub max_message_size: Option<usize>,
+    /// In bytes: [`Config::max_frame_size`].
+    pub max_frame_size: Option<usize>,
+    /// [`Config::max_fragments`].
+    pub max_fragments: Option<usize>,
+    /// [`Config::streaming`].
+    pub streaming: bool,
+    /// In bytes: [`Config::max_stream_size`].
+    pub max_stream_size: Option<u64>,
+    /// In bytes: [`Config::max_read_ahead`].
+    pub max_read_ahead: usize,
+    /// [`Config::memory_budget`]; its limit is [`MemoryBudget::limit`].
+    pub memory_budget: &'a MemoryBudget,
+    /// In bytes: [`Config::max_send_queue`].
+    pub max_send_queue: usize,
+    /// [`Config::max_send_messages`].
+    pub max_send_messages: Option<usize>,
+    /// In bytes: [`Config::fragment_size`].
+    pub fragment_size: Option<usize>,
+    /// [`Config::compression`].
+    pub compression: Option<CompressionSettings>,
+    /// [`Config::auto_pong`].
+    pub auto_pong: bool,
+    /// Per second: [`Config::control_frame_rate`].
+    pub control_frame_rate: Option<u32>,
+    /// [`Config::control_frame_burst`].
+    pub control_frame_burst: u32,
+    /// [`Config::ping_interval`].
+    pub ping_interval: Option<Duration>,
+    /// [`Config::ping_timeout`].
+    pub ping_timeout: Option<Duration>,
+    /// [`Config::frame_timeout`].
+    pub frame_timeout: Option<Duration>,
+    /// [`Config::ready_timeout`].
+    pub ready_timeout: Duration,
+    /// [`Config::write_timeout`].
+    pub write_timeout: Option<Duration>,
+    /// [`Config::close_timeout`].
+    pub close_timeout: Duration,
+    /// [`Config::linger`].
+    pub linger: Duration,
+    /// [`Config::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
+    /// [`Config::max_lifetime`].
+    pub max_lifetime: Option<Duration>,
+    /// [`Config::first_message_timeout`].
+    pub first_message_timeout: Option<Duration>,
+    /// [`Config::subprotocols`].
+    pub subprotocols: &'a [Box<str>],
+    /// [`Config::require_subprotocol`].
+    pub require_subprotocol: bool,
+    /// [`Config::origin`].
+    pub origin: &'a OriginPolicy,
+}
+
+impl Config {
+    /// Returns what is set, and the defaults where nothing is.
+    #[must_use]
+    pub fn settings(&self) -> Settings<'_> {
+        // Every field is named: one that cannot be read does not compile.
+        let Self {
+            max_message_size,
+            max_frame_size,
+            max_fragments,
+            streaming,
+            max_stream_size,
+            max_read_ahead,
+            memory_budget,
+            max_send_queue,
+            max_send_messages,
+            fragment_size,
+            compression,
+            auto_pong,
+            control_frame_rate,
+            control_frame_burst,
+            ping_interval,
+            ping_timeout,
+            frame_timeout,
+            ready_timeout,
+            write_timeout,
+            close_timeout,
+            linger,
+            idle_timeout,
+            max_lifetime,
+            first_message_timeout,
+            subprotocols,
+            require_subprotocol,
+            origin,
+        } = self;
+        Settings {
+            max_message_size: *max_message_size,
+            max_frame_size: *max_frame_size,
+            max_fragments: *max_fragments,
+            streaming: *streaming,
+            max_stream_size: *max_stream_size,
+            max_read_ahead: *max_read_ahead,
+            memory_budget,
+            max_send_queue: *max_send_queue,
+            max_send_messages: *max_send_messages,
+            fragment_size: *fragment_size,
+            compression: compression.as_ref().map(Compression::settings),
+            auto_pong: *auto_pong,
+            control_frame_rate: *control_frame_rate,
+            control_frame_burst: *control_frame_burst,
+            ping_interval: *ping_interval,
+            ping_timeout: *ping_timeout,
+            frame_timeout: *frame_timeout,
+            ready_timeout: *ready_timeout,
+            write_timeout: *write_timeout,
+            close_timeout: *close_timeout,
+            linger: *linger,
+            idle_timeout: *idle_timeout,
+            max_lifetime: *max_lifetime,
+            first_message_timeout: *first_message_timeout,
+            subprotocols,
+            require_subprotocol: *require_subprotocol,
+            origin,
+        }
+    }
+}
