@@ -30,30 +30,31 @@
 //! if the application does not receive; dropping the socket closes the connection. See also
 //! [the crate's front page](crate#what-holds-everywhere).
 //!
+//! # Before a program ends
+//!
+//! [`send`](crate::WebSocket::send) hands a message to the socket's task, which ends with its runtime. Before `main` returns,
+//! or `std::process::exit` is called, close and await the end, which is when everything sent has left and the server
+//! has answered; or await [`flush`](crate::WebSocket::flush), after which the kernel has it:
+//!
+//! ```no_run
+//! # use tower_websocket::{CloseCode, Error, WebSocket};
+//! # async fn example(socket: WebSocket) -> Result<(), Error> {
+//! socket.send("the last word").await?;
+//! socket.close(CloseCode::NORMAL);
+//! socket.closed().await; // at most `Config::close_timeout`, unless much is on its way
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where a program just returns from `main`, what was sent last is written all the same if the socket takes it at
+//! once, with TLS or without, and so is a Close if the socket was dropped before: a message or two get through. Over
+//! HTTP/2 they do not, nor does anything after `std::process::exit`, and nobody learns what has arrived.
+//!
 //! # Proxies
 //!
 //! A proxy is a stream that leads to the server. Connect to the proxy, do its handshake, and hand the
 //! stream to [`connect_over`], or, with settings, to `Client::request_over(..).await?.into_body()`. For
 //! `wss` do TLS over it first. The example `client` supports HTTP proxies (`CONNECT`) and SOCKS5.
-//!
-//! # The end
-//!
-//! [`send`](crate::WebSocket::send) queues a message and does not wait until it has left: a program that ends
-//! behind it takes the message with it. Close and wait for the end, which is when everything sent has left and
-//! the server has answered; or await [`flush`](crate::WebSocket::flush), after which the kernel has it.
-//!
-//! ```no_run
-//! use tower_websocket::{CloseCode, client};
-//!
-//! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let socket = client::connect("wss://example.com/log").await?;
-//!     socket.send("it is done").await?;
-//!     socket.close(CloseCode::NORMAL);
-//!     socket.closed().await;
-//!     Ok(())
-//! }
-//! ```
 //!
 //! # Coming back
 //!

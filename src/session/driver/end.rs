@@ -2,12 +2,17 @@
 
 use std::{
     io, mem,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
+    thread,
 };
 
 use bytes::BytesMut;
 
-use super::{Driver, Input, Phase, cold::put_back_cold, round::Line};
+use super::{
+    Driver, Input, Phase,
+    cold::put_back_cold,
+    round::{Line, Turn},
+};
 use crate::{
     error::Error,
     protocol::{CloseFrame, Role},
@@ -264,11 +269,32 @@ impl Driver {
     /// Ends the session of a task that was dropped, with its runtime: handles and the report hook
     /// learn it.
     pub(crate) fn give_up(&mut self) {
-        let line = &mut Line::default();
+        let turn = &mut Turn::default();
+        self.write_last(turn);
         if self.phase == Phase::Open {
-            self.abort(line);
+            self.abort(&mut turn.line);
         }
-        self.end(line);
+        self.end(&mut turn.line);
+    }
+
+    /// Writes what a client has sent, and its Close where its socket is gone, as far as the transport takes it at once.
+    ///
+    /// A program that ends when it has sent something drops the runtime, and this task before it was polled again.
+    /// Tasks are dropped while sockets still work. On HTTP/2 the task that would write is dropped as well.
+    fn write_last(&mut self, turn: &mut Turn) {
+        if self.phase == Phase::Ended || self.setup().role != Role::Client || thread::panicking() {
+            return;
+        }
+        let taken = self.shared.take_transport(&mut self.shared.lock_to_drive());
+        let Ok(Some(transport)) = taken else {
+            return;
+        };
+        turn.line.transport = Some(transport);
+        if let Ok(queue) = self.take_queue(turn) {
+            // Nobody would poll it again.
+            let cx = &mut Context::from_waker(Waker::noop());
+            self.transmit(cx, queue, turn);
+        }
     }
 }
 

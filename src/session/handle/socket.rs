@@ -145,6 +145,11 @@ impl WebSocket {
     /// Sends a message: queues it, waiting while more than
     /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued.
     ///
+    /// The connection's task writes it, as soon as that runs. A program that ends now may lose it:
+    /// [`flush`](Self::flush) tells that the transport has it, and [`closed`](Self::closed), after
+    /// [`close`](Self::close), that all has ended. For what is certain without, see
+    /// [`client`](crate::client#before-a-program-ends).
+    ///
     /// Those who wait are served in the order they came. One whose turn has come, and which is neither
     /// polled nor dropped, holds up those behind it until something else has left.
     ///
@@ -173,6 +178,8 @@ impl WebSocket {
     }
 
     /// Waits until all that was sent has been given to the transport.
+    ///
+    /// Over HTTP/2 that is the HTTP connection, which has a task of its own.
     ///
     /// # Errors
     ///

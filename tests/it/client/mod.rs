@@ -8,6 +8,8 @@ mod hints;
 mod http2_answers;
 mod keep_alive;
 mod large;
+#[cfg(feature = "serve")]
+mod last_words;
 mod reconnect;
 mod requests;
 mod roles;

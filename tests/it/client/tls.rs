@@ -72,7 +72,7 @@ impl Drop for Server {
 }
 
 /// A certificate, and the settings of a server that has it.
-fn certified(alpn: &[&str]) -> (CertificateDer<'static>, ServerConfig) {
+pub(super) fn certified(alpn: &[&str]) -> (CertificateDer<'static>, ServerConfig) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let certificate = rcgen::generate_simple_self_signed(names).unwrap();
     let key = PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
