@@ -2,7 +2,10 @@
 //!
 //! Not `http::uri::Authority`: it allows userinfo, and reads a port past 65535 as no port.
 
-use std::{fmt, net::Ipv6Addr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 /// A host with or without a port, borrowed from a header field or a request target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,6 +37,20 @@ impl<'a> Authority<'a> {
 
     pub(super) fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// Reports whether this is the machine of whoever asks (RFC 6761 §6.3, RFC 1122 §3.2.1.3).
+    pub(super) fn is_loopback(&self) -> bool {
+        match self.host {
+            Host::V6(address) => address.is_loopback(),
+            Host::Name(name) => match name.parse::<Ipv4Addr>() {
+                Ok(address) => address.is_loopback(),
+                Err(_) => name
+                    .rsplit('.')
+                    .next()
+                    .is_some_and(|last| last.eq_ignore_ascii_case("localhost")),
+            },
+        }
     }
 }
 
@@ -77,6 +94,11 @@ impl<'a> Origin<'a> {
         };
         self.authority.host.is(target.host)
             && self.authority.port.unwrap_or(default) == target.port.unwrap_or(default)
+    }
+
+    /// Reports whether this is a page that a server on the browser's own machine has sent.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.default_port().is_some() && self.authority.is_loopback()
     }
 
     fn default_port(&self) -> Option<u16> {

@@ -1,5 +1,9 @@
 //! Which pages may open a connection (RFC 6455 §10.2).
 
+mod list;
+
+pub use list::OriginList;
+
 use std::{fmt, sync::Arc};
 
 use http::{HeaderValue, header::ORIGIN, request::Parts};
@@ -17,12 +21,22 @@ use super::{
 /// by every policy; one with several `Origin` lines is refused by all but [`Any`](Self::Any). The
 /// refusal is [`Rejection::OriginRefused`], 403.
 ///
+/// | the page | the policy |
+/// | --- | --- |
+/// | is served by the same host and port | [`SameHost`](Self::SameHost), the default |
+/// | may also be on another host | [`same_host_or`](Self::same_host_or) |
+/// | is on another host, and the server's own pages are none | [`list`](Self::list) |
+/// | comes from a development server on another port of the same machine | [`SameHostOrLocalhost`](Self::SameHostOrLocalhost) |
+/// | is in an app, a browser extension or a file | [`same_host_or`](Self::same_host_or) with what it sends |
+/// | is on any subdomain, or known to a database | [`predicate`](Self::predicate) |
+///
 /// ```
 /// use tower_websocket::{Config, OriginPolicy};
 ///
-/// let config = Config::default().origin(OriginPolicy::list([
+/// let config = Config::default().origin(OriginPolicy::same_host_or([
 ///     "https://example.com",
 ///     "https://staging.example.com:8443",
+///     "capacitor://localhost",
 /// ]));
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -40,6 +54,18 @@ pub enum OriginPolicy {
     /// or use a [`list`](Self::list).
     #[default]
     SameHost,
+    /// Allows the pages of [`same_host_or`](Self::same_host_or).
+    SameHostOr(OriginList),
+    /// Allows what [`SameHost`](Self::SameHost) does, and, when the request is for this machine, pages
+    /// of this machine from any port: those of a development server.
+    ///
+    /// Both have to be `localhost`, a name below it, an address of `127.0.0.0/8`, or `[::1]`; such a page
+    /// at `http://localhost:5173` may connect to `127.0.0.1:8080`. A server that is reached by another
+    /// name allows no more than with `SameHost`, so this may stay on in production. It must not where a
+    /// proxy puts `localhost` into `Host`: there a page of a visitor's own machine has the visitor's
+    /// cookies. Pages that are opened by the machine's address in the network are not among these:
+    /// name them in [`same_host_or`](Self::same_host_or).
+    SameHostOrLocalhost,
     /// Allows every page: for services without cookies or other ambient authority.
     Any,
     /// Allows the pages of [`list`](Self::list).
@@ -49,30 +75,41 @@ pub enum OriginPolicy {
 }
 
 impl OriginPolicy {
-    /// Allows the pages of these origins: scheme, host and port.
+    /// Allows the pages of these origins, and no others: not even those of the server itself.
     ///
-    /// Scheme and host are compared without case; a missing port is the scheme's default. `null`
-    /// and malformed origins are refused. Other schemes may be listed, such as
-    /// `chrome-extension://…`.
+    /// An origin is scheme, host and port, as browsers send it. Scheme and host are compared without
+    /// case; a missing port is the scheme's default. A single `/` behind it does not matter.
+    ///
+    /// Anything else allows what is the same text, byte for byte: what apps and devices send, such as
+    /// `file://`, `null`, or an address with a path. Spaces around an entry are left out. Nobody but
+    /// browsers keeps to the truth in `Origin`; and `null` is sent by every page in a sandboxed frame,
+    /// of any site: listing it allows them all.
+    ///
+    /// ```
+    /// use tower_websocket::OriginPolicy;
+    ///
+    /// let policy = OriginPolicy::list(["https://example.com", "chrome-extension://abcdef", "file://"]);
+    /// ```
     ///
     /// # Panics
     ///
-    /// Panics on everything that is not an origin: `null`, a bare host, a URL with a path, even if
-    /// that is only `/`.
+    /// Panics on entries that would never match: on an empty one, on control characters, and on `*`,
+    /// which stands for nothing else here. For all pages there is [`Any`](Self::Any), and for those of
+    /// all subdomains [`predicate`](Self::predicate).
     #[must_use]
     pub fn list<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
-        let spelling = |origin: O| {
-            let text = origin.as_ref();
-            let origin = Origin::parse(text);
-            assert!(
-                origin.is_some(),
-                "{text:?} is not an origin, such as https://example.com"
-            );
-            origin.map(|origin| origin.to_string().into())
-        };
-        Self::List(OriginList(
-            origins.into_iter().filter_map(spelling).collect(),
-        ))
+        Self::List(OriginList::new(origins))
+    }
+
+    /// Allows what [`SameHost`](Self::SameHost) does, and the pages of these origins, as
+    /// [`list`](Self::list) reads them.
+    ///
+    /// # Panics
+    ///
+    /// Panics where [`list`](Self::list) does.
+    #[must_use]
+    pub fn same_host_or<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
+        Self::SameHostOr(OriginList::new(origins))
     }
 
     /// Allows the pages for which `allows` returns `true`.
@@ -105,39 +142,15 @@ impl OriginPolicy {
     }
 
     fn allows(&self, origin: &HeaderValue, head: &Parts, target: &Authority<'_>) -> bool {
+        let same_host = || parse(origin).is_some_and(|origin| origin.is_at(target));
         match self {
-            Self::SameHost => parse(origin).is_some_and(|origin| origin.is_at(target)),
+            Self::SameHost => same_host(),
+            Self::SameHostOr(list) => same_host() || list.has(origin),
+            Self::SameHostOrLocalhost => same_host() || are_local(origin, target),
             Self::Any => true,
-            Self::List(list) => parse(origin).is_some_and(|origin| list.has(origin)),
+            Self::List(list) => list.has(origin),
             Self::Predicate(OriginPredicate(allows)) => allows(origin, head),
         }
-    }
-}
-
-/// The origins of [`OriginPolicy::list`].
-#[derive(Clone, Debug)]
-pub struct OriginList(Arc<[Box<str>]>);
-
-impl OriginList {
-    /// Iterates over the origins, as they are compared.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|origin| &**origin)
-    }
-
-    /// Says why this is no entry of a list, if that is so.
-    #[cfg_attr(
-        not(feature = "serde"),
-        expect(dead_code, reason = "documents are checked")
-    )]
-    pub(crate) fn refuses(entry: &str) -> Option<&'static str> {
-        Origin::parse(entry)
-            .is_none()
-            .then_some("it is not an origin, such as https://example.com")
-    }
-
-    fn has(&self, origin: Origin<'_>) -> bool {
-        let spelling = origin.to_string();
-        self.0.iter().any(|listed| **listed == *spelling)
     }
 }
 
@@ -155,6 +168,11 @@ impl fmt::Debug for OriginPredicate {
 
 fn parse(origin: &HeaderValue) -> Option<Origin<'_>> {
     Origin::parse(origin.to_str().ok()?)
+}
+
+/// Reports whether both the page and the server it asks for are on the browser's own machine.
+fn are_local(origin: &HeaderValue, target: &Authority<'_>) -> bool {
+    target.is_loopback() && parse(origin).is_some_and(|origin| origin.is_loopback())
 }
 
 #[cfg(test)]

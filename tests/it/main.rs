@@ -21,6 +21,7 @@ mod json;
 mod many_waiters;
 mod memory_budget;
 mod mounts;
+mod origins;
 mod panics;
 #[cfg(feature = "client")]
 mod raw_http2;

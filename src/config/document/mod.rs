@@ -212,7 +212,8 @@ impl Serialize for Config {
 /// - **Numbers**: `max_fragments`, `max_send_messages`, `control_frame_rate_per_second`, `control_frame_burst`.
 /// - **True or false**: `streaming`, `auto_pong`, `require_subprotocol`.
 /// - `subprotocols`: a list of names.
-/// - `origin`: `same-host`, `any`, or a list of origins.
+/// - `origin`: `same-host`, `same-host-or-localhost`, `any`, a list of origins, or a map from `same-host-or` to such a
+///   list.
 /// - `memory_budget_bytes`: besides a number or `none`, `process`, the default, which all connections of the process
 ///   share. A number makes a new budget each time it is read: clone the `Config` to share it.
 /// - `compression` (feature `deflate`): `none`, `shared`, `dedicated`, or a map of `mode`, which is one of the latter,

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, SeqAccess, Unexpected, Visitor},
-    ser,
+    de::{self, MapAccess, SeqAccess, Unexpected, Visitor},
+    ser::{self, SerializeMap},
 };
 
 use crate::handshake::{OriginList, OriginPolicy};
@@ -13,6 +13,8 @@ use crate::handshake::{OriginList, OriginPolicy};
 /// A policy, if it can be written.
 pub(super) enum OriginDocument {
     SameHost,
+    SameHostOr(Vec<String>),
+    SameHostOrLocalhost,
     Any,
     List(Vec<String>),
     /// It is a function.
@@ -23,8 +25,10 @@ impl From<&OriginPolicy> for OriginDocument {
     fn from(policy: &OriginPolicy) -> Self {
         match policy {
             OriginPolicy::SameHost => Self::SameHost,
+            OriginPolicy::SameHostOr(list) => Self::SameHostOr(owned(list)),
+            OriginPolicy::SameHostOrLocalhost => Self::SameHostOrLocalhost,
             OriginPolicy::Any => Self::Any,
-            OriginPolicy::List(list) => Self::List(list.iter().map(str::to_owned).collect()),
+            OriginPolicy::List(list) => Self::List(owned(list)),
             OriginPolicy::Predicate(_) => Self::Unwritable,
         }
     }
@@ -34,11 +38,17 @@ impl OriginDocument {
     pub(super) fn into_policy(self) -> Result<OriginPolicy, String> {
         Ok(match self {
             Self::SameHost => OriginPolicy::SameHost,
+            Self::SameHostOr(origins) => OriginPolicy::same_host_or(checked(origins)?),
+            Self::SameHostOrLocalhost => OriginPolicy::SameHostOrLocalhost,
             Self::Any => OriginPolicy::Any,
             Self::List(origins) => OriginPolicy::list(checked(origins)?),
             Self::Unwritable => return Err("origin: a function cannot be read".to_owned()),
         })
     }
+}
+
+fn owned(list: &OriginList) -> Vec<String> {
+    list.iter().map(str::to_owned).collect()
 }
 
 /// Checks what the policies panic on.
@@ -55,6 +65,12 @@ impl Serialize for OriginDocument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::SameHost => serializer.serialize_str(SAME_HOST),
+            Self::SameHostOr(origins) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry(SAME_HOST_OR, origins)?;
+                map.end()
+            }
+            Self::SameHostOrLocalhost => serializer.serialize_str(SAME_HOST_OR_LOCALHOST),
             Self::Any => serializer.serialize_str(ANY),
             Self::List(origins) => origins.serialize(serializer),
             Self::Unwritable => Err(ser::Error::custom(
@@ -76,12 +92,16 @@ impl<'de> Visitor<'de> for NameOrList {
     type Value = OriginDocument;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{SAME_HOST}`, `{ANY}`, or a list of origins")
+        write!(
+            f,
+            "`{SAME_HOST}`, `{SAME_HOST_OR_LOCALHOST}`, `{ANY}`, a list of origins, or a map from `{SAME_HOST_OR}` to one"
+        )
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<OriginDocument, E> {
         match name {
             SAME_HOST => Ok(OriginDocument::SameHost),
+            SAME_HOST_OR_LOCALHOST => Ok(OriginDocument::SameHostOrLocalhost),
             ANY => Ok(OriginDocument::Any),
             other => Err(E::invalid_value(Unexpected::Str(other), &self)),
         }
@@ -94,8 +114,26 @@ impl<'de> Visitor<'de> for NameOrList {
         }
         Ok(OriginDocument::List(origins))
     }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OriginDocument, A::Error> {
+        let mut origins = None;
+        while let Some(name) = map.next_key::<String>()? {
+            if name != SAME_HOST_OR {
+                return Err(de::Error::unknown_field(&name, &[SAME_HOST_OR]));
+            }
+            if origins.replace(map.next_value()?).is_some() {
+                return Err(de::Error::duplicate_field(SAME_HOST_OR));
+            }
+        }
+        let origins = origins.ok_or_else(|| de::Error::missing_field(SAME_HOST_OR))?;
+        Ok(OriginDocument::SameHostOr(origins))
+    }
 }
 
 const SAME_HOST: &str = "same-host";
+
+const SAME_HOST_OR: &str = "same-host-or";
+
+const SAME_HOST_OR_LOCALHOST: &str = "same-host-or-localhost";
 
 const ANY: &str = "any";

@@ -237,7 +237,16 @@ fn what_is_wrong_is_told() {
         ),
         (
             json!({"origin": "everybody"}),
-            "expected `same-host`, `any`, or a list of origins",
+            "expected `same-host`, `same-host-or-localhost`, `any`, a list of origins, or a map",
+        ),
+        (
+            json!({"origin": {"same-host": []}}),
+            "unknown field `same-host`, expected `same-host-or`",
+        ),
+        (json!({"origin": {}}), "missing field `same-host-or`"),
+        (
+            json!({"origin": {"same-host-or": [""]}}),
+            "origin: \"\" allows no page: it is empty",
         ),
         (json!({"origin": ["*"]}), "origin: \"*\" allows no page"),
         (
@@ -253,6 +262,31 @@ fn what_is_wrong_is_told() {
     ] {
         let error = error(document.clone());
         assert!(error.contains(expected), "{document}: {error}");
+    }
+}
+
+#[test]
+fn every_other_policy_is_written_and_read() {
+    for (document, policy) in [
+        (json!("same-host"), OriginPolicy::SameHost),
+        (
+            json!("same-host-or-localhost"),
+            OriginPolicy::SameHostOrLocalhost,
+        ),
+        (json!("any"), OriginPolicy::Any),
+        (
+            json!({"same-host-or": ["https://example.com:8443", "file://"]}),
+            OriginPolicy::same_host_or(["https://example.com:8443", "file://"]),
+        ),
+        (
+            json!(["https://example.com:8443", "null"]),
+            OriginPolicy::list(["https://example.com:8443", "null"]),
+        ),
+    ] {
+        let config = Config::default().origin(policy);
+        assert_eq!(write(&config)["origin"], document);
+        let again = read(json!({ "origin": document }));
+        assert_eq!(told(&again), told(&config));
     }
 }
 

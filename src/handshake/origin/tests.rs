@@ -140,7 +140,14 @@ fn origin_that_is_not_ascii_is_refused() {
 fn request_without_origin_is_allowed_by_every_policy() {
     let refuse = OriginPolicy::predicate(|_, _| false);
     let empty = OriginPolicy::list([""; 0]);
-    for policy in [OriginPolicy::SameHost, OriginPolicy::Any, empty, refuse] {
+    let local = OriginPolicy::SameHostOrLocalhost;
+    for policy in [
+        OriginPolicy::SameHost,
+        local,
+        OriginPolicy::Any,
+        empty,
+        refuse,
+    ] {
         assert!(allows(&policy, "a.example", &[]), "{policy:?}");
     }
 }
@@ -150,7 +157,8 @@ fn two_origin_lines_are_refused_by_all_but_any() {
     let origins = ["https://a.example", "https://a.example"];
     let list = OriginPolicy::list(["https://a.example"]);
     let allow = OriginPolicy::predicate(|_, _| true);
-    for policy in [OriginPolicy::SameHost, list, allow] {
+    let or = OriginPolicy::same_host_or(["https://a.example, https://a.example"]);
+    for policy in [OriginPolicy::SameHost, list, or, allow] {
         assert!(allows(&policy, "a.example", &origins[..1]), "{policy:?}");
         assert!(!allows(&policy, "a.example", &origins), "{policy:?}");
     }
@@ -200,14 +208,180 @@ fn list_refuses_other_schemes_hosts_and_ports() {
     }
 }
 
+/// What apps and devices send, and what is malformed in other ways: none of it is an origin.
+const INVENTED: [&str; 12] = [
+    "null",
+    "file://",
+    "file:///index.html",
+    "https:a.example",
+    "a.example",
+    "a.example:8080",
+    "https://user@a.example",
+    "https://a.example/app",
+    "https://a.example?",
+    "https://a.example, https://b.example",
+    "https://a.example:65979",
+    "http://b\u{fc}cher.example",
+];
+
 #[test]
-fn list_panics_on_what_is_no_origin() {
-    for (name, origin) in MALFORMED {
+fn list_allows_other_text_letter_by_letter() {
+    let list = OriginPolicy::list(INVENTED);
+    let table = [
+        "",
+        "NULL",
+        "file:/",
+        "file:///",
+        "https://a.example",
+        "https://a.example/",
+        "https://a.example/App",
+        "A.example",
+        "https://b.example",
+        "https://user@A.example",
+    ];
+    for policy in [list, OriginPolicy::same_host_or(INVENTED)] {
+        for origin in INVENTED {
+            assert!(allows(&policy, "c.example", &[origin]), "{origin}");
+        }
+        for origin in table {
+            assert!(!allows(&policy, "c.example", &[origin]), "{origin}");
+        }
+    }
+}
+
+#[test]
+fn list_reads_an_origin_with_a_slash_as_what_browsers_send() {
+    let list = OriginPolicy::list([" https://a.example/ ", "capacitor://localhost/"]);
+    for origin in [
+        "https://a.example",
+        "HTTPS://A.example:443",
+        "https://a.example/",
+        "capacitor://localhost",
+    ] {
+        assert!(allows(&list, "b.example", &[origin]), "{origin}");
+    }
+    for origin in [
+        "https://a.example//",
+        "https://a.example:443/",
+        "http://a.example",
+    ] {
+        assert!(!allows(&list, "b.example", &[origin]), "{origin}");
+    }
+}
+
+#[test]
+fn list_panics_on_what_nothing_would_match() {
+    for entry in [
+        "",
+        " ",
+        "*",
+        "https://*.example.com",
+        "https://a.example\nhttps://b.example",
+    ] {
+        let list = catch_unwind(|| OriginPolicy::list(["https://a.example", entry]));
+        let why = list.expect_err(entry);
+        let why = why.downcast_ref::<String>().expect("a message");
         assert!(
-            catch_unwind(|| OriginPolicy::list([origin])).is_err(),
+            why.contains(&format!("{:?} allows no page: ", entry.trim())),
+            "{why}"
+        );
+        assert!(catch_unwind(|| OriginPolicy::same_host_or([entry])).is_err());
+    }
+}
+
+#[test]
+fn same_host_or_allows_the_host_and_the_list() {
+    let policy = OriginPolicy::same_host_or(["https://front.example", "file://"]);
+    for origin in ["https://a.example", "https://FRONT.example:443", "file://"] {
+        assert!(allows(&policy, "a.example", &[origin]), "{origin}");
+    }
+    for origin in [
+        "https://b.example",
+        "https://a.example:8443",
+        "http://front.example",
+        "null",
+    ] {
+        assert!(!allows(&policy, "a.example", &[origin]), "{origin}");
+    }
+}
+
+#[test]
+fn pages_of_this_machine_may_ask_this_machine_from_any_port() {
+    let local = [
+        "localhost",
+        "LOCALHOST:8080",
+        "app.localhost",
+        "127.0.0.1:1",
+        "127.9.9.9",
+        "[::1]:3000",
+    ];
+    for host in local {
+        for page in local {
+            let origin = format!("http://{page}");
+            assert!(
+                allows(&OriginPolicy::SameHostOrLocalhost, host, &[&origin]),
+                "{host} {page}"
+            );
+        }
+    }
+}
+
+#[test]
+fn pages_of_this_machine_are_refused_by_other_hosts_and_others_by_it() {
+    let table = [
+        ("a public host", "a.example", "http://localhost"),
+        (
+            "a public host that sounds alike",
+            "localhost.example",
+            "http://localhost:5173",
+        ),
+        (
+            "a public name that sounds alike",
+            "notlocalhost",
+            "http://localhost:5173",
+        ),
+        (
+            "an address in the network",
+            "192.168.1.2",
+            "http://localhost:5173",
+        ),
+        ("any address", "0.0.0.0", "http://localhost:5173"),
+        ("a trailing dot", "localhost.", "http://localhost:5173"),
+        ("another page", "localhost:8080", "https://evil.example"),
+        (
+            "another page that sounds alike",
+            "localhost:8080",
+            "https://localhost.evil.example",
+        ),
+        (
+            "another page with such a user",
+            "localhost:8080",
+            "https://localhost@evil.example",
+        ),
+        (
+            "a page in the network",
+            "127.0.0.1:8080",
+            "http://192.168.1.2:5173",
+        ),
+        (
+            "a number that is no address",
+            "127.0.0.1:8080",
+            "http://127.1:5173",
+        ),
+        ("an app", "localhost:8080", "capacitor://localhost"),
+        ("null", "localhost:8080", "null"),
+    ];
+    for (name, host, origin) in table {
+        assert!(
+            !allows(&OriginPolicy::SameHostOrLocalhost, host, &[origin]),
             "{name}"
         );
     }
+    assert!(allows(
+        &OriginPolicy::SameHostOrLocalhost,
+        "a.example",
+        &["https://a.example"]
+    ));
 }
 
 #[test]

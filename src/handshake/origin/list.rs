@@ -1,0 +1,71 @@
+//! Origins that are named one by one.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use super::parse;
+use crate::handshake::authority::Origin;
+
+/// The origins of [`OriginPolicy::list`](super::OriginPolicy::list) and
+/// [`OriginPolicy::same_host_or`](super::OriginPolicy::same_host_or).
+///
+/// Those that are origins are in the one spelling that all equal ones share, and the others as they
+/// were given.
+#[derive(Clone, Debug)]
+pub struct OriginList(Arc<[Box<str>]>);
+
+impl OriginList {
+    /// Reads the entries; panics on those that nothing would match.
+    pub(super) fn new<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
+        let mut entries = Vec::new();
+        for origin in origins {
+            let text = origin.as_ref().trim();
+            if let Some(why) = never_matches(text) {
+                panic!("{text:?} allows no page: {why}");
+            }
+            let origin = Origin::parse(text.strip_suffix('/').unwrap_or(text));
+            let spelling = origin.map(|origin| origin.to_string());
+            if spelling.is_none() || text.ends_with('/') {
+                entries.push(text.into());
+            }
+            entries.extend(spelling.map(String::into_boxed_str));
+        }
+        Self(entries.into())
+    }
+
+    /// Iterates over the origins, as they are compared.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|origin| &**origin)
+    }
+
+    /// Says why this is no entry of a list, if that is so.
+    #[cfg_attr(
+        not(feature = "serde"),
+        expect(dead_code, reason = "documents are checked")
+    )]
+    pub(crate) fn refuses(entry: &str) -> Option<&'static str> {
+        never_matches(entry.trim())
+    }
+
+    pub(super) fn has(&self, origin: &HeaderValue) -> bool {
+        let spelling = parse(origin).map(|origin| origin.to_string());
+        let is_listed = |listed: &str| {
+            spelling.as_deref() == Some(listed) || origin.as_bytes() == listed.as_bytes()
+        };
+        self.0.iter().any(|listed| is_listed(listed))
+    }
+}
+
+/// Says why no `Origin` line would ever match an entry, if that is so.
+fn never_matches(entry: &str) -> Option<&'static str> {
+    if entry.is_empty() {
+        Some("it is empty")
+    } else if entry.chars().any(char::is_control) {
+        Some("it has control characters, which no header has")
+    } else if entry.contains('*') {
+        Some("* stands for nothing here: see OriginPolicy::Any, or OriginPolicy::predicate")
+    } else {
+        None
+    }
+}
