@@ -26,7 +26,7 @@ use crate::{
     lock::Lock,
     service::{
         self, HandlerOutput, Opening, Upgrade, extended_connect, hook::Handshake, open, refuse,
-        registry,
+        refused_origin, registry,
     },
     session::{Connections, SessionReport, Setup, WebSocket},
 };
@@ -225,7 +225,8 @@ fn settle(handshake: &mut Handshake) -> Result<(), Rejection> {
     if setup.config.memory_budget.is_nearly_used_up() {
         return Err(Rejection::OverBudget);
     }
-    server::check_origin(head, &setup.config)?;
+    server::check_origin(head, &setup.config)
+        .inspect_err(|rejection| refused_origin::tell(rejection, head))?;
     opening.settle(&head.headers, &setup.config)
 }
 

@@ -21,6 +21,10 @@ use super::{
 /// by every policy; one with several `Origin` lines is refused by all but [`Any`](Self::Any). The
 /// refusal is [`Rejection::OriginRefused`], 403.
 ///
+/// Browsers hide that answer from the page and its developer. So a layer or an extractor logs each
+/// refused origin at WARN, with the host that the request was for: once a minute for the same origin,
+/// and no more than 100 of them a minute in the whole program.
+///
 /// | the page | the policy |
 /// | --- | --- |
 /// | is served by the same host and port | [`SameHost`](Self::SameHost), the default |

@@ -35,6 +35,7 @@ pub(crate) mod layer;
 mod on_upgrade;
 mod peer_addr;
 mod refusal;
+pub(crate) mod refused_origin;
 mod registries;
 #[expect(clippy::module_inception, reason = "the service is the layer's")]
 mod service;

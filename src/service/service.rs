@@ -8,7 +8,7 @@ use tower::{BoxError, Layer, Service};
 
 use super::{
     accepting::Accepting, body::ResponseBody, extended_connect, future::ResponseFuture,
-    hook::Handshake, layer::WebSocketLayer, on_upgrade::Upgrade, refusal::refuse,
+    hook::Handshake, layer::WebSocketLayer, on_upgrade::Upgrade, refusal::refuse, refused_origin,
     registries::registry, upgrading::Opening,
 };
 use crate::{
@@ -83,7 +83,9 @@ impl<H: Clone> WebSocketLayer<H> {
         if self.setup.config.memory_budget.is_nearly_used_up() {
             return Err(refuse(Rejection::OverBudget));
         }
-        let opening = server::settle_handshake(&head, &self.setup.config).map_err(refuse)?;
+        let opening = server::settle_handshake(&head, &self.setup.config)
+            .inspect_err(|rejection| refused_origin::tell(rejection, &head))
+            .map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
         let opening = Box::new(Opening {
             handshake: Handshake::new(head, opening, self.setup.clone(), connections.cloned()),

@@ -1,12 +1,25 @@
-//! Which pages may connect.
+//! Which pages may connect, and what the log says of those that may not.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use axum::{Router, routing::any};
 use tower_websocket::{Config, OriginPolicy, WebSocketLayer};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
 
-use crate::support::{
-    echo, handler,
-    http::{Ask, Server},
-    on_both,
+use crate::{
+    session::support::lock,
+    support::{
+        Http, echo, handler,
+        http::{Ask, Server},
+        on_both,
+    },
 };
 
 /// An echo, behind a policy, and with the feature `axum` by the extractor as well.
@@ -100,4 +113,87 @@ async fn development_server_on_another_port_is_of_the_same_machine() {
         ("localhost:8080", "null", false),
     ];
     answers(OriginPolicy::SameHostOrLocalhost, &table).await;
+}
+
+/// What was logged at WARN and above.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN && metadata.target().starts_with("tower_websocket")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        lock(&self.0).push(line.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0 += &format!("{}={value:?} ", field.name());
+    }
+}
+
+#[tokio::test]
+async fn refused_origin_is_logged_once_with_its_host_and_what_to_set() {
+    let warnings = Warnings::default();
+    let _default = tracing::subscriber::set_default(warnings.clone());
+    let server = serve(OriginPolicy::SameHost).await;
+    on_both(async |http| {
+        for path in paths() {
+            let origin = format!("https://logged-{}.example", http.pick("1", "2"));
+            let origin = format!("{origin}{path}");
+            for _ in 0..3 {
+                let ask = Ask::handshake(http, path).authority("here.example:8080");
+                let answer = ask.header("origin", &origin).send(&server).await;
+                assert_eq!(answer.status, 403);
+            }
+            let logged = std::mem::take(&mut *lock(&warnings.0));
+            let [line] = &logged[..] else {
+                panic!("{logged:?}");
+            };
+            assert!(line.contains(&format!("origin={origin} ")), "{line}");
+            assert!(line.contains("host=here.example:8080 "), "{line}");
+            assert!(line.contains("Config::origin"), "{line}");
+            assert!(line.contains("OriginPolicy::same_host_or"), "{line}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refused_origin_cannot_write_the_log() {
+    let warnings = Warnings::default();
+    let _default = tracing::subscriber::set_default(warnings.clone());
+    let server = serve(OriginPolicy::list(["https://a.example"])).await;
+    let path = "/layer";
+    let forged = format!("https://forged.example\" host=\"b\\\t{}", "x".repeat(5000));
+    let ask = |http: Http| Ask::handshake(http, path).header("origin", &forged);
+    for http in [Http::One, Http::Two] {
+        assert_eq!(ask(http).send(&server).await.status, 403);
+    }
+    let logged = std::mem::take(&mut *lock(&warnings.0));
+    let [line] = &logged[..] else {
+        panic!("{logged:?}");
+    };
+    let escaped = r#"origin=https://forged.example\" host=\"b\\\txxx"#;
+    assert!(line.contains(escaped), "{line}");
+    assert!(line.len() < 800, "{line}");
 }
