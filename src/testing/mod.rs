@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use axum::{Router, routing::any};
-//! use tower_websocket::{Error, WebSocket, WebSocketLayer, handler, testing};
+//! use tower_websocket::{Error, WebSocket, WebSocketLayer, handler, testing::{self, WebSocketExt}};
 //!
 //! async fn echo(mut socket: WebSocket) -> Result<(), Error> {
 //!     while let Some(message) = socket.recv().await? {
@@ -19,18 +19,23 @@
 //! let (response, mut client) = testing::connect(app, testing::request("/echo").http2()).await?;
 //! assert_eq!(response.status(), 200);
 //! client.send("hi").await?;
-//! assert_eq!(client.recv().await?, Some("hi".into()));
+//! assert_eq!(client.recv_text().await?, "hi");
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The client's end is a [`WebSocket`] as any other. With [`WebSocketExt`] it has `recv_text`, `recv_binary` and
+//! `recv_close`, whose errors say what came instead.
 //!
 //! Everything runs in memory, also with tokio's clock paused (`#[tokio::test(start_paused = true)]`),
 //! which lets deadlines pass at once.
 
 mod error;
+mod receive;
 mod request;
 
 pub use error::ConnectError;
+pub use receive::{ReceiveError, WebSocketExt};
 pub use request::{Empty, TestRequest, request};
 
 use std::{future::ready, io, sync::Arc};

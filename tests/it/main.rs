@@ -26,6 +26,7 @@ mod panics;
 #[cfg(feature = "client")]
 mod raw_http2;
 mod readiness;
+mod receiving;
 mod refusals;
 #[cfg(feature = "serve")]
 mod serve;
