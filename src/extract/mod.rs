@@ -113,7 +113,7 @@
 //! | `selected_protocol` | the same, as `&str` |
 //! | `set_selected_protocol` | [`set_selected_protocol`](WebSocketUpgrade::set_selected_protocol): only what the client offers |
 //! | `requested_protocols` | [`requested_protocols`](WebSocketUpgrade::requested_protocols), as `&str`, the client's best first |
-//! | `max_write_buffer_size` | `config(Config::default().max_send_queue(bytes))`, called **first**: [`config`](WebSocketUpgrade::config) replaces what was set before it |
+//! | `max_write_buffer_size` | [`config(Config::default().max_send_queue(bytes))`](WebSocketUpgrade::config) |
 //! | `write_buffer_size` | not needed: what is sent before the task waits leaves in one write |
 //! | `read_buffer_size` | not needed: connections share what they read into |
 //! | `accept_unmasked_frames` | none: RFC 6455 §5.1 has them fail the connection |
@@ -145,8 +145,7 @@
 //! What behaves differently:
 //!
 //! - Pages of other hosts are rejected; axum accepts every page:
-//!   [`Config::origin`](crate::Config::origin) through [`WebSocketUpgrade::config`], which comes before
-//!   the other settings.
+//!   [`Config::origin`](crate::Config::origin) through [`WebSocketUpgrade::config`].
 //! - A message may have 1 MiB, not 64.
 //! - A client that is silent after a ping is gone: pings are sent every 20 seconds.
 //! - A handler that returns closes with 1000, one that fails or panics with 1011; axum cuts the

@@ -51,6 +51,35 @@ pub struct WebSocketUpgrade {
 struct Pending {
     handshake: Handshake,
     upgrade: Upgrade,
+    own: Own,
+}
+
+/// What the extractor's own methods have set, which no configuration changes.
+#[derive(Default)]
+struct Own {
+    subprotocols: bool,
+    selected: bool,
+    max_message_size: bool,
+    max_frame_size: bool,
+    compression: bool,
+}
+
+impl Own {
+    /// Takes over into a new configuration what was set before.
+    fn keep(&self, before: &mut Config, config: &mut Config) {
+        if self.subprotocols {
+            config.subprotocols = mem::take(&mut before.subprotocols);
+        }
+        if self.max_message_size {
+            config.max_message_size = before.max_message_size;
+        }
+        if self.max_frame_size {
+            config.max_frame_size = before.max_frame_size;
+        }
+        if self.compression {
+            config.compression = before.compression.take();
+        }
+    }
 }
 
 impl WebSocketUpgrade {
@@ -61,19 +90,29 @@ impl WebSocketUpgrade {
         let opening = Accepted::new(head, accept)?;
         let upgrade = Upgrade::take(head).ok_or(Rejection::NotUpgradable)?;
         let handshake = Handshake::new(head.clone(), opening, default_setup().clone(), None);
-        let pending = Box::new(Pending { handshake, upgrade });
+        let pending = Box::new(Pending {
+            handshake,
+            upgrade,
+            own: Own::default(),
+        });
         Ok(Self { pending })
     }
 
-    /// Sets the configuration. Call it first: it replaces all settings made before. Default:
-    /// [`Config::default`].
+    /// Sets the configuration. Default: [`Config::default`].
+    ///
+    /// What [`protocols`](Self::protocols), [`max_message_size`](Self::max_message_size),
+    /// [`max_frame_size`](Self::max_frame_size), [`compression`](Self::compression) and
+    /// [`set_selected_protocol`](Self::set_selected_protocol) set is kept, whether they are called before
+    /// or after it. Everything else is this configuration's: of two, the last one holds.
     ///
     /// A connection with settings of its own has a copy of them, about 400 bytes. Those with the
     /// default share one.
-    pub fn config(mut self, config: Config) -> Self {
-        self.pending.handshake.opening.choose_protocol(&config);
-        *self.pending.handshake.config_mut() = config;
-        self
+    pub fn config(mut self, mut config: Config) -> Self {
+        let Pending { handshake, own, .. } = &mut *self.pending;
+        let before = handshake.config_mut();
+        own.keep(before, &mut config);
+        *before = config;
+        self.choose_protocol()
     }
 
     /// Sets the subprotocols this endpoint speaks, best first, as [`Config::subprotocols`].
@@ -85,29 +124,43 @@ impl WebSocketUpgrade {
     ///
     /// Panics when a name is not a token of RFC 9110 §5.6.2.
     pub fn protocols<P: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
-        let config = mem::take(self.pending.handshake.config_mut());
-        self.config(config.subprotocols(names))
+        self.pending.own.subprotocols = true;
+        self.configure(|config| config.subprotocols(names))
+            .choose_protocol()
     }
 
     /// Limits the size of a received message, as [`Config::max_message_size`]. Default: 1 MiB.
-    pub fn max_message_size(self, bytes: impl Into<Option<usize>>) -> Self {
+    pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.pending.own.max_message_size = true;
         self.configure(|config| config.max_message_size(bytes))
     }
 
     /// Limits the payload of one received frame, as [`Config::max_frame_size`]. Default: the limit
     /// of a message.
-    pub fn max_frame_size(self, bytes: impl Into<Option<usize>>) -> Self {
+    pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
+        self.pending.own.max_frame_size = true;
         self.configure(|config| config.max_frame_size(bytes))
     }
 
     /// Compresses messages, as [`Config::compression`]. Default: `None`.
-    pub fn compression(self, compression: impl Into<Option<Compression>>) -> Self {
+    pub fn compression(mut self, compression: impl Into<Option<Compression>>) -> Self {
+        self.pending.own.compression = true;
         self.configure(|config| config.compression(compression))
     }
 
     fn configure(mut self, set: impl FnOnce(Config) -> Config) -> Self {
         let config = self.pending.handshake.config_mut();
         *config = set(mem::take(config));
+        self
+    }
+
+    /// Chooses by the configuration, unless the handler has chosen itself.
+    fn choose_protocol(mut self) -> Self {
+        let Pending { handshake, own, .. } = &mut *self.pending;
+        if !own.selected {
+            let config = &handshake.setup.config;
+            handshake.opening.choose_protocol(config);
+        }
         self
     }
 
@@ -159,10 +212,12 @@ impl WebSocketUpgrade {
         self.pending.handshake.offered_subprotocols()
     }
 
-    /// Chooses a subprotocol instead of the one that [`protocols`](Self::protocols) has chosen. Returns
-    /// `false`, and keeps that one, if the client does not offer it.
+    /// Chooses a subprotocol instead of the one that [`protocols`](Self::protocols) chooses, before or
+    /// after this. Returns `false`, and keeps that one, if the client does not offer it.
     pub fn set_selected_protocol(&mut self, name: &str) -> bool {
-        self.pending.handshake.select_subprotocol(name)
+        let selected = self.pending.handshake.select_subprotocol(name);
+        self.pending.own.selected |= selected;
+        selected
     }
 
     /// Returns the subprotocol chosen so far.
@@ -196,6 +251,7 @@ impl WebSocketUpgrade {
         let Pending {
             mut handshake,
             upgrade,
+            ..
         } = *self.pending;
         if let Err(rejection) = settle(&mut handshake) {
             let connections = handshake.connections.as_ref();

@@ -16,7 +16,7 @@ use tower_websocket::{
     extract::{WebSocketUpgrade, WebSocketUpgradeRejection},
     handshake::Rejection,
     session::Drain,
-    testing,
+    testing::{self, WebSocketExt},
 };
 
 use crate::support::{
@@ -303,19 +303,110 @@ async fn subprotocol_is_the_servers_first_or_the_one_selected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn configuration_replaces_what_was_set_before() {
-    let app = app(|ws| {
-        let ws = ws.protocols(["old"]).max_message_size(1);
-        ws.config(Config::default().subprotocols(["new"]))
-    });
+async fn configuration_leaves_what_the_handler_has_set_itself() {
+    let config = || {
+        Config::default()
+            .subprotocols(["theirs"])
+            .max_message_size(1)
+            .max_frame_size(1)
+            .compression(None)
+    };
+    let table: [Setting; 3] = [
+        |ws| own(ws.config(Config::default().max_message_size(1))),
+        |ws| {
+            own(ws).config(
+                Config::default()
+                    .subprotocols(["theirs"])
+                    .max_message_size(1)
+                    .max_frame_size(1),
+            )
+        },
+        |ws| {
+            own(ws.config(Config::default()))
+                .config(Config::default().max_message_size(1).compression(None))
+        },
+    ];
+    fn own(ws: WebSocketUpgrade) -> WebSocketUpgrade {
+        ws.protocols(["own"])
+            .max_message_size(64)
+            .max_frame_size(32)
+            .compression(Compression::shared())
+    }
     on_both(async |http| {
-        let request = http
-            .request("/")
-            .header("sec-websocket-protocol", "old, new");
-        let (_, mut client) = testing::connect(app.clone(), request).await.unwrap();
-        assert_eq!(client.subprotocol(), Some("new"));
-        echoes(&mut client, "longer than a byte").await;
-        close(client).await;
+        for set in table {
+            let request = http
+                .request("/")
+                .config(
+                    config()
+                        .compression(Compression::shared())
+                        .max_message_size(None)
+                        .max_frame_size(None),
+                )
+                .header("sec-websocket-protocol", "theirs, own");
+            let (response, mut client) = testing::connect(app(set), request).await.unwrap();
+            assert_eq!(client.subprotocol(), Some("own"));
+            let extensions = response.headers().get(header::SEC_WEBSOCKET_EXTENSIONS);
+            assert!(extensions.is_some());
+            echoes(&mut client, "longer than a byte").await;
+            client
+                .send(Message::from("x".repeat(33)).uncompressed())
+                .await
+                .unwrap();
+            assert_eq!(
+                client.recv_close().await.unwrap().code(),
+                CloseCode::MESSAGE_TOO_BIG
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn configuration_that_comes_last_holds_in_all_the_rest() {
+    let table: [(Setting, Option<&str>); 5] = [
+        (
+            |ws| {
+                ws.config(Config::default().subprotocols(["a"]))
+                    .config(Config::default())
+            },
+            None,
+        ),
+        (
+            |ws| {
+                ws.config(Config::default())
+                    .config(Config::default().subprotocols(["a"]))
+            },
+            Some("a"),
+        ),
+        (
+            |mut ws| {
+                assert!(ws.set_selected_protocol("b"));
+                ws.config(Config::default().subprotocols(["a"]))
+            },
+            Some("b"),
+        ),
+        (
+            |mut ws| {
+                assert!(ws.set_selected_protocol("b"));
+                ws.protocols(["a"])
+            },
+            Some("b"),
+        ),
+        (
+            |mut ws| {
+                assert!(!ws.set_selected_protocol("c"));
+                ws.config(Config::default().subprotocols(["a"]))
+            },
+            Some("a"),
+        ),
+    ];
+    on_both(async |http| {
+        for (set, chosen) in table {
+            let request = http.request("/").header("sec-websocket-protocol", "a, b");
+            let (_, client) = testing::connect(app(set), request).await.unwrap();
+            assert_eq!(client.subprotocol(), chosen);
+            close(client).await;
+        }
     })
     .await;
 }
