@@ -3,14 +3,21 @@
 //! Run: `cargo run --release --example axum`, then open `ws://127.0.0.1:8080/rooms/rust?token=secret`
 //! with a WebSocket client, and <http://127.0.0.1:8080/rooms/rust> with a browser.
 
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "support/stop.rs"]
+mod stop;
+
 use std::collections::HashMap;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, Query, State};
 use axum::{RequestPartsExt, Router, routing::any, serve::ListenerExt};
 use http::{Request, StatusCode};
+use tokio::net::TcpListener;
 use tower::{BoxError, service_fn};
-use tower_websocket::{Handshake, WebSocket, WebSocketLayer, service::Decision};
+use tower_websocket::{Connections, Handshake, WebSocket, WebSocketLayer, service::Decision};
 
 /// How many messages each room has seen.
 type Counts = Arc<Mutex<HashMap<String, u64>>>;
@@ -58,11 +65,17 @@ async fn page(State(counts): State<Counts>, Path(room): Path<String>) -> String 
 }
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
+async fn main() -> ExitCode {
+    cli::run("usage: axum [ADDRESS]    default: 127.0.0.1:8080", serve).await
+}
+
+async fn serve(arguments: Vec<String>) -> Result<(), BoxError> {
+    let connections = Connections::new();
     let counts = Counts::default();
     let state = counts.clone();
     let layer = WebSocketLayer::new(service_fn(move |request| talk(request, state.clone())))
-        .on_handshake(admit);
+        .on_handshake(admit)
+        .connections(&connections);
     // `any`, not `get`: over HTTP/2 a WebSocket is asked for by CONNECT.
     let page = any(page).layer(layer);
     let app = Router::new()
@@ -70,8 +83,10 @@ async fn main() -> Result<(), BoxError> {
         .with_state(counts);
 
     // With axum's feature `http2`, `serve` speaks HTTP/2 too, and enables Extended CONNECT.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    let address = arguments.first().map_or("127.0.0.1:8080", String::as_str);
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| format!("{address}: {error}"))?;
     println!("counting at ws://{}/rooms/…", listener.local_addr()?);
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    Ok(axum::serve(listener, app).await?)
+    stop::until_ctrl_c(axum::serve(listener, app).into_future(), &connections).await
 }

@@ -8,16 +8,20 @@
 //! context takeover, and a window of the size that the client asks for. Each handshake is a line of
 //! output: its version of HTTP and its path.
 
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "support/stop.rs"]
+mod stop;
 mod support;
 
-use std::convert::Infallible;
+use std::{convert::Infallible, process::ExitCode};
 
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tower::{BoxError, ServiceBuilder, service_fn};
 use tower_websocket::{
-    CloseCode, CloseFrame, Compression, Config, Error, Handshake, Message, OriginPolicy, WebSocket,
-    WebSocketLayer, handler, service::Decision,
+    CloseCode, CloseFrame, Compression, Config, Connections, Error, Handshake, Message,
+    OriginPolicy, WebSocket, WebSocketLayer, handler, service::Decision,
 };
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
@@ -58,11 +62,17 @@ async fn page(request: Request<Incoming>) -> Result<Response<String>, Infallible
 }
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
-    let mut args = std::env::args().skip(1);
-    let (Some(plain), Some(tls)) = (args.next(), args.next()) else {
-        return Err("usage: conformance PLAIN_ADDR TLS_ADDR".into());
+async fn main() -> ExitCode {
+    cli::run(USAGE, start).await
+}
+
+const USAGE: &str = "usage: conformance PLAIN_ADDRESS TLS_ADDRESS";
+
+async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
+    let [plain, tls] = &arguments[..] else {
+        return Err(USAGE.into());
     };
+    let connections = Connections::new();
     let config = Config::default()
         .max_message_size(256 << 20)
         .subprotocols(["echo"])
@@ -71,6 +81,7 @@ async fn main() -> Result<(), BoxError> {
         WebSocketLayer::new(handler(echo))
             .config(config.clone().compression(compression))
             .path(path)
+            .connections(&connections)
             .on_handshake(announce)
     };
     let app = ServiceBuilder::new()
@@ -79,12 +90,15 @@ async fn main() -> Result<(), BoxError> {
         .service(service_fn(page));
 
     let (plain, tls) = (
-        support::Port::plain(&plain).await?,
-        support::Port::tls(&tls).await?,
+        support::Port::plain(plain).await?,
+        support::Port::tls(tls).await?,
     );
     println!("http://{} and https://{}", plain.address()?, tls.address()?);
-    tokio::join!(plain.serve(app.clone()), tls.serve(app));
-    Ok(())
+    let ports = async {
+        tokio::join!(plain.serve(app.clone()), tls.serve(app));
+        Ok::<_, Infallible>(())
+    };
+    stop::until_ctrl_c(ports, &connections).await
 }
 
 const PAGE: &str = "<!doctype html><title>tower-websocket</title><p>Echo is at <code>/echo</code>.";

@@ -6,7 +6,13 @@
 //! Options behind the URI: with `--takeover` it compresses with context takeover, with `--plain` not at
 //! all; with `--http2` all cases share one connection of HTTP/2.
 
+#[path = "support/cli.rs"]
+mod cli;
+
+use std::process::ExitCode;
+
 use http::Uri;
+use tower::BoxError;
 use tower_websocket::{
     CloseCode, Compression, Config, Message, WebSocket,
     client::{Client, ConnectError, Http2Connection},
@@ -30,11 +36,15 @@ impl Way {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut args = std::env::args().skip(1);
-    let server = args
-        .next()
-        .ok_or("usage: conformance_client URI [--takeover | --plain] [--http2]")?;
+async fn main() -> ExitCode {
+    cli::run(USAGE, start).await
+}
+
+const USAGE: &str = "usage: conformance_client URI [--takeover | --plain] [--http2]";
+
+async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
+    let mut args = arguments.into_iter();
+    let server = args.next().ok_or(USAGE)?;
     let (mut agent, mut compression) = ("shared", Some(Compression::shared()));
     let mut http2 = false;
     for option in args {

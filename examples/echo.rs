@@ -2,7 +2,12 @@
 //!
 //! Run: `cargo run --release --example echo`, or with an address of your own: `… -- 127.0.0.1:9000`
 
-use std::convert::Infallible;
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "support/stop.rs"]
+mod stop;
+
+use std::{convert::Infallible, process::ExitCode};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -13,7 +18,7 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::{BoxError, Layer, service_fn};
-use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{Connections, Error, WebSocket, WebSocketLayer, handler};
 
 /// Has every connection to `/echo`.
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
@@ -31,13 +36,24 @@ async fn not_found(_: Request<Incoming>) -> Result<Response<String>, Infallible>
 }
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
-    let layer = WebSocketLayer::new(handler(echo)).path("/echo");
-    let app = TowerToHyperService::new(layer.layer(service_fn(not_found)));
+async fn main() -> ExitCode {
+    cli::run("usage: echo [ADDRESS]    default: 127.0.0.1:8080", start).await
+}
 
-    let address = std::env::args().nth(1);
-    let listener = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:8080")).await?;
+async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
+    let address = arguments.first().map_or("127.0.0.1:8080", String::as_str);
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| format!("{address}: {error}"))?;
     println!("echoing at ws://{}/echo", listener.local_addr()?);
+    let connections = Connections::new();
+    stop::until_ctrl_c(serve(listener, &connections), &connections).await
+}
+
+async fn serve(listener: TcpListener, connections: &Connections) -> Result<(), BoxError> {
+    let layer = WebSocketLayer::new(handler(echo))
+        .path("/echo")
+        .connections(connections);
+    let app = TowerToHyperService::new(layer.layer(service_fn(not_found)));
     loop {
         let (stream, _peer) = listener.accept().await?;
         // Small messages leave at once, instead of waiting for the last one's acknowledgement.

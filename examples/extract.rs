@@ -4,6 +4,13 @@
 //! `ws://127.0.0.1:8080/rooms/rust` with a WebSocket client, and
 //! <http://127.0.0.1:8080/rooms/rust> with a browser.
 
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "support/stop.rs"]
+mod stop;
+
+use std::process::ExitCode;
+
 use axum::{
     Router,
     extract::{Path, State},
@@ -11,6 +18,8 @@ use axum::{
     routing::any,
     serve::ListenerExt,
 };
+use tokio::net::TcpListener;
+use tower::BoxError;
 use tower_websocket::{
     Compression, Connections, Error, Groups, WebSocket, extract::WebSocketUpgrade,
 };
@@ -50,14 +59,22 @@ async fn talk(mut socket: WebSocket, room: String, rooms: Groups) -> Result<(), 
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> ExitCode {
+    cli::run("usage: extract [ADDRESS]    default: 127.0.0.1:8080", serve).await
+}
+
+async fn serve(arguments: Vec<String>) -> Result<(), BoxError> {
+    let state = App::default();
+    let connections = state.connections.clone();
     // `any`, not `get`: over HTTP/2 a WebSocket is asked for by CONNECT.
     let app = Router::new()
         .route("/rooms/{room}", any(room))
-        .with_state(App::default());
+        .with_state(state);
 
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    let address = arguments.first().map_or("127.0.0.1:8080", String::as_str);
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| format!("{address}: {error}"))?;
     println!("talking at ws://{}/rooms/…", listener.local_addr()?);
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, app).await
+    stop::until_ctrl_c(axum::serve(listener, app).into_future(), &connections).await
 }

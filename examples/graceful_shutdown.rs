@@ -2,10 +2,14 @@
 //!
 //! Run: `cargo run --example graceful_shutdown`, connect to ws://127.0.0.1:8080/echo, press Ctrl-C.
 
-use std::{io, time::Duration};
+#[path = "support/cli.rs"]
+mod cli;
+
+use std::{process::ExitCode, time::Duration};
 
 use axum::{Router, routing::any, serve::ListenerExt};
 use tokio::{net::TcpListener, signal, sync::watch};
+use tower::BoxError;
 use tower_websocket::{Connections, Error, WebSocket, WebSocketLayer, handler, session::Drain};
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
@@ -22,14 +26,18 @@ async fn stop(mut stopping: watch::Receiver<bool>) {
 }
 
 #[tokio::main]
-async fn main() -> io::Result<()> {
+async fn main() -> ExitCode {
+    let usage = "usage: graceful_shutdown [ADDRESS]    default: 127.0.0.1:8080";
+    cli::run(usage, serve).await
+}
+
+async fn serve(arguments: Vec<String>) -> Result<(), BoxError> {
     let connections = Connections::new();
     let layer = WebSocketLayer::new(handler(echo)).connections(&connections);
     let app = Router::new().route("/echo", any(async || "a page").layer(layer));
-    let address = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let listener = TcpListener::bind(address).await?;
+    let address = arguments.first().map_or("127.0.0.1:8080", String::as_str);
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| format!("{address}: {error}"))?;
     println!("ws://{}/echo", listener.local_addr()?);
 
     let (stopper, stopping) = watch::channel(false);
@@ -54,5 +62,5 @@ async fn main() -> io::Result<()> {
     };
     let (served, drained) = tokio::join!(server, drain);
     println!("{} ended, {} aborted", drained.ended, drained.aborted);
-    served
+    Ok(served?)
 }

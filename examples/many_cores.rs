@@ -5,7 +5,13 @@
 //! `… -- 127.0.0.1:9000`. With `--multi-thread` it is one runtime that steals work between the
 //! threads, to compare.
 
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "support/stop.rs"]
+mod stop;
+
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::thread;
 
 use axum::{Router, routing::any, serve::ListenerExt};
@@ -13,7 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tower::BoxError;
-use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{Connections, Error, WebSocket, WebSocketLayer, handler};
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
     while let Some(message) = socket.recv().await? {
@@ -22,27 +28,38 @@ async fn echo(mut socket: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-fn main() -> Result<(), BoxError> {
-    let (flags, addresses): (Vec<_>, Vec<_>) = std::env::args()
-        .skip(1)
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    // It reads the arguments, and waits; the others serve.
+    cli::run(USAGE, async |arguments| {
+        tokio::task::spawn_blocking(|| start(arguments)).await?
+    })
+    .await
+}
+
+const USAGE: &str = "usage: many_cores [--multi-thread] [ADDRESS]    default: 127.0.0.1:8080";
+
+fn start(arguments: Vec<String>) -> Result<(), BoxError> {
+    let (flags, addresses): (Vec<_>, Vec<_>) = arguments
+        .into_iter()
         .partition(|argument| argument.starts_with("--"));
+    if let Some(unknown) = flags.iter().find(|flag| *flag != "--multi-thread") {
+        return Err(format!("there is no {unknown}; {USAGE}").into());
+    }
     let address = addresses.first().map_or("127.0.0.1:8080", String::as_str);
     let address: SocketAddr = address.parse()?;
     println!("echoing at ws://{address}/");
 
-    let websocket = WebSocketLayer::new(handler(echo));
-    let app = Router::new().route("/", any(async || "a page").layer(websocket));
-    if flags.iter().any(|flag| flag == "--multi-thread") {
+    if !flags.is_empty() {
         let runtime = Builder::new_multi_thread().enable_all().build()?;
-        return runtime.block_on(serve(address, app));
+        return runtime.block_on(serve(address));
     }
     let cores = thread::available_parallelism()?.get();
     let threads: Vec<_> = (0..cores)
         .map(|_| {
-            let app = app.clone();
             thread::spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(serve(address, app))
+                runtime.block_on(serve(address))
             })
         })
         .collect();
@@ -52,9 +69,13 @@ fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn serve(address: SocketAddr, app: Router) -> Result<(), BoxError> {
-    let listener = listen(address)?.tap_io(|stream| drop(stream.set_nodelay(true)));
-    Ok(axum::serve(listener, app).await?)
+async fn serve(address: SocketAddr) -> Result<(), BoxError> {
+    let connections = Connections::new();
+    let websocket = WebSocketLayer::new(handler(echo)).connections(&connections);
+    let app = Router::new().route("/", any(async || "a page").layer(websocket));
+    let listener = listen(address).map_err(|error| format!("{address}: {error}"))?;
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    stop::until_ctrl_c(axum::serve(listener, app).into_future(), &connections).await
 }
 
 /// Listens on an address on which others may listen too.

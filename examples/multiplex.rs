@@ -3,19 +3,29 @@
 //! Run the example `echo` (`cargo run --example echo`), then:
 //! `cargo run --example multiplex --features client -- ws://127.0.0.1:8080/echo`
 
+#[path = "support/cli.rs"]
+mod cli;
+
+use std::process::ExitCode;
+
 use futures_util::future::try_join_all;
 use http::Uri;
+use tower::BoxError;
 use tower_websocket::{CloseCode, Error, WebSocket, client::Client};
 
 const SOCKETS: usize = 100;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let uri = std::env::args().nth(1);
-    let uri: Uri = uri
-        .as_deref()
-        .unwrap_or("ws://127.0.0.1:8080/echo")
-        .parse()?;
+async fn main() -> ExitCode {
+    let usage = "usage: multiplex [URI]    default: ws://127.0.0.1:8080/echo, of the example echo";
+    cli::run(usage, start).await
+}
+
+async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
+    let uri = arguments
+        .first()
+        .map_or("ws://127.0.0.1:8080/echo", String::as_str);
+    let uri: Uri = uri.parse()?;
     let connection = Client::new().connect_http2(uri.clone()).await?;
     println!(
         "the server allows {} sockets at once",

@@ -7,7 +7,12 @@
 //! curl -d 'only for you' http://127.0.0.1:8080/notify/ID   # the page shows its ID
 //! ```
 
-use std::io;
+#[path = "support/cli.rs"]
+mod cli;
+#[path = "support/stop.rs"]
+mod stop;
+
+use std::process::ExitCode;
 
 use axum::{
     Router,
@@ -18,6 +23,7 @@ use axum::{
     serve::ListenerExt,
 };
 use tokio::net::TcpListener;
+use tower::BoxError;
 use tower_websocket::{Connections, Error, PreparedMessage, WebSocket, WebSocketLayer, handler};
 
 /// Tells the page its number, then waits for the end: everything else is pushed from outside.
@@ -53,7 +59,11 @@ async fn notify_one(
 }
 
 #[tokio::main]
-async fn main() -> io::Result<()> {
+async fn main() -> ExitCode {
+    cli::run("usage: notify [ADDRESS]    default: 127.0.0.1:8080", serve).await
+}
+
+async fn serve(arguments: Vec<String>) -> Result<(), BoxError> {
     let connections = Connections::new();
     let layer = WebSocketLayer::new(handler(listen)).connections(&connections);
     let app = Router::new()
@@ -61,14 +71,13 @@ async fn main() -> io::Result<()> {
         .route_service("/listen", layer.endpoint())
         .route("/notify", post(notify_all))
         .route("/notify/{id}", post(notify_one))
-        .with_state(connections);
-    let address = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let listener = TcpListener::bind(address).await?;
+        .with_state(connections.clone());
+    let address = arguments.first().map_or("127.0.0.1:8080", String::as_str);
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| format!("{address}: {error}"))?;
     println!("http://{}", listener.local_addr()?);
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, app).await
+    stop::until_ctrl_c(axum::serve(listener, app).into_future(), &connections).await
 }
 
 const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>notify</title><ul id="news"></ul><script>

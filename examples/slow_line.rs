@@ -13,12 +13,16 @@
 //!
 //! Every connection is told of on a line of its own: how it was opened, and how it ended.
 
-use std::{error::Error, sync::Arc, time::Duration};
+#[path = "support/cli.rs"]
+mod cli;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{Router, response::Html, routing::get};
 use http::{Request, Version};
 use tokio::{
     net::TcpListener,
+    signal,
     time::{Instant, timeout},
 };
 use tokio_rustls::rustls::{
@@ -94,10 +98,15 @@ async fn route(request: Request<WebSocket>) -> Result<(), BoxError> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(plain), Some(tls)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: slow_line PLAIN_ADDR TLS_ADDR".into());
+async fn main() -> ExitCode {
+    cli::run(USAGE, start).await
+}
+
+const USAGE: &str = "usage: slow_line PLAIN_ADDRESS TLS_ADDRESS";
+
+async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
+    let [plain, tls] = &arguments[..] else {
+        return Err(USAGE.into());
     };
     let websocket = WebSocketLayer::new(service_fn(route))
         .config(Config::default().origin(OriginPolicy::Any))
@@ -113,26 +122,35 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(async || Html(PAGE)))
         .fallback_service(websocket.endpoint());
-    let (plain, tls) = (
-        TcpListener::bind(plain).await?,
-        TcpListener::bind(tls).await?,
-    );
+    let listen = async |address: &str| {
+        let listener = TcpListener::bind(address).await;
+        listener.map_err(|error| format!("{address}: {error}"))
+    };
+    let (plain, tls) = (listen(plain).await?, listen(tls).await?);
     println!(
         "http://{} and https://{}",
         plain.local_addr()?,
         tls.local_addr()?
     );
     let (plain, tls) = tokio::join!(
-        serve(plain, app.clone()),
-        serve(tls, app).tls(certificate()?),
+        serve(plain, app.clone()).graceful_shutdown(ctrl_c()),
+        serve(tls, app)
+            .tls(certificate()?)
+            .graceful_shutdown(ctrl_c()),
     );
     plain?;
     tls?;
     Ok(())
 }
 
+async fn ctrl_c() {
+    if signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}
+
 /// A certificate for whoever does not look.
-fn certificate() -> Result<Arc<ServerConfig>, Box<dyn Error>> {
+fn certificate() -> Result<Arc<ServerConfig>, BoxError> {
     let made = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let config = ServerConfig::builder()

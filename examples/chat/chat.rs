@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 use tokio::{runtime::Handle, sync::Mutex};
 use tower::{BoxError, service_fn};
 use tower_websocket::{
-    CloseCode, CloseFrame, Compression, Config, Groups, Handshake, Message, Sender, WebSocket,
-    WebSocketLayer,
+    CloseCode, CloseFrame, Compression, Config, Connections, Groups, Handshake, Message, Sender,
+    WebSocket, WebSocketLayer,
     groups::{JoinError, Membership},
     service::Decision,
 };
 
-/// Makes the application; `rooms` are its rooms.
-pub(crate) fn app(rooms: Groups) -> Router {
+/// Makes the application; `rooms` are its rooms, and everyone in them is among `connections`.
+pub(crate) fn app(rooms: Groups, connections: &Connections) -> Router {
     let everyone = Chat {
         rooms,
         names: Arc::default(),
@@ -31,6 +31,7 @@ pub(crate) fn app(rooms: Groups) -> Router {
         .compression(Compression::shared());
     let layer = WebSocketLayer::new(service_fn(move |request| chat(request, everyone.clone())))
         .on_handshake(at_the_door)
+        .connections(connections)
         .config(config);
     Router::new()
         .route("/", get(Html(include_str!("page.html"))))

@@ -10,18 +10,31 @@
 
 #[path = "../chat/chat.rs"]
 mod chat;
+#[path = "../support/cli.rs"]
+mod cli;
+#[path = "../support/stop.rs"]
+mod stop;
+
+use std::process::ExitCode;
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tower::BoxError;
 use tower_websocket::{
-    Groups,
+    Connections, Groups,
     cluster::{Cluster, ClusterEvents, Nats, Redis},
 };
 
 #[tokio::main]
-async fn main() -> Result<(), BoxError> {
-    let mut args = std::env::args().skip(1);
+async fn main() -> ExitCode {
+    cli::run(USAGE, run).await
+}
+
+const USAGE: &str = "usage: cluster [ENGINE [ADDRESS]…]
+    default: redis://127.0.0.1/ 127.0.0.1:8081 127.0.0.1:8082; or nats://127.0.0.1:4222";
+
+async fn run(arguments: Vec<String>) -> Result<(), BoxError> {
+    let mut args = arguments.into_iter();
     let engine = args
         .next()
         .unwrap_or_else(|| "redis://127.0.0.1/".to_owned());
@@ -31,23 +44,29 @@ async fn main() -> Result<(), BoxError> {
             .map(str::to_owned)
             .into();
     }
+    let connections = Connections::new();
     let mut nodes = tokio::task::JoinSet::new();
     for address in addresses {
         let cluster = start(&engine, &address)?;
         let rooms = Groups::builder().cluster(&cluster, "rooms").build();
-        let listener = TcpListener::bind(&address).await?;
+        let listener = TcpListener::bind(&address).await;
+        let listener = listener.map_err(|error| format!("{address}: {error}"))?;
         println!(
             "A node of the chat is open at http://{}.",
             listener.local_addr()?
         );
         tokio::spawn(tell(address, cluster.events()));
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        nodes.spawn(async move { axum::serve(listener, chat::app(rooms)).await });
+        let app = chat::app(rooms, &connections);
+        nodes.spawn(async move { axum::serve(listener, app).await });
     }
-    while let Some(node) = nodes.join_next().await {
-        node??;
-    }
-    Ok(())
+    let nodes = async move {
+        while let Some(node) = nodes.join_next().await {
+            node??;
+        }
+        Ok::<_, BoxError>(())
+    };
+    stop::until_ctrl_c(nodes, &connections).await
 }
 
 /// Starts a node over the engine at a URL. It need not be there yet.

@@ -32,7 +32,7 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) async fn plain(address: &str) -> Result<Self, BoxError> {
         Ok(Self {
-            listener: TcpListener::bind(address).await?,
+            listener: listen(address).await?,
             tls: None,
         })
     }
@@ -55,7 +55,7 @@ impl Port {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let tls = Some(TlsAcceptor::from(Arc::new(config)));
         Ok(Self {
-            listener: TcpListener::bind(address).await?,
+            listener: listen(address).await?,
             tls,
         })
     }
@@ -82,6 +82,11 @@ impl Port {
             tokio::spawn(connection(stream, self.tls.clone(), app.clone()));
         }
     }
+}
+
+async fn listen(address: &str) -> Result<TcpListener, BoxError> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| format!("cannot listen on {address}: {error}").into())
 }
 
 async fn connection<S, B>(stream: TcpStream, tls: Option<TlsAcceptor>, app: S)
