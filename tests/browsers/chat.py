@@ -1,86 +1,27 @@
-"""Two people in the chat of the example `cluster`, each at a node of its own; `run` starts this."""
-import contextlib
-import ctypes
+"""Two people in the chat of the examples: of `cluster`, each at a node of its own, and of `chat`; `run` starts this."""
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests/slow_line"))
-from browser import BROWSERS, ENTER  # noqa: E402
+import coming_back
+from stage import (
+    ENTER, PEOPLE, ROOT, SAID, TARGET, TOLD, WORK, Person, Processes, Wrong, find, free_port, listens, until,
+)
+from browser import BROWSERS  # found by `stage`
 
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-WORK = ROOT / "target/browsers"
 ENGINES = {
     "redis": ("redis-server", ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]),
     "nats": ("nats-server", ["-a", "127.0.0.1", "-p"]),
 }
 # The nodes of one program, and those of two.
 NODES = {"redis": [1, 1], "nats": [2]}
-PATIENCE = 60  # seconds for whatever is waited for
+ALONE_PLAY = "coming-back"  # the one without an engine
 MANY, AGAIN, ALONE = 50, 20, 5  # messages of each: at first, and once the engine is back; while it is gone
-
-SAID = """[...document.querySelectorAll('.log:not([hidden]) .msg')].map(row =>
-    [row.querySelector('.who')?.textContent ?? 'me', row.querySelector('.bubble').textContent])"""
-TOLD = "[...document.querySelectorAll('.log:not([hidden]) .sys')].map(row => row.textContent)"
-PEOPLE = "[...document.querySelectorAll('#people bdi')].map(person => person.textContent).sort()"
-STATE = "document.querySelector('#pill').dataset.state"
-
-
-class Wrong(Exception):
-    pass
-
-
-def until(what, holds):
-    """Asks again and again until something holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not (value := holds()):
-        if time.monotonic() > deadline:
-            raise Wrong(f"not within {PATIENCE} seconds: {what}")
-        time.sleep(0.02)
-    return value
-
-
-class Processes:
-    """All that were started: they are ended however this program ends."""
-
-    def __init__(self):
-        self.started = []
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in self.started:
-            self.kill(process)
-
-    def start(self, name, command, **more):
-        with open(WORK / f"{name}.log", "ab") as log:
-            # A group of its own: browsers have children.
-            process = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=end_with_parent, **more)
-        self.started.append(process)
-        return process
-
-    def kill(self, process):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def end_with_parent():
-    """Has the kernel kill a child where this program has no time to: when it is killed itself."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Engine:
@@ -97,25 +38,6 @@ class Engine:
 
     def kill(self):
         self.processes.kill(self.process)
-
-
-def find(program):
-    """Like the test `engines`: the one that the environment names, an unpacked one, or the machine's."""
-    named = os.environ.get(program.replace("-", "_").upper())
-    unpacked = TARGET / "engines" / program
-    return named or (str(unpacked) if unpacked.exists() else shutil.which(program))
-
-
-def free_port():
-    """A port below those from which connections take theirs: an engine that is gone has to find it free again."""
-    while listens(port := random.randrange(18_000, 30_000)):
-        pass
-    return port
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def start_nodes(engine, processes):
@@ -136,17 +58,12 @@ def start_nodes(engine, processes):
     return pages
 
 
-class Person:
-    """Somebody in the room, who sees what the page shows."""
+class Writer(Person):
+    """Somebody who numbers what they write."""
 
     def __init__(self, name, browser, page):
-        self.name, self.browser, self.wrote = name, browser, 0
-        browser.open(f"{page}/#lobby")
-        browser.type("#name", name + ENTER)
-        self.is_in()
-
-    def is_in(self):
-        until(f"{self.name} is connected", lambda: self.browser.evaluate(STATE) == "connected")
+        super().__init__(name, browser, page)
+        self.wrote = 0
 
     def write(self):
         self.wrote += 1
@@ -168,9 +85,6 @@ class Person:
         saw, expected = self.saw(writer), list(range(first, last + 1))
         if [number for number in saw if number >= first] != expected or saw != sorted(set(saw)):
             raise Wrong(f"{self.name} saw of {writer.name}, who wrote {first} to {last}: {saw}")
-
-    def told(self, what):
-        until(f"{self.name} is told that {what}", lambda: any(what in line for line in self.browser.evaluate(TOLD)))
 
 
 def meet(ada, ben):
@@ -225,38 +139,43 @@ def play(engine, ada, ben):
             raise Wrong(f"{person.name}'s page: {lost + complaints}")
 
 
-def run(engines, browsers):
+def run(plays, browsers):
     with Processes() as processes:
         opened = []
         for number, name in enumerate(browsers):
             start = partial(processes.start, f"{name}-{number}")
             opened.append(BROWSERS[name](WORK / f"profile-{number}", start))
-        for name in engines:
+        for name in plays:
+            if name == ALONE_PLAY:
+                coming_back.run(processes, opened, browsers)
+                continue
             start = time.monotonic()
             engine = Engine(name, processes)
             engine.start()
             pages = start_nodes(engine, processes)
-            play(engine, *(Person(*who) for who in zip(("ada", "ben"), opened, pages)))
+            play(engine, *(Writer(*who) for who in zip(("ada", "ben"), opened, pages)))
             print(f"{name}: good, with {' and '.join(browsers)} ({time.monotonic() - start:.0f} s)", flush=True)
 
 
 def main():
-    only = sys.argv[1:] or list(ENGINES)
-    if not set(only) <= set(ENGINES):
-        sys.exit(f"usage: tests/browsers/run [{'|'.join(ENGINES)}]")
-    programs = {name: find(ENGINES[name][0]) for name in only}
-    engines = [name for name in programs if programs[name]]
+    only = sys.argv[1:] or [ALONE_PLAY, *ENGINES]
+    if not set(only) <= {ALONE_PLAY, *ENGINES}:
+        sys.exit(f"usage: tests/browsers/run [{'|'.join([ALONE_PLAY, *ENGINES])}]")
+    programs = {name: find(ENGINES[name][0]) for name in only if name in ENGINES}
+    plays = [name for name in only if name == ALONE_PLAY or programs[name]]
     browsers = [name for name in BROWSERS if any(map(shutil.which, BROWSERS[name].programs))]
     skipped = [f"in {BROWSERS[name].programs[0]} (not installed)" for name in BROWSERS if name not in browsers]
-    missing = [ENGINES[name][0] for name in programs if name not in engines]
+    missing = [ENGINES[name][0] for name in programs if name not in plays]
     skipped += [f"over {program} (not found; .ci/engines fetches it)" for program in missing]
     for what in skipped:
         print(f"SKIPPED: the chat {what}", file=sys.stderr)
     if skipped and os.environ.get("BROWSERS") == "required":
         sys.exit(1)
-    if not engines or not browsers:
+    if not plays or not browsers:
         return
-    built = subprocess.run(["cargo", "build", "--all-features", "--example", "cluster"], cwd=ROOT)
+    examples = {"chat" if name == ALONE_PLAY else "cluster" for name in plays}
+    command = ["cargo", "build", "--all-features", *(f"--example={name}" for name in examples)]
+    built = subprocess.run(command, cwd=ROOT)
     if built.returncode:
         sys.exit(built.returncode)
     shutil.rmtree(WORK, ignore_errors=True)
@@ -265,7 +184,7 @@ def main():
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda *_: sys.exit(1))
     try:
-        run(engines, (browsers * 2)[:2])
+        run(plays, (browsers * 2)[:2])
     except Wrong as wrong:
         sys.exit(f"WRONG: {wrong}; logs are in {WORK}")
 
