@@ -6,7 +6,9 @@
 //! - No line: allowed. Several: only by `Any`.
 //! - `SameHost`: the same host, whatever the case, and the same port, where one that is missing is the
 //!   default of the page's scheme.
-//! - `list`: one of them, scheme, host and port. It panics on what is no origin.
+//! - `list`: one of them, scheme, host and port, or the same text where it is no origin. It panics on
+//!   what is empty, and on `*` and control characters. `same_host_or`: that, too.
+//! - `SameHostOrLocalhost`: both at this machine, on whatever ports.
 //! - `predicate`: what it says.
 //!
 //! Differs: RFC 3986 §2.1 has two digits behind each percent sign; names are compared as they are
@@ -49,6 +51,8 @@ enum Policy<'a> {
     Any,
     List(Page<'a>, Page<'a>),
     Predicate(bool),
+    SameHostOr(Page<'a>, Page<'a>),
+    SameHostOrLocalhost,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -76,29 +80,30 @@ fuzz_target!(|input: Input| {
         return;
     };
     let (policy, listed) = match &input.policy {
-        Policy::SameHost => (OriginPolicy::SameHost, Vec::new()),
-        Policy::Any => (OriginPolicy::Any, Vec::new()),
+        Policy::SameHost => (OriginPolicy::SameHost, Listed::default()),
+        Policy::SameHostOrLocalhost => (OriginPolicy::SameHostOrLocalhost, Listed::default()),
+        Policy::Any => (OriginPolicy::Any, Listed::default()),
         Policy::Predicate(says) => {
             let says = *says;
-            (OriginPolicy::predicate(move |_, _| says), Vec::new())
+            (OriginPolicy::predicate(move |_, _| says), Listed::default())
         }
-        Policy::List(a, b) => {
+        Policy::List(a, b) | Policy::SameHostOr(a, b) => {
             let texts = [a.text(), b.text()];
             let [Ok(a), Ok(b)] = texts.map(String::from_utf8) else {
                 return;
             };
-            let origins = [a, b];
-            let is_right = origins.iter().all(|text| origin(text.as_bytes()).is_some());
-            if !is_right {
-                // Panics are slow, and most texts are no origins.
-                if origins.concat().len() % 16 == 0 {
-                    assert!(panics(|| OriginPolicy::list(&origins)), "{origins:?}");
+            let entries = [a, b];
+            let Some(listed) = Listed::of(&entries) else {
+                // Panics are slow.
+                if entries.concat().len() % 16 == 0 {
+                    assert!(panics(|| OriginPolicy::list(&entries)), "{entries:?}");
                 }
                 return;
+            };
+            match &input.policy {
+                Policy::List(..) => (OriginPolicy::list(entries), listed),
+                _ => (OriginPolicy::same_host_or(entries), listed),
             }
-            let listed = origins.iter().filter_map(|text| origin(text.as_bytes()));
-            let listed: Vec<_> = listed.map(|origin| origin.with_port()).collect();
-            (OriginPolicy::list(origins), listed)
         }
     };
     let protocol = input.http2.then_some("websocket");
@@ -121,10 +126,16 @@ fuzz_target!(|input: Input| {
     let allowed = match (&lines[..], &input.policy) {
         ([], _) | (_, Policy::Any) => true,
         ([_], Policy::Predicate(says)) => *says,
-        ([line], policy) => origin(line.as_bytes()).is_some_and(|page| match policy {
-            Policy::SameHost => page.is_at(&target),
-            _ => listed.contains(&page.with_port()),
-        }),
+        ([line], policy) => {
+            let page = origin(line.as_bytes());
+            let is_at = page.as_ref().is_some_and(|page| page.is_at(&target));
+            match policy {
+                Policy::SameHost => is_at,
+                Policy::SameHostOrLocalhost => is_at || are_local(page.as_ref(), &target.0),
+                Policy::SameHostOr(..) => is_at || listed.has(line.as_bytes()),
+                _ => listed.has(line.as_bytes()),
+            }
+        }
         _ => false,
     };
     match verdict {
@@ -133,6 +144,52 @@ fuzz_target!(|input: Input| {
         Err(rejection) => panic!("{rejection:?}"),
     }
 });
+
+/// What a list allows.
+#[derive(Default)]
+struct Listed {
+    origins: Vec<Origin>,
+    texts: Vec<Vec<u8>>,
+}
+
+impl Listed {
+    /// `None` where it panics.
+    fn of(entries: &[String]) -> Option<Self> {
+        let mut listed = Self::default();
+        for entry in entries {
+            let entry = entry.trim();
+            if entry.is_empty() || entry.contains(|it: char| it == '*' || it.is_control()) {
+                return None;
+            }
+            let page = origin(entry.strip_suffix('/').unwrap_or(entry).as_bytes());
+            listed.origins.extend(page.map(Origin::with_port));
+            if origin(entry.as_bytes()).is_none() {
+                listed.texts.push(entry.into());
+            }
+        }
+        Some(listed)
+    }
+
+    fn has(&self, line: &[u8]) -> bool {
+        let page = origin(line).map(Origin::with_port);
+        page.is_some_and(|page| self.origins.contains(&page))
+            || self.texts.iter().any(|text| text == line)
+    }
+}
+
+/// Whether a page from a server on this machine asks for a server on this machine.
+fn are_local(page: Option<&Origin>, target: &Host) -> bool {
+    let is_loopback = |host: &Host| match host {
+        Host::V6(address) => *address == [0, 0, 0, 0, 0, 0, 0, 1],
+        Host::Name(name) => {
+            let address = groups(name, true).filter(|_| name.contains(&b'.'));
+            let is_name = name == b"localhost" || name.ends_with(b".localhost");
+            is_name || address.is_some_and(|address| address[0] >> 8 == 127)
+        }
+    };
+    is_loopback(target)
+        && page.is_some_and(|page| page.default_port().is_some() && is_loopback(&page.host))
+}
 
 /// libFuzzer's hook ends the process.
 fn panics<T>(work: impl FnOnce() -> T) -> bool {
@@ -388,6 +445,10 @@ const HOSTS: &[&str] = &[
     "evila.example",
     "a.example.evil",
     "127.0.0.1",
+    "127.1",
+    "localhost",
+    "app.LocalHost",
+    "*.example",
     "[::1]",
     "[0:0:0:0:0:0:0:1]",
     "[::ffff:1.2.3.4]",
