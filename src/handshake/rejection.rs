@@ -1,6 +1,6 @@
 //! Why a handshake was refused, and the response that says so.
 
-use std::{error, fmt};
+use std::{error, fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -53,9 +53,10 @@ pub enum Rejection {
     NoCommonSubprotocol,
     /// A `Sec-WebSocket-Extensions` that does not follow the grammar of RFC 6455 §9.1: 400.
     MalformedExtensions,
-    /// The service for the connection was not ready, such as at a connection limit: 503.
+    /// The service for the connection was not ready, such as at a connection limit: 503 with
+    /// `Retry-After: 5`.
     NotReady,
-    /// The server is shutting down: 503.
+    /// The server is shutting down: 503 with `Retry-After: 5`.
     Draining,
     /// The [`MemoryBudget`](crate::MemoryBudget) of the connections is nearly used up: 503 with
     /// `Retry-After: 5`.
@@ -118,6 +119,16 @@ impl Rejection {
         }
     }
 
+    /// Returns for how long a client should wait before it asks again: `Retry-After`, which every 503
+    /// has (RFC 9110 §10.2.3).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NotReady | Self::Draining | Self::OverBudget => Some(RETRY_AFTER_REFUSAL),
+            _ => None,
+        }
+    }
+
     /// Makes the answer to a request of this HTTP version.
     ///
     /// Its body is one line of plain text that repeats nothing of the request. On HTTP/1 the connection
@@ -147,8 +158,10 @@ impl Rejection {
         if *self == Self::UnsupportedVersion {
             header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
-        if *self == Self::OverBudget {
-            header(RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(wait) = self.retry_after() {
+            // A client that comes a moment too early is refused once more.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            header(RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             header(ALLOW, HeaderValue::from_static("GET"));
@@ -211,6 +224,10 @@ impl From<Malformed> for Rejection {
         Self::MalformedExtensions
     }
 }
+
+/// When it is known to nobody when there will be room: time for another server to take over, or for some of
+/// the connections to end.
+const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test panics")]

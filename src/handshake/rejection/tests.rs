@@ -40,8 +40,8 @@ const TABLE: [Row; 19] = [
     (MalformedSubprotocols, 400, &[CLOSE], 400, &[]),
     (NoCommonSubprotocol, 400, &[CLOSE], 400, &[]),
     (MalformedExtensions, 400, &[CLOSE], 400, &[]),
-    (NotReady, 503, &[CLOSE], 503, &[]),
-    (Draining, 503, &[CLOSE], 503, &[]),
+    (NotReady, 503, &[CLOSE, RETRY], 503, &[RETRY]),
+    (Draining, 503, &[CLOSE, RETRY], 503, &[RETRY]),
     (OverBudget, 503, &[CLOSE, RETRY], 503, &[RETRY]),
     (NotUpgradable, 500, &[CLOSE], 500, &[]),
 ];
@@ -78,6 +78,14 @@ fn each_reason_has_its_answer_on_http_2_without_connection_headers() {
     for (rejection, _, _, status, further) in TABLE {
         check(&rejection, Version::HTTP_2, status, further);
         check(&rejection, Version::HTTP_3, status, further);
+    }
+}
+
+#[test]
+fn every_503_says_when_to_come_back() {
+    for (rejection, ..) in TABLE {
+        let busy = rejection.status(Version::HTTP_11) == StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!(rejection.retry_after().is_some(), busy, "{rejection:?}");
     }
 }
 
