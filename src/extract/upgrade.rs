@@ -25,8 +25,8 @@ use crate::{
     },
     lock::Lock,
     service::{
-        self, HandlerOutput, Opening, Upgrade, extended_connect, hook::Handshake, open, refuse,
-        refused_origin, registry,
+        self, HandlerOutput, Opening, PerAddress, Permits, Upgrade, extended_connect,
+        hook::Handshake, open, refuse, refused_origin, registry,
     },
     session::{Connections, SessionReport, Setup, WebSocket},
 };
@@ -52,6 +52,7 @@ struct Pending {
     handshake: Handshake,
     upgrade: Upgrade,
     own: Own,
+    per_address: Option<PerAddress>,
 }
 
 /// What the extractor's own methods have set, which no configuration changes.
@@ -94,6 +95,7 @@ impl WebSocketUpgrade {
             handshake,
             upgrade,
             own: Own::default(),
+            per_address: None,
         });
         Ok(Self { pending })
     }
@@ -174,6 +176,14 @@ impl WebSocketUpgrade {
         self
     }
 
+    /// Limits the connections of each address, as
+    /// [`WebSocketLayer::per_address`](crate::WebSocketLayer::per_address) does; it is checked in
+    /// [`on_upgrade`](Self::on_upgrade). Default: no limit.
+    pub fn per_address(mut self, limit: &PerAddress) -> Self {
+        self.pending.per_address = Some(limit.clone());
+        self
+    }
+
     /// Calls `hook` with the session's [`SessionReport`], when its transport has ended.
     pub fn on_end(mut self, hook: impl FnOnce(&SessionReport) + Send + 'static) -> Self {
         let hook = Once::new(hook);
@@ -251,9 +261,10 @@ impl WebSocketUpgrade {
         let Pending {
             mut handshake,
             upgrade,
+            per_address,
             ..
         } = *self.pending;
-        if let Err(rejection) = settle(&mut handshake) {
+        if let Err(rejection) = settle(&mut handshake, per_address.as_ref()) {
             let connections = handshake.connections.as_ref();
             return refuse(connections, &rejection, handshake.version).map(Body::from);
         }
@@ -268,12 +279,13 @@ impl WebSocketUpgrade {
 }
 
 /// Makes the checks that need the configuration.
-fn settle(handshake: &mut Handshake) -> Result<(), Rejection> {
+fn settle(handshake: &mut Handshake, limit: Option<&PerAddress>) -> Result<(), Rejection> {
     let Handshake {
         head,
         opening,
         setup,
         connections,
+        permits,
         ..
     } = handshake;
     // It counts the rejection if the server is stopping.
@@ -283,7 +295,9 @@ fn settle(handshake: &mut Handshake) -> Result<(), Rejection> {
     }
     server::check_origin(head, &setup.config)
         .inspect_err(|rejection| refused_origin::tell(rejection, head))?;
-    opening.settle(&head.headers, &setup.config)
+    opening.settle(&head.headers, &setup.config)?;
+    *permits = Permits::take(head, limit)?;
+    Ok(())
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {

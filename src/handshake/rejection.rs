@@ -61,6 +61,15 @@ pub enum Rejection {
     /// The [`MemoryBudget`](crate::MemoryBudget) of the connections is nearly used up: 503 with
     /// `Retry-After: 5`.
     OverBudget,
+    /// The address has as many connections open as
+    /// [`PerAddress::max_open`](crate::service::PerAddress::max_open) allows: 429 with `Retry-After: 5`.
+    TooManyOpen,
+    /// The address has asked for more new connections than
+    /// [`PerAddress::max_new`](crate::service::PerAddress::max_new) allows: 429 with `Retry-After`.
+    TooManyNew {
+        /// In what time there is one; the header says it in seconds, rounded up.
+        retry_after: Duration,
+    },
     /// The HTTP server does not let the layer take over the connection: 500.
     NotUpgradable,
 }
@@ -88,6 +97,8 @@ impl Rejection {
             Self::NotReady => "NotReady",
             Self::Draining => "Draining",
             Self::OverBudget => "OverBudget",
+            Self::TooManyOpen => "TooManyOpen",
+            Self::TooManyNew { .. } => "TooManyNew",
             Self::NotUpgradable => "NotUpgradable",
         }
     }
@@ -115,16 +126,20 @@ impl Rejection {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedProtocol => StatusCode::NOT_IMPLEMENTED,
             Self::NotReady | Self::Draining | Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyOpen | Self::TooManyNew { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotUpgradable => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     /// Returns for how long a client should wait before it asks again: `Retry-After`, which every 503
-    /// has (RFC 9110 §10.2.3).
+    /// and 429 has (RFC 9110 §10.2.3, RFC 6585 §4).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NotReady | Self::Draining | Self::OverBudget => Some(RETRY_AFTER_REFUSAL),
+            Self::NotReady | Self::Draining | Self::OverBudget | Self::TooManyOpen => {
+                Some(RETRY_AFTER_REFUSAL)
+            }
+            Self::TooManyNew { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -203,6 +218,10 @@ impl Rejection {
             Self::NotReady => "no more connections are taken at the moment",
             Self::Draining => "the server is shutting down",
             Self::OverBudget => "the server is short of memory: try again in a few seconds",
+            Self::TooManyOpen => "your address has too many connections open",
+            Self::TooManyNew { .. } => {
+                "your address has asked for too many connections: try again when Retry-After says"
+            }
             Self::NotUpgradable => {
                 "the request carries no OnUpgrade: another layer took it, or the request was made \
                  by hand, as in a test: see testing::connect and testing::upgradable(request)"

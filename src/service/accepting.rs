@@ -15,6 +15,7 @@ use super::{
     body::ResponseBody,
     hook::{Decision, Handshake, Hook, HookFuture, Verdict, add_headers},
     on_upgrade::Upgrade,
+    permits::Counted,
     refusal::refuse,
     upgrading::{Opening, Upgrading},
 };
@@ -136,10 +137,15 @@ where
     }
     let mut response = handshake.opening.take_response();
     add_headers(&mut response, &mut handshake.response_headers);
+    let permits = mem::take(&mut handshake.permits);
     let witness = opening.upgrade.witness();
     let upgrading = Upgrading::new(opening, place.flatten(), close);
     // Boxed, because a task's memory comes in steps of 128 bytes, and a box's does not.
-    tokio::spawn(Box::pin(upgrading));
+    if permits.is_empty() {
+        tokio::spawn(Box::pin(upgrading));
+    } else {
+        tokio::spawn(Box::pin(Counted::new(upgrading, permits)));
+    }
     response.map(|()| ResponseBody::switching(witness))
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, future::Future, mem, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, Response, Uri, Version, header, request::Parts};
 
-use super::refusal::RejectResponse;
+use super::{permits::Permits, refusal::RejectResponse};
 use crate::{
     config::Config,
     handshake::server::Accepted,
@@ -27,6 +27,7 @@ pub struct Handshake {
     pub(crate) setup: Arc<Setup>,
     /// Where the connection will be registered.
     pub(crate) connections: Option<Connections>,
+    pub(crate) permits: Permits,
     pub(crate) response_headers: HeaderMap,
 }
 
@@ -44,6 +45,7 @@ impl Handshake {
             opening,
             setup,
             connections,
+            permits: Permits::default(),
             response_headers: HeaderMap::new(),
         }
     }

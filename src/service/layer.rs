@@ -7,6 +7,7 @@ use http::request::Parts;
 use super::{
     filter::Filter,
     hook::{Decision, Handshake, Hook},
+    per_address::PerAddress,
 };
 use crate::{
     config::Config,
@@ -29,7 +30,7 @@ use crate::{
 /// 2. A handshake that breaks RFC 6455, RFC 8441 or the [`Config`] is refused with a response; the
 ///    [`Rejection`](crate::handshake::Rejection) is among its extensions.
 /// 3. The route service must be ready, else 503: tower's `ConcurrencyLimitLayer` around it is a
-///    limit of open connections.
+///    limit of open connections. [`per_address`](Self::per_address) limits those of each client.
 /// 4. The hook of [`on_handshake`](Self::on_handshake) may look, add and refuse.
 /// 5. The answer leaves, and the route service is called when the stream is handed over.
 ///
@@ -78,6 +79,7 @@ pub struct WebSocketLayer<H> {
     pub(super) connections: Option<Connections>,
     pub(super) hook: Option<Hook>,
     pub(super) filter: Option<Arc<Filter>>,
+    pub(super) per_address: Option<PerAddress>,
 }
 
 impl<H> WebSocketLayer<H> {
@@ -90,6 +92,7 @@ impl<H> WebSocketLayer<H> {
             connections: None,
             hook: None,
             filter: None,
+            per_address: None,
         }
     }
 
@@ -179,6 +182,17 @@ impl<H> WebSocketLayer<H> {
         hook: impl Fn(&(dyn Error + 'static)) + Send + Sync + 'static,
     ) -> Self {
         Arc::make_mut(&mut self.setup).on_failed_upgrade = Some(Arc::new(hook));
+        self
+    }
+
+    /// Limits the connections of each address, beside those of other layers with a clone of `limit`.
+    ///
+    /// One more is refused with 429 and `Retry-After`, before the hook and behind the checks of the
+    /// handshake. The address is that of [`PeerAddr`](super::PeerAddr), which [`serve`](fn@crate::serve)
+    /// tells, or what [`PerAddress::address`] says. Default: no limit.
+    #[must_use]
+    pub fn per_address(mut self, limit: &PerAddress) -> Self {
+        self.per_address = Some(limit.clone());
         self
     }
 

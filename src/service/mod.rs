@@ -8,6 +8,7 @@
 //! - [`event_handler`], [`EventHandler`], [`EventHandlerService`]: a connection by callbacks.
 //! - [`Decision`], [`RejectResponse`]: what the hook returns that sees a [`Handshake`](crate::Handshake).
 //! - [`PathParams`], [`PeerAddr`], [`OnUpgrade`]: what the extensions of a request carry.
+//! - [`PerAddress`]: a limit of the connections of each address.
 
 // The tower layer and what goes with it.
 //
@@ -34,6 +35,8 @@ pub(crate) mod hook;
 pub(crate) mod layer;
 mod on_upgrade;
 mod peer_addr;
+mod per_address;
+mod permits;
 mod refusal;
 pub(crate) mod refused_origin;
 mod registries;
@@ -50,6 +53,7 @@ pub use handler::{HandlerFuture, HandlerOutput, HandlerService};
 pub use hook::Decision;
 pub use on_upgrade::OnUpgrade;
 pub use peer_addr::PeerAddr;
+pub use per_address::PerAddress;
 pub use refusal::RejectResponse;
 pub use service::WebSocketService;
 
@@ -57,5 +61,6 @@ pub use service::WebSocketService;
 pub(crate) use registries::Registries;
 #[cfg(feature = "axum")]
 pub(crate) use {
-    accepting::open, on_upgrade::Upgrade, refusal::refuse, registries::registry, upgrading::Opening,
+    accepting::open, on_upgrade::Upgrade, permits::Permits, refusal::refuse, registries::registry,
+    upgrading::Opening,
 };

@@ -8,8 +8,8 @@ use tower::{BoxError, Layer, Service};
 
 use super::{
     accepting::Accepting, body::ResponseBody, extended_connect, future::ResponseFuture,
-    hook::Handshake, layer::WebSocketLayer, on_upgrade::Upgrade, refusal::refuse, refused_origin,
-    registries::registry, upgrading::Opening,
+    hook::Handshake, layer::WebSocketLayer, on_upgrade::Upgrade, permits::Permits, refusal::refuse,
+    refused_origin, registries::registry, upgrading::Opening,
 };
 use crate::{
     handshake::{Rejection, server},
@@ -87,8 +87,11 @@ impl<H: Clone> WebSocketLayer<H> {
             .inspect_err(|rejection| refused_origin::tell(rejection, &head))
             .map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
+        let permits = Permits::take(&head, self.per_address.as_ref()).map_err(refuse)?;
+        let mut handshake = Handshake::new(head, opening, self.setup.clone(), connections.cloned());
+        handshake.permits = permits;
         let opening = Box::new(Opening {
-            handshake: Handshake::new(head, opening, self.setup.clone(), connections.cloned()),
+            handshake,
             route: self.route.clone(),
             upgrade,
         });

@@ -23,6 +23,7 @@ mod memory_budget;
 mod mounts;
 mod origins;
 mod panics;
+mod per_address;
 #[cfg(feature = "client")]
 mod raw_http2;
 mod readiness;

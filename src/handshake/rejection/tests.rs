@@ -18,7 +18,7 @@ type Row = (
     &'static [&'static str],
 );
 
-const TABLE: [Row; 19] = [
+const TABLE: [Row; 21] = [
     (UpgradeRequired, 426, &[CLOSE_UPGRADE, WEBSOCKET], 400, &[]),
     (UnsupportedProtocol, 501, &[CLOSE], 501, &[]),
     (MethodNotAllowed, 405, &[GET, CLOSE], 405, &[GET]),
@@ -43,6 +43,16 @@ const TABLE: [Row; 19] = [
     (NotReady, 503, &[CLOSE, RETRY], 503, &[RETRY]),
     (Draining, 503, &[CLOSE, RETRY], 503, &[RETRY]),
     (OverBudget, 503, &[CLOSE, RETRY], 503, &[RETRY]),
+    (TooManyOpen, 429, &[CLOSE, RETRY], 429, &[RETRY]),
+    (
+        TooManyNew {
+            retry_after: Duration::from_millis(41_001),
+        },
+        429,
+        &[CLOSE, "retry-after: 42"],
+        429,
+        &["retry-after: 42"],
+    ),
     (NotUpgradable, 500, &[CLOSE], 500, &[]),
 ];
 
@@ -82,9 +92,10 @@ fn each_reason_has_its_answer_on_http_2_without_connection_headers() {
 }
 
 #[test]
-fn every_503_says_when_to_come_back() {
+fn every_503_and_429_says_when_to_come_back() {
     for (rejection, ..) in TABLE {
-        let busy = rejection.status(Version::HTTP_11) == StatusCode::SERVICE_UNAVAILABLE;
+        let status = rejection.status(Version::HTTP_11).as_u16();
+        let busy = matches!(status, 429 | 503);
         assert_eq!(rejection.retry_after().is_some(), busy, "{rejection:?}");
     }
 }

@@ -1,0 +1,223 @@
+//! Limits for each address.
+
+mod key;
+mod table;
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use http::request::Parts;
+use tokio::time::Instant;
+
+use self::{
+    key::Key,
+    table::{Rate, Table},
+};
+use super::peer_addr::PeerAddr;
+use crate::{
+    handshake::Rejection,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+type FindAddress = Arc<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
+
+/// A limit of the WebSockets that one address has open, and of the new ones that it asks for.
+///
+/// It is set with [`WebSocketLayer::per_address`](crate::WebSocketLayer::per_address), and with
+/// `per_address` of the extractor. Clones count together, whatever is set for each: give
+/// the same one to several layers for a limit of them all. There is no limit until one is set.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_websocket::{WebSocket, WebSocketLayer, handler, service::PerAddress};
+///
+/// # async fn chat(_: WebSocket) {}
+/// let limit = PerAddress::new()
+///     .max_open(20)
+///     .max_new(30, Duration::from_secs(60));
+/// let layer = WebSocketLayer::new(handler(chat)).per_address(&limit);
+/// ```
+///
+/// # What counts
+///
+/// An IPv4 address is one address, also where it is written as IPv6 (`::ffff:192.0.2.1`). Of IPv6 a
+/// whole /64 is one, which a single host has to itself as a rule. Many people may share an IPv4
+/// address, behind the router of a school or of a mobile network: leave them room.
+///
+/// A handshake that breaks no rule counts, before the hook of
+/// [`on_handshake`](crate::WebSocketLayer::on_handshake) sees it: one that the hook refuses has used up
+/// a new one, which slows guessing of passwords down as well. A connection is open from then until its
+/// transport is gone and its handler is done.
+///
+/// # What is beyond
+///
+/// 429 with `Retry-After` and [`Rejection::TooManyOpen`] or [`Rejection::TooManyNew`]; it says nothing
+/// about the server, so a load balancer should send nobody elsewhere for it, as it may for a 503.
+///
+/// # Memory
+///
+/// 100 bytes at most for each open connection. Of the addresses that have asked lately 57,000 are remembered for
+/// sure and twice as many at most, in 5 MiB at most: where there are more in the time of `per`, the oldest are forgotten, and
+/// have all their new connections again. What is open is never forgotten. Nothing is searched: a handshake
+/// costs the same whatever is remembered.
+#[derive(Clone)]
+pub struct PerAddress(Arc<Limit>);
+
+#[derive(Clone)]
+struct Limit {
+    max_open: Option<usize>,
+    rate: Option<Rate>,
+    find: Option<FindAddress>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    table: Table,
+    /// What the times in the table are counted from.
+    start: Instant,
+    /// It was said that an address was missing.
+    told: AtomicBool,
+}
+
+impl PerAddress {
+    /// Makes one that limits nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(Limit {
+            max_open: None,
+            rate: None,
+            find: None,
+            shared: Arc::new(Shared {
+                table: Table::new(),
+                start: Instant::now(),
+                told: AtomicBool::new(false),
+            }),
+        }))
+    }
+
+    /// Limits how many connections of an address are open at a time. Default: no limit.
+    ///
+    /// One more is refused with 429 and `Retry-After: 5`.
+    #[must_use]
+    pub fn max_open(mut self, connections: impl Into<Option<usize>>) -> Self {
+        Arc::make_mut(&mut self.0).max_open = connections.into();
+        self
+    }
+
+    /// Limits how many connections an address may ask for: `connections` at once, and as many again
+    /// `per` that time, spread evenly over it (a token bucket). Default: no limit.
+    ///
+    /// One more is refused with 429, and `Retry-After` says in how many seconds there is one. It counts as
+    /// nothing, so who asks too often is not locked out for longer. Zero is taken as one. `per` is at most
+    /// a day.
+    #[must_use]
+    pub fn max_new(mut self, connections: u32, per: Duration) -> Self {
+        Arc::make_mut(&mut self.0).rate = Some(Rate::new(connections, per));
+        self
+    }
+
+    /// Tells the address of a request in another way. Default: that of [`PeerAddr`].
+    ///
+    /// Behind a proxy all requests have the proxy's address. Believe a header only if the proxy sets it,
+    /// and the request comes from the proxy: clients can send it, too. `X-Forwarded-For` is
+    /// added to, so its last address is the proxy's word, and those before it the client's.
+    ///
+    /// A request without an address (`None`) is not limited; the first is logged.
+    ///
+    /// ```
+    /// use std::net::IpAddr;
+    /// use http::request::Parts;
+    /// use tower_websocket::service::{PeerAddr, PerAddress};
+    ///
+    /// fn client(head: &Parts) -> Option<IpAddr> {
+    ///     let PeerAddr(peer) = head.extensions.get()?;
+    ///     if !peer.ip().is_loopback() {
+    ///         return Some(peer.ip()); // not our proxy
+    ///     }
+    ///     let told = head.headers.get_all("x-forwarded-for").iter().next_back();
+    ///     let last = told.and_then(|list| list.to_str().ok()?.rsplit(',').next());
+    ///     last.and_then(|last| last.trim().parse().ok()).or(Some(peer.ip()))
+    /// }
+    ///
+    /// let limit = PerAddress::new().max_open(20).address(client);
+    /// ```
+    #[must_use]
+    pub fn address(
+        mut self,
+        find: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        Arc::make_mut(&mut self.0).find = Some(Arc::new(find));
+        self
+    }
+
+    /// Counts a new connection of the address that asks for it.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub(crate) fn admit(&self, head: &Parts) -> Result<Option<AddressPermit>, Rejection> {
+        let Limit {
+            max_open,
+            rate,
+            find,
+            shared,
+        } = &*self.0;
+        let address = match find {
+            Some(find) => find(head),
+            None => head.extensions.get().map(|PeerAddr(peer)| peer.ip()),
+        };
+        let Some(address) = address else {
+            shared.tell_of_no_address();
+            return Ok(None);
+        };
+        let (key, now) = (Key::of(address), shared.start.elapsed());
+        let counted = shared.table.admit(key, *max_open, *rate, now)?;
+        Ok(counted.then(|| AddressPermit {
+            shared: shared.clone(),
+            key,
+        }))
+    }
+}
+
+impl Default for PerAddress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for PerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PerAddress")
+            .field("max_open", &self.0.max_open)
+            .field("rate", &self.0.rate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn tell_of_no_address(&self) {
+        if !self.told.swap(true, Relaxed) {
+            tracing::warn!(
+                "a request without an address is not limited: put PeerAddr among its extensions, or set \
+                 PerAddress::address (told once)"
+            );
+        }
+    }
+}
+
+/// A connection that counts as open, until this is dropped.
+pub(crate) struct AddressPermit {
+    shared: Arc<Shared>,
+    key: Key,
+}
+
+impl Drop for AddressPermit {
+    fn drop(&mut self) {
+        self.shared.table.release(self.key);
+    }
+}
+
+impl fmt::Debug for AddressPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AddressPermit")
+    }
+}
