@@ -56,6 +56,8 @@ impl<L, S, F> Serve<L, S, F> {
     /// `h2` and `http/1.1` are offered by ALPN if the configuration names no protocols; without
     /// the feature `http2` only the latter.
     ///
+    /// [`PemFiles`](super::PemFiles) makes a configuration of files, which are read again when they change.
+    ///
     /// Which provider of cryptography is used is the configuration's business: this crate chooses
     /// none here. `tokio-rustls = { version = "0.26", default-features = false, features = ["ring",
     /// "tls12"] }` is one that goes with the feature `client`, which uses ring; with the default
