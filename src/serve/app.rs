@@ -1,29 +1,118 @@
 //! What a server asks of an application.
 
+use std::future::{Future, poll_fn, ready};
+
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tower::{BoxError, Service};
 
-/// A service that can be served: a clone of it for each connection.
-pub(super) trait App<B>:
-    Service<
-        Request<Incoming>,
-        Response = Response<B>,
-        Future: Send + 'static,
-        Error: Into<BoxError>,
-    > + Clone
-    + Send
-    + 'static
-{
+/// What [`serve`](fn@crate::serve) serves: a service, of which each connection has a clone, or
+/// [`PerConnection`], to make one for each.
+///
+/// The service takes `http::Request<hyper::body::Incoming>`; an axum `Router` does. `A` is the address that the
+/// [`Listener`](super::Listener) tells of a client.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be served to clients whose address is `{A}`",
+    label = "no service of requests",
+    note = "a service takes `http::Request<hyper::body::Incoming>`, is `Clone + Send + 'static`, and its future is \
+            `Send`; an axum `Router` is served as it is",
+    note = "what makes a service for each connection, such as axum's \
+            `into_make_service_with_connect_info::<SocketAddr>()`, is wrapped: `serve::PerConnection(..)`",
+    note = "a WebSocket handler alone is served as `endpoint(handler(..))`"
+)]
+pub trait Application<A>: Clone + Send + 'static {
+    /// What a connection is served by.
+    type Service: Service<
+            Request<Incoming>,
+            Response = Response<Self::Body>,
+            Future: Send + 'static,
+            Error: Into<BoxError>,
+        > + Clone
+        + Send
+        + 'static;
+
+    /// The body of its responses.
+    type Body: Body<Data: Send, Error: Into<BoxError>> + Send + 'static;
+
+    /// Makes the service of a connection whose client has this address.
+    ///
+    /// # Errors
+    ///
+    /// There is none for it: the connection is dropped.
+    fn service(
+        self,
+        address: &A,
+    ) -> impl Future<Output = Result<Self::Service, BoxError>> + Send + 'static;
 }
 
-impl<S, B> App<B> for S
+impl<S, B, A> Application<A> for S
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
 {
+    type Service = S;
+    type Body = B;
+
+    fn service(self, _: &A) -> impl Future<Output = Result<S, BoxError>> + Send + 'static {
+        ready(Ok(self))
+    }
+}
+
+/// Makes a service for each connection: a `tower::Service` of the client's address whose response is that
+/// service.
+///
+/// So what axum makes of a `Router` can be served, and its extractor `ConnectInfo` works:
+///
+/// ```no_run
+/// use std::net::SocketAddr;
+/// use axum::{Router, extract::ConnectInfo, routing::get};
+/// use tower_websocket::{serve, serve::PerConnection};
+///
+/// # async fn run() -> std::io::Result<()> {
+/// let page = async |ConnectInfo(address): ConnectInfo<SocketAddr>| address.to_string();
+/// let app: Router = Router::new().route("/", get(page));
+/// let app = app.into_make_service_with_connect_info::<SocketAddr>();
+/// serve("127.0.0.1:8080", PerConnection(app)).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It is called when the connection is accepted, and with TLS once that is spoken. An error
+/// ends the connection.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "it marks what is in it")]
+pub struct PerConnection<M>(pub M);
+
+impl<M, S, B, A> Application<A> for PerConnection<M>
+where
+    M: Service<A, Response = S> + Clone + Send + 'static,
+    M::Future: Send + 'static,
+    M::Error: Into<BoxError>,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+    A: Clone + Send + 'static,
+{
+    type Service = S;
+    type Body = B;
+
+    fn service(self, address: &A) -> impl Future<Output = Result<S, BoxError>> + Send + 'static {
+        let (mut make, address) = (self.0, address.clone());
+        async move {
+            poll_fn(|cx| make.poll_ready(cx))
+                .await
+                .map_err(Into::into)?;
+            make.call(address).await.map_err(Into::into)
+        }
+    }
 }
 
 /// The service of one connection, as hyper calls it.

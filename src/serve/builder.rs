@@ -10,10 +10,11 @@ use std::{
 
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{listener::Listener, settings::Settings};
+use super::{app::Application, listen::Listen, listener::Listener, settings::Settings};
 use crate::session::{Connections, Drain};
 
-/// Serves `app` to every client of `listener`.
+/// Serves `app` to every client of `listener`: an address, such as `"127.0.0.1:8080"`, or a listener, see
+/// [`Listen`](crate::serve::Listen).
 ///
 /// It runs when awaited, and forever unless there is a
 /// [`graceful_shutdown`](Serve::graceful_shutdown). Connections are tasks of their own.
@@ -32,7 +33,11 @@ use crate::session::{Connections, Drain};
 /// # Panics
 ///
 /// Needs tokio's runtime with I/O and time enabled, and panics without.
-pub fn serve<L, S>(listener: L, app: S) -> Serve<L, S> {
+pub fn serve<L, S>(listener: L, app: S) -> Serve<L, S>
+where
+    L: Listen,
+    S: Application<<L::Listener as Listener>::Addr>,
+{
     Serve {
         listener,
         app,
@@ -160,6 +165,35 @@ impl<L, S, F> Serve<L, S, F> {
     pub fn max_streams(mut self, streams: u32) -> Self {
         self.settings.max_streams = streams.max(1);
         self
+    }
+}
+
+impl<L: Listen, S, F> Serve<L, S, F> {
+    /// Begins to listen, to know the address before the server runs: that of port 0, for one.
+    ///
+    /// ```
+    /// use tower_websocket::{WebSocket, endpoint, handler, serve};
+    ///
+    /// # async fn chat(_: WebSocket) {}
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let server = serve("127.0.0.1:0", endpoint(handler(chat))).bind().await?;
+    /// println!("http://{}", server.local_addr()?);
+    /// tokio::spawn(server.into_future());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be bound: the error names it.
+    pub async fn bind(self) -> io::Result<Serve<L::Listener, S, F>> {
+        Ok(Serve {
+            listener: self.listener.listen().await?,
+            app: self.app,
+            signal: self.signal,
+            settings: self.settings,
+        })
     }
 }
 

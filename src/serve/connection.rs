@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    marker::PhantomData,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -19,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service};
 
 use super::{
-    app::{App, AppBody, HyperApp},
+    app::{AppBody, Application, HyperApp},
     http::Http,
     line::{Expired, Line, TimeLimits},
     listener::Listener,
@@ -35,41 +34,40 @@ pub(super) struct Server {
     pub(super) limits: TimeLimits,
 }
 
+/// What a connection has of its server.
+pub(super) struct Context {
+    pub(super) server: Arc<Server>,
+    pub(super) stop: Stop,
+}
+
 /// Serves a connection of a listener until it ends.
 ///
 /// In a box that is as large as this connection needs: one without TLS has no room for it, and a task's
 /// memory is copied when it starts and when it ends.
-pub(super) fn run<L, S, B>(
-    server: Arc<Server>,
+pub(super) fn run<L, S>(
+    context: Context,
     stream: L::Io,
     address: L::Addr,
     app: S,
-    stop: Stop,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>>
 where
     L: Listener,
-    S: App<B>,
-    B: AppBody,
+    S: Application<L::Addr>,
 {
-    if server.tls.is_some() {
-        Box::pin(secure::<L, S, B>(server, stream, address, app, stop))
+    if context.server.tls.is_some() {
+        Box::pin(secure::<L, S>(context, stream, address, app))
     } else {
-        Box::pin(serve::<L, _, S, B>(server, stream, address, app, stop))
+        Box::pin(serve::<L, _, S>(context, stream, address, app))
     }
 }
 
 /// Makes the TLS handshake, and serves what comes of it.
-async fn secure<L, S, B>(
-    server: Arc<Server>,
-    stream: L::Io,
-    address: L::Addr,
-    app: S,
-    mut stop: Stop,
-) where
+async fn secure<L, S>(mut context: Context, stream: L::Io, address: L::Addr, app: S)
+where
     L: Listener,
-    S: App<B>,
-    B: AppBody,
+    S: Application<L::Addr>,
 {
+    let Context { server, stop } = &mut context;
     let Some(tls) = &server.tls else { return };
     // Boxed, because each future around it would have room for it twice.
     let handshake = within(server.limits.header, Box::pin(tls.accept(stream)));
@@ -78,26 +76,29 @@ async fn secure<L, S, B>(
         Race::Second(None) => tracing::debug!("a TLS handshake took too long"),
         Race::Second(Some(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Race::Second(Some(Ok(stream))) => {
-            serve::<L, _, _, _>(server, Box::new(stream), address, app, stop).await;
+            serve::<L, _, _>(context, Box::new(stream), address, app).await;
         }
     }
 }
 
 /// Serves what is in the clear now.
-async fn serve<L, T, S, B>(server: Arc<Server>, stream: T, address: L::Addr, app: S, stop: Stop)
+async fn serve<L, T, S>(context: Context, stream: T, address: L::Addr, app: S)
 where
     L: Listener,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    S: App<B>,
-    B: AppBody,
+    S: Application<L::Addr>,
 {
+    let app = match app.service(&address).await {
+        Ok(app) => app,
+        Err(error) => return tracing::debug!(%error, "there was no service for a connection"),
+    };
+    let Context { server, stop } = context;
     let line = Line::new(server.limits);
-    let service = Serving::<L, S> {
+    let service = Serving::<L, S::Service> {
         app: TowerToHyperService::new(app),
         address,
         registries: server.registries.clone(),
         line: line.clone(),
-        listener: PhantomData,
     };
     match http(&server.http, line, stream, service, stop).await {
         Ok(()) => {}
@@ -175,7 +176,6 @@ struct Serving<L: Listener, S> {
     address: L::Addr,
     registries: Option<Registries>,
     line: Arc<Line>,
-    listener: PhantomData<fn() -> L>,
 }
 
 impl<L, S> hyper::service::Service<Request<Incoming>> for Serving<L, S>
@@ -229,12 +229,15 @@ mod tests {
         });
         let app = service_fn(async |_| Ok::<_, Infallible>(Response::new(String::new())));
         let (_stopper, stop) = stop::channel();
+        let context = || Context {
+            server: server.clone(),
+            stop: stop.clone(),
+        };
         // hyper's part is half of it.
-        let (server_too, stop_too) = (server.clone(), stop.clone());
-        let clear = run::<TcpListener, _, _>(server_too, stream().await, address, app, stop_too);
+        let clear = run::<TcpListener, _>(context(), stream().await, address, app);
         let size = size_of_val(&*clear);
         assert!(size < 3500, "{size} bytes in the clear");
-        let secure = secure::<TcpListener, _, _>(server, stream().await, address, app, stop);
+        let secure = secure::<TcpListener, _>(context(), stream().await, address, app);
         let size = size_of_val(&secure);
         assert!(size < 5000, "{size} bytes, and those of TLS");
     }

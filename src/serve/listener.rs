@@ -22,6 +22,12 @@ use crate::{
 
 /// Where [`serve`](fn@crate::serve) takes connections from: TCP, Unix sockets, and whatever else
 /// implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nothing that a server can listen on",
+    label = "no address and no listener",
+    note = "it may be an address, such as \"127.0.0.1:8080\", a TCP or Unix listener of tokio or of the \
+            standard library, or whatever implements `serve::Listener`"
+)]
 pub trait Listener: Send + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;

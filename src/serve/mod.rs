@@ -1,7 +1,7 @@
 //! A ready-to-run HTTP server for a tower service (feature `serve`).
 //!
-//! [`serve`](fn@crate::serve) takes a listener and a service: an axum `Router`, [`endpoint`](crate::endpoint),
-//! or any other `tower::Service<http::Request<hyper::body::Incoming>>`. It speaks HTTP/1.1 and HTTP/2,
+//! [`serve`](fn@crate::serve) takes an address or a listener, and a service: an axum `Router`,
+//! [`endpoint`](crate::endpoint), or any other `tower::Service<http::Request<hyper::body::Incoming>>`. It speaks HTTP/1.1 and HTTP/2,
 //! with or without TLS, survives what clients do to it, and stops in good order:
 //!
 //! ```no_run
@@ -19,8 +19,7 @@
 //! async fn main() -> std::io::Result<()> {
 //!     let websocket = WebSocketLayer::new(handler(echo));
 //!     let app = Router::new().route("/echo", any(async || "a page").layer(websocket));
-//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//!     let stopped = serve(listener, app)
+//!     let stopped = serve("127.0.0.1:8080", app)
 //!         .graceful_shutdown(async {
 //!             let _failed = tokio::signal::ctrl_c().await;
 //!         })
@@ -58,22 +57,7 @@
 //!
 //! Over TCP every request has a [`PeerAddr`](crate::service::PeerAddr) among its extensions: axum's handlers
 //! take `Extension(PeerAddr(address)): Extension<PeerAddr>`. For extractors
-//! and layers that want axum's `ConnectInfo`, put it there:
-//!
-//! ```
-//! use axum::{Router, extract::{ConnectInfo, Request}};
-//! use tower::util::MapRequestLayer;
-//! use tower_websocket::service::PeerAddr;
-//!
-//! fn connect_info(mut request: Request) -> Request {
-//!     if let Some(&PeerAddr(address)) = request.extensions().get() {
-//!         request.extensions_mut().insert(ConnectInfo(address));
-//!     }
-//!     request
-//! }
-//!
-//! let app: Router = Router::new().layer(MapRequestLayer::new(connect_info));
-//! ```
+//! and layers that want axum's `ConnectInfo` there is [`PerConnection`]. Behind a proxy it is the proxy's.
 
 mod accept;
 mod app;
@@ -83,6 +67,7 @@ mod head;
 mod head_timer;
 mod http;
 mod line;
+mod listen;
 mod listener;
 mod pem;
 mod run;
@@ -90,7 +75,9 @@ mod settings;
 mod stop;
 
 pub use accept::{AcceptError, accept};
+pub use app::{Application, PerConnection};
 pub use builder::Serve;
+pub use listen::Listen;
 pub use listener::Listener;
 pub use pem::{PemError, PemFiles};
 pub use run::ServeFuture;

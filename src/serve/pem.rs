@@ -26,9 +26,9 @@ use crate::lock::Lock;
 ///
 /// ```no_run
 /// use tower_websocket::{serve, serve::PemFiles};
-/// # async fn run(app: axum::Router, listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn run(app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
 /// let certificate = PemFiles::open("fullchain.pem", "privkey.pem")?;
-/// serve(listener, app).tls(certificate).await?;
+/// serve("0.0.0.0:443", app).tls(certificate).await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -9,38 +9,37 @@ use std::{
     task::{Context, Poll},
 };
 
-use ::http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
-use tower::{BoxError, Service};
 
 use super::{
-    app::{App, AppBody},
+    app::Application,
     builder::Serve,
     connection::{self, Server},
     http::{ALPN, Http},
+    listen::Listen,
     listener::{self, Listener},
+    settings::Settings,
     stop::{self, Race, Stopped, race},
 };
 use crate::service::Registries;
 
-impl<L, S, F, B> IntoFuture for Serve<L, S, F>
+impl<L, S, F> IntoFuture for Serve<L, S, F>
 where
-    L: Listener,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    L: Listen,
+    S: Application<<L::Listener as Listener>::Addr>,
     F: Future<Output = ()> + Send + 'static,
 {
     type Output = io::Result<Stopped>;
     type IntoFuture = ServeFuture;
 
     fn into_future(self) -> ServeFuture {
-        ServeFuture(Box::pin(run(self)))
+        let listening = self.listener.listen();
+        ServeFuture(Box::pin(run(
+            listening,
+            self.app,
+            self.signal,
+            self.settings,
+        )))
     }
 }
 
@@ -62,26 +61,20 @@ impl fmt::Debug for ServeFuture {
     }
 }
 
-async fn run<L, S, F, B>(serve: Serve<L, S, F>) -> io::Result<Stopped>
+async fn run<L, S, F>(
+    listening: impl Future<Output = io::Result<L>>,
+    app: S,
+    signal: F,
+    settings: Settings,
+) -> io::Result<Stopped>
 where
     L: Listener,
-    S: App<B>,
-    B: AppBody,
+    S: Application<L::Addr>,
     F: Future<Output = ()> + Send + 'static,
 {
-    let Serve {
-        mut listener,
-        app,
-        signal,
-        settings,
-    } = serve;
-    let limits = settings.limits();
-    let server = Arc::new(Server {
-        http: Http::new(&settings),
-        tls: settings.tls.map(with_alpn).map(TlsAcceptor::from),
-        registries: settings.connections.map(Registries::new),
-        limits,
-    });
+    let drain = settings.drain.clone();
+    let server = Arc::new(server(settings));
+    let mut listener = listening.await?;
     let (stopper, stop) = stop::channel();
     let mut signal = pin!(signal);
     let ended = loop {
@@ -89,18 +82,30 @@ where
             Race::First(()) => break Ok(()),
             Race::Second(Err(error)) => break Err(error),
             Race::Second(Ok((stream, address))) => {
-                let (server, app, stop) = (server.clone(), app.clone(), stop.clone());
-                tokio::spawn(connection::run::<L, S, B>(
-                    server, stream, address, app, stop,
-                ));
+                let context = connection::Context {
+                    server: server.clone(),
+                    stop: stop.clone(),
+                };
+                let app = app.clone();
+                tokio::spawn(connection::run::<L, S>(context, stream, address, app));
             }
         }
     };
     drop((listener, stop));
     let registries = server.registries.as_ref().map(Registries::take);
-    let stopped = stopper.stop(registries.unwrap_or_default(), &settings.drain);
+    let stopped = stopper.stop(registries.unwrap_or_default(), &drain);
     let stopped = stopped.await;
     ended.map(|()| stopped)
+}
+
+/// Makes what all connections share.
+fn server(settings: Settings) -> Server {
+    Server {
+        http: Http::new(&settings),
+        limits: settings.limits(),
+        tls: settings.tls.map(with_alpn).map(TlsAcceptor::from),
+        registries: settings.connections.map(Registries::new),
+    }
 }
 
 /// Names the protocols that are spoken here, unless the configuration does.

@@ -7,6 +7,7 @@ mod deadlines;
 mod extractor;
 #[cfg(not(feature = "http2"))]
 mod http1_only;
+mod listening;
 mod pem;
 mod resets;
 mod shutdown;
