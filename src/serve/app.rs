@@ -83,7 +83,7 @@ where
 /// ```
 ///
 /// It is called when the connection is accepted, and with TLS once that is spoken. An error
-/// ends the connection.
+/// ends the connection: [`ConnectionEnd::Service`](super::ConnectionEnd::Service).
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "it marks what is in it")]
 pub struct PerConnection<M>(pub M);

@@ -10,7 +10,13 @@ use std::{
 
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{app::Application, listen::Listen, listener::Listener, settings::Settings};
+use super::{
+    app::Application,
+    listen::Listen,
+    listener::Listener,
+    report::{ConnectionReport, EndHook},
+    settings::Settings,
+};
 use crate::session::{Connections, Drain};
 
 /// Serves `app` to every client of `listener`: an address, such as `"127.0.0.1:8080"`, or a listener, see
@@ -164,6 +170,34 @@ impl<L, S, F> Serve<L, S, F> {
     /// Default: 200. Zero is taken as one.
     pub fn max_streams(mut self, streams: u32) -> Self {
         self.settings.max_streams = streams.max(1);
+        self
+    }
+
+    /// Calls `hook` once for every connection that was accepted, when HTTP is done with it.
+    ///
+    /// So it tells of what no layer sees: clients that failed to speak TLS or HTTP, or took too long. A WebSocket over
+    /// HTTP/1.1 is [`Upgraded`](super::ConnectionEnd::Upgraded) as soon as it is open; over HTTP/2 the connection
+    /// ends behind its WebSockets. The hook runs in the connection's task, and must not block. It is not called for what
+    /// is dropped with the runtime.
+    ///
+    /// ```no_run
+    /// use tower_websocket::{serve, serve::ConnectionEnd};
+    ///
+    /// # async fn run(app: axum::Router) -> std::io::Result<()> {
+    /// serve("127.0.0.1:8080", app)
+    ///     .on_connection_end(|report| match &report.end {
+    ///         ConnectionEnd::Closed | ConnectionEnd::Upgraded => {}
+    ///         end => eprintln!("{:?} after {:?}: {end}", report.peer, report.lasted),
+    ///     })
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_connection_end(
+        mut self,
+        hook: impl Fn(&ConnectionReport) + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.on_end = Some(EndHook::new(hook));
         self
     }
 }

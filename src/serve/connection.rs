@@ -2,29 +2,36 @@
 
 use std::{
     future::Future,
+    io,
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
 };
 
-use ::http::Request;
+use ::http::{Extensions, Request};
 use hyper::body::Incoming;
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service};
 
 use super::{
     app::{AppBody, Application, HyperApp},
+    expired::Expired,
     http::Http,
-    line::{Expired, Line, TimeLimits},
+    line::{Line, TimeLimits},
     listener::Listener,
+    report::{ConnectionEnd, EndHook, Ending, Reported},
     stop::{Race, Stop, race},
 };
-use crate::{service::Registries, session::Watched};
+use crate::{
+    service::{PeerAddr, Registries},
+    session::Watched,
+};
 
 /// What all connections of a server share.
 pub(super) struct Server {
@@ -32,6 +39,7 @@ pub(super) struct Server {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) registries: Option<Registries>,
     pub(super) limits: TimeLimits,
+    pub(super) on_end: Option<EndHook>,
 }
 
 /// What a connection has of its server.
@@ -54,35 +62,49 @@ where
     L: Listener,
     S: Application<L::Addr>,
 {
+    let ending = ending::<L>(&context, &address);
     if context.server.tls.is_some() {
-        Box::pin(secure::<L, S>(context, stream, address, app))
+        Box::pin(Reported::new(
+            secure::<L, S>(context, stream, address, app),
+            ending,
+        ))
     } else {
-        Box::pin(serve::<L, _, S>(context, stream, address, app))
+        Box::pin(Reported::new(
+            serve::<L, _, S>(context, stream, address, app),
+            ending,
+        ))
     }
 }
 
 /// Makes the TLS handshake, and serves what comes of it.
-async fn secure<L, S>(mut context: Context, stream: L::Io, address: L::Addr, app: S)
+async fn secure<L, S>(
+    mut context: Context,
+    stream: L::Io,
+    address: L::Addr,
+    app: S,
+) -> ConnectionEnd
 where
     L: Listener,
     S: Application<L::Addr>,
 {
     let Context { server, stop } = &mut context;
-    let Some(tls) = &server.tls else { return };
+    let Some(tls) = &server.tls else {
+        return ConnectionEnd::Closed;
+    };
     // Boxed, because each future around it would have room for it twice.
     let handshake = within(server.limits.header, Box::pin(tls.accept(stream)));
     match race(stop.stopping(), handshake).await {
-        Race::First(()) => {}
-        Race::Second(None) => tracing::debug!("a TLS handshake took too long"),
-        Race::Second(Some(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+        Race::First(()) => ConnectionEnd::Closed,
+        Race::Second(None) => ConnectionEnd::Timeout(Expired::TlsHandshake),
+        Race::Second(Some(Err(error))) => ConnectionEnd::Tls(error),
         Race::Second(Some(Ok(stream))) => {
-            serve::<L, _, _>(context, Box::new(stream), address, app).await;
+            serve::<L, _, _>(context, Box::new(stream), address, app).await
         }
     }
 }
 
 /// Serves what is in the clear now.
-async fn serve<L, T, S>(context: Context, stream: T, address: L::Addr, app: S)
+async fn serve<L, T, S>(context: Context, stream: T, address: L::Addr, app: S) -> ConnectionEnd
 where
     L: Listener,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -90,7 +112,7 @@ where
 {
     let app = match app.service(&address).await {
         Ok(app) => app,
-        Err(error) => return tracing::debug!(%error, "there was no service for a connection"),
+        Err(error) => return ConnectionEnd::Service(io::Error::other(error)),
     };
     let Context { server, stop } = context;
     let line = Line::new(server.limits);
@@ -100,11 +122,12 @@ where
         registries: server.registries.clone(),
         line: line.clone(),
     };
-    match http(&server.http, line, stream, service, stop).await {
-        Ok(()) => {}
-        Err(Failure::Http(error)) => tracing::debug!(%error, "a connection failed"),
-        Err(Failure::Expired(expired)) => tracing::debug!(?expired, "a connection was given up"),
-        Err(Failure::Aborted) => tracing::debug!("a connection was aborted"),
+    match http(&server.http, line.clone(), stream, service, stop).await {
+        Ok(()) if line.is_upgraded() => ConnectionEnd::Upgraded,
+        Ok(()) => ConnectionEnd::Closed,
+        Err(Failure::Http(error)) => ConnectionEnd::Http(io::Error::other(error)),
+        Err(Failure::Expired(expired)) => ConnectionEnd::Timeout(expired),
+        Err(Failure::Aborted) => ConnectionEnd::Aborted,
     }
 }
 
@@ -170,6 +193,15 @@ async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> 
     }
 }
 
+/// Makes who hears of the connection's end, if somebody wants to.
+fn ending<L: Listener>(context: &Context, address: &L::Addr) -> Option<Ending> {
+    let hook = context.server.on_end.as_ref()?;
+    let mut extensions = Extensions::new();
+    L::extend(address, &mut extensions);
+    let peer: Option<SocketAddr> = extensions.get().map(|PeerAddr(peer)| *peer);
+    Some(Ending::new(hook, peer, Instant::now()))
+}
+
 /// The application, as one connection sees it.
 struct Serving<L: Listener, S> {
     app: TowerToHyperService<S>,
@@ -226,6 +258,7 @@ mod tests {
             tls: None,
             registries: None,
             limits: settings.limits(),
+            on_end: None,
         });
         let app = service_fn(async |_| Ok::<_, Infallible>(Response::new(String::new())));
         let (_stopper, stop) = stop::channel();

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 use http_body::Body;
 use tokio::time::{Instant, sleep};
 
-use super::head::Heads;
+use super::{expired::Expired, head::Heads};
 use crate::{
     lock::{Lock, LockGuard},
     protocol::{MAX_BELOW, SENDING_FLOOR},
@@ -19,19 +19,6 @@ pub(super) struct TimeLimits {
     pub(super) header: Option<Duration>,
     /// Between two requests, over HTTP/1.1.
     pub(super) keep_alive: Option<Duration>,
-}
-
-/// Why a connection is given up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Expired {
-    /// It has brought no request.
-    NoRequest,
-    /// The head of a request was not complete in time.
-    Head,
-    /// No other request came.
-    Idle,
-    /// The client gave no sign of life.
-    Silent,
 }
 
 /// What is known of a connection, by its bytes and by what hyper waits for.
@@ -66,6 +53,8 @@ struct LineState {
     head: Option<Instant>,
     /// It is an HTTP/2 connection.
     http2: bool,
+    /// The stream was taken out of HTTP's hands, and is not watched any longer.
+    taken: bool,
     /// Since when hyper has waited for the answer to a PING.
     pinged: Option<Instant>,
 }
@@ -88,6 +77,7 @@ impl Line {
             waiting: None,
             head: None,
             http2: false,
+            taken: false,
             pinged: None,
         })))
     }
@@ -168,6 +158,14 @@ impl Line {
         state.head = None;
     }
 
+    /// Reports whether the stream goes on without HTTP, once nothing of HTTP is left.
+    pub(super) fn is_upgraded(self: &Arc<Self>) -> bool {
+        // If nobody has taken it apart, it has this line still.
+        let is_watched = Arc::strong_count(self) > 1;
+        let state = self.lock();
+        !state.http2 && (state.taken || is_watched)
+    }
+
     fn lock(&self) -> LockGuard<'_, LineState> {
         self.0.lock()
     }
@@ -186,6 +184,10 @@ impl Watch for Line {
 
     fn blocked(&self, blocked: bool) {
         self.lock().blocked = blocked;
+    }
+
+    fn taken(&self) {
+        self.lock().taken = true;
     }
 }
 

@@ -58,11 +58,40 @@
 //! Over TCP every request has a [`PeerAddr`](crate::service::PeerAddr) among its extensions: axum's handlers
 //! take `Extension(PeerAddr(address)): Extension<PeerAddr>`. For extractors
 //! and layers that want axum's `ConnectInfo` there is [`PerConnection`]. Behind a proxy it is the proxy's.
+//!
+//! # What happens to clients
+//!
+//! Connections are logged at DEBUG, when they end. [`Serve::on_connection_end`] tells of each of them how it ended:
+//! the ones that speak no TLS, or no HTTP, or nothing in time; and
+//! [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end) tells of WebSockets.
+//!
+//! A layer that traces requests, such as `tower_http::trace`, sees a WebSocket as a request that was answered
+//! with 101, or 200 over HTTP/2, after a millisecond or two: its span ends there, and its latency is that of the
+//! handshake. What comes behind runs in the span `websocket` of this crate, at INFO, with id, peer, path, and at the end
+//! `close_code`. It has no parent: a session is a task of its own, and the request is over. What is to be found in
+//! both, such as the id of a request, can be put into the request's extensions by a layer, and logged by the route
+//! service. To log WebSockets as a trace layer logs requests, use `on_end`:
+//!
+//! ```
+//! use tower_websocket::{WebSocket, WebSocketLayer, handler};
+//! # async fn chat(_: WebSocket) {}
+//!
+//! let layer = WebSocketLayer::new(handler(chat)).on_end(|report| {
+//!     tracing::info!(
+//!         id = ?report.id,
+//!         ended_by = ?report.ended_by,
+//!         close_code = report.close_code,
+//!         lasted = ?report.duration,
+//!         "websocket ended"
+//!     );
+//! });
+//! ```
 
 mod accept;
 mod app;
 pub(crate) mod builder;
 mod connection;
+mod expired;
 mod head;
 mod head_timer;
 mod http;
@@ -70,6 +99,7 @@ mod line;
 mod listen;
 mod listener;
 mod pem;
+mod report;
 mod run;
 mod settings;
 mod stop;
@@ -77,8 +107,10 @@ mod stop;
 pub use accept::{AcceptError, accept};
 pub use app::{Application, PerConnection};
 pub use builder::Serve;
+pub use expired::Expired;
 pub use listen::Listen;
 pub use listener::Listener;
 pub use pem::{PemError, PemFiles};
+pub use report::{ConnectionEnd, ConnectionReport};
 pub use run::ServeFuture;
 pub use stop::Stopped;

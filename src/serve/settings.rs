@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::ServerConfig;
 
-use super::line::TimeLimits;
+use super::{line::TimeLimits, report::EndHook};
 use crate::session::{Connections, Drain};
 
 /// The settings of a server.
@@ -16,6 +16,7 @@ pub(super) struct Settings {
     pub(super) keep_alive_timeout: Option<Duration>,
     pub(super) stream_window: u32,
     pub(super) max_streams: u32,
+    pub(super) on_end: Option<EndHook>,
 }
 
 impl Settings {
@@ -38,6 +39,7 @@ impl Default for Settings {
             keep_alive_timeout: Some(KEEP_ALIVE_TIMEOUT),
             stream_window: 64 << 10,
             max_streams: 200,
+            on_end: None,
         }
     }
 }

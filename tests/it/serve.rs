@@ -3,6 +3,7 @@
 mod accept;
 mod accept_errors;
 mod deadlines;
+mod ends;
 #[cfg(feature = "axum")]
 mod extractor;
 #[cfg(not(feature = "http2"))]

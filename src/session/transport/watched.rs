@@ -35,6 +35,9 @@ pub(crate) trait Watch: Send + Sync {
 
     /// Records whether the stream takes what it is given.
     fn blocked(&self, _blocked: bool) {}
+
+    /// Records that the stream goes on without being watched.
+    fn taken(&self) {}
 }
 
 /// A stream and what watches it.
@@ -59,6 +62,7 @@ impl<T> Watched<T> {
 /// Takes a TCP connection out of hyper's box: from there on nothing watches it.
 pub(super) fn take_apart(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
     let (watched, read) = downcast::<Watched<TcpStream>>(upgraded)?;
+    watched.watch.taken();
     Ok((watched.stream, read))
 }
 

@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 use tower::service_fn;
 use tower_websocket::{
     serve,
-    serve::{Listen, PerConnection},
+    serve::{ConnectionEnd, Listen, PerConnection},
 };
 
 use super::{app, echoes, support::memory};
 use crate::support::{
-    Http,
+    Http, Log,
     http::{Ask, Http2, Peer, Server},
     on_both, within,
 };
@@ -122,8 +122,15 @@ async fn what_axum_makes_with_connect_info_is_served() {
 #[tokio::test(start_paused = true)]
 async fn connection_for_which_no_service_is_made_is_dropped() {
     let make = service_fn(async |()| Err::<Router, _>("as ordered"));
+    let (pen, mut log) = Log::new();
     let (listener, dialer) = memory();
-    tokio::spawn(serve(listener, PerConnection(make)).into_future());
+    let serving = serve(listener, PerConnection(make)).on_connection_end(move |report| {
+        if let ConnectionEnd::Service(error) = &report.end {
+            pen.write(error.to_string());
+        }
+    });
+    tokio::spawn(serving.into_future());
     let mut peer = Peer::over(dialer.dial());
     within(peer.end()).await;
+    assert_eq!(within(log.next()).await, "as ordered");
 }
