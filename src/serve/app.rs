@@ -82,7 +82,8 @@ where
 /// # }
 /// ```
 ///
-/// It is called when the connection is accepted, and with TLS once that is spoken. An error
+/// It is called when the connection is accepted, and with TLS once that is spoken; with
+/// [`proxy_protocol`](super::Serve::proxy_protocol) a TCP connection has the address that the proxy tells. An error
 /// ends the connection: [`ConnectionEnd::Service`](super::ConnectionEnd::Service).
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "it marks what is in it")]

@@ -173,6 +173,22 @@ impl<L, S, F> Serve<L, S, F> {
         self
     }
 
+    /// Takes the PROXY protocol, version 1 or 2, from every client, before TLS: each connection has to begin
+    /// with its header.
+    ///
+    /// For a server behind a proxy that does not speak HTTP itself, such as HAProxy in TCP mode or a load
+    /// balancer of a cloud. Requests have the client's address that it announces as
+    /// [`PeerAddr`](crate::service::PeerAddr), and none if that is a Unix socket. A connection of the proxy's own
+    /// (`LOCAL`, `UNKNOWN`) keeps the address that it has. What else a header has is passed over.
+    ///
+    /// A connection that begins otherwise is dropped, as is one whose header does not come within
+    /// [`header_timeout`](Self::header_timeout). Whoever reaches the port can announce any address: let only the proxy
+    /// reach it. Default: off.
+    pub fn proxy_protocol(mut self) -> Self {
+        self.settings.proxy = true;
+        self
+    }
+
     /// Calls `hook` once for every connection that was accepted, when HTTP is done with it.
     ///
     /// So it tells of what no layer sees: clients that failed to speak TLS or HTTP, or took too long. A WebSocket over

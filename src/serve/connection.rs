@@ -25,6 +25,7 @@ use super::{
     http::Http,
     line::{Line, TimeLimits},
     listener::Listener,
+    proxy::{self, Announced},
     report::{ConnectionEnd, EndHook, Ending, Reported},
     stop::{Race, Stop, race},
 };
@@ -39,6 +40,7 @@ pub(super) struct Server {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) registries: Option<Registries>,
     pub(super) limits: TimeLimits,
+    pub(super) proxy: bool,
     pub(super) on_end: Option<EndHook>,
 }
 
@@ -46,6 +48,13 @@ pub(super) struct Server {
 pub(super) struct Context {
     pub(super) server: Arc<Server>,
     pub(super) stop: Stop,
+}
+
+/// Who the client of a connection is.
+struct Client<L: Listener> {
+    address: L::Addr,
+    /// What a proxy has said of it.
+    announced: Option<Box<Announced>>,
 }
 
 /// Serves a connection of a listener until it ends.
@@ -62,17 +71,68 @@ where
     L: Listener,
     S: Application<L::Addr>,
 {
-    let ending = ending::<L>(&context, &address);
+    let start = Instant::now();
+    let client = Client {
+        address,
+        announced: None,
+    };
+    if context.server.proxy {
+        Box::pin(announced::<L, S>(context, stream, client, app, start))
+    } else {
+        begin::<L, S>(context, stream, client, app, start)
+    }
+}
+
+fn begin<L, S>(
+    context: Context,
+    stream: L::Io,
+    client: Client<L>,
+    app: S,
+    start: Instant,
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    L: Listener,
+    S: Application<L::Addr>,
+{
+    let ending = client.ending(&context, start);
     if context.server.tls.is_some() {
         Box::pin(Reported::new(
-            secure::<L, S>(context, stream, address, app),
+            secure::<L, S>(context, stream, client, app),
             ending,
         ))
     } else {
         Box::pin(Reported::new(
-            serve::<L, _, S>(context, stream, address, app),
+            serve::<L, _, S>(context, stream, client, app),
             ending,
         ))
+    }
+}
+
+/// Reads what a proxy has to say first, and serves what comes behind it.
+async fn announced<L, S>(
+    mut context: Context,
+    mut stream: L::Io,
+    mut client: Client<L>,
+    app: S,
+    start: Instant,
+) where
+    L: Listener,
+    S: Application<L::Addr>,
+{
+    let limit = context.server.limits.header;
+    let header = within(limit, proxy::read_header(&mut stream));
+    let end = match race(context.stop.stopping(), header).await {
+        Race::First(()) => ConnectionEnd::Closed,
+        Race::Second(None) => ConnectionEnd::Timeout(Expired::ProxyHeader),
+        Race::Second(Some(Err(error))) => ConnectionEnd::Proxy(error),
+        Race::Second(Some(Ok(announced))) => {
+            client.announce(announced);
+            return begin::<L, S>(context, stream, client, app, start).await;
+        }
+    };
+    end.log();
+    if let Some(ending) = client.ending(&context, start) {
+        ending.tell(end);
     }
 }
 
@@ -80,7 +140,7 @@ where
 async fn secure<L, S>(
     mut context: Context,
     stream: L::Io,
-    address: L::Addr,
+    client: Client<L>,
     app: S,
 ) -> ConnectionEnd
 where
@@ -98,19 +158,19 @@ where
         Race::Second(None) => ConnectionEnd::Timeout(Expired::TlsHandshake),
         Race::Second(Some(Err(error))) => ConnectionEnd::Tls(error),
         Race::Second(Some(Ok(stream))) => {
-            serve::<L, _, _>(context, Box::new(stream), address, app).await
+            serve::<L, _, _>(context, Box::new(stream), client, app).await
         }
     }
 }
 
 /// Serves what is in the clear now.
-async fn serve<L, T, S>(context: Context, stream: T, address: L::Addr, app: S) -> ConnectionEnd
+async fn serve<L, T, S>(context: Context, stream: T, client: Client<L>, app: S) -> ConnectionEnd
 where
     L: Listener,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Application<L::Addr>,
 {
-    let app = match app.service(&address).await {
+    let app = match app.service(&client.address).await {
         Ok(app) => app,
         Err(error) => return ConnectionEnd::Service(io::Error::other(error)),
     };
@@ -118,7 +178,7 @@ where
     let line = Line::new(server.limits);
     let service = Serving::<L, S::Service> {
         app: TowerToHyperService::new(app),
-        address,
+        client,
         registries: server.registries.clone(),
         line: line.clone(),
     };
@@ -193,19 +253,43 @@ async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> 
     }
 }
 
-/// Makes who hears of the connection's end, if somebody wants to.
-fn ending<L: Listener>(context: &Context, address: &L::Addr) -> Option<Ending> {
-    let hook = context.server.on_end.as_ref()?;
-    let mut extensions = Extensions::new();
-    L::extend(address, &mut extensions);
-    let peer: Option<SocketAddr> = extensions.get().map(|PeerAddr(peer)| *peer);
-    Some(Ending::new(hook, peer, Instant::now()))
+impl<L: Listener> Client<L> {
+    fn announce(&mut self, announced: Announced) {
+        if let Announced::Client(address) = announced {
+            L::announce(&mut self.address, address);
+        }
+        self.announced = Some(Box::new(announced));
+    }
+
+    /// Puts its address among the extensions of a request.
+    fn extend(&self, extensions: &mut Extensions) {
+        L::extend(&self.address, extensions);
+        match self.announced.as_deref() {
+            Some(Announced::Client(address)) => {
+                extensions.insert(PeerAddr(*address));
+            }
+            Some(Announced::Elsewhere) => {
+                // What is known is the proxy's.
+                extensions.remove::<PeerAddr>();
+            }
+            Some(Announced::Nothing) | None => {}
+        }
+    }
+
+    /// Makes who hears of the connection's end, if somebody wants to.
+    fn ending(&self, context: &Context, start: Instant) -> Option<Ending> {
+        let hook = context.server.on_end.as_ref()?;
+        let mut extensions = Extensions::new();
+        self.extend(&mut extensions);
+        let peer: Option<SocketAddr> = extensions.get().map(|PeerAddr(peer)| *peer);
+        Some(Ending::new(hook, peer, start))
+    }
 }
 
 /// The application, as one connection sees it.
 struct Serving<L: Listener, S> {
     app: TowerToHyperService<S>,
-    address: L::Addr,
+    client: Client<L>,
     registries: Option<Registries>,
     line: Arc<Line>,
 }
@@ -222,7 +306,7 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.line.request(request.body());
         let extensions = request.extensions_mut();
-        L::extend(&self.address, extensions);
+        self.client.extend(extensions);
         if let Some(registries) = &self.registries {
             extensions.insert(registries.clone());
         }
@@ -258,6 +342,7 @@ mod tests {
             tls: None,
             registries: None,
             limits: settings.limits(),
+            proxy: false,
             on_end: None,
         });
         let app = service_fn(async |_| Ok::<_, Infallible>(Response::new(String::new())));
@@ -270,7 +355,11 @@ mod tests {
         let clear = run::<TcpListener, _>(context(), stream().await, address, app);
         let size = size_of_val(&*clear);
         assert!(size < 3500, "{size} bytes in the clear");
-        let secure = secure::<TcpListener, _>(context(), stream().await, address, app);
+        let client = Client {
+            address,
+            announced: None,
+        };
+        let secure = secure::<TcpListener, _>(context(), stream().await, client, app);
         let size = size_of_val(&secure);
         assert!(size < 5000, "{size} bytes, and those of TLS");
     }

@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Expired {
+    /// The header of [`Serve::proxy_protocol`](super::Serve::proxy_protocol).
+    ProxyHeader,
     /// The TLS handshake.
     TlsHandshake,
     /// Its first request: it has brought none.
@@ -21,6 +23,7 @@ pub enum Expired {
 impl fmt::Display for Expired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::ProxyHeader => "the PROXY header did not come in time",
             Self::TlsHandshake => "the TLS handshake took too long",
             Self::NoRequest => "no request came in time",
             Self::Head => "the head of a request was not complete in time",

@@ -62,6 +62,14 @@ pub trait Listener: Send + 'static {
     fn extend(address: &Self::Addr, extensions: &mut Extensions) {
         extensions.insert(address.clone());
     }
+
+    /// Replaces the address of a connection by the client's that a proxy has announced: see
+    /// [`Serve::proxy_protocol`](super::Serve::proxy_protocol).
+    ///
+    /// Default: it stays. TCP replaces it. The requests have the announced one as [`PeerAddr`] in any case.
+    fn announce(address: &mut Self::Addr, client: SocketAddr) {
+        let _ = (address, client);
+    }
 }
 
 /// Sets `TCP_NODELAY` on every connection and, on Linux and Android, `TCP_NOTSENT_LOWAT` to 128 KiB. A
@@ -97,6 +105,10 @@ impl Listener for TcpListener {
 
     fn extend(address: &SocketAddr, extensions: &mut Extensions) {
         extensions.insert(PeerAddr(*address));
+    }
+
+    fn announce(address: &mut SocketAddr, client: SocketAddr) {
+        *address = client;
     }
 }
 

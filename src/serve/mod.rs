@@ -57,7 +57,9 @@
 //!
 //! Over TCP every request has a [`PeerAddr`](crate::service::PeerAddr) among its extensions: axum's handlers
 //! take `Extension(PeerAddr(address)): Extension<PeerAddr>`. For extractors
-//! and layers that want axum's `ConnectInfo` there is [`PerConnection`]. Behind a proxy it is the proxy's.
+//! and layers that want axum's `ConnectInfo` there is [`PerConnection`]. Behind a proxy that speaks the PROXY
+//! protocol it is the client's with [`Serve::proxy_protocol`]; one that adds `X-Forwarded-For` leaves it the
+//! proxy's.
 //!
 //! # What happens to clients
 //!
@@ -99,6 +101,7 @@ mod line;
 mod listen;
 mod listener;
 mod pem;
+mod proxy;
 mod report;
 mod run;
 mod settings;
@@ -111,6 +114,7 @@ pub use expired::Expired;
 pub use listen::Listen;
 pub use listener::Listener;
 pub use pem::{PemError, PemFiles};
+pub use proxy::ProxyError;
 pub use report::{ConnectionEnd, ConnectionReport};
 pub use run::ServeFuture;
 pub use stop::Stopped;

@@ -17,7 +17,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::expired::Expired;
+use super::{expired::Expired, proxy::ProxyError};
 
 /// What became of one connection of a server, for [`Serve::on_connection_end`](super::Serve::on_connection_end).
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub enum ConnectionEnd {
     /// It goes on as a WebSocket over HTTP/1.1, or as something else that was asked for by `Upgrade`. What becomes of a
     /// WebSocket is told by [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end).
     Upgraded,
+    /// It did not begin as a proxy has it: see [`Serve::proxy_protocol`](super::Serve::proxy_protocol).
+    Proxy(ProxyError),
     /// The TLS handshake failed: the client does not speak TLS, does not trust the certificate, or has gone.
     Tls(io::Error),
     /// No service could be made for it: see [`PerConnection`](super::PerConnection).
@@ -61,6 +63,7 @@ impl fmt::Display for ConnectionEnd {
             Self::Timeout(expired) => return expired.fmt(f),
             Self::Closed => "the connection was closed",
             Self::Upgraded => "the connection goes on without HTTP",
+            Self::Proxy(_) => "the PROXY header was refused",
             Self::Tls(_) => "the TLS handshake failed",
             Self::Service(_) => "there was no service for the connection",
             Self::Http(_) => "the connection failed",
@@ -75,12 +78,13 @@ impl ConnectionEnd {
     #[must_use]
     pub fn error(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            Self::Proxy(error) => Some(error),
             Self::Tls(error) | Self::Service(error) | Self::Http(error) => Some(error),
             _ => None,
         }
     }
 
-    fn log(&self) {
+    pub(super) fn log(&self) {
         match self.error() {
             Some(error) => tracing::debug!(error, "{self}"),
             None => tracing::debug!("{self}"),
@@ -114,7 +118,7 @@ impl Ending {
         }
     }
 
-    fn tell(&self, end: ConnectionEnd) {
+    pub(super) fn tell(&self, end: ConnectionEnd) {
         (self.hook.0)(&ConnectionReport {
             peer: self.peer,
             lasted: self.start.elapsed(),

@@ -105,6 +105,7 @@ fn server(settings: Settings) -> Server {
         limits: settings.limits(),
         tls: settings.tls.map(with_alpn).map(TlsAcceptor::from),
         registries: settings.connections.map(Registries::new),
+        proxy: settings.proxy,
         on_end: settings.on_end,
     }
 }

@@ -16,6 +16,7 @@ pub(super) struct Settings {
     pub(super) keep_alive_timeout: Option<Duration>,
     pub(super) stream_window: u32,
     pub(super) max_streams: u32,
+    pub(super) proxy: bool,
     pub(super) on_end: Option<EndHook>,
 }
 
@@ -39,6 +40,7 @@ impl Default for Settings {
             keep_alive_timeout: Some(KEEP_ALIVE_TIMEOUT),
             stream_window: 64 << 10,
             max_streams: 200,
+            proxy: false,
             on_end: None,
         }
     }

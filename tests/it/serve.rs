@@ -10,6 +10,7 @@ mod extractor;
 mod http1_only;
 mod listening;
 mod pem;
+mod proxied;
 mod resets;
 mod shutdown;
 mod slow;
