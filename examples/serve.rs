@@ -1,22 +1,35 @@
-//! A server of its own: WebSocket and a page on one port, over HTTP/1.1 and HTTP/2.
+//! A server of its own: WebSocket and a page on one port, over HTTP/1.1 and HTTP/2, with all that `serve` has.
 //!
-//! Run: `cargo run --features serve --example serve`, and open http://127.0.0.1:8080; for TLS, with a
-//! certificate made on the spot, `cargo run --features serve --example serve -- 127.0.0.1:8443 tls`.
-//! Ctrl-C closes every WebSocket with 1001 before it ends.
+//! Run: `cargo run --features serve --example serve`, and open http://127.0.0.1:8080; with `-- --help` it says what
+//! else there is. Ctrl-C closes every WebSocket with 1001 before it ends.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{env, error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     response::Html,
     routing::{any, get},
 };
-use tokio::{net::TcpListener, signal};
+use tokio::signal;
 use tokio_rustls::rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
-use tower_websocket::{WebSocket, WebSocketLayer, handler, serve, session::Drain};
+use tower_websocket::{
+    WebSocket, WebSocketLayer, handler, serve,
+    serve::{ConnectionEnd, PemFiles},
+    service::PerAddress,
+    session::Drain,
+};
+
+const HELP: &str = "\
+usage: serve [ADDRESS] [--tls | --cert FILE --key FILE] [--proxy]
+
+  ADDRESS      where to listen, 127.0.0.1:8080 if it is not given
+  --tls        with a certificate made on the spot, for this machine
+  --cert FILE  with a certificate in PEM, which is read again when it has changed,
+  --key FILE   and its key
+  --proxy      behind a proxy that speaks the PROXY protocol";
 
 async fn echo(mut socket: WebSocket) -> Result<(), tower_websocket::Error> {
     while let Some(message) = socket.recv().await? {
@@ -26,27 +39,55 @@ async fn echo(mut socket: WebSocket) -> Result<(), tower_websocket::Error> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments
-        .next()
-        .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
-    let tls = arguments.next().is_some();
+async fn main() -> ExitCode {
+    let options = match Options::read(env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(wrong) => {
+            eprintln!("{wrong}\n{HELP}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
-    let echo = WebSocketLayer::new(handler(echo));
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let limit = PerAddress::new()
+        .max_open(100)
+        .max_new(60, Duration::from_secs(60));
+    let echo = WebSocketLayer::new(handler(echo)).per_address(&limit);
     let app = Router::new()
         .route("/", get(async || Html(PAGE)))
         .route("/echo", any(async || "a WebSocket").layer(echo));
-    let listener = TcpListener::bind(address).await?;
-    let scheme = if tls { "https" } else { "http" };
-    println!("{scheme}://{}", listener.local_addr()?);
-
-    let mut server = serve(listener, app)
+    let mut server = serve(options.address, app)
+        .bind()
+        .await?
+        .max_connections(10_000)
         .drain(Drain::default().timeout(Duration::from_secs(10)))
+        .on_connection_end(|report| match &report.end {
+            ConnectionEnd::Closed | ConnectionEnd::Upgraded => {}
+            end => eprintln!("{:?} after {:?}: {end}", report.peer, report.lasted),
+        })
         .graceful_shutdown(ctrl_c());
-    if tls {
-        server = server.tls(certificate()?);
+    let mut scheme = "https";
+    match (options.files, options.tls) {
+        (Some((chain, key)), _) => server = server.tls(PemFiles::open(chain, key)?),
+        (None, true) => server = server.tls(certificate()?),
+        (None, false) => scheme = "http",
     }
+    if options.proxy {
+        server = server.proxy_protocol();
+    }
+    println!("{scheme}://{}", server.local_addr()?);
     println!("{:?}", server.await?);
     Ok(())
 }
@@ -55,6 +96,49 @@ async fn ctrl_c() {
     if signal::ctrl_c().await.is_err() {
         eprintln!("no Ctrl-C here: the server will not stop by itself");
         std::future::pending().await
+    }
+}
+
+/// What the command line says.
+struct Options {
+    address: String,
+    tls: bool,
+    files: Option<(String, String)>,
+    proxy: bool,
+}
+
+impl Options {
+    /// Reads the arguments; `None` if they ask for help.
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
+        let mut address = None;
+        let (mut tls, mut proxy, mut cert, mut key) = (false, false, None, None);
+        while let Some(argument) = arguments.next() {
+            let mut file = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{argument} needs a file"))
+            };
+            match &*argument {
+                "-h" | "--help" => return Ok(None),
+                "--tls" => tls = true,
+                "--proxy" => proxy = true,
+                "--cert" => cert = Some(file()?),
+                "--key" => key = Some(file()?),
+                unknown if unknown.starts_with('-') || address.is_some() => {
+                    return Err(format!("what is {unknown}?"));
+                }
+                _ => address = Some(argument),
+            }
+        }
+        if cert.is_some() != key.is_some() {
+            return Err("--cert and --key go together".to_owned());
+        }
+        Ok(Some(Self {
+            address: address.unwrap_or_else(|| "127.0.0.1:8080".to_owned()),
+            tls,
+            files: cert.zip(key),
+            proxy,
+        }))
     }
 }
 

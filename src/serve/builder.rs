@@ -173,6 +173,21 @@ impl<L, S, F> Serve<L, S, F> {
         self
     }
 
+    /// Limits the connections that are open at a time, WebSockets over HTTP/1.1 included; over HTTP/2 all
+    /// WebSockets of a client are on one.
+    ///
+    /// At the limit nothing is accepted until one of them ends: clients wait in the kernel's queue, of which a
+    /// listener has 1,024 places, and those beyond it are not answered. That begins with a warning in the log.
+    /// What is idle or dead is ended by the deadlines. To refuse with a 503 instead, put
+    /// `tower::limit::ConcurrencyLimit` around the route service: see
+    /// [`WebSocketLayer`](crate::WebSocketLayer).
+    ///
+    /// Default: no limit, but that of file descriptors. Zero is taken as one.
+    pub fn max_connections(mut self, connections: impl Into<Option<usize>>) -> Self {
+        self.settings.max_connections = connections.into();
+        self
+    }
+
     /// Takes the PROXY protocol, version 1 or 2, from every client, before TLS: each connection has to begin
     /// with its header.
     ///
@@ -186,6 +201,29 @@ impl<L, S, F> Serve<L, S, F> {
     /// reach it. Default: off.
     pub fn proxy_protocol(mut self) -> Self {
         self.settings.proxy = true;
+        self
+    }
+
+    /// Has the kernel ask a client that was silent for so long whether it is there (`SO_KEEPALIVE`).
+    ///
+    /// WebSockets and HTTP/2 connections are pinged anyway, and HTTP/1.1 has
+    /// [`keep_alive_timeout`](Self::keep_alive_timeout). It is for what none of these look after, such as a WebSocket
+    /// whose [`Config::ping_interval`](crate::Config::ping_interval) is `None`, and keeps entries of NATs on the way
+    /// alive. How often it asks is the system's setting: on Linux nine times, 75 seconds apart.
+    ///
+    /// Only for connections whose [`Listener::tcp`] tells of a TCP connection. Default: off.
+    pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
+        self.settings.tcp.keepalive = idle.into();
+        self
+    }
+
+    /// Has the kernel give up a connection when something that was sent is not acknowledged for so long
+    /// (`TCP_USER_TIMEOUT`, RFC 5482; Linux and Android, elsewhere nothing happens).
+    ///
+    /// The kernel's own limit is about 15 minutes. Pings of WebSockets and HTTP/2 find a client that is gone
+    /// within 40 seconds; this finds it in the middle of what is sent. Default: off.
+    pub fn tcp_user_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.settings.tcp.user_timeout = limit.into();
         self
     }
 

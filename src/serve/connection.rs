@@ -28,9 +28,10 @@ use super::{
     proxy::{self, Announced},
     report::{ConnectionEnd, EndHook, Ending, Reported},
     stop::{Race, Stop, race},
+    tcp::TcpOptions,
 };
 use crate::{
-    service::{PeerAddr, Registries},
+    service::{PeerAddr, Registries, ServerPermit},
     session::Watched,
 };
 
@@ -41,6 +42,7 @@ pub(super) struct Server {
     pub(super) registries: Option<Registries>,
     pub(super) limits: TimeLimits,
     pub(super) proxy: bool,
+    pub(super) tcp: TcpOptions,
     pub(super) on_end: Option<EndHook>,
 }
 
@@ -48,6 +50,7 @@ pub(super) struct Server {
 pub(super) struct Context {
     pub(super) server: Arc<Server>,
     pub(super) stop: Stop,
+    pub(super) permit: Option<ServerPermit>,
 }
 
 /// Who the client of a connection is.
@@ -147,7 +150,7 @@ where
     L: Listener,
     S: Application<L::Addr>,
 {
-    let Context { server, stop } = &mut context;
+    let Context { server, stop, .. } = &mut context;
     let Some(tls) = &server.tls else {
         return ConnectionEnd::Closed;
     };
@@ -174,12 +177,17 @@ where
         Ok(app) => app,
         Err(error) => return ConnectionEnd::Service(io::Error::other(error)),
     };
-    let Context { server, stop } = context;
+    let Context {
+        server,
+        stop,
+        permit,
+    } = context;
     let line = Line::new(server.limits);
     let service = Serving::<L, S::Service> {
         app: TowerToHyperService::new(app),
         client,
         registries: server.registries.clone(),
+        permit,
         line: line.clone(),
     };
     match http(&server.http, line.clone(), stream, service, stop).await {
@@ -291,6 +299,7 @@ struct Serving<L: Listener, S> {
     app: TowerToHyperService<S>,
     client: Client<L>,
     registries: Option<Registries>,
+    permit: Option<ServerPermit>,
     line: Arc<Line>,
 }
 
@@ -309,6 +318,10 @@ where
         self.client.extend(extensions);
         if let Some(registries) = &self.registries {
             extensions.insert(registries.clone());
+        }
+        if let Some(permit) = &self.permit {
+            // A WebSocket keeps it when HTTP is done with the connection.
+            extensions.insert(permit.clone());
         }
         self.app.call(request)
     }
@@ -343,6 +356,7 @@ mod tests {
             registries: None,
             limits: settings.limits(),
             proxy: false,
+            tcp: TcpOptions::default(),
             on_end: None,
         });
         let app = service_fn(async |_| Ok::<_, Infallible>(Response::new(String::new())));
@@ -350,6 +364,7 @@ mod tests {
         let context = || Context {
             server: server.clone(),
             stop: stop.clone(),
+            permit: None,
         };
         // hyper's part is half of it.
         let clear = run::<TcpListener, _>(context(), stream().await, address, app);

@@ -70,6 +70,16 @@ pub trait Listener: Send + 'static {
     fn announce(address: &mut Self::Addr, client: SocketAddr) {
         let _ = (address, client);
     }
+
+    /// Returns the TCP connection below a connection, for
+    /// [`Serve::tcp_keepalive`](super::Serve::tcp_keepalive) and
+    /// [`Serve::tcp_user_timeout`](super::Serve::tcp_user_timeout).
+    ///
+    /// Default: `None`, for which nothing is set.
+    fn tcp(io: &Self::Io) -> Option<&TcpStream> {
+        let _ = io;
+        None
+    }
 }
 
 /// Sets `TCP_NODELAY` on every connection and, on Linux and Android, `TCP_NOTSENT_LOWAT` to 128 KiB. A
@@ -109,6 +119,10 @@ impl Listener for TcpListener {
 
     fn announce(address: &mut SocketAddr, client: SocketAddr) {
         *address = client;
+    }
+
+    fn tcp(io: &TcpStream) -> Option<&TcpStream> {
+        Some(io)
     }
 }
 

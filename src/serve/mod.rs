@@ -92,6 +92,7 @@
 mod accept;
 mod app;
 pub(crate) mod builder;
+mod capacity;
 mod connection;
 mod expired;
 mod head;
@@ -106,6 +107,7 @@ mod report;
 mod run;
 mod settings;
 mod stop;
+mod tcp;
 
 pub use accept::{AcceptError, accept};
 pub use app::{Application, PerConnection};

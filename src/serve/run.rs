@@ -14,6 +14,7 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use super::{
     app::Application,
     builder::Serve,
+    capacity::Capacity,
     connection::{self, Server},
     http::{ALPN, Http},
     listen::Listen,
@@ -21,7 +22,7 @@ use super::{
     settings::Settings,
     stop::{self, Race, Stopped, race},
 };
-use crate::service::Registries;
+use crate::service::{Registries, ServerPermit};
 
 impl<L, S, F> IntoFuture for Serve<L, S, F>
 where
@@ -73,18 +74,23 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let drain = settings.drain.clone();
+    let mut capacity = Capacity::new(settings.max_connections);
     let server = Arc::new(server(settings));
     let mut listener = listening.await?;
     let (stopper, stop) = stop::channel();
     let mut signal = pin!(signal);
     let ended = loop {
-        match race(signal.as_mut(), listener::accept(&mut listener)).await {
+        match race(signal.as_mut(), accept(&mut listener, &mut capacity)).await {
             Race::First(()) => break Ok(()),
             Race::Second(Err(error)) => break Err(error),
-            Race::Second(Ok((stream, address))) => {
+            Race::Second(Ok((stream, address, permit))) => {
+                if let Some(tcp) = L::tcp(&stream) {
+                    server.tcp.set(tcp);
+                }
                 let context = connection::Context {
                     server: server.clone(),
                     stop: stop.clone(),
+                    permit,
                 };
                 let app = app.clone();
                 tokio::spawn(connection::run::<L, S>(context, stream, address, app));
@@ -106,8 +112,19 @@ fn server(settings: Settings) -> Server {
         tls: settings.tls.map(with_alpn).map(TlsAcceptor::from),
         registries: settings.connections.map(Registries::new),
         proxy: settings.proxy,
+        tcp: settings.tcp,
         on_end: settings.on_end,
     }
+}
+
+/// Waits until there is room for a connection, and for the next one.
+async fn accept<L: Listener>(
+    listener: &mut L,
+    capacity: &mut Capacity,
+) -> io::Result<(L::Io, L::Addr, Option<ServerPermit>)> {
+    let permit = capacity.wait().await;
+    let (stream, address) = listener::accept(listener).await?;
+    Ok((stream, address, permit))
 }
 
 /// Names the protocols that are spoken here, unless the configuration does.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{line::TimeLimits, report::EndHook};
+use super::{line::TimeLimits, report::EndHook, tcp::TcpOptions};
 use crate::session::{Connections, Drain};
 
 /// The settings of a server.
@@ -16,7 +16,9 @@ pub(super) struct Settings {
     pub(super) keep_alive_timeout: Option<Duration>,
     pub(super) stream_window: u32,
     pub(super) max_streams: u32,
+    pub(super) max_connections: Option<usize>,
     pub(super) proxy: bool,
+    pub(super) tcp: TcpOptions,
     pub(super) on_end: Option<EndHook>,
 }
 
@@ -40,7 +42,9 @@ impl Default for Settings {
             keep_alive_timeout: Some(KEEP_ALIVE_TIMEOUT),
             stream_window: 64 << 10,
             max_streams: 200,
+            max_connections: None,
             proxy: false,
+            tcp: TcpOptions::default(),
             on_end: None,
         }
     }

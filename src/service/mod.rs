@@ -57,10 +57,10 @@ pub use per_address::PerAddress;
 pub use refusal::RejectResponse;
 pub use service::WebSocketService;
 
-#[cfg(feature = "serve")]
-pub(crate) use registries::Registries;
 #[cfg(feature = "axum")]
 pub(crate) use {
     accepting::open, on_upgrade::Upgrade, permits::Permits, refusal::refuse, registries::registry,
     upgrading::Opening,
 };
+#[cfg(feature = "serve")]
+pub(crate) use {permits::ServerPermit, registries::Registries};

@@ -87,7 +87,7 @@ impl<H: Clone> WebSocketLayer<H> {
             .inspect_err(|rejection| refused_origin::tell(rejection, &head))
             .map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
-        let permits = Permits::take(&head, self.per_address.as_ref()).map_err(refuse)?;
+        let permits = Permits::take(&mut head, self.per_address.as_ref()).map_err(refuse)?;
         let mut handshake = Handshake::new(head, opening, self.setup.clone(), connections.cloned());
         handshake.permits = permits;
         let opening = Box::new(Opening {

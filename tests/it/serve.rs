@@ -2,6 +2,7 @@
 
 mod accept;
 mod accept_errors;
+mod capacity;
 mod deadlines;
 mod ends;
 #[cfg(feature = "axum")]
