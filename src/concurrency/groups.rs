@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::{
-    Line, Seen, end, explore,
+    Line, Seen, end, explore, give_up,
     line::{close_frame, peer},
     start,
 };
@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     groups::{GroupEvent, JoinError, SlowMember, handle::Groups},
     protocol::CloseCode,
-    session::WebSocket,
+    session::{ConnectionId, WebSocket},
 };
 
 /// Receives until the connection ends.
@@ -183,6 +183,17 @@ fn messages_kept_for_a_slow_member_arrive() {
     });
 }
 
+/// An event, with the number of its member.
+fn numbered(event: GroupEvent) -> GroupEvent<String, Option<ConnectionId>> {
+    match event {
+        GroupEvent::Created(key) => GroupEvent::Created(key),
+        GroupEvent::Joined(key, member) => GroupEvent::Joined(key, member.id()),
+        GroupEvent::Left(key, member) => GroupEvent::Left(key, member.id()),
+        GroupEvent::Destroyed(key) => GroupEvent::Destroyed(key),
+        GroupEvent::Missed(missed) => GroupEvent::Missed(missed),
+    }
+}
+
 /// A subscriber is woken for each change, in order, from whichever task.
 #[test]
 fn events_of_groups_tell_of_every_change() {
@@ -209,7 +220,7 @@ fn events_of_groups_tell_of_every_change() {
                 GroupEvent::Joined(key, _) | GroupEvent::Left(key, _) => key == room,
                 GroupEvent::Missed(_) => panic!("nothing is missed"),
             };
-            let told: Vec<_> = told.iter().filter(of_it).cloned().collect();
+            let told: Vec<_> = told.iter().filter(of_it).cloned().map(numbered).collect();
             let room = || room.to_owned();
             let expected = [
                 GroupEvent::Created(room()),
@@ -261,5 +272,52 @@ fn join_beside_the_last_leave_and_another_join_is_one_membership() {
             assert_eq!(peer(line.peer, Vec::new()).await.messages.len(), expected);
             line.session.report().await;
         }
+    });
+}
+
+/// Whoever is moved out has left once, and a membership of before ends none of after.
+#[test]
+fn removal_beside_a_leave_and_a_join_leaves_one_member_or_none() {
+    explore(async || {
+        let groups: Groups<String, u8> = Groups::default();
+        let mut events = groups.events();
+        let line = Line::open(Config::default(), 64);
+        let sender = line.socket.sender();
+        let first = groups.join_as("room".to_owned(), &sender, 1).unwrap();
+        let removing = start({
+            let (groups, sender) = (groups.clone(), sender.clone());
+            async move { groups.remove("room", &sender) }
+        });
+        let leaving = start(async move { first.leave() });
+        let joining = start({
+            let (groups, sender) = (groups.clone(), sender.clone());
+            async move { groups.join_as("room".to_owned(), &sender, 2) }
+        });
+        let present = groups.presence("room");
+        assert!(present.iter().all(|(_, data)| [1, 2].contains(&**data)));
+        end(leaving).await;
+        let second = end(joining).await;
+        let removed = end(removing).await;
+        let here = groups.member_count("room");
+        let (mut joined, mut left) = (0, 0);
+        while let Some(event) = give_up(events.recv(), 1).await {
+            joined += usize::from(matches!(event, GroupEvent::Joined(..)));
+            left += usize::from(matches!(event, GroupEvent::Left(..)));
+        }
+        assert_eq!(
+            (joined, joined - left),
+            (1 + usize::from(second.is_ok()), here)
+        );
+        match second {
+            Ok(second) => {
+                assert!(here == 1 || removed, "only a removal ends it");
+                drop(second);
+            }
+            Err(error) => assert_eq!((error, here), (JoinError::AlreadyMember, 0)),
+        }
+        assert!(groups.is_empty() && groups.presence("room").is_empty());
+        drop(line.socket);
+        peer(line.peer, Vec::new()).await;
+        line.session.report().await;
     });
 }

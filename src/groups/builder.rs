@@ -1,17 +1,18 @@
 //! Settings of groups.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use super::{delivery::SlowMember, elsewhere::Reach, key::Key};
 
 /// Settings of [`Groups`](crate::Groups).
-pub struct GroupsBuilder<K> {
+pub struct GroupsBuilder<K, T = ()> {
     pub(super) max_groups: Option<usize>,
     pub(super) slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
     pub(super) reach: Option<Reach<K>>,
+    pub(super) data: PhantomData<fn() -> T>,
 }
 
-impl<K: Key> GroupsBuilder<K> {
+impl<K: Key, T> GroupsBuilder<K, T> {
     /// Limits how many groups a connection may be in. Default: `None`, no limit.
     #[must_use]
     pub fn max_groups_per_connection(mut self, groups: impl Into<Option<usize>>) -> Self {
@@ -32,9 +33,30 @@ impl<K: Key> GroupsBuilder<K> {
         self.slow = Box::new(policy);
         self
     }
+
+    /// Says what is known of members that [join with data](crate::Groups::join_as). Default: nothing, `()`.
+    ///
+    /// ```
+    /// use tower_websocket::Groups;
+    ///
+    /// struct User {
+    ///     name: String,
+    /// }
+    ///
+    /// let rooms = Groups::<String>::builder().member_data::<User>().build();
+    /// ```
+    #[must_use]
+    pub fn member_data<D: Send + Sync + 'static>(self) -> GroupsBuilder<K, D> {
+        GroupsBuilder {
+            max_groups: self.max_groups,
+            slow: self.slow,
+            reach: self.reach,
+            data: PhantomData,
+        }
+    }
 }
 
-impl<K> fmt::Debug for GroupsBuilder<K> {
+impl<K, T> fmt::Debug for GroupsBuilder<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupsBuilder")
             .field("max_groups_per_connection", &self.max_groups)

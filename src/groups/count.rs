@@ -24,7 +24,7 @@ pub struct Count {
     pub missing: u64,
 }
 
-impl<K: Key> Groups<K> {
+impl<K: Key, T> Groups<K, T> {
     /// Counts the members of a group on all nodes of the [cluster](crate::groups::GroupsBuilder::cluster).
     ///
     /// Asks every node, and takes as long as the slowest of them, 1 second at most. It never fails: what was not
@@ -54,7 +54,7 @@ impl<K: Key> Groups<K> {
     ///
     /// Dropping the future stops nothing for others who count the same group. With the last of them the question is
     /// forgotten.
-    pub fn count<Q>(&self, key: &Q) -> impl Future<Output = Count> + Send + use<K, Q>
+    pub fn count<Q>(&self, key: &Q) -> impl Future<Output = Count> + Send + use<K, T, Q>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,

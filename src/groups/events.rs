@@ -1,10 +1,11 @@
-//! What happens to groups.
+//! Who is told what happens to groups.
 
 #[cfg(feature = "cluster")]
 use std::time::Duration;
 use std::{
     fmt,
     future::{Future, poll_fn},
+    marker::PhantomData,
     mem,
     pin::Pin,
     sync::Arc,
@@ -13,45 +14,30 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{group::Group, key::Key};
+use super::{
+    data::Data,
+    event::{GroupEvent, GroupMember},
+    group::Group,
+    key::Key,
+    member::Member,
+};
 #[cfg(feature = "cluster")]
 use crate::cluster::Gap;
 use crate::{
     listeners::{Heard, Listener, Listeners, Waiting},
-    session::ConnectionId,
+    session::{ConnectionId, WeakSender},
 };
-
-/// Something that happened to a group.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum GroupEvent<K = String> {
-    /// The first member has joined; [`Joined`](Self::Joined) follows.
-    Created(K),
-    /// A connection has joined: its number, if it is in [`Connections`](crate::Connections).
-    Joined(K, Option<ConnectionId>),
-    /// A connection has left.
-    Left(K, Option<ConnectionId>),
-    /// The last member has left.
-    Destroyed(K),
-    /// Messages of another node to a group did not come: how many, and from which.
-    ///
-    /// Those that are missing at the end are noticed once that node sends to the group again.
-    #[cfg(feature = "cluster")]
-    Gap(K, Gap),
-    /// There is a connection to the engine of the cluster again, and all is subscribed; for so long there
-    /// was none. What other nodes sent to any group meanwhile may be missing.
-    #[cfg(feature = "cluster")]
-    Reconnected(Duration),
-    /// So many events came too fast to be kept: 4,096 wait at most.
-    Missed(u64),
-}
 
 /// The events of all groups, in the order they happened.
 ///
 /// Each has a queue of its own. It never ends: when all [`Groups`](crate::Groups) are gone,
 /// nothing more comes. A [`Stream`], made by [`Groups::events`](crate::Groups::events).
-pub struct GroupEvents<K = String> {
+///
+/// An event that waits keeps its key and the member's data in memory, and a few hundred bytes of a connection that has
+/// ended; 4,096 wait at most.
+pub struct GroupEvents<K = String, T = ()> {
     listener: Listener<Happened<K>>,
+    data: PhantomData<fn() -> T>,
 }
 
 /// An event as it waits: the key is cloned when it is taken, so that no code of the key runs when it
@@ -64,27 +50,35 @@ enum Happened<K> {
 }
 
 /// What happened to a group.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum GroupChange {
     Created,
-    Joined(Option<ConnectionId>),
-    Left(Option<ConnectionId>),
+    Joined(Who),
+    Left(Who),
     Destroyed,
     #[cfg(feature = "cluster")]
     Gap(Gap),
 }
 
-impl<K: Key> GroupEvents<K> {
+/// A member, as it waits.
+#[derive(Clone)]
+pub(super) struct Who {
+    id: Option<ConnectionId>,
+    sender: WeakSender,
+    data: Option<Data>,
+}
+
+impl<K: Key, T: Send + Sync + 'static> GroupEvents<K, T> {
     /// Waits for the next event.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
-    pub fn recv(&mut self) -> impl Future<Output = GroupEvent<K>> + Send {
+    pub fn recv(&mut self) -> impl Future<Output = GroupEvent<K, GroupMember<T>>> + Send {
         poll_fn(|cx| self.poll_event(cx))
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<GroupEvent<K>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<GroupEvent<K, GroupMember<T>>> {
         let first = ready!(self.listener.poll_first(cx, Waiting::clone));
         let event = match first {
             // A clone that panics takes nothing.
@@ -100,11 +94,11 @@ impl<K: Key> GroupEvents<K> {
 }
 
 impl GroupChange {
-    fn of<K>(self, key: K) -> GroupEvent<K> {
+    fn of<K, T: Send + Sync + 'static>(self, key: K) -> GroupEvent<K, GroupMember<T>> {
         match self {
             Self::Created => GroupEvent::Created(key),
-            Self::Joined(id) => GroupEvent::Joined(key, id),
-            Self::Left(id) => GroupEvent::Left(key, id),
+            Self::Joined(who) => GroupEvent::Joined(key, who.of()),
+            Self::Left(who) => GroupEvent::Left(key, who.of()),
             Self::Destroyed => GroupEvent::Destroyed(key),
             #[cfg(feature = "cluster")]
             Self::Gap(gap) => GroupEvent::Gap(key, gap),
@@ -112,15 +106,31 @@ impl GroupChange {
     }
 }
 
-impl<K: Key> Stream for GroupEvents<K> {
-    type Item = GroupEvent<K>;
+impl Who {
+    pub(super) fn new<K>(member: &Member<K>) -> Self {
+        Self {
+            id: member.sender().id(),
+            sender: WeakSender::new(member.sender()),
+            data: member.data().cloned(),
+        }
+    }
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<GroupEvent<K>>> {
+    fn of<T: Send + Sync + 'static>(self) -> GroupMember<T> {
+        // No other type comes in by `join_as`.
+        let data = self.data.and_then(|data| data.downcast().ok());
+        GroupMember::new(self.id, self.sender, data)
+    }
+}
+
+impl<K: Key, T: Send + Sync + 'static> Stream for GroupEvents<K, T> {
+    type Item = GroupEvent<K, GroupMember<T>>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll_event(cx).map(Some)
     }
 }
 
-impl<K> fmt::Debug for GroupEvents<K> {
+impl<K, T> fmt::Debug for GroupEvents<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupEvents").finish_non_exhaustive()
     }
@@ -133,15 +143,17 @@ pub(super) struct Subscribers<K> {
 }
 
 impl<K> Subscribers<K> {
-    pub(super) fn subscribe(&mut self) -> GroupEvents<K> {
-        let listener = self.listeners.listen();
-        GroupEvents { listener }
+    pub(super) fn subscribe<T>(&mut self) -> GroupEvents<K, T> {
+        GroupEvents {
+            listener: self.listeners.listen(),
+            data: PhantomData,
+        }
     }
 
     /// Adds an event to every queue, and runs no code of the application. What has to be done then is
     /// to be [taken](Self::take_heard).
-    pub(super) fn push(&mut self, change: GroupChange, group: &Arc<Group<K>>) {
-        let event = || Happened::In(change, group.clone());
+    pub(super) fn push(&mut self, change: impl Fn() -> GroupChange, group: &Arc<Group<K>>) {
+        let event = || Happened::In(change(), group.clone());
         self.listeners.push(event, &mut self.heard);
     }
 

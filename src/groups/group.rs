@@ -1,12 +1,6 @@
 //! One group and who is in it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    ops::Range,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, mem, ops::Range, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::{self, Handle, RuntimeFlavor},
@@ -14,6 +8,7 @@ use tokio::{
 };
 
 use super::{
+    data::Data,
     delivery::{SlowMember, Totals},
     elsewhere::Elsewhere,
     member::Member,
@@ -64,8 +59,8 @@ impl Drop for Told<'_> {
 
 /// The table of all groups, as a group and its members know it.
 pub(super) trait Home<K>: Send + Sync {
-    /// Takes a member out of its group, and the group away with its last one.
-    fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>);
+    /// Takes a member out of its group, and the group away with its last one. Reports whether it was in it.
+    fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>) -> bool;
 
     /// Returns the sum of all deliveries.
     fn totals(&self) -> &Totals;
@@ -124,7 +119,8 @@ struct Members<K> {
     by_number: BTreeMap<u64, Arc<Member<K>>>,
     /// The number of the next one.
     next: u64,
-    connections: BTreeSet<usize>,
+    /// The number of each connection.
+    connections: BTreeMap<usize, u64>,
 }
 
 impl<K> Group<K> {
@@ -144,7 +140,7 @@ impl<K> Group<K> {
             members: Lock::new(Members {
                 by_number: BTreeMap::new(),
                 next: 0,
-                connections: BTreeSet::new(),
+                connections: BTreeMap::new(),
             }),
             turn: FairMutex::new(()),
             ended: Notify::new(),
@@ -203,16 +199,16 @@ impl<K> Group<K> {
 
     /// Reports whether the connection is a member.
     pub(super) fn contains(&self, sender: &Sender) -> bool {
-        self.lock().connections.contains(&sender.key())
+        self.lock().connections.contains_key(&sender.key())
     }
 
     /// Adds a connection, which must be no member so far.
-    pub(super) fn add(self: &Arc<Self>, sender: Sender) -> Arc<Member<K>> {
+    pub(super) fn add(self: &Arc<Self>, sender: Sender, data: Option<Data>) -> Arc<Member<K>> {
         let mut members = self.lock();
         let number = members.next;
         members.next += 1;
-        members.connections.insert(sender.key());
-        let member = Member::new(self, number, sender);
+        members.connections.insert(sender.key(), number);
+        let member = Member::new(self, number, sender, data);
         members.by_number.insert(number, member.clone());
         member
     }
@@ -282,6 +278,18 @@ impl<K> Group<K> {
         let stretch = stretch.filter(|(_, member)| Some(member.key()) != except);
         some.extend(stretch.map(|(_, member)| member.clone()));
         numbers.start = rest.next().map_or(numbers.end, |(next, _)| *next);
+    }
+
+    /// Finds the member that a connection is.
+    pub(super) fn member(&self, sender: &Sender) -> Option<Arc<Member<K>>> {
+        let members = self.lock();
+        let number = members.connections.get(&sender.key())?;
+        members.by_number.get(number).cloned()
+    }
+
+    /// Returns all members, in the order they joined.
+    pub(super) fn members(&self) -> Vec<Arc<Member<K>>> {
+        self.lock().by_number.values().cloned().collect()
     }
 
     pub(super) fn senders(&self) -> Vec<Sender> {

@@ -1,6 +1,6 @@
 //! What applications hold of all groups.
 
-use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc};
+use std::{borrow::Borrow, fmt, hash::Hash, marker::PhantomData, sync::Arc};
 
 use super::{
     builder::GroupsBuilder,
@@ -38,7 +38,8 @@ use crate::{
 /// ```
 ///
 /// The key is a `String` unless another one is named, and the compiler has to be told:
-/// `let rooms: Groups = Groups::new();`.
+/// `let rooms: Groups = Groups::new();`. Where members have a name, or are users, say so in the type, and
+/// [join](Self::join_as) with it: `let rooms: Groups<String, User> = Groups::default();`.
 ///
 /// # Members that cannot keep up
 ///
@@ -57,12 +58,15 @@ use crate::{
 /// With the feature `cluster` groups [span](GroupsBuilder::cluster) the processes of an application. Then members of
 /// one process get all broadcasts in the same order, and those of several get the broadcasts of each process in its
 /// order. [`count`](Self::count) is about all of them, too; everything else here is about members of this process.
-pub struct Groups<K = String> {
+pub struct Groups<K = String, T = ()> {
     pub(super) table: Arc<Table<K>>,
+    data: PhantomData<fn() -> T>,
 }
 
 impl<K: Key> Groups<K> {
-    /// Makes groups whose slow members are closed with code 1013.
+    /// Makes groups whose slow members are closed with code 1013, and which know nothing more of their members.
+    ///
+    /// `Groups::default()` makes those that do.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
@@ -87,20 +91,27 @@ impl<K: Key> Groups<K> {
             max_groups: None,
             slow: Box::new(|_| SlowMember::default()),
             reach: None,
+            data: PhantomData,
         }
     }
+}
 
+impl<K: Key, T> Groups<K, T> {
     /// Adds a connection to a group, which is made if it is not there.
     ///
-    /// It leaves when the [`Membership`] is dropped, or when its connection ends. Bind it to a name:
-    /// `let _ = groups.join(…)` leaves at once. Joining takes a lock for a moment, and no time that
+    /// It leaves when the [`Membership`] is dropped, or when its connection ends. Bind it to a name, such as
+    /// `_membership`: `let _ = groups.join(…)` leaves at once. Joining takes a lock for a moment, and no time that
     /// grows with the number of members.
+    ///
+    /// Members with [data](Self::join_as) are in [`presence`](Self::presence).
     ///
     /// # Errors
     ///
     /// The connection has ended, is in the group already, or in as many as it may be.
+    #[must_use = "the connection leaves the group when the membership is dropped: `let _membership = …` keeps it, `let _ = …` \
+                  drops it at once"]
     pub fn join(&self, key: K, sender: &Sender) -> Result<Membership<K>, JoinError> {
-        self.table.join(key, sender)
+        self.table.join(key, sender, None)
     }
 
     /// Sends a message to every member of a group.
@@ -119,7 +130,7 @@ impl<K: Key> Groups<K> {
         &self,
         key: &Q,
         message: M,
-    ) -> impl Future<Output = Delivery> + Send + use<K, Q, M>
+    ) -> impl Future<Output = Delivery> + Send + use<K, T, Q, M>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
@@ -134,7 +145,7 @@ impl<K: Key> Groups<K> {
         key: &Q,
         message: M,
         except: &Sender,
-    ) -> impl Future<Output = Delivery> + Send + use<K, Q, M>
+    ) -> impl Future<Output = Delivery> + Send + use<K, T, Q, M>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
@@ -157,7 +168,7 @@ impl<K: Key> Groups<K> {
         &self,
         key: &Q,
         frame: F,
-    ) -> impl Future<Output = Delivery> + Send + use<K, Q, F>
+    ) -> impl Future<Output = Delivery> + Send + use<K, T, Q, F>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
@@ -175,7 +186,7 @@ impl<K: Key> Groups<K> {
         key: &Q,
         frame: F,
         except: &Sender,
-    ) -> impl Future<Output = Delivery> + Send + use<K, Q, F>
+    ) -> impl Future<Output = Delivery> + Send + use<K, T, Q, F>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
@@ -189,7 +200,7 @@ impl<K: Key> Groups<K> {
         key: &Q,
         content: Content,
         except: Option<usize>,
-    ) -> impl Future<Output = Delivery> + Send + use<K, Q>
+    ) -> impl Future<Output = Delivery> + Send + use<K, T, Q>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
@@ -257,7 +268,7 @@ impl<K: Key> Groups<K> {
 
     /// Returns the events of all groups and their members from now on.
     #[must_use]
-    pub fn events(&self) -> GroupEvents<K> {
+    pub fn events(&self) -> GroupEvents<K, T> {
         self.table.lock().subscribers.subscribe()
     }
 
@@ -268,31 +279,35 @@ impl<K: Key> Groups<K> {
     }
 }
 
-impl<K: Key> GroupsBuilder<K> {
+impl<K: Key, T> GroupsBuilder<K, T> {
     /// Makes the groups.
     #[must_use]
-    pub fn build(self) -> Groups<K> {
+    pub fn build(self) -> Groups<K, T> {
         let table = Arc::new(Table::new(self.max_groups, self.slow, self.reach));
         table.register();
-        Groups { table }
-    }
-}
-
-impl<K> Clone for Groups<K> {
-    fn clone(&self) -> Self {
-        Self {
-            table: self.table.clone(),
+        Groups {
+            table,
+            data: PhantomData,
         }
     }
 }
 
-impl<K: Key> Default for Groups<K> {
-    fn default() -> Self {
-        Self::new()
+impl<K, T> Clone for Groups<K, T> {
+    fn clone(&self) -> Self {
+        Self {
+            table: self.table.clone(),
+            data: PhantomData,
+        }
     }
 }
 
-impl<K> fmt::Debug for Groups<K> {
+impl<K: Key, T: Send + Sync + 'static> Default for Groups<K, T> {
+    fn default() -> Self {
+        Groups::builder().member_data().build()
+    }
+}
+
+impl<K, T> fmt::Debug for Groups<K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Groups")
             .field("len", &self.table.lock().groups.len())

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    data::Data,
     delivery::{Delivery, SlowMember},
     group::Group,
     key::Key,
@@ -24,7 +25,8 @@ use crate::{
 ///
 /// The connection's end ends it, too: then the drop has no effect. Made by
 /// [`Groups::join`](crate::Groups::join).
-#[must_use = "dropping it leaves the group"]
+#[must_use = "the connection leaves the group when this is dropped: `let _membership = …` keeps it, `let _ = …` drops it \
+              at once"]
 pub struct Membership<K: Key = String> {
     member: Arc<Member<K>>,
 }
@@ -74,6 +76,8 @@ pub(super) struct Member<K> {
     /// Its own among all that the group has ever had.
     number: u64,
     sender: Sender,
+    /// What the application knows of it.
+    data: Option<Data>,
     waiting: Lock<Backlog>,
 }
 
@@ -88,6 +92,14 @@ struct Backlog {
     room: Option<Ticket>,
     /// Nothing waits any longer.
     left: bool,
+}
+
+/// What leaving has come to.
+pub(super) struct Left {
+    /// It was a member until now.
+    pub(super) was_member: bool,
+    /// What waited for it, to be dropped outside all locks.
+    messages: VecDeque<PreparedMessage>,
 }
 
 impl<K: Key> Member<K> {
@@ -124,7 +136,7 @@ impl<K: Key> Member<K> {
             (Err(TrySendError::Full(_)), SlowMember::Close(frame)) => {
                 delivery.closed += 1;
                 self.sender.close(frame.clone());
-                done.extend(self.leave());
+                done.extend(self.leave().messages);
             }
             (Err(TrySendError::Full(_)), _) => delivery.dropped += 1,
         }
@@ -198,9 +210,9 @@ impl<K: Key> Member<K> {
         true
     }
 
-    /// Leaves the group, unless it has. Returns what waited for it, to be dropped outside all locks.
-    pub(super) fn leave(self: &Arc<Self>) -> VecDeque<PreparedMessage> {
-        self.group.home.leave(&self.group, self);
+    /// Leaves the group, unless it has.
+    pub(super) fn leave(self: &Arc<Self>) -> Left {
+        let was_member = self.group.home.leave(&self.group, self);
         let mut waiting = self.lock();
         waiting.left = true;
         let (closed, room) = (waiting.closed.take(), waiting.room.take());
@@ -212,16 +224,25 @@ impl<K: Key> Member<K> {
         if let Some(ticket) = room {
             self.sender.forget_room(ticket);
         }
-        messages
+        Left {
+            was_member,
+            messages,
+        }
     }
 }
 
 impl<K> Member<K> {
-    pub(super) fn new(group: &Arc<Group<K>>, number: u64, sender: Sender) -> Arc<Self> {
+    pub(super) fn new(
+        group: &Arc<Group<K>>,
+        number: u64,
+        sender: Sender,
+        data: Option<Data>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             group: group.clone(),
             number,
             sender,
+            data,
             waiting: Lock::default(),
         })
     }
@@ -260,6 +281,10 @@ impl<K> Member<K> {
 
     pub(super) fn sender(&self) -> &Sender {
         &self.sender
+    }
+
+    pub(super) fn data(&self) -> Option<&Data> {
+        self.data.as_ref()
     }
 
     fn lock(&self) -> LockGuard<'_, Backlog> {

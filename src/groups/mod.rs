@@ -4,7 +4,7 @@
 //! - [`Key`]: what tells groups apart. [`Names`]: what names one.
 //! - [`Membership`], [`JoinError`]: what joining returns.
 //! - [`Delivery`]: what became of a broadcast. [`Count`] (feature `cluster`): how many members a group has on all nodes.
-//! - [`GroupEvents`], [`GroupEvent`]: a stream of groups made, joined, left and gone.
+//! - [`GroupEvents`], [`GroupEvent`], [`GroupMember`]: a stream of groups made, joined, left and gone.
 
 // Groups of connections: the same message to many.
 //
@@ -16,6 +16,7 @@
 //   is there on all of them;
 // - `group` and `member`: one group, and one connection in it. They know each other, because a
 //   member leaves by itself when its connection ends;
+// - `presence`: members with data, and those that are moved out;
 // - `unwoken`: sessions that a broadcast has something for, woken together.
 
 mod broadcast;
@@ -23,16 +24,19 @@ mod builder;
 mod content;
 #[cfg(feature = "cluster")]
 mod count;
+mod data;
 mod delivery;
 #[cfg_attr(not(feature = "cluster"), path = "nowhere.rs")]
 mod elsewhere;
 mod error;
+mod event;
 mod events;
 mod group;
 pub(crate) mod handle;
 mod index;
 mod key;
 mod member;
+mod presence;
 #[cfg(feature = "cluster")]
 mod spanning;
 mod table;
@@ -44,7 +48,8 @@ pub use self::{
     builder::GroupsBuilder,
     delivery::{Delivery, SlowMember},
     error::JoinError,
-    events::{GroupEvent, GroupEvents},
+    event::{GroupEvent, GroupMember},
+    events::GroupEvents,
     key::{Key, Names},
     member::Membership,
 };

@@ -58,7 +58,7 @@ impl<K: Key> Span for Table<K> {
     }
 }
 
-impl<K: Key + ToTopic> GroupsBuilder<K> {
+impl<K: Key + ToTopic, T> GroupsBuilder<K, T> {
     /// Makes the groups span all nodes of a cluster: those that are built there with the same name.
     ///
     /// Members of this node still get what this node sends at once. See
@@ -75,7 +75,7 @@ impl<K: Key + ToTopic> GroupsBuilder<K> {
     }
 }
 
-impl<K: Key> Groups<K> {
+impl<K: Key, T> Groups<K, T> {
     /// Sends a message to every member of a group, as [`broadcast`](Self::broadcast), and waits until the
     /// engine of the [cluster](GroupsBuilder::cluster) has it.
     ///
@@ -94,7 +94,7 @@ impl<K: Key> Groups<K> {
         &self,
         key: &Q,
         message: M,
-    ) -> impl Future<Output = Result<Delivery, PublishError>> + Send + use<K, Q, M>
+    ) -> impl Future<Output = Result<Delivery, PublishError>> + Send + use<K, T, Q, M>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,

@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::{
+    data::Data,
     delivery::{SlowMember, Totals},
     elsewhere::{Elsewhere, Reach},
     error::JoinError,
-    events::{GroupChange, Subscribers},
+    events::{GroupChange, Subscribers, Who},
     group::{Group, Home},
     index::Index,
     key::{Key, Names},
@@ -134,6 +135,7 @@ impl<K: Key> Table<K> {
         self: &Arc<Self>,
         key: K,
         sender: &Sender,
+        data: Option<Data>,
     ) -> Result<Membership<K>, JoinError> {
         let hash = self.hasher.hash_one(&key);
         let mut state = self.lock();
@@ -160,15 +162,14 @@ impl<K: Key> Table<K> {
         let mut wanting = None;
         if created {
             state.groups.insert(&group);
-            state.subscribers.push(GroupChange::Created, &group);
+            state.subscribers.push(|| GroupChange::Created, &group);
             let there = group.elsewhere.as_ref();
             wanting = there.map(|there| there.want(&group));
         }
-        let member = group.add(sender.clone());
+        let member = group.add(sender.clone(), data);
         *state.memberships.entry(sender.key()).or_default() += 1;
-        state
-            .subscribers
-            .push(GroupChange::Joined(sender.id()), &group);
+        let joined = || GroupChange::Joined(Who::new(&member));
+        state.subscribers.push(joined, &group);
         let heard = state.subscribers.take_heard();
         drop(state);
         // Leaves at once if the connection has ended meanwhile.
@@ -188,11 +189,11 @@ impl<K: Key> Table<K> {
 
 impl<K: Key> Home<K> for Table<K> {
     /// No code of the key runs under the lock.
-    fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>) {
+    fn leave(&self, group: &Arc<Group<K>>, member: &Member<K>) -> bool {
         let mut state = self.lock();
         let (removed, empty) = group.remove(member);
         if removed.is_none() {
-            return;
+            return false;
         }
         let key = member.key();
         if let Some(count) = state.memberships.get_mut(&key) {
@@ -201,12 +202,12 @@ impl<K: Key> Home<K> for Table<K> {
                 state.memberships.remove(&key);
             }
         }
-        let left = GroupChange::Left(member.sender().id());
+        let left = || GroupChange::Left(Who::new(member));
         state.subscribers.push(left, group);
         let mut wanting = None;
         if empty {
             state.groups.remove(group);
-            state.subscribers.push(GroupChange::Destroyed, group);
+            state.subscribers.push(|| GroupChange::Destroyed, group);
             wanting = group.elsewhere.as_ref().map(Elsewhere::stop);
         }
         let heard = state.subscribers.take_heard();
@@ -217,6 +218,7 @@ impl<K: Key> Home<K> for Table<K> {
         }
         heard.wake();
         drop(removed);
+        true
     }
 
     fn totals(&self) -> &Totals {
@@ -226,7 +228,7 @@ impl<K: Key> Home<K> for Table<K> {
     #[cfg(feature = "cluster")]
     fn missed(&self, gap: Gap, group: &Arc<Group<K>>) {
         let mut state = self.lock();
-        state.subscribers.push(GroupChange::Gap(gap), group);
+        state.subscribers.push(|| GroupChange::Gap(gap), group);
         let heard = state.subscribers.take_heard();
         drop(state);
         heard.wake();

@@ -56,6 +56,7 @@ mod task;
 mod tests;
 mod traffic;
 mod transport;
+mod weak;
 
 pub use handle::{MessageReader, MessageWriter, SendFuture};
 pub(crate) use handle::{Sender, WebSocket};
@@ -78,3 +79,4 @@ pub(crate) use task::Session;
 pub(crate) use transport::Transport;
 #[cfg(any(feature = "client", feature = "serve"))]
 pub(crate) use transport::{UNSENT_SHARED, Watch, Watched, set_notsent_lowat};
+pub(crate) use weak::WeakSender;

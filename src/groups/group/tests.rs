@@ -25,7 +25,9 @@ use crate::{
 struct Nowhere(Totals);
 
 impl Home<u8> for Nowhere {
-    fn leave(&self, _: &Arc<Group<u8>>, _: &Member<u8>) {}
+    fn leave(&self, _: &Arc<Group<u8>>, _: &Member<u8>) -> bool {
+        false
+    }
 
     fn totals(&self) -> &Totals {
         &self.0

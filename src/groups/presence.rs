@@ -1,0 +1,100 @@
+//! Members with something that the application knows of them, and those that are taken out.
+
+use std::{borrow::Borrow, hash::Hash, sync::Arc};
+
+use super::{error::JoinError, handle::Groups, key::Key, member::Membership};
+use crate::session::Sender;
+
+impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
+    /// Adds a connection to a group, as [`join`](Self::join), with something that others want to know of the member: a
+    /// name, a user.
+    ///
+    /// It is in [`presence`](Self::presence) and in the [events](Self::events) of the group while the connection is a
+    /// member. The type is said once, where the groups are made:
+    ///
+    /// ```
+    /// use tower_websocket::{Error, Groups, WebSocket};
+    ///
+    /// struct User {
+    ///     name: String,
+    /// }
+    ///
+    /// #[derive(Clone, Default)]
+    /// struct App {
+    ///     rooms: Groups<String, User>,
+    /// }
+    ///
+    /// async fn chat(mut socket: WebSocket, room: String, user: User, app: App) -> Result<(), Error> {
+    ///     let Ok(_membership) = app.rooms.join_as(room.clone(), &socket.sender(), user) else {
+    ///         return Ok(());
+    ///     };
+    ///     for (_sender, user) in app.rooms.presence(&room) {
+    ///         socket.send(format!("{} is here", user.name)).await?;
+    ///     }
+    ///     while let Some(message) = socket.recv().await? {
+    ///         app.rooms.broadcast(&room, message).await;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`join`](Self::join); then `data` is dropped.
+    #[must_use = "the connection leaves the group when the membership is dropped: `let _membership = …` keeps it, `let _ = …` \
+                  drops it at once"]
+    pub fn join_as(&self, key: K, sender: &Sender, data: T) -> Result<Membership<K>, JoinError> {
+        self.table.join(key, sender, Some(Arc::new(data)))
+    }
+
+    /// Returns the members of a group that [joined with data](Self::join_as), and their data, in the order in which they
+    /// joined.
+    ///
+    /// A user with two connections is there twice. These are the members of this node: where groups
+    /// [span](super::GroupsBuilder::cluster) several, [`count`](Self::count) tells how many there are on all, and who
+    /// they are is best kept where all nodes can ask, or broadcast by those that join and leave.
+    #[must_use]
+    pub fn presence<Q>(&self, key: &Q) -> Vec<(Sender, Arc<T>)>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let Some(group) = self.table.group(key) else {
+            return Vec::new();
+        };
+        let all = group.members().into_iter();
+        all.filter_map(|member| {
+            // No other type comes in by `join_as`.
+            let data = member.data()?.clone().downcast().ok()?;
+            Some((member.sender().clone(), data))
+        })
+        .collect()
+    }
+}
+
+impl<K: Key, T> Groups<K, T> {
+    /// Takes a connection out of a group: an administrator moves somebody out. Reports whether it was a member.
+    ///
+    /// The connection stays open, and gets nothing more of the group but what is queued already, or being broadcast at this
+    /// moment. Its [`Membership`], which is still held somewhere, has no effect any more; it may [join](Self::join) again.
+    /// To end the connection as well, [close](Sender::close) it.
+    ///
+    /// ```
+    /// # use tower_websocket::{CloseCode, ConnectionId, Connections, Groups};
+    /// # fn kick(rooms: &Groups, connections: &Connections, id: ConnectionId) {
+    /// if let Some(member) = connections.get(id) {
+    ///     rooms.remove("lobby", &member);
+    ///     member.close((CloseCode::POLICY_VIOLATION, "no spam here"));
+    /// }
+    /// # }
+    /// ```
+    pub fn remove<Q>(&self, key: &Q, sender: &Sender) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        let group = self.table.group(key);
+        let member = group.and_then(|group| group.member(sender));
+        member.is_some_and(|member| member.leave().was_member)
+    }
+}
