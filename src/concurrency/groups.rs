@@ -275,6 +275,56 @@ fn join_beside_the_last_leave_and_another_join_is_one_membership() {
     });
 }
 
+/// Whatever ends the membership first, and wherever: those that stay are told once, behind what was broadcast
+/// before, and whoever has left is not.
+#[test]
+fn farewell_is_said_once_beside_a_leave_a_removal_an_end_and_a_broadcast() {
+    explore(async || {
+        let groups: Groups = Groups::new();
+        let [stays, leaves] = [0; 2].map(|_| Line::open(Config::default(), 64));
+        let [staying, leaving] = [&stays, &leaves].map(|line| line.socket.sender());
+        let _stays = groups.join("room".to_owned(), &staying).unwrap();
+        let membership = groups.join("room".to_owned(), &leaving).unwrap();
+        assert_eq!(groups.broadcast("room", "0").await.sent, 2);
+        let tasks = [
+            start(async move { drop(membership.on_leave("gone")) }),
+            start({
+                let (groups, sender) = (groups.clone(), leaving.clone());
+                async move {
+                    groups.remove("room", &sender);
+                }
+            }),
+        ];
+        let broadcasting = {
+            let groups = groups.clone();
+            start(async move { groups.broadcast("room", "1").await.sent })
+        };
+        let receiving = [stays.socket, leaves.socket].map(|socket| start(receive(socket)));
+        let first = start(peer(stays.peer, Vec::new()));
+        let second = start(peer(leaves.peer, close_frame()));
+        for task in tasks {
+            end(task).await;
+        }
+        let [receiving_first, receiving_second] = receiving;
+        end(receiving_second).await;
+        leaves.session.report().await;
+        let sent = 2 + end(broadcasting).await;
+        // It may have waited for the turn of the broadcast.
+        while groups.totals().sent == sent {
+            shuttle::future::yield_now().await;
+        }
+        staying.close(CloseCode::NORMAL);
+        let mut seen = end(first).await.messages;
+        assert_eq!(seen.remove(0), "0");
+        seen.sort();
+        assert_eq!(seen, ["1", "gone"]);
+        assert!(!end(second).await.messages.contains(&"gone".to_owned()));
+        end(receiving_first).await;
+        stays.session.report().await;
+        assert!(groups.is_empty());
+    });
+}
+
 /// Whoever is moved out has left once, and a membership of before ends none of after.
 #[test]
 fn removal_beside_a_leave_and_a_join_leaves_one_member_or_none() {

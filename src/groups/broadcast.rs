@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use tokio::task::yield_now;
 
 use super::{content::Content, delivery::Delivery, group::Group, key::Key, unwoken::Unwoken};
-use crate::protocol::CloseFrame;
+use crate::{protocol::CloseFrame, session::Sender};
 
 impl<K: Key> Group<K> {
     /// Brings something to all members but one. Only in the [turn](Group::turn) of the caller.
@@ -45,6 +45,16 @@ impl<K: Key> Group<K> {
             yield_now().await;
         }
         delivery
+    }
+
+    /// Says farewell to all members here and elsewhere, for a connection that has `left`.
+    pub(super) async fn say(self: Arc<Self>, content: Content, left: Sender) {
+        let _turn = self.turn().await;
+        if let Some(there) = &self.elsewhere {
+            there.tell(&content, &mut Delivery::default());
+        }
+        // It may have joined again.
+        self.bring(&content, Some(left.key())).await;
     }
 
     async fn close(self: &Arc<Self>, frame: &CloseFrame, except: Option<usize>) -> Delivery {

@@ -103,7 +103,8 @@ impl<K: Key, T> Groups<K, T> {
     /// `_membership`: `let _ = groups.join(…)` leaves at once. Joining takes a lock for a moment, and no time that
     /// grows with the number of members.
     ///
-    /// Members with [data](Self::join_as) are in [`presence`](Self::presence).
+    /// Members with [data](Self::join_as) are in [`presence`](Self::presence); a [farewell](Membership::on_leave) is
+    /// broadcast when the connection has left.
     ///
     /// # Errors
     ///

@@ -1,15 +1,16 @@
 //! One connection in one group.
 
 use std::{
-    collections::VecDeque,
     fmt,
     sync::Arc,
     task::{Context, Wake, Waker},
 };
 
 use super::{
+    backlog::{Backlog, Left, Rare},
     data::Data,
     delivery::{Delivery, SlowMember},
+    farewell::Farewell,
     group::Group,
     key::Key,
     unwoken::Unwoken,
@@ -18,7 +19,7 @@ use crate::{
     error::TrySendError,
     lock::{Lock, LockGuard},
     protocol::PreparedMessage,
-    session::{Asleep, Plain, Sender, Ticket},
+    session::{Asleep, Plain, Sender},
 };
 
 /// A connection's place in a group: it leaves when this is dropped.
@@ -41,9 +42,8 @@ impl<K: Key> Membership<K> {
         self.member.watch()
     }
 
-    #[cfg(feature = "cluster")]
-    pub(super) fn group(&self) -> &Group<K> {
-        &self.member.group
+    pub(super) fn member(&self) -> &Arc<Member<K>> {
+        &self.member
     }
 
     /// Returns the key of the group.
@@ -79,27 +79,6 @@ pub(super) struct Member<K> {
     /// What the application knows of it.
     data: Option<Data>,
     waiting: Lock<Backlog>,
-}
-
-/// What waits for a member.
-#[derive(Default)]
-struct Backlog {
-    /// Messages beside a full queue, where the group keeps some.
-    messages: VecDeque<PreparedMessage>,
-    /// The place in the line of those that wait for the end.
-    closed: Option<Ticket>,
-    /// The place in the line of those that wait for room.
-    room: Option<Ticket>,
-    /// Nothing waits any longer.
-    left: bool,
-}
-
-/// What leaving has come to.
-pub(super) struct Left {
-    /// It was a member until now.
-    pub(super) was_member: bool,
-    /// What waited for it, to be dropped outside all locks.
-    messages: VecDeque<PreparedMessage>,
 }
 
 impl<K: Key> Member<K> {
@@ -155,7 +134,7 @@ impl<K: Key> Member<K> {
         if waiting.left {
             return None;
         }
-        if waiting.messages.is_empty() {
+        if waiting.is_empty() {
             match self.sender.try_queue(message) {
                 Ok(session) => {
                     delivery.sent += 1;
@@ -165,12 +144,13 @@ impl<K: Key> Member<K> {
                 Err(TrySendError::Full(_)) => {}
             }
         }
-        waiting.messages.push_back(message.clone());
+        waiting.rare().messages.push_back(message.clone());
         if self.send_waiting(&mut waiting, done) {
             delivery.sent += 1;
-            if waiting.messages.len() > kept {
+            let messages = &mut waiting.rare().messages;
+            if messages.len() > kept {
                 delivery.dropped += 1;
-                done.extend(waiting.messages.pop_front());
+                done.extend(messages.pop_front());
             }
         }
         None
@@ -183,25 +163,29 @@ impl<K: Key> Member<K> {
         waiting: &mut Backlog,
         done: &mut Vec<PreparedMessage>,
     ) -> bool {
-        while let Some(message) = waiting.messages.front() {
+        let Backlog { rare, room, .. } = waiting;
+        let Some(Rare { messages, .. }) = rare.as_deref_mut() else {
+            return true;
+        };
+        while let Some(message) = messages.front() {
             match self.sender.try_send(message) {
                 Ok(()) => {
-                    done.extend(waiting.messages.pop_front());
+                    done.extend(messages.pop_front());
                     // It had its turn: others are before it now.
-                    if let Some(ticket) = waiting.room.take() {
+                    if let Some(ticket) = room.take() {
                         self.sender.leave_room(ticket);
                     }
                 }
                 Err(TrySendError::Closed(_)) => {
-                    done.extend(waiting.messages.drain(..));
+                    done.extend(messages.drain(..));
                     return false;
                 }
                 Err(TrySendError::Full(_)) => {
                     let waker = Waker::from(self.clone());
                     let len = message.message().len();
                     let mut cx = Context::from_waker(&waker);
-                    let room = self.sender.poll_room(&mut cx, &mut waiting.room, len);
-                    if room.is_pending() {
+                    let free = self.sender.poll_room(&mut cx, room, len);
+                    if free.is_pending() {
                         return true;
                     }
                 }
@@ -210,19 +194,44 @@ impl<K: Key> Member<K> {
         true
     }
 
-    /// Leaves the group, unless it has.
+    /// Sets what is said once it has left; says it if it has.
+    pub(super) fn set_farewell(self: &Arc<Self>, farewell: Farewell) {
+        let mut waiting = self.lock();
+        let before = if !waiting.left {
+            waiting.rare().farewell.replace(farewell)
+        } else if !waiting.said {
+            waiting.said = true;
+            drop(waiting);
+            return self.say(farewell);
+        } else {
+            Some(farewell)
+        };
+        drop(waiting);
+        drop(before);
+    }
+
+    fn say(&self, farewell: Farewell) {
+        farewell.say(|content| self.group.clone().say(content, self.sender.clone()));
+    }
+
+    /// Leaves the group, unless it has, and says farewell.
     pub(super) fn leave(self: &Arc<Self>) -> Left {
         let was_member = self.group.home.leave(&self.group, self);
         let mut waiting = self.lock();
         waiting.left = true;
         let (closed, room) = (waiting.closed.take(), waiting.room.take());
-        let messages = std::mem::take(&mut waiting.messages);
+        let rare = waiting.rare.take();
+        let Rare { messages, farewell } = rare.map_or_else(Rare::default, |rare| *rare);
+        waiting.said |= farewell.is_some();
         drop(waiting);
         if let Some(ticket) = closed {
             self.sender.forget_closed(ticket);
         }
         if let Some(ticket) = room {
             self.sender.forget_room(ticket);
+        }
+        if let Some(farewell) = farewell {
+            self.say(farewell);
         }
         Left {
             was_member,
@@ -263,7 +272,7 @@ impl<K> Member<K> {
         let waiting = keeps.then(|| self.waiting.try_lock());
         let free = waiting.as_ref().is_none_or(|waiting| {
             let waiting = waiting.as_ref();
-            waiting.is_some_and(|waiting| !waiting.left && waiting.messages.is_empty())
+            waiting.is_some_and(|waiting| !waiting.left && waiting.is_empty())
         });
         free && self.sender.try_queue_plain(plain, |runtime| {
             sessions.add(self.sender().clone(), runtime)
@@ -287,6 +296,11 @@ impl<K> Member<K> {
         self.data.as_ref()
     }
 
+    #[cfg(feature = "cluster")]
+    pub(super) fn group(&self) -> &Arc<Group<K>> {
+        &self.group
+    }
+
     fn lock(&self) -> LockGuard<'_, Backlog> {
         self.waiting.lock()
     }
@@ -302,7 +316,7 @@ impl<K: Key> Wake for Member<K> {
         let mut waiting = self.lock();
         self.send_waiting(&mut waiting, &mut done);
         // Without a message for it, the room is for others.
-        let unused = match waiting.messages.is_empty() {
+        let unused = match waiting.is_empty() {
             true => waiting.room.take(),
             false => None,
         };

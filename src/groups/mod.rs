@@ -16,9 +16,10 @@
 //   is there on all of them;
 // - `group` and `member`: one group, and one connection in it. They know each other, because a
 //   member leaves by itself when its connection ends;
-// - `presence`: members with data, and those that are moved out;
+// - `presence`: members with data, moved out, and with a `farewell` that is said for them;
 // - `unwoken`: sessions that a broadcast has something for, woken together.
 
+mod backlog;
 mod broadcast;
 mod builder;
 mod content;
@@ -31,6 +32,7 @@ mod elsewhere;
 mod error;
 mod event;
 mod events;
+mod farewell;
 mod group;
 pub(crate) mod handle;
 mod index;

@@ -138,7 +138,7 @@ impl<K: Key> Membership<K> {
     ///
     /// Dropping the future changes nothing.
     pub fn subscribed(&self) -> impl Future<Output = ()> + Send + use<K> {
-        let waiting = self.group().elsewhere.as_ref();
+        let waiting = self.member().group().elsewhere.as_ref();
         let waiting = waiting.and_then(Elsewhere::await_subscribed);
         async move {
             if let Some(waiting) = waiting {

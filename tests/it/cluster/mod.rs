@@ -4,6 +4,7 @@ mod addresses;
 mod closing;
 mod counting;
 mod engines;
+mod farewell;
 mod gaps;
 mod joining;
 mod leaving;

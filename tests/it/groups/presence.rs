@@ -164,10 +164,11 @@ struct App {
 }
 
 async fn visit(mut socket: WebSocket, name: String, app: App) {
-    let _membership = app
+    let membership = app
         .rooms
-        .join_as("lobby".to_owned(), &socket.sender(), name)
+        .join_as("lobby".to_owned(), &socket.sender(), name.clone())
         .unwrap();
+    let _membership = membership.on_leave(format!("{name} has left"));
     socket.send("welcome").await.unwrap();
     while let Ok(Some(_)) = socket.recv().await {}
 }
@@ -218,6 +219,8 @@ async fn administrator_moves_somebody_out_by_a_plain_request() {
             .send(&server)
             .await;
         assert_eq!(asked.status, StatusCode::NO_CONTENT);
+        // They know before the closing handshake is over.
+        assert_eq!(ann.frame().await, Some((0x1, "Bob has left".into())));
         assert_eq!(bob.closed().await, (4001, "kicked".to_owned()));
         let again = Ask::plain(http, "/kick/Bob")
             .method("POST")

@@ -1,0 +1,45 @@
+//! What a group is told when a member has left.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::runtime::Handle;
+
+use super::content::Content;
+use crate::{protocol::PreparedMessage, sync::spawn_on};
+
+/// What is broadcast once a member has left.
+pub(super) struct Farewell {
+    content: Content,
+    /// Where it is said, if that takes a task.
+    runtime: Handle,
+}
+
+impl Farewell {
+    /// Makes one for the runtime that the caller is in.
+    #[track_caller]
+    pub(super) fn new(message: PreparedMessage) -> Self {
+        Self {
+            content: Content::Message(message),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Says it, where no lock is held.
+    ///
+    /// At once if no broadcast is under way, and few are to hear it: so it is on its way before whoever waits for the
+    /// end of the connection goes on. The rest is done by a task. It is over where a payload panics when it is dropped.
+    pub(super) fn say<F>(self, say: impl FnOnce(Content) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut saying = Box::pin(say(self.content));
+        let mut cx = Context::from_waker(Waker::noop());
+        let poll = AssertUnwindSafe(|| saying.as_mut().poll(&mut cx));
+        if matches!(catch_unwind(poll), Ok(Poll::Pending)) {
+            spawn_on(&self.runtime, saying);
+        }
+    }
+}
