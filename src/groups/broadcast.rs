@@ -14,10 +14,11 @@ impl<K: Key> Group<K> {
         content: &Content,
         except: Option<usize>,
     ) -> Delivery {
-        let message = match content {
-            Content::Message(message) => message,
+        let broadcast = match content {
+            Content::Message(broadcast) => broadcast,
             Content::Close(frame) => return self.close(frame, except).await,
         };
+        let message = &broadcast.message;
         let mut delivery = Delivery::default();
         let (mut numbers, first) = self.begin(except);
         if let Some(first) = first {
@@ -27,9 +28,17 @@ impl<K: Key> Group<K> {
         let (mut sessions, mut odd) = (Unwoken::default(), Vec::new());
         loop {
             let (mut stretch, mut done) = (Delivery::default(), Vec::new());
-            stretch.sent = self.deliver(&mut numbers, message, except, &mut sessions, &mut odd);
+            if broadcast.droppable.is_some() {
+                self.take_some(&mut numbers, except, &mut odd);
+            } else {
+                stretch.sent = self.deliver(&mut numbers, message, except, &mut sessions, &mut odd);
+            }
             for member in odd.drain(..) {
-                if let Some(session) = member.deliver(message, &mut stretch, &mut done) {
+                let session = match broadcast.droppable {
+                    Some(queued) => member.deliver_droppable(message, queued, &mut stretch),
+                    None => member.deliver(message, &mut stretch, &mut done),
+                };
+                if let Some(session) = session {
                     sessions.add(member.sender().clone(), session.runtime.as_ref());
                 }
             }

@@ -1,12 +1,59 @@
 //! What members of a group get.
 
-use crate::protocol::{CloseFrame, PreparedMessage};
+use crate::protocol::{CloseFrame, Outbound, PreparedMessage};
+
+/// What [`Groups::broadcast`](crate::Groups::broadcast) takes: whatever can be [sent](Outbound), and whether it may be
+/// dropped for those who lag behind.
+///
+/// ```
+/// use tower_websocket::{Groups, Sender, groups::Broadcast};
+///
+/// async fn typing(rooms: &Groups, room: &str, from: &Sender) {
+///     let typing = Broadcast::new(r#"{"typing":true}"#).droppable(16 << 10);
+///     rooms.broadcast_except(room, typing, from).await;
+/// }
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Broadcast {
+    pub(super) message: PreparedMessage,
+    pub(super) droppable: Option<usize>,
+}
+
+impl Broadcast {
+    /// Makes a broadcast of what would be sent anyway: `broadcast(&key, message)` is the same.
+    #[must_use]
+    pub fn new(message: impl Into<Outbound>) -> Self {
+        Self {
+            message: message.into().into(),
+            droppable: None,
+        }
+    }
+
+    /// Lets it be dropped for each connection that has more than so many bytes queued: for what nobody misses, such as
+    /// "is typing".
+    ///
+    /// Those are counted as [dropped](super::Delivery::dropped). It never waits beside a full queue, never has another
+    /// message dropped, and closes nobody, whatever the [policy](super::SlowMember). With 0 it is for who has nothing
+    /// queued at all: a broadcast just before is enough to miss it. Other nodes of a cluster get it as any other
+    /// message. Default: it is not droppable.
+    #[must_use]
+    pub fn droppable(mut self, queued_bytes: usize) -> Self {
+        self.droppable = Some(queued_bytes);
+        self
+    }
+}
+
+impl<M: Into<Outbound>> From<M> for Broadcast {
+    fn from(message: M) -> Self {
+        Self::new(message)
+    }
+}
 
 /// What members get.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// A message.
-    Message(PreparedMessage),
+    Message(Broadcast),
     /// A Close frame: they leave, too.
     Close(CloseFrame),
 }

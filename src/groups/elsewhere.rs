@@ -128,7 +128,7 @@ impl Elsewhere {
 impl From<&Content> for Parcel {
     fn from(content: &Content) -> Self {
         match content {
-            Content::Message(message) => Self::Message(message.into()),
+            Content::Message(broadcast) => Self::Message((&broadcast.message).into()),
             Content::Close(frame) => Self::Close(Some(frame.clone())),
         }
     }

@@ -7,8 +7,8 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::content::Content;
-use crate::{protocol::PreparedMessage, sync::spawn_on};
+use super::content::{Broadcast, Content};
+use crate::sync::spawn_on;
 
 /// What is broadcast once a member has left.
 pub(super) struct Farewell {
@@ -20,7 +20,7 @@ pub(super) struct Farewell {
 impl Farewell {
     /// Makes one for the runtime that the caller is in.
     #[track_caller]
-    pub(super) fn new(message: PreparedMessage) -> Self {
+    pub(super) fn new(message: Broadcast) -> Self {
         Self {
             content: Content::Message(message),
             runtime: Handle::current(),

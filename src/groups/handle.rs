@@ -4,7 +4,7 @@ use std::{borrow::Borrow, fmt, hash::Hash, marker::PhantomData, sync::Arc};
 
 use super::{
     builder::GroupsBuilder,
-    content::Content,
+    content::{Broadcast, Content},
     delivery::{Delivery, SlowMember},
     error::JoinError,
     events::GroupEvents,
@@ -12,10 +12,7 @@ use super::{
     member::Membership,
     table::{Found, Table},
 };
-use crate::{
-    protocol::{CloseFrame, Outbound},
-    session::Sender,
-};
+use crate::{protocol::CloseFrame, session::Sender};
 
 /// Groups of connections, by a key: rooms, topics, users.
 ///
@@ -119,7 +116,7 @@ impl<K: Key, T> Groups<K, T> {
     ///
     /// Waits for broadcasts to the same group that began before, and yields to the runtime in
     /// between, but never waits for a member, nor for other processes. If there is no such group, the message is
-    /// dropped.
+    /// dropped. What may be dropped for members that lag behind is made with [`Broadcast::droppable`].
     ///
     /// # Cancel safety
     ///
@@ -135,9 +132,9 @@ impl<K: Key, T> Groups<K, T> {
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
-        M: Into<Outbound>,
+        M: Into<Broadcast>,
     {
-        self.begin(key, Content::Message(message.into().into()), None)
+        self.begin(key, Content::Message(message.into()), None)
     }
 
     /// Sends a message to every member of a group but one; as [`broadcast`](Self::broadcast).
@@ -150,9 +147,9 @@ impl<K: Key, T> Groups<K, T> {
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
-        M: Into<Outbound>,
+        M: Into<Broadcast>,
     {
-        let content = Content::Message(message.into().into());
+        let content = Content::Message(message.into());
         self.begin(key, content, Some(except.key()))
     }
 

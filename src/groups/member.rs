@@ -194,6 +194,33 @@ impl<K: Key> Member<K> {
         true
     }
 
+    /// Sends a message unless more than so many bytes are queued; as [`deliver`](Self::deliver).
+    pub(super) fn deliver_droppable(
+        &self,
+        message: &PreparedMessage,
+        queued_bytes: usize,
+        delivery: &mut Delivery,
+    ) -> Option<Asleep> {
+        // What waits beside the queue is not overtaken.
+        let waiting = self.lock();
+        if waiting.left || !self.sender.is_open() {
+            return None;
+        }
+        if !waiting.is_empty() || self.sender.queued_bytes() > queued_bytes {
+            delivery.dropped += 1;
+            return None;
+        }
+        match self.sender.try_queue(message) {
+            Ok(session) => {
+                delivery.sent += 1;
+                return session;
+            }
+            Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(_)) => delivery.dropped += 1,
+        }
+        None
+    }
+
     /// Sets what is said once it has left; says it if it has.
     pub(super) fn set_farewell(self: &Arc<Self>, farewell: Farewell) {
         let mut waiting = self.lock();

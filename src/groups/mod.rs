@@ -3,6 +3,7 @@
 //! - [`GroupsBuilder`], [`SlowMember`]: the settings.
 //! - [`Key`]: what tells groups apart. [`Names`]: what names one.
 //! - [`Membership`], [`JoinError`]: what joining returns.
+//! - [`Broadcast`]: what is broadcast, and whether it may be dropped for those who lag behind.
 //! - [`Delivery`]: what became of a broadcast. [`Count`] (feature `cluster`): how many members a group has on all nodes.
 //! - [`GroupEvents`], [`GroupEvent`], [`GroupMember`]: a stream of groups made, joined, left and gone.
 
@@ -48,6 +49,7 @@ mod unwoken;
 pub use self::count::Count;
 pub use self::{
     builder::GroupsBuilder,
+    content::Broadcast,
     delivery::{Delivery, SlowMember},
     error::JoinError,
     event::{GroupEvent, GroupMember},

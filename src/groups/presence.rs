@@ -2,8 +2,11 @@
 
 use std::{borrow::Borrow, hash::Hash, sync::Arc};
 
-use super::{error::JoinError, farewell::Farewell, handle::Groups, key::Key, member::Membership};
-use crate::{protocol::Outbound, session::Sender};
+use super::{
+    content::Broadcast, error::JoinError, farewell::Farewell, handle::Groups, key::Key,
+    member::Membership,
+};
+use crate::session::Sender;
 
 impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
     /// Adds a connection to a group, as [`join`](Self::join), with something that others want to know of the member: a
@@ -132,8 +135,8 @@ impl<K: Key> Membership<K> {
     ///
     /// Outside of a tokio runtime.
     #[track_caller]
-    pub fn on_leave(self, message: impl Into<Outbound>) -> Self {
-        let farewell = Farewell::new(message.into().into());
+    pub fn on_leave(self, message: impl Into<Broadcast>) -> Self {
+        let farewell = Farewell::new(message.into());
         self.member().set_farewell(farewell);
         self
     }

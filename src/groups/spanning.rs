@@ -4,7 +4,7 @@ use std::{borrow::Borrow, hash::Hash, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     builder::GroupsBuilder,
-    content::Content,
+    content::{Broadcast, Content},
     delivery::Delivery,
     elsewhere::{Elsewhere, Reach},
     group::Group,
@@ -18,7 +18,7 @@ use crate::{
         Cluster, Gap, PublishError, ToTopic,
         deliver::{Deliver, Parcel, Span},
     },
-    protocol::{CloseCode, Outbound},
+    protocol::CloseCode,
 };
 
 impl<K: Key> Deliver for Group<K> {
@@ -98,9 +98,9 @@ impl<K: Key, T> Groups<K, T> {
     where
         K: Borrow<Q>,
         Q: Eq + Hash + Names<K> + ?Sized,
-        M: Into<Outbound>,
+        M: Into<Broadcast>,
     {
-        let content = Content::Message(message.into().into());
+        let content = Content::Message(message.into());
         let found = self.table.find(key);
         // The cluster lives as long as somebody waits.
         let groups = self.clone();

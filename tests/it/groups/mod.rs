@@ -1,5 +1,6 @@
 //! Groups: who gets a broadcast, in which order, and what becomes of those that are too slow.
 
+mod droppable;
 mod farewell;
 mod kinds;
 mod lent;
