@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    groups::{GroupEvent, JoinError, SlowMember, handle::Groups},
+    groups::{GroupEvent, JoinError, SlowConnection, SlowMember, handle::Groups},
     protocol::CloseCode,
-    session::{ConnectionId, WebSocket},
+    session::{ConnectionId, Connections, WebSocket},
 };
 
 /// Receives until the connection ends.
@@ -369,5 +369,66 @@ fn removal_beside_a_leave_and_a_join_leaves_one_member_or_none() {
         drop(line.socket);
         peer(line.peer, Vec::new()).await;
         line.session.report().await;
+    });
+}
+
+/// Of two that move somebody out, one is told that it was a member.
+#[test]
+fn one_of_two_removals_has_moved_the_member_out() {
+    explore(async || {
+        let groups: Groups = Groups::new();
+        let line = Line::open(Config::default(), 64);
+        let sender = line.socket.sender();
+        let membership = groups.join("room".to_owned(), &sender).unwrap();
+        let removing = [0; 2].map(|_| {
+            let (groups, sender) = (groups.clone(), sender.clone());
+            start(async move { groups.remove("room", &sender) })
+        });
+        let mut removed = 0;
+        for task in removing {
+            removed += usize::from(end(task).await);
+        }
+        assert_eq!(removed, 1);
+        drop(membership);
+        assert!(groups.is_empty());
+        drop(line.socket);
+        peer(line.peer, Vec::new()).await;
+        line.session.report().await;
+    });
+}
+
+/// Two broadcasts to all are in one order, and none relies on a wake-up of another one.
+#[test]
+fn broadcasts_to_all_arrive_in_the_same_order() {
+    explore(async || {
+        let connections = Connections::new();
+        let place = || connections.accept();
+        let lines = [0; 2].map(|_| Line::open_at(Config::default(), 8, place()));
+        let senders = lines.each_ref().map(|line| line.socket.sender());
+        let broadcasting = ["0", "1"].map(|text| {
+            let all = connections.broadcast(text, SlowConnection::DropNewest);
+            start(async move { all.await.sent })
+        });
+        let mut peers = Vec::new();
+        let mut rest = Vec::new();
+        for line in lines {
+            peers.push(start(peer(line.peer, Vec::new())));
+            rest.push((start(receive(line.socket)), line.session));
+        }
+        for task in broadcasting {
+            assert_eq!(end(task).await, 2);
+        }
+        for sender in &senders {
+            sender.flush().await.unwrap();
+            sender.close(CloseCode::NORMAL);
+        }
+        let first = end(peers.remove(0)).await.messages;
+        let second = end(peers.remove(0)).await.messages;
+        assert_eq!((first.len(), first), (2, second));
+        for (receiving, session) in rest {
+            end(receiving).await;
+            session.report().await;
+        }
+        assert!(connections.is_empty());
     });
 }

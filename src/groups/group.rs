@@ -86,16 +86,7 @@ impl<K> Promise<K> {
         yield_now().await;
         within(MAX_WAIT, self.group.quiet()).await;
         self.take_sessions();
-        match Handle::try_current() {
-            Ok(runtime) if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread => {
-                flush_on(runtime, mem::take(&mut self.sessions));
-            }
-            _ => {
-                while self.sessions.flush_some() {
-                    yield_now().await;
-                }
-            }
-        }
+        flush(mem::take(&mut self.sessions)).await;
     }
 
     fn take_sessions(&mut self) {
@@ -305,6 +296,32 @@ impl<K> Group<K> {
     /// Locks the members, to send to a [`STRETCH`] of them at most.
     fn lock(&self) -> LockGuard<'_, Members<K>> {
         self.members.lock()
+    }
+}
+
+/// Has sessions written for at once, by a task of their own runtime.
+pub(super) fn flush_soon(sessions: &mut Unwoken) {
+    for batch in sessions.batches() {
+        if !batch.sessions.is_empty() {
+            // Dropped with its runtime, it wakes them.
+            spawn_on(&batch.runtime, flush(mem::take(&mut batch.sessions)));
+            push_out(&batch.runtime);
+        }
+    }
+    sessions.wake_anywhere();
+}
+
+/// Writes for sessions of the runtime that it runs in, a few at a time.
+async fn flush(mut sessions: Sessions) {
+    match Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread => {
+            flush_on(runtime, sessions);
+        }
+        _ => {
+            while sessions.flush_some() {
+                yield_now().await;
+            }
+        }
     }
 }
 

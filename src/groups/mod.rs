@@ -3,7 +3,8 @@
 //! - [`GroupsBuilder`], [`SlowMember`]: the settings.
 //! - [`Key`]: what tells groups apart. [`Names`]: what names one.
 //! - [`Membership`], [`JoinError`]: what joining returns.
-//! - [`Broadcast`]: what is broadcast, and whether it may be dropped for those who lag behind.
+//! - [`Broadcast`]: what is broadcast, and whether it may be dropped for those who lag behind. [`SlowConnection`]: what
+//!   becomes of those where it is to all [`Connections`](crate::Connections::broadcast).
 //! - [`Delivery`]: what became of a broadcast. [`Count`] (feature `cluster`): how many members a group has on all nodes.
 //! - [`GroupEvents`], [`GroupEvent`], [`GroupMember`]: a stream of groups made, joined, left and gone.
 
@@ -18,7 +19,8 @@
 // - `group` and `member`: one group, and one connection in it. They know each other, because a
 //   member leaves by itself when its connection ends;
 // - `presence`: members with data, moved out, and with a `farewell` that is said for them;
-// - `unwoken`: sessions that a broadcast has something for, woken together.
+// - `unwoken`: sessions that a broadcast has something for, woken together;
+// - `everyone`: the same to all connections of a registry.
 
 mod backlog;
 mod broadcast;
@@ -33,6 +35,7 @@ mod elsewhere;
 mod error;
 mod event;
 mod events;
+mod everyone;
 mod farewell;
 mod group;
 pub(crate) mod handle;
@@ -54,6 +57,7 @@ pub use self::{
     error::JoinError,
     event::{GroupEvent, GroupMember},
     events::GroupEvents,
+    everyone::SlowConnection,
     key::{Key, Names},
     member::Membership,
 };

@@ -99,8 +99,8 @@ impl Connections {
     /// Iterates over the connections, in no order.
     ///
     /// Those that open meanwhile may be among them or not. No lock is held between two of them, so
-    /// sending to them holds nobody up. To send the same to many, groups are
-    /// kinder to the runtime.
+    /// sending to them holds nobody up. To send the same to all, [`broadcast`](Self::broadcast) is
+    /// kinder to the runtime, and to some, a [group](crate::Groups).
     pub fn iter(&self) -> impl Iterator<Item = Sender> + Send + use<> {
         self.sessions().filter(|sender| !sender.is_over())
     }
@@ -114,7 +114,7 @@ impl Connections {
     }
 
     /// Returns the numbers of all sessions, by shard. Yields after each that is not empty.
-    pub(super) async fn ids(&self) -> [Vec<ConnectionId>; SHARDS] {
+    pub(crate) async fn ids(&self) -> [Vec<ConnectionId>; SHARDS] {
         let mut all = [const { Vec::new() }; SHARDS];
         for (index, ids) in all.iter_mut().enumerate() {
             *ids = self.registry.ids(index);
@@ -123,6 +123,11 @@ impl Connections {
             }
         }
         all
+    }
+
+    /// Waits for the turn of a broadcast to all.
+    pub(crate) async fn turn(&self) -> impl Sized {
+        self.registry.broadcasts.lock().await
     }
 
     /// Finds a session, also one whose transport is gone and whose handler runs on.

@@ -12,7 +12,7 @@ use crate::{
     protocol::{CloseFrame, random},
     session::{handle::Sender, id::ConnectionId, shared::Shared},
     sync::{
-        Notify,
+        FairMutex, Notify,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -29,6 +29,8 @@ pub(super) struct Registry {
     /// The last one inside has left.
     empty: Notify,
     pub(super) counting: Counting,
+    /// Held by one broadcast at a time.
+    pub(super) broadcasts: FairMutex<()>,
 }
 
 impl Registry {
@@ -41,6 +43,7 @@ impl Registry {
             next,
             empty: Notify::new(),
             counting: Counting::default(),
+            broadcasts: FairMutex::new(()),
         }
     }
 
