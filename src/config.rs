@@ -3,7 +3,10 @@
 mod deadlines;
 #[cfg(feature = "serde")]
 mod document;
+mod rates;
 pub(crate) mod settings;
+
+pub(crate) use self::rates::RateLimits;
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,6 +62,7 @@ pub struct Config {
     pub(crate) auto_pong: bool,
     pub(crate) control_frame_rate: Option<u32>,
     pub(crate) control_frame_burst: u32,
+    pub(crate) rates: Option<Box<RateLimits>>,
     pub(crate) ping_interval: Option<Duration>,
     pub(crate) ping_timeout: Option<Duration>,
     pub(crate) frame_timeout: Option<Duration>,
@@ -91,6 +95,7 @@ impl Default for Config {
             auto_pong: true,
             control_frame_rate: Some(100),
             control_frame_burst: 200,
+            rates: None,
             ping_interval: Some(Duration::from_secs(20)),
             ping_timeout: Some(Duration::from_secs(20)),
             frame_timeout: Some(Duration::from_secs(30)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Config;
+use super::{Config, RateLimits};
 use crate::{
     compression::{Compression, CompressionSettings},
     handshake::OriginPolicy,
@@ -54,6 +54,16 @@ pub struct Settings<'a> {
     pub control_frame_rate: Option<u32>,
     /// [`Config::control_frame_burst`].
     pub control_frame_burst: u32,
+    /// Per second: [`Config::message_rate`].
+    pub message_rate: Option<u32>,
+    /// [`Config::message_burst`].
+    pub message_burst: Option<u32>,
+    /// Bytes per second: [`Config::byte_rate`].
+    pub byte_rate: Option<u64>,
+    /// In bytes: [`Config::byte_burst`].
+    pub byte_burst: Option<u64>,
+    /// [`Config::close_over_rate`].
+    pub close_over_rate: bool,
     /// [`Config::ping_interval`].
     pub ping_interval: Option<Duration>,
     /// [`Config::ping_timeout`].
@@ -102,6 +112,7 @@ impl Config {
             auto_pong,
             control_frame_rate,
             control_frame_burst,
+            rates,
             ping_interval,
             ping_timeout,
             frame_timeout,
@@ -116,6 +127,13 @@ impl Config {
             require_subprotocol,
             origin,
         } = self;
+        let RateLimits {
+            message_rate,
+            message_burst,
+            byte_rate,
+            byte_burst,
+            close,
+        } = rates.as_deref().unwrap_or(&RateLimits::NONE);
         Settings {
             max_message_size: *max_message_size,
             max_frame_size: *max_frame_size,
@@ -131,6 +149,11 @@ impl Config {
             auto_pong: *auto_pong,
             control_frame_rate: *control_frame_rate,
             control_frame_burst: *control_frame_burst,
+            message_rate: *message_rate,
+            message_burst: *message_burst,
+            byte_rate: *byte_rate,
+            byte_burst: *byte_burst,
+            close_over_rate: *close,
             ping_interval: *ping_interval,
             ping_timeout: *ping_timeout,
             frame_timeout: *frame_timeout,

@@ -71,6 +71,18 @@ pub enum ProtocolError {
         /// The limit, per second.
         rate: u32,
     },
+    /// Messages above [`Config::message_rate`](crate::Config::message_rate), where that
+    /// [closes](crate::Config::close_over_rate).
+    MessageFlood {
+        /// The limit, per second.
+        rate: u32,
+    },
+    /// Bytes above [`Config::byte_rate`](crate::Config::byte_rate), where that
+    /// [closes](crate::Config::close_over_rate).
+    ByteFlood {
+        /// The limit, per second.
+        rate: u64,
+    },
 }
 
 impl ProtocolError {
@@ -95,7 +107,9 @@ impl ProtocolError {
             | Self::MessageTooBig { .. }
             | Self::InflatedTooBig { .. }
             | Self::TooManyFragments { .. } => CloseCode::MESSAGE_TOO_BIG,
-            Self::ControlFlood { .. } => CloseCode::POLICY_VIOLATION,
+            Self::ControlFlood { .. } | Self::MessageFlood { .. } | Self::ByteFlood { .. } => {
+                CloseCode::POLICY_VIOLATION
+            }
         }
     }
 }
@@ -143,6 +157,8 @@ impl fmt::Display for ProtocolError {
                 write!(f, "message in more than {limit} fragments")
             }
             Self::ControlFlood { rate } => write!(f, "more than {rate} control frames a second"),
+            Self::MessageFlood { rate } => write!(f, "more than {rate} messages a second"),
+            Self::ByteFlood { rate } => write!(f, "more than {rate} bytes a second"),
         }
     }
 }
@@ -176,6 +192,8 @@ mod tests {
             (ProtocolError::CorruptDeflate, 1007),
             (ProtocolError::TooManyFragments { limit }, 1009),
             (ProtocolError::ControlFlood { rate: u32::MAX }, 1008),
+            (ProtocolError::MessageFlood { rate: u32::MAX }, 1008),
+            (ProtocolError::ByteFlood { rate: u64::MAX }, 1008),
         ]
     }
 

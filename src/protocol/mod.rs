@@ -45,6 +45,11 @@ pub(crate) mod outbound;
 mod outgoing;
 mod pongs;
 pub(crate) mod random;
+#[cfg_attr(
+    not(any(test, feature = "layer")),
+    expect(dead_code, reason = "sessions keep them")
+)]
+mod rates;
 mod role;
 mod send_queue;
 mod spare;
@@ -92,6 +97,7 @@ pub(crate) use self::{
     outbound::PreparedMessage,
     outgoing::{Outgoing, Unsent},
     random::random,
+    rates::Rates,
     timers::Timers,
     utf8::Utf8Bytes,
 };

@@ -46,6 +46,11 @@ struct Document {
     auto_pong: bool,
     control_frame_rate_per_second: Limit<u32>,
     control_frame_burst: u32,
+    message_rate_per_second: Limit<u32>,
+    message_burst: Limit<u32>,
+    byte_rate_per_second: Limit<u64>,
+    byte_burst_bytes: Limit<u64>,
+    close_over_rate: bool,
     ping_interval_ms: Limit<Millis>,
     ping_timeout_ms: Limit<Millis>,
     frame_timeout_ms: Limit<Millis>,
@@ -85,6 +90,11 @@ impl Document {
             auto_pong,
             control_frame_rate,
             control_frame_burst,
+            message_rate,
+            message_burst,
+            byte_rate,
+            byte_burst,
+            close_over_rate,
             ping_interval,
             ping_timeout,
             frame_timeout,
@@ -114,6 +124,11 @@ impl Document {
             auto_pong,
             control_frame_rate_per_second: Limit(control_frame_rate),
             control_frame_burst,
+            message_rate_per_second: Limit(message_rate),
+            message_burst: Limit(message_burst),
+            byte_rate_per_second: Limit(byte_rate),
+            byte_burst_bytes: Limit(byte_burst),
+            close_over_rate,
             ping_interval_ms: ping_interval.into(),
             ping_timeout_ms: ping_timeout.into(),
             frame_timeout_ms: frame_timeout.into(),
@@ -153,6 +168,11 @@ impl Document {
             .auto_pong(self.auto_pong)
             .control_frame_rate(self.control_frame_rate_per_second.0)
             .control_frame_burst(self.control_frame_burst)
+            .message_rate(self.message_rate_per_second.0)
+            .message_burst(self.message_burst.0)
+            .byte_rate(self.byte_rate_per_second.0)
+            .byte_burst(self.byte_burst_bytes.0)
+            .close_over_rate(self.close_over_rate)
             .ping_interval(self.ping_interval_ms)
             .ping_timeout(self.ping_timeout_ms)
             .frame_timeout(self.frame_timeout_ms)
@@ -205,12 +225,13 @@ impl Serialize for Config {
 /// rounded up to the next millisecond when they are written.
 ///
 /// - **Bytes**: `max_message_size_bytes`, `max_frame_size_bytes`, `max_stream_size_bytes`, `max_read_ahead_bytes`,
-///   `memory_budget_bytes`, `max_send_queue_bytes`, `fragment_size_bytes`.
+///   `memory_budget_bytes`, `max_send_queue_bytes`, `fragment_size_bytes`, `byte_burst_bytes`.
 /// - **Milliseconds**: `ping_interval_ms`, `ping_timeout_ms`, `frame_timeout_ms`, `ready_timeout_ms`,
 ///   `write_timeout_ms`, `close_timeout_ms`, `linger_ms`, `idle_timeout_ms`, `max_lifetime_ms`,
 ///   `first_message_timeout_ms`.
-/// - **Numbers**: `max_fragments`, `max_send_messages`, `control_frame_rate_per_second`, `control_frame_burst`.
-/// - **True or false**: `streaming`, `auto_pong`, `require_subprotocol`.
+/// - **Numbers**: `max_fragments`, `max_send_messages`, `control_frame_rate_per_second`, `control_frame_burst`,
+///   `message_rate_per_second`, `message_burst`, `byte_rate_per_second`.
+/// - **True or false**: `streaming`, `auto_pong`, `close_over_rate`, `require_subprotocol`.
 /// - `subprotocols`: a list of names.
 /// - `origin`: `same-host`, `same-host-or-localhost`, `any`, a list of origins, or a map from `same-host-or` to such a
 ///   list.

@@ -62,6 +62,19 @@ fn each() -> Vec<(&'static str, Value, Config)> {
             config().control_frame_burst(7),
         ),
         (
+            "message_rate_per_second",
+            json!(7),
+            config().message_rate(7),
+        ),
+        ("message_burst", json!(7), config().message_burst(7)),
+        ("byte_rate_per_second", json!(7), config().byte_rate(7)),
+        ("byte_burst_bytes", json!(7), config().byte_burst(7)),
+        (
+            "close_over_rate",
+            json!(true),
+            config().close_over_rate(true),
+        ),
+        (
             "ping_interval_ms",
             json!(70),
             config().ping_interval(ms(70)),
@@ -141,7 +154,11 @@ fn what_is_left_out_has_its_default() {
 }
 
 /// Fields of which the setter takes `None`.
-const OPTIONAL: [&str; 14] = [
+const OPTIONAL: [&str; 18] = [
+    "message_rate_per_second",
+    "message_burst",
+    "byte_rate_per_second",
+    "byte_burst_bytes",
     "max_message_size_bytes",
     "max_frame_size_bytes",
     "max_fragments",

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     memory::Account,
     pool,
-    protocol::{CloseFrame, ProtocolError},
+    protocol::{CloseFrame, ProtocolError, Rates},
 };
 
 /// What is there only for a while, or at the end.
@@ -40,6 +40,18 @@ pub(super) struct Cold {
     pub(super) stopped: Option<Instant>,
     /// The first byte that is not read because of that. It comes behind `undecoded`.
     pub(super) ahead: Option<u8>,
+    /// What was used up of the rates, where there are any and something came.
+    pub(super) pace: Option<Box<Pace>>,
+}
+
+/// How a connection keeps its rates.
+#[derive(Default)]
+pub(super) struct Pace {
+    pub(super) rates: Rates,
+    /// How much at the end of `undecoded` was read ahead, and takes its share of the rate when it is decoded.
+    pub(super) ahead: usize,
+    /// Until when nothing is read: no more than the rates allow.
+    pub(super) until: Option<Instant>,
 }
 
 /// What is handled only after the handler was polled with the messages before it.
@@ -92,7 +104,7 @@ impl EndWatch {
 impl Cold {
     /// Reports whether there is nothing in it to remember.
     pub(super) fn is_spent(&self) -> bool {
-        self.is_bytes_alone() && self.undecoded.is_empty()
+        self.is_bytes_alone() && self.undecoded.is_empty() && self.pace.is_none()
     }
 
     /// Reports whether there is nothing in it but what was not decoded.
@@ -117,4 +129,15 @@ pub(super) fn put_back_cold(mut cold: Box<Cold>) {
 
 thread_local! {
     static COLD: Cell<Option<Box<Cold>>> = const { Cell::new(None) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_with_rates_takes_what_the_settings_say() {
+        let both = size_of::<Cold>() + size_of::<Pace>();
+        assert!(both <= 500, "{both} bytes");
+    }
 }

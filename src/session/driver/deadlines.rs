@@ -52,8 +52,11 @@ impl Driver {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let look = self.cold.as_ref().and_then(|cold| cold.look);
-        self.timers.next().into_iter().chain(look).min()
+        let cold = self.cold.as_deref();
+        let look = cold.and_then(|cold| cold.look);
+        let until = self.throttled_until();
+        let own = look.into_iter().chain(until);
+        self.timers.next().into_iter().chain(own).min()
     }
 
     /// Has the session look again after a while, if only at what it waits for.
@@ -93,7 +96,7 @@ impl Driver {
 
     /// Handles every deadline that passed; reports whether there was one.
     fn handle_timeout(&mut self, cx: &mut Context<'_>, line: &mut Line) -> bool {
-        let mut passed = false;
+        let mut passed = self.is_throttle_over();
         if let Some(cold) = &mut self.cold {
             cold.look.take_if(|look| *look <= Self::now());
         }

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::{
     Driver, Input,
     cold::Deferred,
+    pace::Quota,
     round::{Budget, Snapshot},
 };
 use crate::{
@@ -27,11 +28,31 @@ impl Driver {
         batch: usize,
         budget: &mut Budget,
     ) -> bool {
+        if self.has_message_rate(snapshot) {
+            return self.decode_at_rate(buffer, decoded, snapshot, batch, budget);
+        }
+        let quota = Quota::default();
+        self.decode_within(buffer, decoded, snapshot, batch, budget, quota)
+    }
+
+    /// As [`decode`](Self::decode), and no more messages than the quota allows.
+    #[inline(always)]
+    pub(super) fn decode_within(
+        &mut self,
+        buffer: &mut BytesMut,
+        decoded: &mut Option<Box<Inbox>>,
+        snapshot: &Snapshot,
+        batch: usize,
+        budget: &mut Budget,
+        quota: Quota,
+    ) -> bool {
         let limits = Limits::new(self.config());
         let streaming = self.config().streaming;
         let decoded = decoded.get_or_insert_with(Inbox::take);
         while !self.has_deferred() {
-            if !snapshot.closing && !self.shared.has_room_beside(snapshot.inbox + decoded.size()) {
+            let waiting = snapshot.inbox + decoded.size();
+            let full = !snapshot.closing && !self.shared.has_room_beside(waiting);
+            if full || quota.is_used_up(self.incoming.messages()) {
                 // The rest comes before anything that is read.
                 self.input = Input::Paused;
                 break;
@@ -42,6 +63,9 @@ impl Driver {
             let (room, closing) = (&mut budget.inflated, snapshot.closing);
             match self.incoming.decode(&limits, buffer, room, closing) {
                 Ok(None) => return budget.decodes_no_more(),
+                Ok(Some(_)) if quota.is_exceeded(self.incoming.messages()) => {
+                    self.defer(Deferred::Violation(quota.flood()));
+                }
                 Ok(Some(event @ (Decoded::Event(Event::Message(_)) | Decoded::Piece(_)))) => {
                     budget.spend(1, 0);
                     decoded.push(event);

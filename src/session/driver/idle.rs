@@ -18,7 +18,8 @@ impl Driver {
             return false;
         }
         turn.left = locked.held();
-        let awaited = if self.input == Input::Paused || self.is_patient() {
+        let paused = self.input == Input::Paused && !self.is_throttled();
+        let awaited = if paused || self.is_patient() {
             Awaited::Room
         } else if locked.inbox_size() >= LITTLE {
             Awaited::All
@@ -72,7 +73,12 @@ impl Driver {
         self.input == Input::Paused
             && self.phase == Phase::Open
             && !self.has_deferred()
-            && (locked.close_sent() || (!self.is_stopped() && self.shared.has_room(locked)))
+            && (locked.close_sent() || (!self.is_held_up() && self.shared.has_room(locked)))
+    }
+
+    /// Reports whether decoding waits for a time to come.
+    fn is_held_up(&self) -> bool {
+        self.is_stopped() || self.is_throttled()
     }
 
     /// Reports whether a Close waits behind what the transport does not take, and has no deadline yet.

@@ -49,6 +49,7 @@ impl Driver {
         Lends {
             messages: self.input != Input::Paused
                 && !config.streaming
+                && !config.has_rates()
                 && self.incoming.is_between_messages()
                 && locked.lends_messages(),
             queue: !self.write_blocked

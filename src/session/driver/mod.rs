@@ -10,6 +10,7 @@ mod end_time;
 mod idle;
 mod lend;
 mod memory;
+mod pace;
 mod pause;
 mod read;
 pub(super) mod round;
@@ -132,7 +133,7 @@ impl Driver {
         };
         if !read.is_empty() {
             // As after a pause: it is decoded before anything is read.
-            driver.incoming.count(read.len());
+            let _flood = driver.count_read(read.len());
             driver.input = Input::Paused;
             driver.keep_undecoded(BytesMut::from(read));
         }

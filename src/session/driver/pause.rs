@@ -49,7 +49,7 @@ impl Driver {
             let rest = &mut self.cold().undecoded;
             match transport.poll_read(cx, &mut rest.limit(room)) {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
-                    self.incoming.count(bytes);
+                    self.count_read_ahead(bytes);
                     self.timers.heard();
                     line.budget.spend(1, bytes);
                 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     protocol::Limits,
-    session::{loan::Loan, shared::inbox::Inbox},
+    session::{loan::Loan, shared::inbox::Inbox, transport::Transport},
 };
 
 impl Driver {
@@ -44,7 +44,7 @@ impl Driver {
 
     fn receive_open(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot, turn: &mut Turn) {
         let may_pause = !snapshot.closing && !turn.undecoded;
-        if may_pause && !self.shared.has_room_beside(snapshot.inbox) {
+        if may_pause && (self.is_throttled() || !self.shared.has_room_beside(snapshot.inbox)) {
             let held = snapshot.held(None).unwrap_or_default();
             return self.pause(cx, held, &mut turn.line);
         }
@@ -67,20 +67,7 @@ impl Driver {
         let (before, closing) = (self.incoming.bytes(), snapshot.closing);
         let mut decoded = None;
         if self.input == Input::Paused {
-            // What was left while paused is decoded before anything is read, where it lies. Even
-            // when nothing was left, a message may have more to decompress.
-            self.input = Input::Ready;
-            let mut undecoded = self.take_undecoded();
-            if self.decode(
-                &mut undecoded,
-                &mut decoded,
-                snapshot,
-                usize::MAX,
-                &mut turn.line.budget,
-            ) {
-                self.input = Input::Paused;
-            }
-            self.keep_if_open(undecoded);
+            self.decode_paused(&mut decoded, snapshot, turn);
         } else if turn.undecoded
             || !snapshot.quiet
             || self.has_behind()
@@ -101,6 +88,28 @@ impl Driver {
         if self.has_deferred() {
             self.note_progress();
         }
+    }
+
+    /// What was left while paused is decoded before anything is read, where it lies. Even when nothing was
+    /// left, a message may have more to decompress.
+    fn decode_paused(
+        &mut self,
+        decoded: &mut Option<Box<Inbox>>,
+        snapshot: &Snapshot,
+        turn: &mut Turn,
+    ) {
+        self.input = Input::Ready;
+        let mut undecoded = self.take_undecoded();
+        let held_back = self.hold_back(&mut undecoded, snapshot.closing);
+        let budget = &mut turn.line.budget;
+        if self.decode(&mut undecoded, decoded, snapshot, usize::MAX, budget) {
+            self.input = Input::Paused;
+        }
+        if let Some(held_back) = held_back {
+            undecoded.unsplit(held_back);
+            self.throttle();
+        }
+        self.keep_if_open(undecoded);
     }
 
     /// Reads and decodes until the transport has nothing more, so that what has come is one round
@@ -212,25 +221,44 @@ impl Driver {
             self.input = Input::Ready;
             return true;
         }
-        let limits = Limits::new(self.config());
         let Some(transport) = &mut line.transport else {
             return false;
         };
+        let mut room = share.map_or(usize::MAX, |share| share.max(LEAST_SHARE));
+        if held.is_some() && self.shared.config().has_byte_rate() {
+            room = room.min(self.byte_room());
+        }
+        if room == 0 {
+            self.throttle();
+            return false;
+        }
+        let result = self.poll_read_up_to(cx, buffer, room, transport);
+        self.take_read(result, line)
+    }
+
+    /// Reads once, and no more than there is `room` for.
+    #[inline]
+    fn poll_read_up_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        room: usize,
+        transport: &mut Transport,
+    ) -> Poll<io::Result<usize>> {
+        if room < usize::MAX {
+            return transport.poll_read(cx, &mut buffer.limit(room));
+        }
         // A large payload goes straight to where it will stay.
-        let direct = if share.is_none() && buffer.is_empty() {
+        let direct = if buffer.is_empty() {
+            let limits = Limits::new(self.config());
             self.incoming.payload_buffer(&limits)
         } else {
             None
         };
-        let result = match (direct, share) {
-            (Some(mut payload), _) => transport.poll_read(cx, &mut payload),
-            (None, None) => transport.poll_read(cx, buffer),
-            (None, Some(share)) => {
-                let room = share.max(LEAST_SHARE);
-                transport.poll_read(cx, &mut buffer.limit(room))
-            }
-        };
-        self.take_read(result, line)
+        match direct {
+            Some(mut payload) => transport.poll_read(cx, &mut payload),
+            None => transport.poll_read(cx, buffer),
+        }
     }
 
     /// Notes what a read has brought; reports whether that is bytes.
@@ -244,7 +272,9 @@ impl Driver {
             }
             Poll::Ready(Ok(bytes)) => {
                 self.input = Input::Ready;
-                self.incoming.count(bytes);
+                if let Err(flood) = self.count_read(bytes) {
+                    self.defer(Deferred::Violation(flood));
+                }
                 self.timers.heard();
                 line.budget.spend(0, bytes);
                 return true;

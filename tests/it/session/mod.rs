@@ -10,6 +10,7 @@ mod lent;
 mod limits;
 mod neighbours;
 mod order;
+mod rates;
 mod slow;
 mod sockets;
 pub(crate) mod support;
