@@ -8,6 +8,7 @@ use super::Config;
 impl Config {
     /// Sets how often a ping is sent, ±10 % at random.
     ///
+    /// Its payload is eight random bytes, and its answer is timed: see [`WebSocket::rtt`](crate::WebSocket::rtt).
     /// Less than 20 ms means 20 ms: by default, peers accept no more than 100 control frames per
     /// second. Default: 20 seconds.
     #[must_use]

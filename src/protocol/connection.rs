@@ -348,7 +348,7 @@ impl Connection {
 
     /// Sends the ping that is due.
     fn time_to_ping(&mut self) {
-        self.ping_queued |= self.ping(b"").is_ok();
+        self.ping_queued |= self.ping(&random::<8>()).is_ok();
         if let Some((_, Some(context))) = &mut self.deflate {
             context.release_if_unused();
         }

@@ -51,8 +51,11 @@ pub(crate) mod random;
 )]
 mod rates;
 mod role;
+#[cfg(feature = "layer")]
+pub(crate) mod rtt;
 mod send_queue;
 mod spare;
+mod start;
 mod state;
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -98,6 +101,7 @@ pub(crate) use self::{
     outgoing::{Outgoing, Unsent},
     random::random,
     rates::Rates,
+    rtt::{RoundTrips, Rtt},
     timers::Timers,
     utf8::Utf8Bytes,
 };

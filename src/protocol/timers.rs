@@ -10,6 +10,7 @@ use super::{
     decoder::FrameInProgress,
     expiry::{Deadline, Expiry},
     facts::Facts,
+    start::Start,
     ticks::{NEVER, TICK, TICKS_PER_SECOND, ticks},
 };
 use crate::config::Config;
@@ -24,7 +25,7 @@ use crate::config::Config;
 /// and a deadline that finds such a mark when it expires moves itself on.
 #[derive(Debug)]
 pub(crate) struct Timers {
-    start: Instant,
+    start: Start,
     /// Ticks after `start`, by [`Timer`]; [`NEVER`] where none is set.
     deadlines: [u32; TIMERS],
     /// When the frame that `Timer::Frame` watches was first seen unfinished.
@@ -59,7 +60,7 @@ impl Timers {
     /// Sets the deadlines that run from the beginning; `seed` decides the jitter.
     pub(crate) fn new(now: Instant, seed: u64, config: &Config) -> Self {
         let mut timers = Self {
-            start: now,
+            start: Start::new(now),
             deadlines: [NEVER; TIMERS],
             frame_start: 0,
             frame: 0,
@@ -367,13 +368,13 @@ impl Timers {
 
     /// Returns how long the connection has been open.
     pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.start)
+        self.start.age(now)
     }
 }
 
 /// Returns the tick that has begun.
-fn offset(start: Instant, now: Instant) -> u32 {
-    let age = now.saturating_duration_since(start);
+fn offset(start: Start, now: Instant) -> u32 {
+    let age = start.age(now);
     let subsec = age.subsec_nanos() / TICK.subsec_nanos();
     let ticks = age.as_secs().saturating_mul(TICKS_PER_SECOND);
     u32::try_from(ticks.saturating_add(subsec.into())).unwrap_or(NEVER - 1)

@@ -65,10 +65,12 @@ pub use id::ParseConnectionIdError;
 #[cfg(feature = "cluster")]
 pub(crate) use id::parse_id;
 pub(crate) use registry::Connections;
-pub use registry::{Counters, Drain, Drained};
+pub use registry::{Counters, Drain, Drained, RttHistogram};
 pub use report::{EndedBy, SessionReport};
 #[cfg(feature = "http2")]
 pub use transport::Http2Stream;
+
+pub use crate::protocol::rtt::Rtt;
 
 pub(crate) use agreed::Agreed;
 pub(crate) use driver::Opened;

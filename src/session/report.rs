@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::id::ConnectionId;
-use crate::protocol::CloseFrame;
+use crate::protocol::{CloseFrame, Rtt};
 
 /// How a session ended, and what it carried.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct SessionReport {
     pub messages_sent: u64,
     /// Bytes of payload sent, or at least queued, before compression.
     pub bytes_sent: u64,
+    /// The round-trip time, where a ping that is timed was answered.
+    pub rtt: Option<Rtt>,
 }
 
 /// Who ended a session.

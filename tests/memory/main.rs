@@ -15,7 +15,7 @@ use std::time::Duration;
 use rise::{Rise, alone};
 use support::{
     Frame, Peer, Plan, Reports, SHAPES, Shape, Wire, binary, client_frame, client_header, close,
-    echo, hold_over, idle, ping, serve, within,
+    echo, hold_over, idle, ping, pong, serve, within,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -36,6 +36,7 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     messages_that_nobody_receives_are_bounded();
     a_connection_that_ends_frees_everything_though_a_sender_is_kept();
     idle_connections_own_no_buffers_after_traffic();
+    a_ping_that_was_answered_leaves_nothing_behind();
     an_echo_takes_the_memory_of_the_one_before();
     joining_and_leaving_leave_nothing_behind_on_a_living_connection();
     a_member_that_reads_nothing_costs_what_is_kept_for_it();
@@ -263,6 +264,32 @@ fn a_connection_that_ends_frees_everything_though_a_sender_is_kept() {
                     round == 0 || left < 5000,
                     "{left} bytes are left in round {round}"
                 );
+            }
+        }
+    });
+}
+
+fn a_ping_that_was_answered_leaves_nothing_behind() {
+    alone(async {
+        for shape in SHAPES {
+            // The first connection fills what belongs to the thread.
+            for first in [true, false] {
+                let (mut peer, socket, _reports) = small(shape, Config::default()).await;
+                // The pipe's buffers have grown before.
+                for _ in 0..20 {
+                    peer.send([ping([7; 8]), pong([7; 8])].concat()).await;
+                    assert_eq!(peer.frame().await, Frame::pong([7; 8]));
+                }
+                let rise = Rise::begin();
+                for _ in 0..3 {
+                    let frame = peer.frame().await;
+                    assert!(frame.is_ping(), "{frame:?}");
+                    peer.send(pong(&frame.payload)).await;
+                    idle().await;
+                    assert!(socket.rtt().is_some());
+                }
+                let left = rise.now();
+                assert!(first || left < 100, "{left} bytes are left");
             }
         }
     });

@@ -126,7 +126,11 @@ impl Driver {
 
     /// Sends the ping that is due.
     fn time_to_ping(&mut self) {
-        self.ping_queued |= self.shared.lock_to_drive().ping(self.setup(), b"").is_ok();
+        self.ping_queued |= self
+            .shared
+            .lock_to_drive()
+            .ping_to_measure(self.setup())
+            .is_ok();
         if let Some(compressing) = self.shared.compressing() {
             compressing.release_if_unused();
         }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     protocol::{Decoded, Event, Limits},
-    session::shared::inbox::Inbox,
+    session::shared::{answers::Answered, inbox::Inbox},
 };
 
 impl Driver {
@@ -98,7 +98,15 @@ impl Driver {
         let (incoming, timers) = (&mut self.incoming, &mut self.timers);
         let mut locked = self.shared.lock_to_drive();
         let received = locked.receive_control(&event, incoming, timers, now, setup);
+        let answered = match &event {
+            Event::Pong(payload) => locked.answer_ping(payload, now),
+            _ => Answered::default(),
+        };
         drop(locked);
+        if let (Some(time), Some(entry)) = (answered.time, &self.entry) {
+            entry.measure(time);
+        }
+        answered.wake();
         if let Err(error) = received {
             self.defer(Deferred::Violation(error));
             return None;

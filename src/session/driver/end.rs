@@ -107,7 +107,8 @@ impl Driver {
         locked.finish(error);
         let receiver = locked.take_receiver(cx.waker());
         // Nothing more can be sent, either.
-        let waiting = locked.take_waiting(true, false);
+        let mut waiting = locked.take_waiting(true, false);
+        waiting.extend_from(locked.take_askers());
         drop(locked);
         waiting.wake();
         if let Some(waker) = receiver {
@@ -245,6 +246,7 @@ impl Driver {
             bytes_received: traffic.bytes_received,
             messages_sent: traffic.messages_sent,
             bytes_sent: traffic.bytes_sent,
+            rtt: locked.rtt(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What applications hold of a connection.
 
 mod futures;
+mod ping;
 mod reader;
 mod receiver;
 mod sender;

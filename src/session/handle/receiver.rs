@@ -11,7 +11,7 @@ use std::{
 use super::{reader::MessageReader, sender::Sender};
 use crate::{
     error::Error,
-    protocol::{CloseFrame, Event, Message, State},
+    protocol::{CloseFrame, Event, Message, Rtt, State},
     session::{id::ConnectionId, shared::Shared},
 };
 
@@ -95,6 +95,12 @@ impl Receiver {
     #[must_use]
     pub fn id(&self) -> Option<ConnectionId> {
         self.sender.id()
+    }
+
+    /// Returns the round-trip time; as [`WebSocket::rtt`](crate::WebSocket::rtt).
+    #[must_use]
+    pub fn rtt(&self) -> Option<Rtt> {
+        self.sender.rtt()
     }
 
     /// The subprotocol both sides agreed on.

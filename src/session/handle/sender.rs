@@ -5,17 +5,19 @@ use std::{
     future::Future,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::runtime::Handle;
 
 use super::{
     futures::{Begin, Closed, Flush, SendFuture},
+    ping::PingAndWait,
     writer::MessageWriter,
 };
 use crate::{
     error::{Error, TrySendError},
-    protocol::{CloseFrame, MessageKind, Outbound, PreparedMessage, State},
+    protocol::{CloseFrame, MessageKind, Outbound, PreparedMessage, Rtt, State},
     session::{
         id::ConnectionId,
         shared::{Asleep, Plain, Shared, Ticket},
@@ -94,6 +96,22 @@ impl Sender {
     /// [`Error::Closed`] once the closing handshake has begun on either side.
     pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.shared.ping(payload.as_ref())
+    }
+
+    /// Sends a ping and waits for its pong; as
+    /// [`WebSocket::ping_and_wait`](crate::WebSocket::ping_and_wait).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun, or when the connection ends before.
+    pub fn ping_and_wait(&self) -> impl Future<Output = Result<Duration, Error>> + Send {
+        PingAndWait::new(&self.shared)
+    }
+
+    /// Returns the round-trip time; as [`WebSocket::rtt`](crate::WebSocket::rtt).
+    #[must_use]
+    pub fn rtt(&self) -> Option<Rtt> {
+        self.shared.rtt()
     }
 
     /// Sends a pong; as [`WebSocket::pong`](crate::WebSocket::pong).

@@ -1,6 +1,6 @@
 //! What an application holds of a connection, in one piece.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     futures::SendFuture, reader::MessageReader, receiver::Receiver, sender::Sender,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, TrySendError},
-    protocol::{CloseFrame, Event, Message, MessageKind, Outbound, State},
+    protocol::{CloseFrame, Event, Message, MessageKind, Outbound, Rtt, State},
     session::{id::ConnectionId, shared::Shared},
 };
 
@@ -190,13 +190,52 @@ impl WebSocket {
 
     /// Sends a ping with at most 125 bytes of payload, of which more is cut off.
     ///
-    /// Takes text and bytes of any kind, borrowed or not: they are copied. For liveness there is [`Config::ping_interval`](crate::Config::ping_interval).
+    /// Takes text and bytes of any kind, borrowed or not: they are copied. For liveness there is
+    /// [`Config::ping_interval`](crate::Config::ping_interval), and to time the answer
+    /// [`ping_and_wait`](Self::ping_and_wait).
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side.
     pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         self.receiver.sender().ping(payload)
+    }
+
+    /// Sends a ping and waits for its pong; returns the time between them.
+    ///
+    /// The time begins when the ping is given to the transport, behind all that is queued. Its payload is eight
+    /// random bytes. A peer may answer only the newest of several pings (RFC 6455 §5.5.3): so a pong to a later one
+    /// of these, or of [`Config::ping_interval`](crate::Config::ping_interval), counts, too. Nothing else ends the
+    /// wait for a peer that answers no pings: put a `timeout` around it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tokio::time::timeout;
+    /// use tower_websocket::WebSocket;
+    ///
+    /// async fn is_near(socket: &WebSocket) -> bool {
+    ///     let answered = timeout(Duration::from_secs(1), socket.ping_and_wait()).await;
+    ///     matches!(answered, Ok(Ok(time)) if time < Duration::from_millis(50))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the closing handshake has begun on either side, or when the connection ends before
+    /// the pong comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// The ping is sent when the future is polled first. Dropping it later leaves nothing behind.
+    pub fn ping_and_wait(&self) -> impl Future<Output = Result<Duration, Error>> + Send {
+        self.receiver.sender().ping_and_wait()
+    }
+
+    /// Returns the round-trip time: the last one, and a smoothed one. `None` before a ping that is timed was
+    /// answered; the first leaves after [`Config::ping_interval`](crate::Config::ping_interval).
+    #[must_use]
+    pub fn rtt(&self) -> Option<Rtt> {
+        self.receiver.sender().rtt()
     }
 
     /// Sends a pong with at most 125 bytes of payload, of which more is cut off.

@@ -1,7 +1,8 @@
 //! What has happened, in numbers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use super::round_trips::{RoundTripCounts, RttHistogram};
 use crate::{
     lock::Lock,
     session::{report::SessionReport, traffic::Traffic},
@@ -37,6 +38,9 @@ pub struct Counters {
     /// Bytes of their payload, before compression: not to be compared with
     /// [`bytes_received`](Self::bytes_received).
     pub bytes_sent: u64,
+    /// How long pongs took, of the pings that are [timed](crate::session::Rtt). What is open now is asked with
+    /// [`Sender::rtt`](crate::Sender::rtt).
+    pub rtt: RttHistogram,
 }
 
 /// The counters as they are kept.
@@ -48,6 +52,7 @@ pub(super) struct Counting {
     refused: Lock<BTreeMap<&'static str, u64>>,
     closed: Lock<BTreeMap<u16, u64>>,
     traffic: [TrafficShard; SHARDS],
+    round_trips: RoundTripCounts,
 }
 
 /// Counters that one core in some has to itself.
@@ -79,6 +84,10 @@ impl Counting {
         *closed.entry(report.close_code).or_default() += 1;
     }
 
+    pub(super) fn measure(&self, round_trip: Duration) {
+        self.round_trips.add(round_trip);
+    }
+
     /// Adds what went over the connection that `number` stands for.
     pub(super) fn add(&self, number: u64, traffic: Traffic) {
         let shard = &self.traffic[number as usize % SHARDS];
@@ -103,6 +112,7 @@ impl Counting {
             bytes_received: sum(|shard| &shard.bytes_received),
             messages_sent: sum(|shard| &shard.messages_sent),
             bytes_sent: sum(|shard| &shard.bytes_sent),
+            rtt: self.round_trips.snapshot(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One connection in a registry.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use super::shards::Registry;
 use crate::{
@@ -82,6 +82,11 @@ impl Entry {
             let counting = &self.registry.counting;
             counting.add(self.id.as_u64(), more);
         }
+    }
+
+    /// Counts a round trip.
+    pub(crate) fn measure(&self, time: Duration) {
+        self.registry.counting.measure(time);
     }
 
     /// Leaves the registry: the session is gone, and its handler with it.

@@ -5,10 +5,13 @@ mod counters;
 mod doors;
 mod drain;
 pub(super) mod entry;
+mod round_trips;
 mod shards;
 
 pub use connections::Connections;
 pub use counters::Counters;
+
 pub use drain::{Drain, Drained};
+pub use round_trips::RttHistogram;
 
 pub(crate) use entry::Place;

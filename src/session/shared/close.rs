@@ -169,6 +169,7 @@ impl Locked {
         self.ending().over = true;
         self.outgoing.end();
         let mut wakers = self.take_waiting(true, true);
+        wakers.extend_from(self.take_askers());
         if let Some(waiters) = &mut self.waiters {
             wakers.drain(&mut waiters.closed);
             if let Some(sinks) = waiters.sending_mut().and_then(|all| all.sinks.as_mut()) {

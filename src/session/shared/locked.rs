@@ -8,7 +8,7 @@ use super::{inbox::Inbox, waiters::Waiters};
 use crate::{
     config::Config,
     memory::Held,
-    protocol::{Outgoing, State},
+    protocol::{Outgoing, RoundTrips, State},
     session::transport::Transport,
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Locked {
     ///
     /// Invariant: it is there while `idle`.
     pub(super) driver: Option<Waker>,
+    /// How long pongs took.
+    pub(super) round_trips: RoundTrips,
     /// The tasks that wait outside the session's.
     pub(super) waiters: Option<Box<Waiters>>,
     /// The session has to be woken for whatever is changed.
@@ -82,6 +84,7 @@ impl Locked {
             transport: Some(transport),
             inbox: None,
             driver: None,
+            round_trips: RoundTrips::default(),
             waiters: None,
             idle: false,
             awaited: Awaited::Nothing,

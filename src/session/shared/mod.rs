@@ -3,6 +3,7 @@
 //! One lock, held for a few instructions: never over a write, a wake, the drop of a waker or of
 //! somebody's bytes. Its poisoning means nothing, since nothing under it can panic half-way.
 
+pub(super) mod answers;
 mod close;
 mod compress;
 mod ending;
@@ -10,6 +11,7 @@ mod flush;
 mod flushing;
 pub(super) mod inbox;
 pub(super) mod locked;
+pub(super) mod pings;
 mod receive;
 mod room;
 mod send;

@@ -153,6 +153,7 @@ impl Locked {
 
     /// Puts what the handler was lent a queue for in front of what was queued meanwhile.
     pub(crate) fn take_over(&mut self, setup: &Setup, sent: &mut Outgoing) {
+        self.pings_behind(sent.queued());
         self.outgoing.take_over(&setup.encoder(), sent);
     }
 
@@ -199,15 +200,18 @@ impl Locked {
     pub(crate) fn take_queue(&mut self) -> Option<Box<Unsent>> {
         let queue = self.outgoing.take_queue();
         self.writing |= queue.is_some();
+        self.pings_writing();
         queue
     }
 
     pub(crate) fn ping(&mut self, setup: &Setup, payload: &[u8]) -> Result<(), Error> {
+        self.adopt_queue();
         let ping = self.outgoing.ping(&setup.encoder(), payload);
         ping.map_err(|NotOpen| Error::Closed)
     }
 
     pub(crate) fn pong(&mut self, setup: &Setup, payload: &[u8]) -> Result<(), Error> {
+        self.adopt_queue();
         let pong = self.outgoing.pong(&setup.encoder(), payload);
         pong.map_err(|NotOpen| Error::Closed)
     }
@@ -219,6 +223,7 @@ impl Locked {
         self.writing = false;
         self.lent = Lent::Nothing;
         self.yielded = false;
+        self.pings_written();
         self.outgoing.written(&setup.encoder(), queue);
         let flushed = self.outgoing.queued() == 0;
         self.take_able(setup, flushed)
@@ -236,6 +241,7 @@ impl Locked {
         self.lent = Lent::Nothing;
         let progress = left > 0;
         self.yielded &= !progress;
+        self.pings_put_back(left, rest.frames.len());
         self.outgoing.put_back(&setup.encoder(), rest, left);
         // Without progress there is no room that was not there before.
         if progress {

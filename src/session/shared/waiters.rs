@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::{
     ending::Ending,
+    pings::Pings,
     wait_list::{TaskSet, WaitList},
 };
 
@@ -27,6 +28,8 @@ pub(crate) struct Waiters {
     last_number: u32,
     /// Where the session runs.
     pub(super) runtime: Option<Handle>,
+    /// Pings whose answer is timed; not there while none is under way.
+    pub(super) pings: Option<Box<Pings>>,
     /// Present once the end has begun.
     pub(super) ending: Option<Box<Ending>>,
 }
@@ -79,8 +82,16 @@ impl Waiters {
     pub(super) fn forget_all(&mut self) {
         *self = Self {
             ending: self.ending.take(),
+            pings: self.pings.take(),
             ..Self::default()
         };
+    }
+
+    /// Reports whether there is nothing in it, and never was anybody with a ticket.
+    pub(super) fn is_unused(&self) -> bool {
+        let nobody = self.receiver.is_none() && !self.elsewhere && self.sending.is_none();
+        let tickets = self.last_number > 0 || self.closed.last_number() > 0;
+        nobody && !tickets && self.pings.is_none() && self.ending.is_none()
     }
 
     pub(super) fn sinks(&mut self) -> &mut Sinks {
@@ -157,6 +168,11 @@ impl Wakers {
 
     pub(crate) fn push(&mut self, waker: Waker) {
         self.0.push(waker);
+    }
+
+    /// Adds all of others.
+    pub(crate) fn extend_from(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
     }
 
     /// Adds all that wait in a list.

@@ -75,7 +75,8 @@ async fn a_peer_that_answers_pings_stays() {
                 .ping_timeout(seconds(timeout));
             let (mut peer, _socket, mut reports) = hold(shape, config).await;
             for _ in 0..100 {
-                assert_eq!(peer.frame().await, Frame::ping(""));
+                let frame = peer.frame().await;
+                assert!(frame.is_ping(), "{frame:?}");
                 peer.send(pong("")).await;
             }
             assert!(reports.none_yet());
@@ -129,7 +130,7 @@ async fn a_frame_that_takes_too_long_is_1008() {
             );
             assert_took(start, 30);
             let mut frame = peer.frame().await;
-            while frame == Frame::ping("") {
+            while frame.is_ping() {
                 frame = peer.frame().await;
             }
             assert_eq!(frame.code(), Some(1008));

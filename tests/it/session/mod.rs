@@ -11,6 +11,7 @@ mod limits;
 mod neighbours;
 mod order;
 mod rates;
+mod round_trips;
 mod slow;
 mod sockets;
 pub(crate) mod support;

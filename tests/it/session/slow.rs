@@ -219,7 +219,7 @@ async fn ping_behind_megabytes_is_not_held_against_the_peer() {
             // Silence: pings come and are answered.
             for _ in 0..10 {
                 let frame = peer.frame().await;
-                assert_eq!(frame, Frame::ping(""));
+                assert!(frame.is_ping(), "{frame:?}");
                 peer.send(pong("")).await;
             }
             assert!(reports.none_yet());

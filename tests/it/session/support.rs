@@ -146,7 +146,7 @@ where
     let service = WebSocketLayer::new(route)
         .config(config)
         .on_end(move |report| {
-            let _gone = sender.send(report.clone());
+            let _gone = sender.send(Box::new(report.clone()));
         })
         .endpoint();
     let request = shape.request().extension(OnUpgrade::new(stream));
@@ -176,12 +176,14 @@ pub(crate) async fn idle() {
 }
 
 /// The reports of one connection.
-pub(crate) struct Reports(mpsc::UnboundedReceiver<SessionReport>);
+///
+/// Boxed: a channel has memory for 32 of what is sent over it, which is not the connection's.
+pub(crate) struct Reports(mpsc::UnboundedReceiver<Box<SessionReport>>);
 
 impl Reports {
     /// The first report.
     pub(crate) async fn first(&mut self) -> SessionReport {
-        within(self.0.recv()).await.expect("a session reports")
+        *within(self.0.recv()).await.expect("a session reports")
     }
 
     /// The one report of a session, after which session and handles are gone.
@@ -238,6 +240,11 @@ impl Frame {
             first: 0x8a,
             payload: payload.into(),
         }
+    }
+
+    /// Whether the session asks for a sign of life, with a payload of its own.
+    pub(crate) fn is_ping(&self) -> bool {
+        self.first == 0x89 && self.payload.len() == 8
     }
 
     pub(crate) fn is_close(&self) -> bool {

@@ -557,7 +557,7 @@ async fn a_message_whose_reader_does_not_read_stops_the_peer() {
             if frame == Frame::pong("behind") {
                 break;
             }
-            assert_eq!(frame, Frame::ping(""));
+            assert!(frame.is_ping(), "{frame:?}");
         }
         expect_next(&mut peer, &mut socket).await;
     }
