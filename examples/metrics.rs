@@ -1,10 +1,13 @@
 //! What the connections do, for Prometheus to read.
 //!
-//! Run: `cargo run --example metrics`, connect to ws://127.0.0.1:8080/echo, and look at
+//! Run: `cargo run --example metrics`, connect to ws://127.0.0.1:8080/echo or /lobby, and look at
 //! http://127.0.0.1:8080/metrics. Behind an address of your own a Redis may follow, whose cluster is shown, too:
 //! `cargo run --example metrics --features redis -- 127.0.0.1:8080 redis://127.0.0.1/`.
 
-use std::{fmt::Write, io};
+use std::{
+    fmt::{Display, Write},
+    io,
+};
 
 use axum::{
     Router,
@@ -16,7 +19,10 @@ use tokio::net::TcpListener;
 #[cfg(feature = "redis")]
 use tower_websocket::cluster::{Cluster, ClusterCounters, Redis};
 use tower_websocket::{
-    Connections, Error, MemoryBudget, WebSocket, WebSocketLayer, handler, session::Counters,
+    Connections, Error, Groups, MemoryBudget, WebSocket, WebSocketLayer,
+    groups::Delivery,
+    handler,
+    session::{Counters, RttHistogram},
 };
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
@@ -26,68 +32,211 @@ async fn echo(mut socket: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-/// Prometheus' text format.
-fn exposition(counters: &Counters) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, label: String, value: u64| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "websocket_{name}{label} {value}");
+/// Tells everybody in the lobby what somebody says.
+async fn lobby(mut socket: WebSocket, rooms: Rooms) -> Result<(), Error> {
+    let Ok(_member) = rooms.join("lobby", &socket.sender()) else {
+        // The connection has ended meanwhile.
+        return Ok(());
     };
-    line("connections_open", String::new(), counters.open as u64);
-    line("accepted_total", String::new(), counters.accepted);
-    line(
-        "failed_upgrades_total",
-        String::new(),
-        counters.failed_upgrades,
-    );
-    line(
-        "memory_bytes",
-        String::new(),
-        MemoryBudget::default().used() as u64,
-    );
+    while let Some(message) = socket.recv().await? {
+        rooms.broadcast("lobby", message).await;
+    }
+    Ok(())
+}
+
+type Rooms = Groups<&'static str>;
+
+/// Prometheus' text format.
+#[derive(Default)]
+struct Exposition {
+    text: String,
+}
+
+impl Exposition {
+    /// Begins a family of samples: its name, its type (`counter`, `gauge` or `histogram`), and what it is.
+    fn family<'a>(&'a mut self, name: &'a str, kind: &str, help: &str) -> Family<'a> {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.text, "# HELP websocket_{name} {help}");
+        let _ = writeln!(self.text, "# TYPE websocket_{name} {kind}");
+        let text = &mut self.text;
+        Family { text, name }
+    }
+
+    fn counter<'a>(&'a mut self, name: &'a str, help: &str) -> Family<'a> {
+        self.family(name, "counter", help)
+    }
+
+    fn gauge<'a>(&'a mut self, name: &'a str, help: &str) -> Family<'a> {
+        self.family(name, "gauge", help)
+    }
+}
+
+/// The samples of one name, which belong together.
+struct Family<'a> {
+    text: &'a mut String,
+    name: &'a str,
+}
+
+impl Family<'_> {
+    fn is(&mut self, value: impl Display) {
+        let _ = writeln!(self.text, "websocket_{} {value}", self.name);
+    }
+
+    /// A sample with a label, whose value has no quotes, backslashes or line feeds.
+    fn with(&mut self, label: &str, of: impl Display, value: impl Display) {
+        let name = self.name;
+        let _ = writeln!(self.text, "websocket_{name}{{{label}=\"{of}\"}} {value}");
+    }
+
+    fn histogram(&mut self, histogram: &RttHistogram) {
+        let name = self.name;
+        for (bound, count) in histogram.buckets() {
+            let bound = bound.map_or_else(
+                || "+Inf".to_owned(),
+                |bound| bound.as_secs_f64().to_string(),
+            );
+            let _ = writeln!(
+                self.text,
+                "websocket_{name}_bucket{{le=\"{bound}\"}} {count}"
+            );
+        }
+        let sum = histogram.sum().as_secs_f64();
+        let _ = writeln!(self.text, "websocket_{name}_sum {sum}");
+        let _ = writeln!(self.text, "websocket_{name}_count {}", histogram.count());
+    }
+}
+
+fn expose_connections(exposition: &mut Exposition, counters: &Counters) {
+    exposition
+        .gauge("connections_open", "Connections that are open.")
+        .is(counters.open);
+    exposition
+        .counter("accepted_total", "Handshakes that were accepted.")
+        .is(counters.accepted);
+    exposition
+        .counter("failed_upgrades_total", "Accepted, and never handed over.")
+        .is(counters.failed_upgrades);
+    exposition
+        .gauge("memory_bytes", "What counts in the memory budget.")
+        .is(MemoryBudget::default().used());
+    let mut refused = exposition.counter("refused_total", "Handshakes that were rejected.");
     for (reason, count) in &counters.rejected {
-        line("refused_total", format!("{{reason=\"{reason}\"}}"), *count);
+        refused.with("reason", reason, count);
     }
     // Clients choose among 2,000 codes from 3000 on: too many for labels.
     let (standard, own): (Vec<_>, Vec<_>) =
         counters.closed.iter().partition(|(code, _)| **code < 3000);
+    let mut closed = exposition.counter("closed_total", "Connections that ended, by close code.");
     for (code, count) in standard {
-        line("closed_total", format!("{{code=\"{code}\"}}"), *count);
+        closed.with("code", code, count);
     }
-    let own = own.into_iter().map(|(_, count)| count).sum();
-    line("closed_total", "{code=\"3000-4999\"}".to_owned(), own);
-    for (direction, messages, bytes) in [
-        ("in", counters.messages_received, counters.bytes_received),
-        ("out", counters.messages_sent, counters.bytes_sent),
-    ] {
-        line(
-            "messages_total",
-            format!("{{direction=\"{direction}\"}}"),
-            messages,
-        );
-        line(
-            "bytes_total",
-            format!("{{direction=\"{direction}\"}}"),
-            bytes,
-        );
-    }
-    text
+    let own: u64 = own.into_iter().map(|(_, count)| count).sum();
+    closed.with("code", "3000-4999", own);
+    expose_traffic(exposition, counters);
+    exposition
+        .family("rtt_seconds", "histogram", "From pings to their pongs.")
+        .histogram(&counters.rtt);
+}
+
+fn expose_traffic(exposition: &mut Exposition, counters: &Counters) {
+    let mut messages = exposition.counter("messages_total", "Messages received and sent.");
+    messages.with("direction", "in", counters.messages_received);
+    messages.with("direction", "out", counters.messages_sent);
+    let mut bytes = exposition.counter(
+        "bytes_total",
+        "Bytes: in as they came, out before compression.",
+    );
+    bytes.with("direction", "in", counters.bytes_received);
+    bytes.with("direction", "out", counters.bytes_sent);
+    exposition
+        .counter("queue_full_total", "Messages that found a full queue.")
+        .is(counters.queue_full);
+}
+
+/// What became of broadcasts; a server that has groups prints them.
+fn expose_groups(exposition: &mut Exposition, totals: &Delivery) {
+    let mut delivered = exposition.counter(
+        "broadcasts_total",
+        "Members, by what became of a broadcast.",
+    );
+    delivered.with("outcome", "sent", totals.sent);
+    delivered.with("outcome", "dropped", totals.dropped);
+    delivered.with("outcome", "closed", totals.closed);
 }
 
 /// The same for a cluster, of which this process is a node. The alarm belongs on `lost`.
 #[cfg(feature = "redis")]
-fn cluster_exposition(counters: &ClusterCounters) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, label: &str, value: u64| {
-        let _ = writeln!(text, "websocket_cluster_{name}{label} {value}");
+fn expose_cluster(exposition: &mut Exposition, counters: &ClusterCounters) {
+    let mut gauge = |name: &str, value: u64, help: &str| {
+        exposition.gauge(&format!("cluster_{name}"), help).is(value);
     };
-    line("connected", "", counters.connected.into());
-    line("nodes", "", counters.nodes);
-    line("reconnects_total", "", counters.reconnects);
-    line("published_total", "", counters.published);
-    line("published_bytes_total", "", counters.published_bytes);
-    line("confirmed_total", "", counters.confirmed);
+    gauge(
+        "connected",
+        counters.connected.into(),
+        "The engine is there.",
+    );
+    gauge("nodes", counters.nodes, "Nodes that are alive.");
+    gauge(
+        "topics_wanted",
+        counters.topics_wanted,
+        "Topics with members.",
+    );
+    gauge(
+        "topics_subscribed",
+        counters.topics_subscribed,
+        "Confirmed ones.",
+    );
+    gauge(
+        "queued_bytes",
+        counters.queued_bytes,
+        "What waits for the engine.",
+    );
+    gauge("in_flight", counters.in_flight, "Sent and not confirmed.");
+    gauge(
+        "inbound_bytes",
+        counters.inbound_bytes,
+        "What waits for members.",
+    );
+    expose_cluster_totals(exposition, counters);
+    expose_cluster_failures(exposition, counters);
+    let times = [
+        ("cluster_round_trip_seconds", counters.round_trip),
+        ("cluster_max_round_trip_seconds", counters.max_round_trip),
+    ];
+    for (name, time) in times {
+        if let Some(time) = time {
+            let mut family = exposition.gauge(name, "To the engine and back.");
+            family.is(time.as_secs_f64());
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+fn expose_cluster_totals(exposition: &mut Exposition, counters: &ClusterCounters) {
+    let mut total = |name: &str, value: u64, help: &str| {
+        let name = format!("cluster_{name}_total");
+        exposition.counter(&name, help).is(value);
+    };
+    total("reconnects", counters.reconnects, "Times it came back.");
+    total("published", counters.published, "Messages published.");
+    total("published_bytes", counters.published_bytes, "Their bytes.");
+    total("confirmed", counters.confirmed, "Messages the engine has.");
+    total("received", counters.received, "Messages of other nodes.");
+    total("received_bytes", counters.received_bytes, "Their bytes.");
+    total("lost", counters.lost, "Messages that never came.");
+    total("gaps", counters.gaps, "Times that some were missing.");
+    total("own_echoes", counters.own_echoes, "Our messages come back.");
+    total("doubles", counters.doubles, "Messages that came twice.");
+    total("overrun", counters.overrun, "Messages that came too fast.");
+    total("uninterested", counters.uninterested, "Nobody wants them.");
+    total("closes_ignored", counters.closes_ignored, "Not allowed.");
+}
+
+#[cfg(feature = "redis")]
+fn expose_cluster_failures(exposition: &mut Exposition, counters: &ClusterCounters) {
     let refused = &counters.refused;
+    let mut family =
+        exposition.counter("cluster_refused_total", "Messages that were not published.");
     for (reason, count) in [
         ("down", refused.down),
         ("full", refused.full),
@@ -95,18 +244,10 @@ fn cluster_exposition(counters: &ClusterCounters) -> String {
         ("expired", refused.expired),
         ("rejected", refused.rejected),
     ] {
-        line("refused_total", &format!("{{reason=\"{reason}\"}}"), count);
+        family.with("reason", reason, count);
     }
-    line("received_total", "", counters.received);
-    line("received_bytes_total", "", counters.received_bytes);
-    line("lost_total", "", counters.lost);
-    line("gaps_total", "", counters.gaps);
-    line("own_echoes_total", "", counters.own_echoes);
-    line("doubles_total", "", counters.doubles);
-    line("overrun_total", "", counters.overrun);
-    line("uninterested_total", "", counters.uninterested);
-    line("closes_ignored_total", "", counters.closes_ignored);
     let malformed = &counters.malformed;
+    let mut family = exposition.counter("cluster_malformed_total", "Envelopes that are none.");
     for (reason, count) in [
         ("too_large", malformed.too_large),
         ("truncated", malformed.truncated),
@@ -119,45 +260,29 @@ fn cluster_exposition(counters: &ClusterCounters) -> String {
         ("alive", malformed.alive),
         ("question", malformed.question),
     ] {
-        line(
-            "malformed_total",
-            &format!("{{reason=\"{reason}\"}}"),
-            count,
-        );
+        family.with("reason", reason, count);
     }
-    line("topics_wanted", "", counters.topics_wanted);
-    line("topics_subscribed", "", counters.topics_subscribed);
-    line("queued_bytes", "", counters.queued_bytes);
-    line("in_flight", "", counters.in_flight);
-    line("inbound_bytes", "", counters.inbound_bytes);
-    for (name, time) in [
-        ("round_trip_seconds", counters.round_trip),
-        ("max_round_trip_seconds", counters.max_round_trip),
-    ] {
-        if let Some(time) = time {
-            let _ = writeln!(text, "websocket_cluster_{name} {}", time.as_secs_f64());
-        }
-    }
-    text
 }
 
 /// Everything there is to tell.
 #[derive(Clone)]
 struct Watched {
     connections: Connections,
+    rooms: Rooms,
     #[cfg(feature = "redis")]
     cluster: Option<Cluster>,
 }
 
 impl Watched {
     fn exposition(&self) -> String {
-        #[cfg_attr(not(feature = "redis"), expect(unused_mut, reason = "nothing follows"))]
-        let mut text = exposition(&self.connections.counters());
+        let mut exposition = Exposition::default();
+        expose_connections(&mut exposition, &self.connections.counters());
+        expose_groups(&mut exposition, &self.rooms.totals());
         #[cfg(feature = "redis")]
         if let Some(cluster) = &self.cluster {
-            text += &cluster_exposition(&cluster.counters());
+            expose_cluster(&mut exposition, &cluster.counters());
         }
-        text
+        exposition.text
     }
 }
 
@@ -175,15 +300,23 @@ fn start(connections: &Connections) -> io::Result<Option<Cluster>> {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let connections = Connections::new();
-    let layer = WebSocketLayer::new(handler(echo)).connections(&connections);
+    let rooms = Rooms::new();
+    let echo = WebSocketLayer::new(handler(echo)).connections(&connections);
+    let lobby = {
+        let rooms = rooms.clone();
+        WebSocketLayer::new(handler(move |socket| lobby(socket, rooms.clone())))
+    };
+    let lobby = lobby.connections(&connections);
     let watched = Watched {
         #[cfg(feature = "redis")]
         cluster: start(&connections)?,
         connections,
+        rooms,
     };
     let metrics = async |State(watched): State<Watched>| watched.exposition();
     let app = Router::new()
-        .route("/echo", any(async || "a page").layer(layer))
+        .route("/echo", any(async || "a page").layer(echo))
+        .route("/lobby", any(async || "a page").layer(lobby))
         .route("/metrics", get(metrics))
         .with_state(watched);
     let address = std::env::args()
@@ -191,7 +324,7 @@ async fn main() -> io::Result<()> {
         .unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(address).await?;
     println!(
-        "ws://{0}/echo and http://{0}/metrics",
+        "ws://{0}/echo, ws://{0}/lobby and http://{0}/metrics",
         listener.local_addr()?
     );
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));

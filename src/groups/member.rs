@@ -114,10 +114,14 @@ impl<K: Key> Member<K> {
             (Err(TrySendError::Closed(_)), _) => {}
             (Err(TrySendError::Full(_)), SlowMember::Close(frame)) => {
                 delivery.closed += 1;
+                self.sender.count_full();
                 self.sender.close(frame.clone());
                 done.extend(self.leave().messages);
             }
-            (Err(TrySendError::Full(_)), _) => delivery.dropped += 1,
+            (Err(TrySendError::Full(_)), _) => {
+                delivery.dropped += 1;
+                self.sender.count_full();
+            }
         }
         None
     }
@@ -150,6 +154,7 @@ impl<K: Key> Member<K> {
             let messages = &mut waiting.rare().messages;
             if messages.len() > kept {
                 delivery.dropped += 1;
+                self.sender.count_full();
                 done.extend(messages.pop_front());
             }
         }
@@ -168,7 +173,7 @@ impl<K: Key> Member<K> {
             return true;
         };
         while let Some(message) = messages.front() {
-            match self.sender.try_send(message) {
+            match self.sender.try_send_again(message) {
                 Ok(()) => {
                     done.extend(messages.pop_front());
                     // It had its turn: others are before it now.

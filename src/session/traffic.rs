@@ -7,6 +7,8 @@ pub(crate) struct Traffic {
     pub(super) bytes_received: u64,
     pub(super) messages_sent: u64,
     pub(super) bytes_sent: u64,
+    /// Messages that found a full queue.
+    pub(super) queue_full: u64,
 }
 
 impl Traffic {
@@ -17,6 +19,7 @@ impl Traffic {
             bytes_received: self.bytes_received - before.bytes_received,
             messages_sent: self.messages_sent - before.messages_sent,
             bytes_sent: self.bytes_sent - before.bytes_sent,
+            queue_full: self.queue_full - before.queue_full,
         }
     }
 }

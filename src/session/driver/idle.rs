@@ -109,6 +109,7 @@ impl Driver {
             bytes_received: self.incoming.bytes(),
             messages_sent,
             bytes_sent,
+            queue_full: locked.queue_full(),
         }
     }
 }

@@ -77,7 +77,11 @@ impl Sender {
     ///
     /// Gives the message back when the queue is full or the connection closed.
     pub fn try_send(&self, message: impl Into<Outbound>) -> Result<(), TrySendError> {
-        self.shared.try_send(message.into())
+        let sent = self.try_send_again(message);
+        if matches!(sent, Err(TrySendError::Full(_))) {
+            self.shared.count_full();
+        }
+        sent
     }
 
     /// Waits until all that was sent has been given to the transport.
@@ -185,6 +189,16 @@ impl Sender {
     #[must_use]
     pub fn same_connection(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Queues a message if there is room, as it may have been tried before: what is not counted.
+    pub(crate) fn try_send_again(&self, message: impl Into<Outbound>) -> Result<(), TrySendError> {
+        self.shared.try_send(message.into())
+    }
+
+    /// Counts a message that a group did not send, because the queue was full.
+    pub(crate) fn count_full(&self) {
+        self.shared.count_full();
     }
 
     /// Encodes a message for many connections, unless this one would compress or mask it.

@@ -38,6 +38,9 @@ pub struct Counters {
     /// Bytes of their payload, before compression: not to be compared with
     /// [`bytes_received`](Self::bytes_received).
     pub bytes_sent: u64,
+    /// Messages that found the queue of their connection full, and did not wait: [`try_send`](crate::Sender::try_send)
+    /// gave them back, or a group dropped one, or closed its member.
+    pub queue_full: u64,
     /// How long pongs took, of the pings that are [timed](crate::session::Rtt). What is open now is asked with
     /// [`Sender::rtt`](crate::Sender::rtt).
     pub rtt: RttHistogram,
@@ -63,6 +66,7 @@ struct TrafficShard {
     bytes_received: AtomicU64,
     messages_sent: AtomicU64,
     bytes_sent: AtomicU64,
+    queue_full: AtomicU64,
 }
 
 impl Counting {
@@ -95,6 +99,7 @@ impl Counting {
         add(&shard.bytes_received, traffic.bytes_received);
         add(&shard.messages_sent, traffic.messages_sent);
         add(&shard.bytes_sent, traffic.bytes_sent);
+        add(&shard.queue_full, traffic.queue_full);
     }
 
     pub(super) fn snapshot(&self, open: usize) -> Counters {
@@ -112,6 +117,7 @@ impl Counting {
             bytes_received: sum(|shard| &shard.bytes_received),
             messages_sent: sum(|shard| &shard.messages_sent),
             bytes_sent: sum(|shard| &shard.bytes_sent),
+            queue_full: sum(|shard| &shard.queue_full),
             rtt: self.round_trips.snapshot(),
         }
     }

@@ -112,6 +112,12 @@ impl Shared {
         self.forget(|waiters| waiters.sending_mut()?.flush.leave(ticket));
     }
 
+    /// Counts a message that found no room, and does not wait for some.
+    #[cold]
+    pub(crate) fn count_full(&self) {
+        self.lock().waiters().queue_full += 1;
+    }
+
     pub(super) fn forget(&self, leave: impl FnOnce(&mut Waiters) -> Option<Waker>) {
         let mut locked = self.lock();
         let forgotten = locked.waiters.as_mut().and_then(|waiters| leave(waiters));
@@ -142,6 +148,12 @@ impl Shared {
 }
 
 impl Locked {
+    /// Returns how many messages found no room, and did not wait for some.
+    #[inline]
+    pub(crate) fn queue_full(&self) -> u64 {
+        self.waiters.as_ref().map_or(0, |all| all.queue_full)
+    }
+
     /// Lets no sender wait only so that the session writes first.
     pub(crate) fn let_no_sender_yield(&mut self) {
         self.yielded = true;

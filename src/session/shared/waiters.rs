@@ -26,6 +26,8 @@ pub(crate) struct Waiters {
     sending: Option<Box<Sending>>,
     /// No ticket for it has had a higher number.
     last_number: u32,
+    /// How many messages found a full queue.
+    pub(super) queue_full: u64,
     /// Where the session runs.
     pub(super) runtime: Option<Handle>,
     /// Pings whose answer is timed; not there while none is under way.
@@ -83,6 +85,7 @@ impl Waiters {
         *self = Self {
             ending: self.ending.take(),
             pings: self.pings.take(),
+            queue_full: self.queue_full,
             ..Self::default()
         };
     }
@@ -91,7 +94,7 @@ impl Waiters {
     pub(super) fn is_unused(&self) -> bool {
         let nobody = self.receiver.is_none() && !self.elsewhere && self.sending.is_none();
         let tickets = self.last_number > 0 || self.closed.last_number() > 0;
-        nobody && !tickets && self.pings.is_none() && self.ending.is_none()
+        nobody && !tickets && self.queue_full == 0 && self.pings.is_none() && self.ending.is_none()
     }
 
     pub(super) fn sinks(&mut self) -> &mut Sinks {

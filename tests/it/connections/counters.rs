@@ -1,6 +1,6 @@
 //! What a registry counts.
 
-use std::{collections::BTreeMap, task::Poll, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroUsize, task::Poll, time::Duration};
 
 use axum::{Router, response::IntoResponse, routing::any};
 use http::{Response, StatusCode};
@@ -11,7 +11,8 @@ use tokio::{
 };
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::MapResponseLayer};
 use tower_websocket::{
-    CloseCode, Config, Connections, Handshake, Message, WebSocket, WebSocketLayer,
+    CloseCode, Config, Connections, Error, Groups, Handshake, Message, WebSocket, WebSocketLayer,
+    groups::SlowMember,
     service::{Decision, OnUpgrade},
     session::{Counters, Drain},
     testing,
@@ -363,4 +364,45 @@ async fn connection_accepted_only_to_be_closed_is_counted_like_another() {
         assert_eq!(gone(&connections).await, 0);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_find_a_full_queue_are_counted_once_each() {
+    for policy in [
+        SlowMember::DropNewest,
+        SlowMember::DropOldest(NonZeroUsize::MIN),
+        SlowMember::default(),
+    ] {
+        on_both(async |http| {
+            let connections = Connections::new();
+            let layer = WebSocketLayer::new(handler(async |mut socket: WebSocket| {
+                while socket.recv().await?.is_some() {}
+                Ok::<_, Error>(())
+            }));
+            let config = Config::default().max_send_queue(1_000);
+            let service = layer.config(config).connections(&connections).endpoint();
+            let _peer = Peer::open(service, http.request("/").into_request()).await;
+            until(|| connections.len() == 1).await;
+            let sender = connections.iter().next().expect("it is open");
+            // More than there is room for in the pipe.
+            sender.try_send(vec![0; 70_000]).expect("nothing waits");
+            idle().await;
+            assert_eq!(connections.counters().queue_full, 0);
+            sender.try_send("x").expect_err("the queue is full");
+            let policy = policy.clone();
+            let groups = Groups::builder()
+                .slow_members(move |_: &u8| policy.clone())
+                .build();
+            let _member = groups.join(1, &sender).expect("it is open");
+            let mut lost = 0;
+            while lost == 0 {
+                let delivery = groups.broadcast(&1, "y").await;
+                lost = delivery.dropped + delivery.closed;
+            }
+            sender.abort();
+            until(|| connections.is_empty()).await;
+            assert_eq!(connections.counters().queue_full, 2);
+        })
+        .await;
+    }
 }
