@@ -28,7 +28,8 @@
 //! - [`extract::WebSocketUpgrade`]: for axum's handlers, like axum's own (feature `axum`).
 //! - [`handler`], [`service::event_handler`]: the service that handles the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
-//! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection.
+//! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection; [`WebSocket::info`] and [`WebSocket::data`] say
+//!   whose it is.
 //! - [`WebSocket::send_writer`], [`WebSocket::recv_reader`]: messages larger than memory, by
 //!   [`session::MessageWriter`] and [`session::MessageReader`].
 //! - [`Groups`], [`PreparedMessage`]: sending the same to many connections.

@@ -1,6 +1,6 @@
 //! Connecting: from a request to a socket, or to an HTTP/2 connection.
 
-use std::{error::Error, io};
+use std::{error::Error, io, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response, Uri, Version, request::Parts};
@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     handshake::client::{self as handshake, Offer},
-    session::{Agreed, Opened, Session, Transport, UNSENT_SHARED, WebSocket, set_notsent_lowat},
+    session::{
+        Agreed, ConnectionInfo, Opened, Session, Transport, UNSENT_SHARED, WebSocket,
+        set_notsent_lowat,
+    },
 };
 
 /// Connecting. Dropping a future gives up and closes the stream. The futures need a tokio runtime with
@@ -93,11 +96,12 @@ impl Client {
         version: HttpVersion,
     ) -> Result<Response<WebSocket>, ConnectError> {
         let stream = self.reach(server).await?;
+        let peer = stream.peer_addr().ok();
         if !server.tls {
-            return self.open_on(stream, head, version).await;
+            return self.open_on(stream, peer, head, version).await;
         }
         let (stream, version) = self.secure(server, stream, version).await?;
-        self.open_on(stream, head, version).await
+        self.open_on(stream, peer, head, version).await
     }
 
     /// Opens a connection over a stream that leads to the server, such as a proxy's; the socket is
@@ -119,12 +123,13 @@ impl Client {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let head = request::head(request.into_request()?, &self.headers);
-        self.open_on(stream, head, self.version).await
+        self.open_on(stream, None, head, self.version).await
     }
 
     async fn open_on<T>(
         &self,
         stream: T,
+        peer: Option<SocketAddr>,
         mut head: Parts,
         version: HttpVersion,
     ) -> Result<Response<WebSocket>, ConnectError>
@@ -132,14 +137,15 @@ impl Client {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         if version == HttpVersion::Http2 {
-            let connection = self.begin(stream, &head.uri).await?;
+            let connection = self.begin(stream, peer, &head.uri).await?;
             return connection.request(Request::from_parts(head, ())).await;
         }
         head.version = Version::HTTP_11;
         let offer = handshake::offer(&mut head, &self.setup.config)?;
         let deadline = Deadline::of(Phase::Handshake, self.handshake_timeout);
+        let info = self.info(peer, &head);
         let answer = http1::open(stream, head, &offer, deadline).await?;
-        self.accept(answer, &offer)
+        self.accept(answer, &offer, info)
     }
 
     /// Connects to a server over HTTP/2, for many sockets.
@@ -158,11 +164,12 @@ impl Client {
         let request = request.into_request()?;
         let server = Server::of(request.uri())?;
         let stream = self.reach(&server).await?;
+        let peer = stream.peer_addr().ok();
         if !server.tls {
-            return self.begin(stream, request.uri()).await;
+            return self.begin(stream, peer, request.uri()).await;
         }
         let (stream, _) = self.secure(&server, stream, HttpVersion::Http2).await?;
-        self.begin(stream, request.uri()).await
+        self.begin(stream, peer, request.uri()).await
     }
 
     /// Begins HTTP/2 on a stream that leads to the server, for many sockets.
@@ -181,16 +188,21 @@ impl Client {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let request = request.into_request()?;
-        self.begin(stream, request.uri()).await
+        self.begin(stream, None, request.uri()).await
     }
 
-    async fn begin<T>(&self, stream: T, uri: &Uri) -> Result<Http2Connection, ConnectError>
+    async fn begin<T>(
+        &self,
+        stream: T,
+        peer: Option<SocketAddr>,
+        uri: &Uri,
+    ) -> Result<Http2Connection, ConnectError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let deadline = Deadline::of(Phase::Handshake, self.handshake_timeout);
         deadline
-            .limit(Http2Connection::begin(self, stream, uri))
+            .limit(Http2Connection::begin(self, stream, peer, uri))
             .await
     }
 
@@ -238,6 +250,7 @@ impl Client {
         &self,
         answer: Response<(Transport, Bytes)>,
         offer: &Offer,
+        info: Option<ConnectionInfo>,
     ) -> Result<Response<WebSocket>, ConnectError> {
         let (head, (transport, read)) = answer.into_parts();
         let mut accepted = offer.check(&head)?;
@@ -245,6 +258,10 @@ impl Client {
         let agreed = Agreed::default()
             .subprotocol(accepted.subprotocol())
             .deflate(&self.setup, deflate);
+        let agreed = match info {
+            Some(info) => agreed.info(info),
+            None => agreed,
+        };
         let socket = Session::spawn(Opened {
             transport,
             read,

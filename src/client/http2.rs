@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -79,6 +80,8 @@ pub struct Http2Connection {
     /// Keeps the connection.
     holder: Holder,
     client: Arc<Client>,
+    /// The server's address, where it is known.
+    peer: Option<SocketAddr>,
     /// For requests without a scheme or an authority.
     scheme: Option<Scheme>,
     authority: Option<Authority>,
@@ -89,6 +92,7 @@ impl Http2Connection {
     pub(super) async fn begin<T>(
         client: &Client,
         stream: T,
+        peer: Option<SocketAddr>,
         uri: &Uri,
     ) -> Result<Self, ConnectError>
     where
@@ -126,6 +130,7 @@ impl Http2Connection {
             requests,
             holder,
             client: Arc::new(client.clone()),
+            peer,
             scheme: uri.scheme().cloned(),
             authority: uri.authority().cloned(),
         })
@@ -160,9 +165,10 @@ impl Http2Connection {
         head.version = Version::HTTP_2;
         let offer = client::offer(&mut head, &self.client.setup.config)?;
         let deadline = Deadline::of(Phase::Handshake, self.client.handshake_timeout);
+        let info = self.client.info(self.peer, &head);
         let answer = self.exchange(head, &offer, deadline).await;
         let answer = answer.map_err(|error| self.cause(error))?;
-        self.client.accept(answer, &offer)
+        self.client.accept(answer, &offer, info)
     }
 
     async fn exchange(

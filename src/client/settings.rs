@@ -1,14 +1,14 @@
 //! A client, and what it can be told.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::version::HttpVersion;
 use crate::{
     config::Config,
-    session::{SessionReport, Setup},
+    session::{ConnectionInfo, SessionReport, Setup, params::PathParams},
     trust::Trust,
 };
 
@@ -44,6 +44,7 @@ pub struct Client {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) tls_timeout: Option<Duration>,
     pub(super) handshake_timeout: Option<Duration>,
+    pub(super) keeps_info: bool,
 }
 
 /// Settings.
@@ -157,11 +158,30 @@ impl Client {
         self
     }
 
+    /// Keeps what is known of each connection as its [`ConnectionInfo`], which
+    /// [`WebSocket::info`](crate::WebSocket::info) and the [`SessionReport`] give. Default: `false`.
+    ///
+    /// It takes about 250 bytes per connection, and the path.
+    #[must_use]
+    pub fn connection_info(mut self, keep: bool) -> Self {
+        self.keeps_info = keep;
+        self
+    }
+
     /// Calls `hook` with one [`SessionReport`] per socket, when its transport has ended.
     #[must_use]
     pub fn on_end(mut self, hook: impl Fn(&SessionReport) + Send + Sync + 'static) -> Self {
         Arc::make_mut(&mut self.setup).on_end = Some(Arc::new(hook));
         self
+    }
+}
+
+impl Client {
+    /// Makes what a connection keeps of its request, if it is to keep that.
+    pub(super) fn info(&self, peer: Option<SocketAddr>, head: &Parts) -> Option<ConnectionInfo> {
+        let path = head.uri.path();
+        let info = || ConnectionInfo::new(peer, path, PathParams::default(), head.version);
+        self.keeps_info.then(info)
     }
 }
 
@@ -175,6 +195,7 @@ impl Default for Client {
             connect_timeout: Some(PHASE_TIMEOUT),
             tls_timeout: Some(PHASE_TIMEOUT),
             handshake_timeout: Some(PHASE_TIMEOUT),
+            keeps_info: false,
         }
     }
 }

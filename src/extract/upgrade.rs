@@ -184,6 +184,35 @@ impl WebSocketUpgrade {
         self
     }
 
+    /// Keeps what is known of the connection, as
+    /// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info). Default: `false`.
+    pub fn connection_info(mut self, keep: bool) -> Self {
+        self.pending.handshake.keeps_info = keep;
+        self
+    }
+
+    /// Keeps a value with the connection, as [`Handshake::set_data`]; a later one of the same type replaces it.
+    ///
+    /// ```
+    /// use axum::{extract::Path, response::Response};
+    /// use tower_websocket::{Connections, WebSocket, extract::WebSocketUpgrade};
+    ///
+    /// struct User(String);
+    ///
+    /// async fn chat(ws: WebSocketUpgrade, Path(user): Path<String>) -> Response {
+    ///     ws.data(User(user)).on_upgrade(async |socket: WebSocket| { /* … */ })
+    /// }
+    ///
+    /// fn is_online(connections: &Connections, name: &str) -> bool {
+    ///     let mut users = connections.iter().filter_map(|socket| socket.data::<User>());
+    ///     users.any(|user| user.0 == name)
+    /// }
+    /// ```
+    pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        let _replaced = self.pending.handshake.set_data(value);
+        self
+    }
+
     /// Calls `hook` with the session's [`SessionReport`], when its transport has ended.
     pub fn on_end(mut self, hook: impl FnOnce(&SessionReport) + Send + 'static) -> Self {
         let hook = Once::new(hook);

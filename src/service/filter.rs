@@ -6,38 +6,7 @@ use http::request::Parts;
 use matchit::Router;
 use percent_encoding::percent_decode_str;
 
-/// The parameters of a path mounted with [`WebSocketLayer::path`](crate::WebSocketLayer::path), in
-/// the extensions of the route service's request.
-///
-/// Values are percent-decoded.
-///
-/// ```
-/// use http::Request;
-/// use tower_websocket::{service::PathParams, WebSocket};
-///
-/// fn room(request: &Request<WebSocket>) -> Option<&str> {
-///     request.extensions().get::<PathParams>()?.get("room")
-/// }
-/// ```
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct PathParams {
-    params: Vec<(Box<str>, Box<str>)>,
-}
-
-impl PathParams {
-    /// Returns the value of the parameter `{name}`.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value)
-    }
-
-    /// Iterates over all parameters, in the order of the path.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.params.iter().map(|(key, value)| (&**key, &**value))
-    }
-}
+use crate::session::params::PathParams;
 
 type Predicate = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
@@ -98,7 +67,5 @@ fn matched(paths: &Router<()>, path: &str) -> Option<PathParams> {
         let value = percent_decode_str(value).decode_utf8().ok()?;
         Some((key.into(), value.into()))
     };
-    Some(PathParams {
-        params: params.iter().map(decode).collect::<Option<_>>()?,
-    })
+    params.iter().map(decode).collect()
 }

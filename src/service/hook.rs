@@ -1,16 +1,16 @@
 //! The hook before the answer.
 
-use std::{fmt, future::Future, mem, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, mem, net::SocketAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, Response, Uri, Version, header, request::Parts};
 
-use super::{permits::Permits, refusal::RejectResponse};
+use super::{peer_addr::peer_addr, permits::Permits, refusal::RejectResponse};
 use crate::{
     config::Config,
     handshake::server::Accepted,
     protocol::CloseFrame,
-    session::{Agreed, Connections, Setup},
+    session::{Agreed, ConnectionInfo, Connections, Data, Setup, params::PathParams},
 };
 
 /// A handshake that is about to be accepted, in the hands of the hook of
@@ -29,6 +29,9 @@ pub struct Handshake {
     pub(crate) connections: Option<Connections>,
     pub(crate) permits: Permits,
     pub(crate) response_headers: HeaderMap,
+    /// The connection is to keep what is known of it.
+    pub(crate) keeps_info: bool,
+    pub(crate) data: Data,
 }
 
 impl Handshake {
@@ -47,13 +50,30 @@ impl Handshake {
             connections,
             permits: Permits::default(),
             response_headers: HeaderMap::new(),
+            keeps_info: false,
+            data: Data::default(),
         }
     }
 
     /// Makes what the connection starts with.
     pub(super) fn agreed(&mut self) -> Agreed {
         let agreed = Agreed::default().subprotocol(self.opening.subprotocol());
-        agreed.deflate(&self.setup, self.opening.take_deflate())
+        let agreed = agreed.deflate(&self.setup, self.opening.take_deflate());
+        match self.info() {
+            Some(info) => agreed.info(info),
+            None => agreed,
+        }
+    }
+
+    /// Makes what the connection keeps of its request, if it is to keep that.
+    fn info(&mut self) -> Option<ConnectionInfo> {
+        if !self.keeps_info && self.data.is_empty() {
+            return None;
+        }
+        let params = self.head.extensions.get::<PathParams>().cloned();
+        let (peer_addr, path) = (self.peer_addr(), self.head.uri.path());
+        let info = ConnectionInfo::new(peer_addr, path, params.unwrap_or_default(), self.version);
+        Some(info.with_data(mem::take(&mut self.data)))
     }
 
     /// Returns the request's URI.
@@ -72,6 +92,13 @@ impl Handshake {
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Returns the address of the client, where it is known: see
+    /// [`PeerAddr`](super::PeerAddr).
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        peer_addr(&self.head.extensions)
     }
 
     /// Returns the request's extensions.
@@ -122,6 +149,49 @@ impl Handshake {
     /// Chooses a subprotocol; `false` if the client does not offer it.
     pub fn select_subprotocol(&mut self, name: &str) -> bool {
         self.opening.select_subprotocol(name)
+    }
+
+    /// Keeps a value with the connection, as [`WebSocket::set_data`](crate::WebSocket::set_data) does.
+    /// Returns the one of the same type that it replaces.
+    ///
+    /// The connection then keeps its [`ConnectionInfo`], too, as with
+    /// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info). What is for the
+    /// beginning alone belongs in the [extensions](Self::extensions_mut), which the route service has, and
+    /// drops.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tower_websocket::{service::Decision, Handshake, WebSocket, WebSocketLayer, handler};
+    ///
+    /// struct User(String);
+    ///
+    /// async fn authenticate(mut handshake: Handshake) -> Decision {
+    ///     let Some(token) = handshake.headers().get("authorization") else {
+    ///         return handshake.reject(StatusCode::UNAUTHORIZED);
+    ///     };
+    ///     let user = User(format!("{token:?}"));
+    ///     handshake.set_data(user);
+    ///     handshake.accept()
+    /// }
+    ///
+    /// async fn chat(mut socket: WebSocket) {
+    ///     let user = socket.data::<User>().expect("nobody comes past the hook without a user");
+    ///     while let Ok(Some(message)) = socket.recv().await {
+    ///         println!("{}: {message:?}", user.0);
+    ///     }
+    /// }
+    ///
+    /// let layer = WebSocketLayer::new(handler(chat)).on_handshake(authenticate);
+    /// ```
+    pub fn set_data<T: Send + Sync + 'static>(&mut self, value: T) -> Option<Arc<T>> {
+        // It is open: there is no connection yet.
+        self.data.insert(Arc::new(value)).ok().flatten()
+    }
+
+    /// Reports whether compression is agreed on so far (permessage-deflate, RFC 7692).
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        self.opening.deflate().is_some()
     }
 
     /// Leaves this connection uncompressed, whatever was agreed.

@@ -77,6 +77,7 @@ pub struct WebSocketLayer<H> {
     pub(super) route: H,
     pub(super) setup: Arc<Setup>,
     pub(super) connections: Option<Connections>,
+    pub(super) keeps_info: bool,
     pub(super) hook: Option<Hook>,
     pub(super) filter: Option<Arc<Filter>>,
     pub(super) per_address: Option<PerAddress>,
@@ -90,6 +91,7 @@ impl<H> WebSocketLayer<H> {
             route,
             setup: Arc::new(Setup::server()),
             connections: None,
+            keeps_info: false,
             hook: None,
             filter: None,
             per_address: None,
@@ -202,6 +204,18 @@ impl<H> WebSocketLayer<H> {
     #[must_use]
     pub fn connections(mut self, connections: &Connections) -> Self {
         self.connections = Some(connections.clone());
+        self
+    }
+
+    /// Keeps what is known of each connection: the client's address, path and parameters, version of HTTP and
+    /// more, as its [`ConnectionInfo`](crate::session::ConnectionInfo).
+    ///
+    /// All handles give it, [`WebSocket::info`](crate::WebSocket::info) for one; without it that is `None`,
+    /// and the first time somebody asks is logged as a warning. Default: `false`, which costs nothing. It
+    /// takes about 250 bytes per connection, and the path with its parameters.
+    #[must_use]
+    pub fn connection_info(mut self, keep: bool) -> Self {
+        self.keeps_info = keep;
         self
     }
 }

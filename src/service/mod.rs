@@ -47,7 +47,6 @@ mod upgrading;
 pub use body::ResponseBody;
 pub use endpoint::UpgradeRequired;
 pub use events::{EventHandler, EventHandlerService, event_handler};
-pub use filter::PathParams;
 pub use future::ResponseFuture;
 pub use handler::{HandlerFuture, HandlerOutput, HandlerService};
 pub use hook::Decision;
@@ -56,6 +55,8 @@ pub use peer_addr::PeerAddr;
 pub use per_address::PerAddress;
 pub use refusal::RejectResponse;
 pub use service::WebSocketService;
+
+pub use crate::session::params::PathParams;
 
 #[cfg(feature = "axum")]
 pub(crate) use {

@@ -90,6 +90,7 @@ impl<H: Clone> WebSocketLayer<H> {
         let permits = Permits::take(&mut head, self.per_address.as_ref()).map_err(refuse)?;
         let mut handshake = Handshake::new(head, opening, self.setup.clone(), connections.cloned());
         handshake.permits = permits;
+        handshake.keeps_info = self.keeps_info;
         let opening = Box::new(Opening {
             handshake,
             route: self.route.clone(),

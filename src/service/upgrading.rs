@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, request::Parts};
+use http::Request;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower::{BoxError, Service};
@@ -15,7 +15,6 @@ use tracing::{Span, field::Empty};
 use super::{
     hook::Handshake,
     on_upgrade::{HandedOver, Upgrade, UpgradeFailure},
-    peer_addr::PeerAddr,
 };
 use crate::{
     protocol::CloseFrame,
@@ -139,8 +138,8 @@ impl<H> Waiting<H> {
             ..
         } = *opening;
         let agreed = handshake.agreed();
+        let span = connection_span(&handshake, place.as_ref(), &agreed);
         let Handshake { head, setup, .. } = handshake;
-        let span = connection_span(&head, place.as_ref(), &agreed);
         let opened = Opened {
             transport,
             read,
@@ -158,16 +157,16 @@ impl<H> Waiting<H> {
 }
 
 /// Makes the span in which a connection's session and handler run.
-fn connection_span(head: &Parts, place: Option<&Place>, agreed: &Agreed) -> Span {
+fn connection_span(handshake: &Handshake, place: Option<&Place>, agreed: &Agreed) -> Span {
     let id = place.and_then(Place::id);
-    let peer = head.extensions.get::<PeerAddr>();
+    let head = &handshake.head;
     tracing::info_span!(
         "websocket",
         id = id.map(display),
-        peer = peer.map(|PeerAddr(address)| display(address)),
+        peer = handshake.peer_addr().map(display),
         path = head.uri.path(),
         http = ?head.version,
-        protocol = agreed.protocol.as_deref(),
+        protocol = agreed.protocol(),
         close_code = Empty,
     )
 }

@@ -1,10 +1,10 @@
 //! What the opening handshake has settled for one connection.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use tracing::Span;
 
-use super::{id::ConnectionId, setup::Setup};
+use super::{id::ConnectionId, info::ConnectionInfo, setup::Setup};
 use crate::{
     compression::budget::Reservation,
     handshake::deflate::Agreement,
@@ -18,22 +18,28 @@ use crate::{
 /// the rest is boxed.
 #[derive(Default)]
 pub(crate) struct Agreed {
-    pub(crate) protocol: Option<Box<str>>,
+    /// Where the info does not have it.
+    protocol: Option<Box<str>>,
     deflate: Option<DeflateParams>,
-    pub(super) compressing: Option<Compressing>,
+    /// Where this endpoint compresses.
+    shape: Option<Shape>,
+    /// With context takeover; `None` in it while a message sent piece by piece has it.
+    context: Option<Box<Lock<Option<Context>>>>,
     /// The memory set aside for what both directions remember.
     _windows: Option<Box<Reservation>>,
     /// Its number in the registry.
     pub(super) id: Option<ConnectionId>,
     /// Where spans are recorded.
     pub(super) span: Option<Box<Span>>,
+    /// What is known of the connection, where it is kept.
+    pub(super) info: Option<Arc<ConnectionInfo>>,
 }
 
 /// How this endpoint compresses.
-pub(super) struct Compressing {
+#[derive(Clone, Copy)]
+pub(super) struct Compressing<'a> {
     pub(super) shape: Shape,
-    /// With context takeover; `None` in it while a message sent piece by piece has it.
-    context: Option<Box<Lock<Option<Context>>>>,
+    context: Option<&'a Lock<Option<Context>>>,
 }
 
 impl Agreed {
@@ -51,12 +57,12 @@ impl Agreed {
         let settings = setup.config.compression.as_ref();
         self.deflate = Some(params);
         self._windows = windows.map(Box::new);
-        self.compressing = settings.map(|settings| Compressing {
-            shape: Shape::new(direction, settings),
-            context: direction
+        if let Some(settings) = settings {
+            self.shape = Some(Shape::new(direction, settings));
+            self.context = direction
                 .context_takeover
-                .then(|| Box::new(Lock::new(Some(Context::new(direction, settings))))),
-        });
+                .then(|| Box::new(Lock::new(Some(Context::new(direction, settings)))));
+        }
         self
     }
 
@@ -72,6 +78,30 @@ impl Agreed {
         self
     }
 
+    /// Keeps what is known of the connection. What is settled has to be there before.
+    pub(crate) fn info(mut self, info: ConnectionInfo) -> Self {
+        let info = info.settled(self.protocol.take(), self.deflate.is_some());
+        self.info = Some(Arc::new(info));
+        self
+    }
+
+    /// Returns the subprotocol agreed on.
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        match &self.info {
+            Some(info) => info.subprotocol(),
+            None => self.protocol.as_deref(),
+        }
+    }
+
+    /// How messages are compressed, if they are.
+    #[inline]
+    pub(super) fn compressing(&self) -> Option<Compressing<'_>> {
+        Some(Compressing {
+            shape: self.shape?,
+            context: self.context.as_deref(),
+        })
+    }
+
     /// How the peer's messages are compressed, if they may be.
     pub(super) fn deflate_params(&self) -> Option<DeflateParams> {
         self.deflate
@@ -81,23 +111,24 @@ impl Agreed {
         let something = self.protocol.is_some()
             || self.deflate.is_some()
             || self.id.is_some()
-            || self.span.is_some();
+            || self.span.is_some()
+            || self.info.is_some();
         something.then(|| Box::new(self))
     }
 
     /// How a message is compressed, if it is.
     #[inline]
-    pub(super) fn compresses(&self, outbound: &Outbound, setup: &Setup) -> Option<&Compressing> {
-        let compressing = self.compressing.as_ref()?;
+    pub(super) fn compresses(&self, outbound: &Outbound, setup: &Setup) -> Option<Compressing<'_>> {
+        let compressing = self.compressing()?;
         let settings = setup.config.compression.as_ref()?;
         outbound.compresses(settings).then_some(compressing)
     }
 }
 
-impl Compressing {
+impl<'a> Compressing<'a> {
     /// Gives up a compressor that is not used, unless somebody is using it.
-    pub(super) fn release_if_unused(&self) {
-        if let Some(context) = &self.context
+    pub(super) fn release_if_unused(self) {
+        if let Some(context) = self.context
             && let Some(mut slot) = context.try_lock()
             && let Some(context) = &mut *slot
         {
@@ -107,17 +138,27 @@ impl Compressing {
 
     /// Locks what later messages may refer to. Whoever compresses with it queues what came of it
     /// before the lock is released: the order on the wire is that of compression.
-    pub(super) fn lock(&self) -> Option<LockGuard<'_, Option<Context>>> {
-        let context = self.context.as_ref()?;
-        Some(context.lock())
+    pub(super) fn lock(self) -> Option<LockGuard<'a, Option<Context>>> {
+        self.context.map(Lock::lock)
     }
 }
 
 impl fmt::Debug for Agreed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Agreed")
-            .field("protocol", &self.protocol)
+            .field("protocol", &self.protocol())
             .field("deflate", &self.deflate)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is there for every connection with compression, a number, a span or a subprotocol.
+    #[test]
+    fn what_was_agreed_on_takes_no_more_than_it_did_without_an_info() {
+        assert_eq!(size_of::<Agreed>(), 64);
     }
 }

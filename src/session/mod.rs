@@ -3,6 +3,7 @@
 //! - [`MessageReader`], [`MessageWriter`]: a message that is read or written piece by piece.
 //! - [`SendFuture`]: the future of [`WebSocket::send`](crate::WebSocket::send).
 //! - [`SessionReport`], [`EndedBy`]: how a connection ended, and what it carried.
+//! - [`ConnectionInfo`]: who is at the other end, what was asked for, since when.
 //! - [`Counters`], [`Drain`], [`Drained`]: what [connections](crate::Connections) count, and how they
 //!   are closed.
 //! - [`Http2Stream`]: a stream of `h2` under a connection (feature `http2`).
@@ -27,7 +28,7 @@
 //     |
 //   loan        what the driver lends to its own handler, which needs no lock then
 //     |
-//   setup, agreed, report, traffic, id, scratch
+//   setup, agreed, report, info, data, params, traffic, id, scratch
 // ```
 //
 // A folder is a wall: its fields are private to it, and what others want is a question with a name.
@@ -42,10 +43,13 @@
 // `shared/locked`.
 
 mod agreed;
+mod data;
 mod driver;
 pub(crate) mod handle;
 pub(crate) mod id;
+mod info;
 mod loan;
+pub(crate) mod params;
 pub(crate) mod registry;
 mod report;
 mod scratch;
@@ -64,6 +68,7 @@ pub(crate) use id::ConnectionId;
 pub use id::ParseConnectionIdError;
 #[cfg(feature = "cluster")]
 pub(crate) use id::parse_id;
+pub use info::ConnectionInfo;
 pub(crate) use registry::Connections;
 pub use registry::{Counters, Drain, Drained, RttHistogram};
 pub use report::{EndedBy, SessionReport};
@@ -73,6 +78,7 @@ pub use transport::Http2Stream;
 pub use crate::protocol::rtt::Rtt;
 
 pub(crate) use agreed::Agreed;
+pub(crate) use data::Data;
 pub(crate) use driver::Opened;
 pub(crate) use registry::Place;
 pub(crate) use setup::Setup;

@@ -1,8 +1,8 @@
 //! One report per session.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::id::ConnectionId;
+use super::{data::Data, id::ConnectionId, info::ConnectionInfo};
 use crate::protocol::{CloseFrame, Rtt};
 
 /// How a session ended, and what it carried.
@@ -32,6 +32,45 @@ pub struct SessionReport {
     pub bytes_sent: u64,
     /// The round-trip time, where a ping that is timed was answered.
     pub rtt: Option<Rtt>,
+    /// Compression was agreed on (permessage-deflate, RFC 7692).
+    pub compressed: bool,
+    /// What the connection has kept, where that is anything.
+    pub(super) kept: Option<Box<Kept>>,
+}
+
+/// What a connection has kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) info: Option<Arc<ConnectionInfo>>,
+    pub(super) data: Data,
+}
+
+impl SessionReport {
+    /// Returns what was known of the connection, where that was kept, as
+    /// [`WebSocket::info`](crate::WebSocket::info).
+    #[must_use]
+    pub fn info(&self) -> Option<&ConnectionInfo> {
+        self.kept.as_ref()?.info.as_deref()
+    }
+
+    /// Returns what the application has kept of this type with the connection, as
+    /// [`WebSocket::data`](crate::WebSocket::data).
+    ///
+    /// ```
+    /// use tower_websocket::session::SessionReport;
+    ///
+    /// struct User(String);
+    ///
+    /// fn ended(report: &SessionReport) {
+    ///     let user = report.data::<User>();
+    ///     let name = user.as_ref().map_or("nobody", |user| &user.0);
+    ///     println!("{name} has gone after {:?}, with {}", report.duration, report.close_code);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.kept.as_ref()?.data.get()
+    }
 }
 
 /// Who ended a session.

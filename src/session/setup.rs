@@ -6,6 +6,7 @@ use super::report::SessionReport;
 use crate::{
     config::Config,
     protocol::{Encoder, Role},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 type EndHook = Arc<dyn Fn(&SessionReport) + Send + Sync>;
@@ -20,6 +21,8 @@ pub(crate) struct Setup {
     pub(crate) on_end: Option<EndHook>,
     /// Called when a handshake was accepted and the server never handed the stream over.
     pub(crate) on_failed_upgrade: Option<FailureHook>,
+    /// A connection was asked for an info that it does not keep.
+    pub(crate) missing_info: Once,
 }
 
 impl Setup {
@@ -41,6 +44,18 @@ impl Setup {
             config: Config::default(),
             on_end: None,
             on_failed_upgrade: None,
+            missing_info: Once::default(),
+        }
+    }
+
+    /// Says, once, that a connection was asked for what it does not keep.
+    #[cold]
+    pub(super) fn warn_of_missing_info(&self) {
+        if self.missing_info.is_first() {
+            tracing::warn!(
+                "a websocket was asked for its `ConnectionInfo`, and keeps none: \
+                 see `WebSocketLayer::connection_info`"
+            );
         }
     }
 
@@ -57,5 +72,21 @@ impl fmt::Debug for Setup {
             .field("role", &self.role)
             .field("config", &self.config)
             .finish_non_exhaustive()
+    }
+}
+
+/// Something that is said once. Copied settings say it again.
+#[derive(Default)]
+pub(crate) struct Once(AtomicBool);
+
+impl Once {
+    fn is_first(&self) -> bool {
+        !self.0.swap(true, Relaxed)
+    }
+}
+
+impl Clone for Once {
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }

@@ -16,6 +16,7 @@ mod extract;
 mod extract_stack;
 mod groups;
 mod hooks;
+mod identity;
 #[cfg(feature = "json")]
 mod json;
 mod many_waiters;

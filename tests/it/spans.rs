@@ -174,6 +174,32 @@ async fn span_says_nothing_of_what_is_not_known() {
     close(client).await;
 }
 
+/// A switch that was forgotten is told once, and not for every message.
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_an_info_that_is_not_kept_is_warned_once() {
+    let recorder = Recorder::default();
+    let _default = tracing::subscriber::set_default(recorder.clone());
+    let warnings = || {
+        let record = lock(&recorder.0);
+        let warnings = record.events.iter();
+        warnings
+            .filter(|(seen, _)| seen.contains("WebSocketLayer::connection_info"))
+            .count()
+    };
+    for keeps in [true, false] {
+        let asking = handler(move |socket: WebSocket| async move {
+            assert_eq!(socket.peer_addr(), None);
+            assert_eq!(socket.info().is_some(), keeps);
+            echo(socket).await
+        });
+        let layer = WebSocketLayer::new(asking).connection_info(keeps);
+        for _ in 0..3 {
+            close(open(layer.clone().endpoint(), crate::support::Http::One, "/").await).await;
+        }
+        assert_eq!(warnings(), usize::from(!keeps));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn everything_a_handler_does_is_in_the_span() {
     for aborts in [false, true] {

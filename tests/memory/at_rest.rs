@@ -27,12 +27,23 @@ use tower_websocket::{Config, Error, WebSocket, WebSocketLayer, service::PathPar
 
 use super::Rise;
 
+/// What is kept with each connection.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    info: bool,
+    data: bool,
+}
+
 /// The handler of the measured app: it keeps a room, and shares a count.
 fn count(
     request: Request<WebSocket>,
     total: Arc<AtomicUsize>,
+    kept: Kept,
 ) -> impl Future<Output = Result<(), Error>> + Send {
     let (head, mut socket) = request.into_parts();
+    if kept.data {
+        socket.set_data(7_u64);
+    }
     let params = head.extensions.get::<PathParams>();
     let room: Box<str> = params
         .and_then(|params| params.get("room"))
@@ -71,11 +82,11 @@ fn upgraded<S: Read + Write>(mut stream: S, headers: &str) -> (S, String) {
 
 /// Opens a connection to the measured app, and has 100 bytes echoed.
 pub(super) fn echoed(address: SocketAddr) -> TcpStream {
-    echoed_on(TcpStream::connect(address).expect("it listens"))
+    echoed_on(TcpStream::connect(address).expect("it listens"), "")
 }
 
-fn echoed_on<S: Read + Write>(stream: S) -> S {
-    let (mut stream, _) = upgraded(stream, "");
+fn echoed_on<S: Read + Write>(stream: S, headers: &str) -> S {
+    let (mut stream, _) = upgraded(stream, headers);
     let mut frame = [b'x'; 106];
     frame[..6].copy_from_slice(b"\x82\xe4\0\0\0\0");
     stream.write_all(&frame).expect("it reads");
@@ -95,10 +106,15 @@ pub(super) fn idle_connection(
 
 /// The measured app.
 fn measured(config: Config) -> Router {
+    measured_with(config, Kept::default())
+}
+
+fn measured_with(config: Config, kept: Kept) -> Router {
     let total = Arc::new(AtomicUsize::new(0));
-    let route = service_fn(move |request| count(request, total.clone()));
+    let route = service_fn(move |request| count(request, total.clone(), kept));
     let layer = WebSocketLayer::new(route)
         .config(config)
+        .connection_info(kept.info)
         .path("/rooms/{room}");
     let page = any(async || "a page").layer(layer);
     Router::new().route("/rooms/{room}", page)
@@ -158,6 +174,28 @@ pub(super) fn an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes()
     assert!(bytes <= 1000, "{bytes} bytes");
 }
 
+/// Of the head only the path is kept, and not what its headers lie in.
+pub(super) fn what_is_kept_with_a_connection_takes_as_much_as_documented() {
+    let bytes = |info, data| {
+        let app = measured_with(Config::default(), Kept { info, data });
+        idle_connection_of(app, 200, |address| {
+            let stream = TcpStream::connect(address).expect("it listens");
+            let headers = format!("Cookie: {}\r\n", "x".repeat(4000));
+            echoed_on(stream, &headers)
+        })
+    };
+    let nothing = bytes(false, false);
+    assert!(nothing <= 1000, "{nothing} bytes");
+    // The path is "/rooms/lobby"; the parameter lies in three pieces.
+    let path = 12 + 16 + 2 * 16 + "room".len() + "lobby".len();
+    let info = bytes(true, false) - nothing;
+    assert!((200..=250 + path).contains(&info), "{info} bytes");
+    let both = bytes(true, true) - nothing;
+    assert_eq!(both - info, 32 + 8);
+    let data = bytes(false, true) - nothing;
+    assert!((200..=250 + 32 + 8).contains(&data), "{data} bytes");
+}
+
 /// Its streams are watched until the handshake is answered, and TCP as it is from then on.
 #[cfg(feature = "serve")]
 pub(super) fn an_idle_connection_of_a_server_of_ours_takes_no_more() {
@@ -189,7 +227,7 @@ pub(super) fn an_idle_connection_over_tls_takes_as_much_as_documented() {
         // Several writes make a handshake.
         stream.set_nodelay(true).expect("it is TCP");
         // What the client keeps for it is dropped here; the connection goes on.
-        echoed_on(StreamOwned::new(session, stream)).sock
+        echoed_on(StreamOwned::new(session, stream), "").sock
     };
     let app = measured(Config::default());
     let bytes = idle_connection_with(serve, app, 40, open);

@@ -199,8 +199,11 @@ impl Driver {
         let unsent = queue.as_ref().is_some_and(|queue| !queue.frames.is_empty());
         let all_left = !unsent && !self.flush_pending && !self.write_failed;
         let traffic = self.traffic(&locked);
-        let report = self.report(&locked, traffic, timed_out, all_left);
+        let mut report = self.report(&locked, traffic, timed_out, all_left);
         drop(locked);
+        if self.setup().on_end.is_some() {
+            report.kept = self.shared.all_kept();
+        }
         if let Some(entry) = &self.entry {
             entry.count(traffic);
             entry.close(&report);
@@ -247,6 +250,8 @@ impl Driver {
             messages_sent: traffic.messages_sent,
             bytes_sent: traffic.bytes_sent,
             rtt: locked.rtt(),
+            compressed: self.shared.is_compressed(),
+            kept: None,
         }
     }
 
@@ -306,6 +311,8 @@ impl Drop for Driver {
         if let Some(entry) = &self.entry {
             entry.leave();
         }
+        // Last: its drop is code of others, which may panic.
+        self.shared.drop_data();
     }
 }
 

@@ -1,6 +1,7 @@
 //! What applications hold of a connection.
 
 mod futures;
+mod identity;
 mod ping;
 mod reader;
 mod receiver;

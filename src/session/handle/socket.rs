@@ -345,6 +345,10 @@ impl WebSocket {
         &mut self.receiver
     }
 
+    pub(super) fn sending(&self) -> &Sender {
+        self.receiver.sender()
+    }
+
     pub(super) fn sender_pin(&mut self) -> Pin<&mut Sender> {
         Pin::new(self.receiver.sender_mut())
     }

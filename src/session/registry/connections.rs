@@ -51,6 +51,9 @@ use crate::{
 ///     .with_state(connections);
 /// ```
 ///
+/// Each is a [`Sender`], which knows [who is at the other end](Sender::info) where that is kept, and
+/// [what the application keeps with it](Sender::data).
+///
 /// It costs about 150 bytes per connection.
 #[derive(Clone)]
 pub struct Connections {

@@ -137,16 +137,17 @@ impl Locked {
     /// Returns what is known of the end, if it has begun.
     #[inline]
     pub(super) fn known_ending(&self) -> Option<&Ending> {
-        self.waiters.as_ref()?.ending.as_deref()
+        self.rare_ref()?.ending.as_ref()
     }
 
     /// Returns how receiving ends, if that is known.
     pub(super) fn end_mut(&mut self) -> Option<&mut End> {
-        self.waiters.as_mut()?.ending.as_mut()?.end.as_mut()
+        let rare = self.waiters.as_mut()?.rare.as_mut()?;
+        rare.ending.as_mut()?.end.as_mut()
     }
 
     pub(super) fn ending(&mut self) -> &mut Ending {
-        self.waiters().ending.get_or_insert_default()
+        self.rare().ending.get_or_insert_default()
     }
 
     /// The code to close with, where the connection is open and nobody is left to receive.

@@ -4,7 +4,10 @@ use std::{mem, task::Waker};
 
 use tokio::runtime::Handle;
 
-use super::{inbox::Inbox, waiters::Waiters};
+use super::{
+    inbox::Inbox,
+    waiters::{Rare, Waiters},
+};
 use crate::{
     config::Config,
     memory::Held,
@@ -223,5 +226,14 @@ impl Locked {
 
     pub(super) fn waiters(&mut self) -> &mut Waiters {
         self.waiters.get_or_insert_default()
+    }
+
+    #[inline]
+    pub(super) fn rare_ref(&self) -> Option<&Rare> {
+        self.waiters.as_ref()?.rare.as_deref()
+    }
+
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.waiters().rare.get_or_insert_default()
     }
 }

@@ -6,6 +6,7 @@
 pub(super) mod answers;
 mod close;
 mod compress;
+mod data;
 mod ending;
 mod flush;
 mod flushing;
@@ -96,12 +97,19 @@ impl Shared {
     }
 
     /// How messages are compressed, where that is agreed on.
-    pub(super) fn compressing(&self) -> Option<&Compressing> {
-        self.agreed.as_ref()?.compressing.as_ref()
+    #[inline]
+    pub(super) fn compressing(&self) -> Option<Compressing<'_>> {
+        self.agreed.as_ref()?.compressing()
+    }
+
+    /// Reports whether the peer's messages, or ours, may be compressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        let agreed = self.agreed.as_ref();
+        agreed.is_some_and(|agreed| agreed.deflate_params().is_some())
     }
 
     pub(super) fn subprotocol(&self) -> Option<&str> {
-        self.agreed.as_ref()?.protocol.as_deref()
+        self.agreed.as_ref()?.protocol()
     }
 
     /// Locks, for everybody but the driver.

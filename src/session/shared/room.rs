@@ -115,7 +115,7 @@ impl Shared {
     /// Counts a message that found no room, and does not wait for some.
     #[cold]
     pub(crate) fn count_full(&self) {
-        self.lock().waiters().queue_full += 1;
+        self.lock().rare().queue_full += 1;
     }
 
     pub(super) fn forget(&self, leave: impl FnOnce(&mut Waiters) -> Option<Waker>) {
@@ -151,7 +151,7 @@ impl Locked {
     /// Returns how many messages found no room, and did not wait for some.
     #[inline]
     pub(crate) fn queue_full(&self) -> u64 {
-        self.waiters.as_ref().map_or(0, |all| all.queue_full)
+        self.rare_ref().map_or(0, |rare| rare.queue_full)
     }
 
     /// Lets no sender wait only so that the session writes first.

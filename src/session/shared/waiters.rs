@@ -13,6 +13,7 @@ use super::{
     pings::Pings,
     wait_list::{TaskSet, WaitList},
 };
+use crate::session::data::Data;
 
 /// Those who wait, and the end: what few connections have, and no other has memory for.
 #[derive(Default)]
@@ -26,14 +27,22 @@ pub(crate) struct Waiters {
     sending: Option<Box<Sending>>,
     /// No ticket for it has had a higher number.
     last_number: u32,
-    /// How many messages found a full queue.
-    pub(super) queue_full: u64,
     /// Where the session runs.
     pub(super) runtime: Option<Handle>,
     /// Pings whose answer is timed; not there while none is under way.
     pub(super) pings: Option<Box<Pings>>,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What hardly any connection has before its end.
+#[derive(Default)]
+pub(crate) struct Rare {
     /// Present once the end has begun.
-    pub(super) ending: Option<Box<Ending>>,
+    pub(super) ending: Option<Ending>,
+    /// What the application keeps with a connection that has no info.
+    pub(super) data: Data,
+    /// How many messages found a full queue.
+    pub(super) queue_full: u64,
 }
 
 /// Tasks that wait for something to be written.
@@ -80,12 +89,11 @@ impl Waiters {
         }
     }
 
-    /// Forgets everybody; the end alone is asked for from now on.
+    /// Forgets everybody; the end alone is asked for from now on, and what is kept.
     pub(super) fn forget_all(&mut self) {
         *self = Self {
-            ending: self.ending.take(),
             pings: self.pings.take(),
-            queue_full: self.queue_full,
+            rare: self.rare.take(),
             ..Self::default()
         };
     }
@@ -94,7 +102,7 @@ impl Waiters {
     pub(super) fn is_unused(&self) -> bool {
         let nobody = self.receiver.is_none() && !self.elsewhere && self.sending.is_none();
         let tickets = self.last_number > 0 || self.closed.last_number() > 0;
-        nobody && !tickets && self.queue_full == 0 && self.pings.is_none() && self.ending.is_none()
+        nobody && !tickets && self.pings.is_none() && self.rare.is_none()
     }
 
     pub(super) fn sinks(&mut self) -> &mut Sinks {

@@ -1,0 +1,45 @@
+//! What a path says besides its name.
+
+use std::sync::Arc;
+
+/// The parameters of a path mounted with [`WebSocketLayer::path`](crate::WebSocketLayer::path), in
+/// the extensions of the route service's request, and in the
+/// [`ConnectionInfo`](super::ConnectionInfo) of a connection that keeps one.
+///
+/// Values are percent-decoded. A clone shares them.
+///
+/// ```
+/// use http::Request;
+/// use tower_websocket::{service::PathParams, WebSocket};
+///
+/// fn room(request: &Request<WebSocket>) -> Option<&str> {
+///     request.extensions().get::<PathParams>()?.get("room")
+/// }
+/// ```
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct PathParams {
+    params: Arc<[(Box<str>, Box<str>)]>,
+}
+
+impl PathParams {
+    /// Returns the value of the parameter `{name}`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Iterates over all parameters, in the order of the path.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.iter().map(|(key, value)| (&**key, &**value))
+    }
+}
+
+impl FromIterator<(Box<str>, Box<str>)> for PathParams {
+    fn from_iter<I: IntoIterator<Item = (Box<str>, Box<str>)>>(params: I) -> Self {
+        Self {
+            params: params.into_iter().collect(),
+        }
+    }
+}
