@@ -5,7 +5,7 @@ use std::{fmt, future::Future, mem, net::SocketAddr, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, Response, Uri, Version, header, request::Parts};
 
-use super::{peer_addr::peer_addr, permits::Permits, refusal::RejectResponse};
+use super::{axum_head, peer_addr::peer_addr, permits::Permits, refusal::RejectResponse};
 use crate::{
     config::Config,
     handshake::server::Accepted,
@@ -71,6 +71,7 @@ impl Handshake {
             return None;
         }
         let params = self.head.extensions.get::<PathParams>().cloned();
+        let params = params.or_else(|| axum_head::path_params(&mut self.head));
         let (peer_addr, path) = (self.peer_addr(), self.head.uri.path());
         let info = ConnectionInfo::new(peer_addr, path, params.unwrap_or_default(), self.version);
         Some(info.with_data(mem::take(&mut self.data)))

@@ -24,6 +24,11 @@
 //    service with a `Request<WebSocket>`, and is the session from then on.
 
 mod accepting;
+#[cfg(feature = "axum")]
+mod axum_head;
+#[cfg(not(feature = "axum"))]
+#[path = "axum_head_off.rs"]
+mod axum_head;
 mod body;
 pub(crate) mod endpoint;
 mod events;

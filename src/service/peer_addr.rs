@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use http::Extensions;
 
+use super::axum_head::connect_info;
+
 /// The address of the client, among the extensions of a request.
 ///
 /// The connection's `tracing` span shows it, and [`Handshake::peer_addr`](crate::Handshake::peer_addr) and
@@ -11,8 +13,10 @@ use http::Extensions;
 /// takes `Extension<PeerAddr>`, a route service finds it in the request, the hook in
 /// [`Handshake::extensions`](crate::Handshake::extensions).
 ///
-/// The servers of the feature `serve` put it there over TCP. In all other cases a layer outside puts it
-/// there. So does one that knows better, because a proxy that it trusts has named the client:
+/// The servers of the feature `serve` put it there over TCP. With the feature `axum` the
+/// `ConnectInfo<SocketAddr>` of `into_make_service_with_connect_info::<SocketAddr>()` counts as well, unless
+/// there is a `PeerAddr`. In all other cases a layer outside puts it there. So does one that knows better,
+/// because a proxy that it trusts has named the client:
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -24,7 +28,7 @@ use http::Extensions;
 /// };
 /// use tower_websocket::service::PeerAddr;
 ///
-/// /// For the service of `into_make_service_with_connect_info`.
+/// /// For the service of `into_make_service_with_connect_info`, without the feature `axum`.
 /// async fn peer_addr(
 ///     ConnectInfo(address): ConnectInfo<SocketAddr>,
 ///     mut request: Request,
@@ -47,4 +51,5 @@ pub struct PeerAddr(pub SocketAddr);
 pub(crate) fn peer_addr(extensions: &Extensions) -> Option<SocketAddr> {
     let told = extensions.get::<PeerAddr>();
     told.map(|PeerAddr(address)| *address)
+        .or_else(|| connect_info(extensions))
 }

@@ -105,7 +105,8 @@ impl ConnectionInfo {
 
     /// Returns the parameters of the path, decoded; none where it has none.
     ///
-    /// They are those of [`WebSocketLayer::path`](crate::WebSocketLayer::path). A client has none.
+    /// They are those of [`WebSocketLayer::path`](crate::WebSocketLayer::path), or else, with the feature
+    /// `axum`, those of axum's route. A client has none.
     #[must_use]
     pub fn path_params(&self) -> &PathParams {
         &self.params

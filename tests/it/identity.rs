@@ -319,19 +319,108 @@ fn nested(pen: support::Pen<(String, Option<String>, Option<SocketAddr>)>) -> Ro
     Router::new().nest("/api", rooms)
 }
 
+/// Without the feature `axum` nothing of that is known.
 #[tokio::test(start_paused = true)]
 async fn path_is_what_is_left_of_it_in_a_nested_router() {
     on_both(async |http| {
         let (pen, mut log) = Log::new();
         let mut client = open(nested(pen), http, "/api/rooms/the%20lobby").await;
+        let room = cfg!(feature = "axum").then(|| "the lobby".to_owned());
         assert_eq!(
             log.next().await,
-            ("/rooms/the%20lobby".to_owned(), None, None)
+            ("/rooms/the%20lobby".to_owned(), room, None)
         );
         echoes(&mut client, "hi").await;
         close(client).await;
     })
     .await;
+}
+
+#[cfg(feature = "axum")]
+mod with_axum {
+    use axum::extract::{ConnectInfo, connect_info::MockConnectInfo};
+    use tower_websocket::extract::WebSocketUpgrade;
+
+    use super::*;
+    use crate::{extract::serve, support::http::Ask};
+
+    #[tokio::test]
+    async fn address_that_axum_knows_is_the_peers() {
+        let (pen, mut log) = Log::new();
+        let server = serve(nested(pen)).await;
+        on_both(async |http| {
+            let ask = Ask::handshake(http, "/api/rooms/lobby");
+            let mut peer = ask.send(&server).await.opened(http);
+            let (path, room, address) = log.next().await;
+            assert_eq!((&*path, room.as_deref()), ("/rooms/lobby", Some("lobby")));
+            let address = address.unwrap();
+            assert!(address.ip().is_loopback(), "{address}");
+            assert!(address.port() != 0 && address != server.address);
+            peer.echoes("hi").await;
+            peer.close().await;
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_application_says_of_the_address_comes_first() {
+        on_both(async |http| {
+            let [told, known, mocked] =
+                [1, 2, 3].map(|port| SocketAddr::from(([192, 0, 2, 7], port)));
+            let request = || http.request("/api/rooms/lobby");
+            let requests = [
+                (request().extension(MockConnectInfo(mocked)), mocked),
+                (
+                    request()
+                        .extension(MockConnectInfo(mocked))
+                        .extension(ConnectInfo(known)),
+                    known,
+                ),
+                (
+                    request()
+                        .extension(ConnectInfo(known))
+                        .extension(PeerAddr(told)),
+                    told,
+                ),
+            ];
+            for (request, expected) in requests {
+                let (pen, mut log) = Log::new();
+                let (_, client) =
+                    testing::connect(nested(pen), request.body(axum::body::Body::empty()))
+                        .await
+                        .unwrap();
+                assert_eq!(log.next().await.2, Some(expected));
+                close(client).await;
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn extractor_keeps_info_and_data() {
+        on_both(async |http| {
+            for kept in [true, false] {
+                let (pen, mut log) = Log::new();
+                let chat = any(async move |ws: WebSocketUpgrade| {
+                    let ws = ws.connection_info(kept);
+                    let ws = if kept { ws } else { ws.data(User("ann")) };
+                    ws.on_upgrade(move |socket: WebSocket| {
+                        let info = socket.info().unwrap();
+                        let room = info.path_params().get("room").map(str::to_owned);
+                        pen.write((room, socket.data::<User>()));
+                        echo(socket)
+                    })
+                });
+                let app = Router::new().route("/rooms/{room}", chat);
+                let client = open(app, http, "/rooms/lobby").await;
+                let (room, user) = log.next().await;
+                assert_eq!(room.as_deref(), Some("lobby"));
+                assert_eq!(user.is_none(), kept);
+                close(client).await;
+            }
+        })
+        .await;
+    }
 }
 
 #[cfg(feature = "client")]

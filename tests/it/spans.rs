@@ -200,6 +200,27 @@ async fn who_asks_for_an_info_that_is_not_kept_is_warned_once() {
     }
 }
 
+/// As under `into_make_service_with_connect_info`.
+#[cfg(feature = "axum")]
+#[tokio::test(start_paused = true)]
+async fn span_has_the_address_that_axum_knows() {
+    use axum::extract::ConnectInfo;
+
+    on_both(async |http| {
+        let recorder = Recorder::default();
+        let _default = tracing::subscriber::set_default(recorder.clone());
+        let address: SocketAddr = "192.0.2.7:4711".parse().unwrap();
+        let request = http.request("/").extension(ConnectInfo(address));
+        let layer = WebSocketLayer::new(handler(echo));
+        let connect = tower_websocket::testing::connect(layer.endpoint(), request);
+        let (_, client) = connect.await.unwrap();
+        idle().await;
+        assert_eq!(recorder.fields(1).get("peer"), Some(&address.to_string()));
+        close(client).await;
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn everything_a_handler_does_is_in_the_span() {
     for aborts in [false, true] {
