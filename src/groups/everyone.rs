@@ -111,9 +111,13 @@ fn send(
         (Err(TrySendError::Closed(_)), _) => {}
         (Err(TrySendError::Full(_)), SlowConnection::Close(frame)) if most.is_none() => {
             delivery.closed += 1;
+            sender.count_full();
             sender.close(frame.clone());
         }
-        (Err(TrySendError::Full(_)), _) => delivery.dropped += 1,
+        (Err(TrySendError::Full(_)), _) => {
+            delivery.dropped += 1;
+            sender.count_full();
+        }
     }
     None
 }
