@@ -4,16 +4,18 @@ use std::{error::Error, fmt};
 
 use super::utf8::Utf8Bytes;
 
-/// A status code that may travel in a Close frame (RFC 6455 §7.4 and the IANA registry).
+/// A status code that may travel in a Close frame (RFC 6455 §7.4).
 ///
-/// Only sendable codes exist: 1004, 1005, 1006, 1015 and everything unassigned cannot be made.
+/// Every such code of the IANA registry has a constant; others are made by [`new`](Self::new).
 ///
 /// ```
 /// use tower_websocket::CloseCode;
 ///
-/// assert_eq!(CloseCode::new(1000), Some(CloseCode::NORMAL));
+/// const KICKED: CloseCode = CloseCode::new(4001).unwrap();
+///
+/// assert!(KICKED.is_private());
+/// assert_eq!(CloseCode::new(3000), Some(CloseCode::UNAUTHORIZED));
 /// assert_eq!(CloseCode::new(1006), None);
-/// assert!(CloseCode::new(4001).is_some_and(CloseCode::is_private));
 /// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CloseCode(u16);
@@ -43,8 +45,23 @@ impl CloseCode {
     pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// A gateway received an invalid answer from its upstream.
     pub const BAD_GATEWAY: Self = Self(1014);
+    /// The client has to authenticate itself first, as by HTTP's status 401.
+    pub const UNAUTHORIZED: Self = Self(3000);
+    /// The client is known and may not do this, as by HTTP's status 403.
+    pub const FORBIDDEN: Self = Self(3003);
+    /// The client took too long, as by HTTP's status 408.
+    pub const TIMEOUT: Self = Self(3008);
 
-    /// Takes a code that may be sent: 1000–1003, 1007–1014, 3000–4999.
+    /// Makes a code of a number, or `None` where that must not be in a Close frame.
+    ///
+    /// | number | may be sent | |
+    /// | --- | --- | --- |
+    /// | 1000–1003, 1007–1014 | yes | defined by RFC 6455 or registered since |
+    /// | 3000–3999 | yes | for libraries and frameworks, who register theirs with IANA; unassigned ones, too |
+    /// | 4000–4999 | yes | for applications |
+    /// | 1005, 1006, 1015 | no | say locally that there was no code, no Close frame, or no TLS |
+    /// | 1004, 1016–2999 | no | reserved, or not assigned yet |
+    /// | 0–999, 5000 and more | no | no close codes |
     #[must_use]
     pub const fn new(code: u16) -> Option<Self> {
         match code {
@@ -168,6 +185,30 @@ mod tests {
             let made = CloseCode::new(code);
             assert_eq!(made.is_some(), may_travel(code), "{code}");
             assert!(made.is_none_or(|made| made.as_u16() == code && u16::from(made) == code));
+        }
+    }
+
+    #[test]
+    fn registered_codes_have_a_constant_each() {
+        let registered = [
+            (1000, CloseCode::NORMAL),
+            (1001, CloseCode::GOING_AWAY),
+            (1002, CloseCode::PROTOCOL_ERROR),
+            (1003, CloseCode::UNSUPPORTED_DATA),
+            (1007, CloseCode::INVALID_PAYLOAD),
+            (1008, CloseCode::POLICY_VIOLATION),
+            (1009, CloseCode::MESSAGE_TOO_BIG),
+            (1010, CloseCode::MANDATORY_EXTENSION),
+            (1011, CloseCode::INTERNAL_ERROR),
+            (1012, CloseCode::SERVICE_RESTART),
+            (1013, CloseCode::TRY_AGAIN_LATER),
+            (1014, CloseCode::BAD_GATEWAY),
+            (3000, CloseCode::UNAUTHORIZED),
+            (3003, CloseCode::FORBIDDEN),
+            (3008, CloseCode::TIMEOUT),
+        ];
+        for (number, constant) in registered {
+            assert_eq!(CloseCode::new(number), Some(constant));
         }
     }
 
