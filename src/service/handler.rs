@@ -76,9 +76,7 @@ where
     }
 
     fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
-        HandlerFuture {
-            future: Some((self.function)(request.into_body())),
-        }
+        HandlerFuture::new((self.function)(request.into_body()))
     }
 }
 
@@ -89,6 +87,14 @@ pin_project! {
         // `None` once it is ready: a future that keeps its socket would keep the connection.
         #[pin]
         future: Option<Fut>,
+    }
+}
+
+impl<Fut> HandlerFuture<Fut> {
+    pub(super) fn new(future: Fut) -> Self {
+        Self {
+            future: Some(future),
+        }
     }
 }
 

@@ -5,7 +5,9 @@
 //!   [`UpgradeRequired`] is the service inside an [`endpoint`](crate::endpoint).
 //! - [`HandlerService`], [`HandlerFuture`], [`HandlerOutput`]: what [`handler`](crate::handler) makes of
 //!   a function.
-//! - [`event_handler`], [`EventHandler`], [`EventHandlerService`]: a connection by callbacks.
+//! - [`EventHandler`]: a connection by callbacks. [`event_handler`] and [`event_handler_with`] make a route
+//!   service of one, [`EventHandlerService`] or [`EventHandlerFactory`]; [`handle_events`] is for sockets of a
+//!   client.
 //! - [`Decision`], [`RejectResponse`]: what the hook returns that sees a [`Handshake`](crate::Handshake).
 //! - [`PathParams`], [`PeerAddr`], [`OnUpgrade`]: what the extensions of a request carry.
 //! - [`PerAddress`]: a limit of the connections of each address.
@@ -51,7 +53,10 @@ mod upgrading;
 
 pub use body::ResponseBody;
 pub use endpoint::UpgradeRequired;
-pub use events::{EventHandler, EventHandlerService, event_handler};
+pub use events::{
+    EventHandler, EventHandlerFactory, EventHandlerService, event_handler, event_handler_with,
+    handle_events,
+};
 pub use future::ResponseFuture;
 pub use handler::{HandlerFuture, HandlerOutput, HandlerService};
 pub use hook::Decision;

@@ -35,7 +35,7 @@ fn limited(bytes: usize) -> (MemoryBudget, Config) {
 }
 
 /// Sends as much of these bytes as the server reads, within a moment; gives how much that was.
-async fn push(peer: &mut Peer, mut bytes: &[u8]) -> usize {
+pub(crate) async fn push(peer: &mut Peer, mut bytes: &[u8]) -> usize {
     let all = bytes.len();
     while !bytes.is_empty() {
         let written = tokio::select! {

@@ -447,6 +447,10 @@ impl EventHandler for Callbacks {
     async fn on_error(&mut self, _: &Sender, _: Error) {
         self.0.call();
     }
+
+    fn on_end(&mut self, _: &Sender) {
+        self.0.call();
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -494,7 +498,7 @@ async fn hooks_and_callbacks_that_panic_leave_nothing_open() {
                 assert_eq!(connections.len(), 0);
             })
             .await;
-            assert!(calls >= 12, "{calls}");
+            assert!(calls >= 13, "{calls}");
         }
     }
 }

@@ -1,102 +1,18 @@
-//! Which callback is the last one, however a connection ends.
+//! Which callbacks are the last ones, however a connection ends.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::request::Parts;
-use tokio::{io::duplex, time::sleep};
-use tower::ServiceExt;
-use tower_websocket::{
-    CloseCode, CloseFrame, Config, Connections, Error, Sender, Utf8Bytes, WebSocketLayer,
-    service::{EventHandler, OnUpgrade, event_handler},
-    session::Drain,
-};
+use tokio::time::sleep;
+use tower_websocket::{Config, Connections, MemoryBudget, session::Drain};
 
+use super::{By, Notes, connect};
 use crate::{
-    crowd::{ask, until},
+    crowd::until,
+    memory_budget::push,
     session::support::{
-        PIPE, Peer, SHAPES, client_frame, client_header, close, idle, lock, ping, text,
+        Peer, SHAPES, Shape, binary, client_frame, client_header, close, idle, ping, text,
     },
 };
-
-/// Notes what it is told, and does what it is told to.
-struct Told {
-    lines: Arc<Mutex<Vec<String>>>,
-    alive: Arc<AtomicUsize>,
-}
-
-impl Told {
-    fn note(&self, line: impl Into<String>) {
-        lock(&self.lines).push(line.into());
-    }
-}
-
-impl Clone for Told {
-    fn clone(&self) -> Self {
-        self.alive.fetch_add(1, Relaxed);
-        Self {
-            lines: self.lines.clone(),
-            alive: self.alive.clone(),
-        }
-    }
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        self.alive.fetch_sub(1, Relaxed);
-    }
-}
-
-impl EventHandler for Told {
-    async fn on_open(&mut self, _: &Sender, head: &Parts) {
-        if head.headers.contains_key("x-slow") {
-            sleep(Duration::from_secs(1)).await;
-        }
-        self.note("open");
-    }
-
-    async fn on_text(&mut self, socket: &Sender, text: Utf8Bytes) {
-        match text.as_str() {
-            "close" => socket.close((CloseCode::NORMAL, "enough")),
-            "abort" => {
-                socket.abort();
-                sleep(Duration::from_secs(1)).await;
-            }
-            "panic" => panic!("as ordered"),
-            "sleep" => sleep(Duration::from_secs(1)).await,
-            _ => {}
-        }
-        self.note(text.as_str());
-    }
-
-    async fn on_ping(&mut self, _: &Sender, _: Bytes) {
-        self.note("ping");
-    }
-
-    async fn on_close(&mut self, socket: &Sender, frame: Option<CloseFrame>) {
-        assert!(matches!(socket.send("late").await, Err(Error::Closed)));
-        self.note(match frame {
-            Some(frame) => format!("on_close {}", frame.code().as_u16()),
-            None => "on_close".to_owned(),
-        });
-    }
-
-    async fn on_error(&mut self, socket: &Sender, error: Error) {
-        assert!(matches!(socket.send("late").await, Err(Error::Closed)));
-        self.note(match error {
-            Error::Protocol(_) => "on_error protocol",
-            Error::Timeout(_) => "on_error timeout",
-            Error::Io(_) => "on_error io",
-            _ => "on_error",
-        });
-    }
-}
 
 /// What the peer does.
 #[derive(Clone, Debug)]
@@ -106,6 +22,8 @@ enum Step {
     Closed(u16),
     /// Ends its side.
     Finish,
+    /// Sends a message of so many bytes, as far as it is read.
+    Push(usize),
     /// Waits as long.
     Wait(u64),
     Drain(Drain),
@@ -297,6 +215,59 @@ fn endings() -> Vec<Ending> {
             &["a"],
         ),
         (
+            "a panic of on_close",
+            usual(),
+            vec![
+                say("panic last"),
+                Send(close(4000, "")),
+                Closed(4000),
+                Finish,
+            ],
+            &["panic last", "on_close 4000"],
+        ),
+        (
+            "a panic of on_error",
+            usual(),
+            vec![
+                say("panic last"),
+                Send(client_frame(0x83, "")),
+                Closed(1002),
+                Finish,
+            ],
+            &["panic last", "on_error protocol"],
+        ),
+        (
+            "a panic of on_end",
+            usual(),
+            vec![
+                say("panic at the end"),
+                Send(close(4000, "")),
+                Closed(4000),
+                Finish,
+            ],
+            &["panic at the end", "on_close 4000"],
+        ),
+        (
+            "a panic of on_end during another one",
+            usual(),
+            vec![
+                say("panic at the end"),
+                say("panic"),
+                Closed(1011),
+                answer(),
+                Finish,
+            ],
+            &["panic at the end"],
+        ),
+        (
+            "memory",
+            usual()
+                .memory_budget(&MemoryBudget::new(1 << 20))
+                .ping_interval(None),
+            vec![say("a"), Step::Push(1 << 20), Closed(1013), Finish],
+            &["a", "on_error over budget"],
+        ),
+        (
             "a drain",
             usual(),
             vec![say("a"), drain(), Closed(1001), Send(close(1001, ""))],
@@ -312,48 +283,39 @@ fn endings() -> Vec<Ending> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn last_callback_says_how_the_connection_ended() {
+async fn last_callbacks_say_how_the_connection_ended() {
     for shape in SHAPES {
-        for (name, config, steps, expected) in &endings() {
+        for ending in &endings() {
             for slow in [false, true] {
-                let at = format!("{name}, over {shape:?}, slow: {slow}");
-                if slow && (name.contains("abort from") || name.contains("deadline of")) {
-                    continue;
+                for by in By::ALL {
+                    end(shape, ending, slow, by).await;
                 }
-                println!("{at}");
-                let told = Told {
-                    lines: Arc::default(),
-                    alive: Arc::new(AtomicUsize::new(1)),
-                };
-                let (lines, alive) = (told.lines.clone(), told.alive.clone());
-                let connections = Connections::new();
-                let service = WebSocketLayer::new(event_handler(told))
-                    .config(config.clone())
-                    .connections(&connections)
-                    .endpoint();
-                let (ours, theirs) = duplex(PIPE);
-                let mut request = ask(shape);
-                if slow {
-                    let value = http::HeaderValue::from_static("1");
-                    request.headers_mut().insert("x-slow", value);
-                }
-                request.extensions_mut().insert(OnUpgrade::new(theirs));
-                service.oneshot(request).await.unwrap();
-                let mut peer = Peer::new(ours);
-                for step in steps {
-                    run(step, &mut peer, &connections).await;
-                }
-                // The session ends before the peer is gone, or because of that.
-                while peer.next().await.is_some_and(|frame| !frame.is_close()) {}
-                drop(peer);
-                until_gone(&connections).await;
-                let mut all = vec!["open".to_owned()];
-                all.extend(expected.iter().map(|line| (*line).to_owned()));
-                assert_eq!(*lock(&lines), all, "{at}");
-                assert_eq!(alive.load(Relaxed), 0, "{at}");
             }
         }
     }
+}
+
+async fn end(shape: Shape, (name, config, steps, expected): &Ending, slow: bool, by: By) {
+    let at = format!("{name}, over {shape:?}, slow: {slow}, by {by:?}");
+    if slow && (name.contains("abort from") || name.contains("deadline of")) {
+        return;
+    }
+    println!("{at}");
+    let notes = Notes::default();
+    let connections = Connections::new();
+    let layer = by.layer(&notes).config(config.clone());
+    let headers = if slow { &["x-slow"][..] } else { &[] };
+    let mut peer = connect(layer.connections(&connections), shape, headers).await;
+    for step in steps {
+        run(step, &mut peer, &connections).await;
+    }
+    // The session ends before the peer is gone, or because of that.
+    while peer.next().await.is_some_and(|frame| !frame.is_close()) {}
+    drop(peer);
+    until_gone(&connections).await;
+    let all = [&["open"], *expected, &["end"]].concat();
+    assert_eq!(notes.lines(), all, "{at}");
+    assert_eq!(notes.alive(), 0, "{at}");
 }
 
 async fn run(step: &Step, peer: &mut Peer, connections: &Connections) {
@@ -366,6 +328,10 @@ async fn run(step: &Step, peer: &mut Peer, connections: &Connections) {
                 break;
             }
         },
+        Step::Push(bytes) => {
+            let message = binary(vec![0; *bytes]);
+            push(peer, &message[..message.len() - 1]).await;
+        }
         Finish => peer.finish().await,
         Wait(seconds) => {
             idle().await;
@@ -385,35 +351,4 @@ async fn run(step: &Step, peer: &mut Peer, connections: &Connections) {
 async fn until_gone(connections: &Connections) {
     sleep(Duration::from_secs(120)).await;
     until(|| connections.is_empty()).await;
-}
-
-#[test]
-fn end_of_the_runtime_drops_callbacks_where_they_wait() {
-    for shape in SHAPES {
-        let told = Told {
-            lines: Arc::default(),
-            alive: Arc::new(AtomicUsize::new(1)),
-        };
-        let (lines, alive) = (told.lines.clone(), told.alive.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        let peer = runtime.block_on(async {
-            let (ours, theirs) = duplex(PIPE);
-            let mut request = ask(shape);
-            request.extensions_mut().insert(OnUpgrade::new(theirs));
-            let service = WebSocketLayer::new(event_handler(told)).endpoint();
-            service.oneshot(request).await.unwrap();
-            let mut peer = Peer::new(ours);
-            peer.send([text("a"), text("sleep")].concat()).await;
-            idle().await;
-            peer
-        });
-        drop(runtime);
-        assert_eq!(*lock(&lines), ["open", "a"]);
-        assert_eq!(alive.load(Relaxed), 0);
-        drop(peer);
-    }
 }

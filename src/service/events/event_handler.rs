@@ -1,19 +1,14 @@
-//! Callbacks as a route service.
+//! What callbacks there are, and what is promised of them.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::future::Future;
 
 use bytes::Bytes;
-use http::{Request, request::Parts};
-use tower::{BoxError, Service};
+use http::request::Parts;
 
 use crate::{
     error::Error,
-    protocol::{CloseCode, CloseFrame, Event, Message, Utf8Bytes},
-    session::{Sender, WebSocket},
+    protocol::{CloseCode, CloseFrame, Utf8Bytes},
+    session::Sender,
 };
 
 /// A connection's life as callbacks, each with a default.
@@ -32,9 +27,10 @@ use crate::{
 ///
 /// # The end
 ///
-/// The last callback is `on_close` or `on_error`, never both:
+/// The very last callback is [`on_end`](Self::on_end), once and in every case. Before it comes at most one of
+/// `on_close` and `on_error`:
 ///
-/// | the connection ends by | last callback |
+/// | the connection ends by | before `on_end` |
 /// |---|---|
 /// | a Close of the peer | `on_close` with its frame, once its Close was answered |
 /// | a Close of this endpoint, also of [`Connections::drain`](crate::Connections::drain) or one for [`idle_timeout`](crate::Config::idle_timeout), [`first_message_timeout`](crate::Config::first_message_timeout) or [`max_lifetime`](crate::Config::max_lifetime) | `on_close` with the frame that the peer answers; `None` if it disconnects instead |
@@ -43,13 +39,16 @@ use crate::{
 /// | a violation of the protocol or of a limit | `on_error` with [`Error::Protocol`] |
 /// | any other deadline | `on_error` with [`Error::Timeout`] |
 /// | the peer's disconnect, without a Close | `on_error` with [`Error::Io`] |
-/// | [`Sender::abort`], also at the deadline of a drain | none: a callback that runs is dropped while it waits |
-/// | a panic of a callback | none: the peer gets code 1011 |
-/// | the end of the runtime | none |
+/// | more held in memory than the [`MemoryBudget`](crate::MemoryBudget) has room for | `on_error` with [`Error::OverBudget`] |
+/// | [`Sender::abort`], also at the deadline of a drain | neither: a callback that runs is dropped while it waits |
+/// | a panic of a callback | neither: the peer gets code 1011 |
+/// | the end of the runtime | neither |
 ///
-/// To release something however a connection ends, drop it with the implementation: each connection
-/// has its own clone, which is dropped at the end in every case. To be told of every end, use
-/// [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end).
+/// What an implementation holds lives as long as its connection: a
+/// [`Membership`](crate::groups::Membership) in it leaves its group however the connection ends. It is dropped
+/// right after `on_end`. What it has, and what it does not, is up to who makes it:
+/// [`event_handler`](super::event_handler) clones one for each connection,
+/// [`event_handler_with`](super::event_handler_with) makes each by a function.
 ///
 /// ```
 /// use tower_websocket::{
@@ -102,8 +101,7 @@ pub trait EventHandler: Send {
         async {}
     }
 
-    /// Runs when the connection was closed by either side, as its last callback; see
-    /// [the end](Self#the-end).
+    /// Runs when the connection was closed by either side; see [the end](Self#the-end).
     ///
     /// `frame` is the peer's: its Close, or its answer to that of this endpoint. It is `None` if it
     /// had no code, or if the peer disconnected instead of answering. Nothing can be sent any longer.
@@ -116,64 +114,24 @@ pub trait EventHandler: Send {
         async {}
     }
 
-    /// Runs when the connection failed, as its last callback; see [the end](Self#the-end).
+    /// Runs when the connection failed; see [the end](Self#the-end).
     ///
     /// Nothing can be sent any longer.
     fn on_error(&mut self, socket: &Sender, error: Error) -> impl Future<Output = ()> + Send {
         let _ = (socket, error);
         async {}
     }
-}
 
-/// Makes a route service of an [`EventHandler`] implementation, of which each connection gets a clone.
-pub fn event_handler<E: EventHandler + Clone>(handler: E) -> EventHandlerService<E> {
-    EventHandlerService { events: handler }
-}
-
-/// The route service made by [`event_handler`].
-#[derive(Clone, Debug)]
-pub struct EventHandlerService<E> {
-    events: E,
-}
-
-impl<E: EventHandler + Clone + 'static> Service<Request<WebSocket>> for EventHandlerService<E> {
-    type Response = ();
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<WebSocket>) -> Self::Future {
-        let (head, socket) = request.into_parts();
-        socket.observe();
-        let mut events = self.events.clone();
-        let head = Box::new(head);
-        Box::pin(async move {
-            events.on_open(&socket.sender(), &head).await;
-            drop(head);
-            run(events, socket).await;
-            Ok(())
-        })
-    }
-}
-
-/// Calls back for everything that happens until the connection ends.
-async fn run(mut events: impl EventHandler, mut socket: WebSocket) {
-    let sender = socket.sender();
-    loop {
-        match socket.recv_event().await {
-            Ok(Some(Event::Message(Message::Text(text)))) => events.on_text(&sender, text).await,
-            Ok(Some(Event::Message(Message::Binary(payload)))) => {
-                events.on_binary(&sender, payload).await;
-            }
-            Ok(Some(Event::Ping(payload))) => events.on_ping(&sender, payload).await,
-            Ok(Some(Event::Pong(payload))) => events.on_pong(&sender, payload).await,
-            Ok(Some(Event::Close(frame))) => return events.on_close(&sender, frame).await,
-            Ok(None) => return events.on_close(&sender, socket.received_close()).await,
-            Err(error) => return events.on_error(&sender, error).await,
-        }
+    /// Runs at the end, once, as the very last callback: however the connection ended, after an
+    /// [`abort`](Sender::abort) and after a panic of another callback as well.
+    ///
+    /// Nothing can be sent any longer. It comes also where no other callback came, because the runtime
+    /// ended before or [`on_open`](Self::on_open) panicked; only a process that ends without dropping its
+    /// runtime leaves it out. It is no `async fn`, as it also runs where a handler is dropped, and should not
+    /// block: what has to wait goes to `tokio::spawn`, and gets lost with the runtime. A panic in it is
+    /// logged, and without effect otherwise.
+    fn on_end(&mut self, socket: &Sender) {
+        let _ = socket;
     }
 }
 
