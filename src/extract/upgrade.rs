@@ -25,10 +25,10 @@ use crate::{
     },
     lock::Lock,
     service::{
-        self, HandlerOutput, Opening, PerAddress, Permits, Upgrade, extended_connect,
+        self, HandlerOutput, OpenHook, Opening, PerAddress, Permits, Upgrade, extended_connect,
         hook::Handshake, open, refuse, refused_origin, registry,
     },
-    session::{Connections, SessionReport, Setup, WebSocket},
+    session::{Connections, Sender, SessionReport, Setup, WebSocket},
 };
 
 /// A WebSocket handshake, as an argument of a handler of axum.
@@ -210,6 +210,18 @@ impl WebSocketUpgrade {
     /// ```
     pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         let _replaced = self.pending.handshake.set_data(value);
+        self
+    }
+
+    /// Calls `hook` when the connection is open, as
+    /// [`WebSocketLayer::on_open`](crate::WebSocketLayer::on_open).
+    pub fn on_open(mut self, hook: impl FnOnce(&Sender, &Parts) + Send + 'static) -> Self {
+        let hook = Once::new(hook);
+        self.pending.handshake.on_open = Some(OpenHook::new(move |socket, head| {
+            if let Some(hook) = hook.take() {
+                hook(socket, head);
+            }
+        }));
         self
     }
 

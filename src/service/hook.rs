@@ -5,7 +5,9 @@ use std::{fmt, future::Future, mem, net::SocketAddr, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, Response, Uri, Version, header, request::Parts};
 
-use super::{axum_head, peer_addr::peer_addr, permits::Permits, refusal::RejectResponse};
+use super::{
+    axum_head, open_hook::OpenHook, peer_addr::peer_addr, permits::Permits, refusal::RejectResponse,
+};
 use crate::{
     config::Config,
     handshake::server::Accepted,
@@ -32,6 +34,8 @@ pub struct Handshake {
     /// The connection is to keep what is known of it.
     pub(crate) keeps_info: bool,
     pub(crate) data: Data,
+    /// Told when the connection is open.
+    pub(crate) on_open: Option<OpenHook>,
 }
 
 impl Handshake {
@@ -52,6 +56,7 @@ impl Handshake {
             response_headers: HeaderMap::new(),
             keeps_info: false,
             data: Data::default(),
+            on_open: None,
         }
     }
 

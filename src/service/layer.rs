@@ -7,11 +7,12 @@ use http::request::Parts;
 use super::{
     filter::Filter,
     hook::{Decision, Handshake, Hook},
+    open_hook::OpenHook,
     per_address::PerAddress,
 };
 use crate::{
     config::Config,
-    session::{Connections, SessionReport, Setup},
+    session::{Connections, Sender, SessionReport, Setup},
 };
 
 /// Accepts WebSocket handshakes; leaves every other request to the inner service.
@@ -81,6 +82,7 @@ pub struct WebSocketLayer<H> {
     pub(super) hook: Option<Hook>,
     pub(super) filter: Option<Arc<Filter>>,
     pub(super) per_address: Option<PerAddress>,
+    pub(super) on_open: Option<OpenHook>,
 }
 
 impl<H> WebSocketLayer<H> {
@@ -95,6 +97,7 @@ impl<H> WebSocketLayer<H> {
             hook: None,
             filter: None,
             per_address: None,
+            on_open: None,
         }
     }
 
@@ -162,6 +165,30 @@ impl<H> WebSocketLayer<H> {
         Fut: Future<Output = Decision> + Send + 'static,
     {
         self.hook = Some(Hook::new(hook));
+        self
+    }
+
+    /// Calls `hook` for each connection that opens, before the route service, with the head of its request.
+    ///
+    /// Each has its report at [`on_end`](Self::on_end) later, so that both together know what is open. Also
+    /// a connection that the hook of [`on_handshake`](Self::on_handshake) accepts only to close is told, of
+    /// which the [`Sender`] is closed. It runs in the connection's task, and should not block. If it panics,
+    /// the connection is closed with code 1011, without a call of the route service.
+    ///
+    /// ```
+    /// use tower_websocket::{handler, WebSocket, WebSocketLayer};
+    ///
+    /// # async fn chat(_: WebSocket) {}
+    /// let layer = WebSocketLayer::new(handler(chat))
+    ///     .on_open(|socket, head| {
+    ///         println!("{} is open", head.uri.path());
+    ///         let _closed = socket.try_send("welcome"); // before all that the handler sends
+    ///     })
+    ///     .on_end(|report| println!("closed with {}", report.close_code));
+    /// ```
+    #[must_use]
+    pub fn on_open(mut self, hook: impl Fn(&Sender, &Parts) + Send + Sync + 'static) -> Self {
+        self.on_open = Some(OpenHook::new(hook));
         self
     }
 

@@ -41,6 +41,7 @@ pub(crate) mod handler;
 pub(crate) mod hook;
 pub(crate) mod layer;
 mod on_upgrade;
+mod open_hook;
 mod peer_addr;
 mod per_address;
 mod permits;
@@ -70,8 +71,8 @@ pub use crate::session::params::PathParams;
 
 #[cfg(feature = "axum")]
 pub(crate) use {
-    accepting::open, on_upgrade::Upgrade, permits::Permits, refusal::refuse, registries::registry,
-    upgrading::Opening,
+    accepting::open, on_upgrade::Upgrade, open_hook::OpenHook, permits::Permits, refusal::refuse,
+    registries::registry, upgrading::Opening,
 };
 #[cfg(feature = "serve")]
 pub(crate) use {permits::ServerPermit, registries::Registries};

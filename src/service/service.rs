@@ -91,6 +91,7 @@ impl<H: Clone> WebSocketLayer<H> {
         let mut handshake = Handshake::new(head, opening, self.setup.clone(), connections.cloned());
         handshake.permits = permits;
         handshake.keeps_info = self.keeps_info;
+        handshake.on_open = self.on_open.clone();
         let opening = Box::new(Opening {
             handshake,
             route: self.route.clone(),

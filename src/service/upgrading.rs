@@ -139,7 +139,12 @@ impl<H> Waiting<H> {
         } = *opening;
         let agreed = handshake.agreed();
         let span = connection_span(&handshake, place.as_ref(), &agreed);
-        let Handshake { head, setup, .. } = handshake;
+        let Handshake {
+            head,
+            setup,
+            on_open,
+            ..
+        } = handshake;
         let opened = Opened {
             transport,
             read,
@@ -149,9 +154,16 @@ impl<H> Waiting<H> {
         };
         match close {
             None => Session::open(opened, |socket| {
+                if let Some(hook) = on_open {
+                    hook.call(&socket.sender(), &head);
+                }
                 route.call(Request::from_parts(head, socket))
             }),
-            Some(frame) => Session::open_to_close(opened, &frame),
+            Some(frame) => Session::open_to_close(opened, &frame, |sender| {
+                if let Some(hook) = on_open {
+                    hook.call(sender, &head);
+                }
+            }),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
         alarm::Alarm,
         round::{Begun, Next, Turn},
     },
-    handle::WebSocket,
+    handle::{Sender, WebSocket},
     report::EndedBy,
     shared::Shared,
 };
@@ -72,11 +72,23 @@ impl<F> Session<F> {
         Self::new(driver, handler)
     }
 
-    /// Opens the connection only to tell the client why it is closed: no handler is started.
-    pub(crate) fn open_to_close(opened: Opened, frame: &CloseFrame) -> Self {
+    /// Opens the connection only to tell the client why it is closed: no handler is started, but the hook
+    /// is told.
+    pub(crate) fn open_to_close(
+        opened: Opened,
+        frame: &CloseFrame,
+        hook: impl FnOnce(&Sender),
+    ) -> Self {
         let mut driver = Driver::new(opened);
         driver.close(EndedBy::Local, frame);
         driver.finish_handler();
+        let sender = Sender::new(driver.shared().clone());
+        {
+            let _entered = driver.shared().span().map(Span::enter);
+            if catch_unwind(AssertUnwindSafe(|| hook(&sender))).is_err() {
+                tracing::error!("websocket hook panicked");
+            }
+        }
         Self::new(driver, None)
     }
 

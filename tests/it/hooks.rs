@@ -12,7 +12,7 @@ use tower_websocket::{
 };
 
 use crate::support::{
-    Http, Log, Seen, Watched, close, echoes,
+    Boxed, Http, Log, Seen, Watched, close, echoes, handler,
     http::{Ask, Peer, Server},
     on_both, open, refused, watched, within,
 };
@@ -246,4 +246,114 @@ async fn client_that_leaves_drops_the_hook() {
     })
     .await;
     assert!(log.is_empty());
+}
+
+/// What is noted of connections with a hook that is told when they open.
+type Lines = Log<String>;
+
+/// A layer that says when a connection opens, is handled and ends.
+fn told() -> (WebSocketLayer<Boxed>, Lines) {
+    let (pen, lines) = Log::new();
+    let [handled, ended] = [pen.clone(), pen.clone()];
+    let greet = move |socket: WebSocket| {
+        handled.write("handled".to_owned());
+        async move { socket.send("hello").await }
+    };
+    let layer = WebSocketLayer::new(handler(greet))
+        .on_open(move |socket, head| {
+            let path = head.uri.path();
+            pen.write(format!("{path} is open: {}", socket.is_open()));
+            let _closed = socket.try_send("welcome");
+        })
+        .on_end(move |report| ended.write(format!("ended with {}", report.close_code)));
+    (layer, lines)
+}
+
+#[tokio::test]
+async fn hook_is_told_of_a_connection_before_its_handler() {
+    let (layer, mut lines) = told();
+    let server = Server::start(layer.endpoint()).await;
+    on_both(async |http| {
+        let mut peer = Ask::handshake(http, "/a").send(&server).await.opened(http);
+        assert_eq!(peer.frame().await.unwrap().1, "welcome");
+        assert_eq!(peer.frame().await.unwrap().1, "hello");
+        assert_eq!(peer.closed().await.0, 1000);
+        assert_eq!(lines.next().await, "/a is open: true");
+        assert_eq!(lines.next().await, "handled");
+        assert_eq!(lines.next().await, "ended with 1000");
+    })
+    .await;
+    assert!(lines.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hook_is_told_of_a_connection_that_opens_only_to_be_closed() {
+    let (layer, mut lines) = told();
+    let layer = layer.on_handshake(async |handshake: Handshake| {
+        handshake.accept_then_close(CloseCode::UNAUTHORIZED)
+    });
+    on_both(async |http| {
+        let mut client = open(layer.clone().endpoint(), http, "/a").await;
+        assert_eq!(client.recv().await.unwrap(), None);
+        let code = client.received_close().map(|frame| frame.code());
+        assert_eq!(code, Some(CloseCode::UNAUTHORIZED));
+        assert_eq!(lines.next().await, "/a is open: false");
+        assert_eq!(lines.next().await, "ended with 3000");
+    })
+    .await;
+    assert!(lines.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_the_hook_for_open_connections_closes_with_1011() {
+    let (layer, mut lines) = told();
+    let layer = layer.on_open(|_, _| panic!("as ordered"));
+    on_both(async |http| {
+        let mut client = open(layer.clone().endpoint(), http, "/a").await;
+        assert_eq!(client.recv().await.unwrap(), None);
+        let code = client.received_close().map(|frame| frame.code());
+        assert_eq!(code, Some(CloseCode::INTERNAL_ERROR));
+        assert_eq!(lines.next().await, "ended with 1011");
+    })
+    .await;
+    assert!(lines.is_empty(), "it was handled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_handshake_opens_nothing() {
+    let (layer, lines) = told();
+    let layer =
+        layer.on_handshake(async |handshake: Handshake| handshake.reject(StatusCode::FORBIDDEN));
+    on_both(async |http| {
+        refused(layer.clone().endpoint(), http.request("/a")).await;
+    })
+    .await;
+    assert!(lines.is_empty());
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn hook_of_the_extractor_is_told_of_its_connection() {
+    use tower_websocket::extract::WebSocketUpgrade;
+
+    on_both(async |http| {
+        let (pen, mut lines) = Log::new();
+        let greet = async move |upgrade: WebSocketUpgrade| {
+            upgrade
+                .on_open(move |socket, head| {
+                    pen.write(head.uri.path().to_owned());
+                    socket.try_send("welcome").unwrap();
+                })
+                .on_upgrade(async |socket| socket.send("hello").await)
+        };
+        let app = Router::new().route("/a", axum::routing::any(greet.clone()));
+        let server = Server::start(app).await;
+        let mut peer = Ask::handshake(http, "/a").send(&server).await.opened(http);
+        assert_eq!(peer.frame().await.unwrap().1, "welcome");
+        assert_eq!(peer.frame().await.unwrap().1, "hello");
+        assert_eq!(lines.next().await, "/a");
+        peer.closed().await;
+        drop(greet);
+    })
+    .await;
 }

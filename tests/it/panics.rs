@@ -459,7 +459,7 @@ async fn hooks_and_callbacks_that_panic_leave_nothing_open() {
         for last in [close(1000, ""), client_frame(0x83, ""), vec![]] {
             let calls = for_every_call(async |fuse| {
                 let connections = Connections::new();
-                let (asked, ended, failed) = (fuse.clone(), fuse.clone(), fuse.clone());
+                let [asked, opened, ended, failed] = [(); 4].map(|()| fuse.clone());
                 let layer = WebSocketLayer::new(event_handler(Callbacks(fuse.clone())))
                     .connections(&connections)
                     .on_handshake(move |handshake: Handshake| {
@@ -471,6 +471,7 @@ async fn hooks_and_callbacks_that_panic_leave_nothing_open() {
                             answer
                         }
                     })
+                    .on_open(move |_, _| opened.call())
                     .on_end(move |_| ended.call())
                     .on_failed_upgrade(move |_| failed.call());
                 let service = layer.endpoint();
@@ -498,7 +499,7 @@ async fn hooks_and_callbacks_that_panic_leave_nothing_open() {
                 assert_eq!(connections.len(), 0);
             })
             .await;
-            assert!(calls >= 13, "{calls}");
+            assert!(calls >= 14, "{calls}");
         }
     }
 }
