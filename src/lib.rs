@@ -8,7 +8,7 @@
 //! # #[cfg(feature = "layer")]
 //! # {
 //! use axum::{Router, routing::any};
-//! use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
+//! use tower_websocket::{Error, WebSocket, WebSocketLayer};
 //!
 //! async fn echo(mut socket: WebSocket) -> Result<(), Error> {
 //!     while let Some(message) = socket.recv().await? {
@@ -17,7 +17,7 @@
 //!     Ok(())
 //! }
 //!
-//! let websocket = WebSocketLayer::new(handler(echo));
+//! let websocket = WebSocketLayer::from_fn(echo);
 //! let app: Router = Router::new().route("/echo", any(async || "a page").layer(websocket));
 //! # }
 //! ```

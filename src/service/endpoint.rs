@@ -9,7 +9,9 @@ use std::{
 use http::{Method, Request, Response, StatusCode};
 use tower::Service;
 
-use super::{extended_connect, layer::WebSocketLayer, service::WebSocketService};
+use super::{
+    extended_connect, layer::WebSocketLayer, route::RouteService, service::WebSocketService,
+};
 use crate::handshake::{Rejection, server};
 
 /// Makes a service for a route that is nothing but a WebSocket.
@@ -26,7 +28,7 @@ use crate::handshake::{Rejection, server};
 ///
 /// let app: Router = Router::new().route_service("/chat", endpoint(handler(chat)));
 /// ```
-pub fn endpoint<H>(route: H) -> WebSocketService<UpgradeRequired, H> {
+pub fn endpoint<H: RouteService>(route: H) -> WebSocketService<UpgradeRequired, H> {
     WebSocketLayer::new(route).endpoint()
 }
 

@@ -51,7 +51,12 @@ use crate::session::WebSocket;
 /// A handler that fails with a [`CloseFrame`](crate::CloseFrame) closes with its code and reason,
 /// also through `?` and [`BoxError`], and if it is a source of the error. When the connection ends before the handler does, the handler
 /// is not dropped: receiving ends, sending fails, and it may finish what it does.
-pub fn handler<F>(function: F) -> HandlerService<F> {
+pub fn handler<F, Fut>(function: F) -> HandlerService<F>
+where
+    F: FnMut(WebSocket) -> Fut,
+    Fut: Future,
+    Fut::Output: HandlerOutput,
+{
     HandlerService { function }
 }
 
@@ -118,6 +123,12 @@ where
 }
 
 /// What the function of a [`handler`] may end in: `()`, `Result<(), E>`, or never.
+#[diagnostic::on_unimplemented(
+    message = "a handler of connections cannot end in `{Self}`",
+    label = "neither `()` nor `Result<(), E>`",
+    note = "what is to be sent goes through the socket, before the handler returns",
+    note = "`E` is anything that becomes a `tower::BoxError`: an error, a `CloseFrame`, a text"
+)]
 pub trait HandlerOutput {
     /// Turns it into the result of a route service.
     ///

@@ -6,13 +6,15 @@ use http::request::Parts;
 
 use super::{
     filter::Filter,
+    handler::{HandlerOutput, HandlerService, handler},
     hook::{Decision, Handshake, Hook},
     open_hook::OpenHook,
     per_address::PerAddress,
+    route::RouteService,
 };
 use crate::{
     config::Config,
-    session::{Connections, Sender, SessionReport, Setup},
+    session::{Connections, Sender, SessionReport, Setup, WebSocket},
 };
 
 /// Accepts WebSocket handshakes; leaves every other request to the inner service.
@@ -56,7 +58,7 @@ use crate::{
 ///
 /// ```
 /// use tower::{ServiceBuilder, service_fn};
-/// use tower_websocket::{Error, WebSocket, WebSocketLayer, handler};
+/// use tower_websocket::{Error, WebSocket, WebSocketLayer};
 /// # use std::convert::Infallible;
 /// # use http::{Request, Response};
 ///
@@ -68,7 +70,7 @@ use crate::{
 /// }
 ///
 /// let service = ServiceBuilder::new()
-///     .layer(WebSocketLayer::new(handler(echo)).path("/echo"))
+///     .layer(WebSocketLayer::from_fn(echo).path("/echo"))
 ///     .service(service_fn(|_: Request<hyper::body::Incoming>| async {
 ///         Ok::<_, Infallible>(Response::new("not a WebSocket".to_owned()))
 ///     }));
@@ -85,10 +87,26 @@ pub struct WebSocketLayer<H> {
     pub(super) on_open: Option<OpenHook>,
 }
 
+impl<F> WebSocketLayer<HandlerService<F>> {
+    /// Makes a layer that hands connections to a function: what
+    /// `WebSocketLayer::new(`[`handler`]`(function))` is.
+    pub fn from_fn<Fut>(function: F) -> Self
+    where
+        F: FnMut(WebSocket) -> Fut,
+        Fut: Future,
+        Fut::Output: HandlerOutput,
+    {
+        Self::new(handler(function))
+    }
+}
+
 impl<H> WebSocketLayer<H> {
-    /// Makes a layer that hands connections to `route`. A function goes through
-    /// [`handler`](crate::handler).
-    pub fn new(route: H) -> Self {
+    /// Makes a layer that hands connections to `route`. For functions there is
+    /// [`from_fn`](WebSocketLayer::from_fn).
+    pub fn new(route: H) -> Self
+    where
+        H: RouteService,
+    {
         Self {
             route,
             setup: Arc::new(Setup::server()),

@@ -3,6 +3,7 @@
 //!
 //! - [`WebSocketService`], [`ResponseFuture`], [`ResponseBody`]: what the layer makes of a service.
 //!   [`UpgradeRequired`] is the service inside an [`endpoint`](crate::endpoint).
+//! - [`RouteService`]: what a layer hands connections to.
 //! - [`HandlerService`], [`HandlerFuture`], [`HandlerOutput`]: what [`handler`](crate::handler) makes of
 //!   a function.
 //! - [`EventHandler`]: a connection by callbacks. [`event_handler`] and [`event_handler_with`] make a route
@@ -48,6 +49,7 @@ mod permits;
 mod refusal;
 pub(crate) mod refused_origin;
 mod registries;
+mod route;
 #[expect(clippy::module_inception, reason = "the service is the layer's")]
 mod service;
 mod upgrading;
@@ -65,6 +67,7 @@ pub use on_upgrade::OnUpgrade;
 pub use peer_addr::PeerAddr;
 pub use per_address::PerAddress;
 pub use refusal::RejectResponse;
+pub use route::RouteService;
 pub use service::WebSocketService;
 
 pub use crate::session::params::PathParams;

@@ -1,0 +1,24 @@
+//! What a layer hands connections to.
+
+use http::Request;
+use tower::Service;
+
+use crate::session::WebSocket;
+
+/// What handles a connection once it is open: every `tower::Service<Request<WebSocket>, Response = ()>`.
+///
+/// It is implemented for all of them, and for nothing else; [`WebSocketLayer::new`](crate::WebSocketLayer::new)
+/// asks for it, so that what is no such service is refused there, by name. Functions become one by
+/// [`WebSocketLayer::from_fn`](crate::WebSocketLayer::from_fn), [`handler`](crate::handler) or
+/// `tower::service_fn`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no service for WebSocket connections",
+    label = "not a `tower::Service<Request<WebSocket>, Response = ()>`",
+    note = "a function of a `WebSocket` goes through `WebSocketLayer::from_fn(function)` or `handler(function)`",
+    note = "a function of a `Request<WebSocket>` goes through `tower::service_fn(function)`",
+    note = "an `EventHandler` goes through `service::event_handler(handler)`"
+)]
+pub trait RouteService: Service<Request<WebSocket>, Response = ()> {}
+
+#[diagnostic::do_not_recommend]
+impl<S: Service<Request<WebSocket>, Response = ()>> RouteService for S {}
