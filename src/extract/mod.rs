@@ -152,6 +152,7 @@
 //!   connection without a Close frame.
 //! - `recv` ends when the client closes; axum's returns `Message::Close` first.
 
+mod own;
 mod rejection;
 mod upgrade;
 

@@ -15,7 +15,7 @@ use axum_core::{
 };
 use http::request::Parts;
 
-use super::rejection::WebSocketUpgradeRejection;
+use super::{own::Own, rejection::WebSocketUpgradeRejection};
 use crate::{
     compression::Compression,
     config::Config,
@@ -53,34 +53,6 @@ struct Pending {
     upgrade: Upgrade,
     own: Own,
     per_address: Option<PerAddress>,
-}
-
-/// What the extractor's own methods have set, which no configuration changes.
-#[derive(Default)]
-struct Own {
-    subprotocols: bool,
-    selected: bool,
-    max_message_size: bool,
-    max_frame_size: bool,
-    compression: bool,
-}
-
-impl Own {
-    /// Takes over into a new configuration what was set before.
-    fn keep(&self, before: &mut Config, config: &mut Config) {
-        if self.subprotocols {
-            config.subprotocols = mem::take(&mut before.subprotocols);
-        }
-        if self.max_message_size {
-            config.max_message_size = before.max_message_size;
-        }
-        if self.max_frame_size {
-            config.max_frame_size = before.max_frame_size;
-        }
-        if self.compression {
-            config.compression = before.compression.take();
-        }
-    }
 }
 
 impl WebSocketUpgrade {
