@@ -7,7 +7,7 @@ use tower::{BoxError, Service, ServiceBuilder, limit::ConcurrencyLimit};
 use tower_websocket::{
     Config, Handshake, WebSocket, WebSocketLayer, handler,
     handshake::Rejection,
-    service::{Decision, OnUpgrade, UpgradeRequired, WebSocketService},
+    service::{Decision, HandlerOutput, OnUpgrade, UpgradeRequired, WebSocketService},
     testing,
 };
 
@@ -54,12 +54,17 @@ async fn connection_past_the_limit_is_refused_until_a_place_is_free() {
 type Route<F> = ConcurrencyLimit<tower_websocket::service::HandlerService<F>>;
 
 /// An endpoint with one place, which says 503 at once, and another that waits for the same place.
-fn one_place<F: Clone>(
+fn one_place<F, Fut>(
     function: F,
 ) -> (
     WebSocketService<UpgradeRequired, Route<F>>,
     WebSocketService<UpgradeRequired, Route<F>>,
-) {
+)
+where
+    F: Fn(WebSocket) -> Fut + Clone,
+    Fut: Future,
+    Fut::Output: HandlerOutput,
+{
     let layer = WebSocketLayer::new(limited(handler(function), 1));
     let config = Config::default().ready_timeout(Duration::from_secs(50));
     (layer.clone().endpoint(), layer.config(config).endpoint())
