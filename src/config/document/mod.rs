@@ -233,7 +233,7 @@ impl Serialize for Config {
 ///   `message_rate_per_second`, `message_burst`, `byte_rate_per_second`.
 /// - **True or false**: `streaming`, `auto_pong`, `close_over_rate`, `require_subprotocol`.
 /// - `subprotocols`: a list of names.
-/// - `origin`: `same-host`, `same-host-or-localhost`, `any`, a list of origins, or a map from `same-host-or` to such a
+/// - `origin`: `same-host`, `same-host-or-localhost`, `any`, a list of origins, or a map with `same_host_or` and such a
 ///   list.
 /// - `memory_budget_bytes`: besides a number or `none`, `process`, the default, which all connections of the process
 ///   share. A number makes a new budget each time it is read: clone the `Config` to share it.

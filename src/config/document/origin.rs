@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, SeqAccess, Unexpected, Visitor},
-    ser::{self, SerializeMap},
+    ser,
 };
 
 use crate::handshake::{OriginList, OriginPolicy};
@@ -25,10 +25,12 @@ impl From<&OriginPolicy> for OriginDocument {
     fn from(policy: &OriginPolicy) -> Self {
         match policy {
             OriginPolicy::SameHost => Self::SameHost,
-            OriginPolicy::SameHostOr(list) => Self::SameHostOr(owned(list)),
+            OriginPolicy::SameHostOr(list) => {
+                Self::SameHostOr(list.iter().map(str::to_owned).collect())
+            }
             OriginPolicy::SameHostOrLocalhost => Self::SameHostOrLocalhost,
             OriginPolicy::Any => Self::Any,
-            OriginPolicy::List(list) => Self::List(owned(list)),
+            OriginPolicy::List(list) => Self::List(list.iter().map(str::to_owned).collect()),
             OriginPolicy::Predicate(_) => Self::Unwritable,
         }
     }
@@ -47,10 +49,6 @@ impl OriginDocument {
     }
 }
 
-fn owned(list: &OriginList) -> Vec<String> {
-    list.iter().map(str::to_owned).collect()
-}
-
 /// Checks what the policies panic on.
 fn checked(origins: Vec<String>) -> Result<Vec<String>, String> {
     for origin in &origins {
@@ -65,11 +63,7 @@ impl Serialize for OriginDocument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::SameHost => serializer.serialize_str(SAME_HOST),
-            Self::SameHostOr(origins) => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry(SAME_HOST_OR, origins)?;
-                map.end()
-            }
+            Self::SameHostOr(origins) => serializer.collect_map([(SAME_HOST_OR, origins)]),
             Self::SameHostOrLocalhost => serializer.serialize_str(SAME_HOST_OR_LOCALHOST),
             Self::Any => serializer.serialize_str(ANY),
             Self::List(origins) => origins.serialize(serializer),
@@ -94,7 +88,8 @@ impl<'de> Visitor<'de> for NameOrList {
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{SAME_HOST}`, `{SAME_HOST_OR_LOCALHOST}`, `{ANY}`, a list of origins, or a map from `{SAME_HOST_OR}` to one"
+            "`{SAME_HOST}`, `{SAME_HOST_OR_LOCALHOST}`, `{ANY}`, a list of origins, or a map with \
+             `{SAME_HOST_OR}` and such a list"
         )
     }
 
@@ -132,7 +127,7 @@ impl<'de> Visitor<'de> for NameOrList {
 
 const SAME_HOST: &str = "same-host";
 
-const SAME_HOST_OR: &str = "same-host-or";
+const SAME_HOST_OR: &str = "same_host_or";
 
 const SAME_HOST_OR_LOCALHOST: &str = "same-host-or-localhost";
 

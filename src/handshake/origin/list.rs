@@ -21,31 +21,39 @@ impl OriginList {
         let mut entries = Vec::new();
         for origin in origins {
             let text = origin.as_ref().trim();
-            if let Some(why) = never_matches(text) {
+            if let Some(why) = Self::refuses(text) {
                 panic!("{text:?} allows no page: {why}");
             }
             let origin = Origin::parse(text.strip_suffix('/').unwrap_or(text));
             let spelling = origin.map(|origin| origin.to_string());
-            if spelling.is_none() || text.ends_with('/') {
-                entries.push(text.into());
+            let as_given = (spelling.is_none() || text.ends_with('/')).then(|| text.to_owned());
+            for entry in [as_given, spelling].into_iter().flatten() {
+                let entry = entry.into_boxed_str();
+                if !entries.contains(&entry) {
+                    entries.push(entry);
+                }
             }
-            entries.extend(spelling.map(String::into_boxed_str));
         }
         Self(entries.into())
     }
 
-    /// Iterates over the origins, as they are compared.
+    /// Iterates over the entries, as they are compared.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|origin| &**origin)
     }
 
-    /// Says why this is no entry of a list, if that is so.
-    #[cfg_attr(
-        not(feature = "serde"),
-        expect(dead_code, reason = "documents are checked")
-    )]
+    /// Says why no `Origin` line would ever match an entry, if that is so.
     pub(crate) fn refuses(entry: &str) -> Option<&'static str> {
-        never_matches(entry.trim())
+        let entry = entry.trim();
+        if entry.is_empty() {
+            Some("it is empty")
+        } else if entry.chars().any(char::is_control) {
+            Some("it has control characters, which no header has")
+        } else if entry.contains('*') {
+            Some("* stands for nothing here: see OriginPolicy::Any, or OriginPolicy::predicate")
+        } else {
+            None
+        }
     }
 
     pub(super) fn has(&self, origin: &HeaderValue) -> bool {
@@ -54,18 +62,5 @@ impl OriginList {
             spelling.as_deref() == Some(listed) || origin.as_bytes() == listed.as_bytes()
         };
         self.0.iter().any(|listed| is_listed(listed))
-    }
-}
-
-/// Says why no `Origin` line would ever match an entry, if that is so.
-fn never_matches(entry: &str) -> Option<&'static str> {
-    if entry.is_empty() {
-        Some("it is empty")
-    } else if entry.chars().any(char::is_control) {
-        Some("it has control characters, which no header has")
-    } else if entry.contains('*') {
-        Some("* stands for nothing here: see OriginPolicy::Any, or OriginPolicy::predicate")
-    } else {
-        None
     }
 }
