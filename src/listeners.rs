@@ -76,6 +76,7 @@ impl<E> Listeners<E> {
 
 impl<E> Listener<E> {
     /// Takes what is first.
+    #[cfg(any(test, feature = "cluster"))]
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Waiting<E>> {
         self.poll_with(cx, VecDeque::pop_front)
     }

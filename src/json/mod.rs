@@ -48,6 +48,7 @@
 //! - What is sent is text. What is received may be binary, too, if it is JSON in UTF-8.
 //! - [`Message::json`](crate::Message::json) and [`Message::to_json`](crate::Message::to_json) do it for whatever
 //!   takes or gives messages: `try_send`, groups, callbacks. The latter can borrow from the message.
+//! - `serde_json::json!({ … }).to_string()` is a message as well, and cannot fail: for what has no type of its own.
 //! - [`PreparedMessage::json`](crate::PreparedMessage::json) makes the JSON once for many connections.
 //! - Values nested deeper than 128 are invalid, and so are numbers that do not fit their type. The size is that of a
 //!   message: [`Config::max_message_size`](crate::Config::max_message_size). Parsing does not wait for anything: 1 MiB

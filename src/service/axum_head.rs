@@ -20,7 +20,7 @@ pub(super) fn connect_info(extensions: &Extensions) -> Option<SocketAddr> {
         .or_else(|| mocked().map(|MockConnectInfo(address)| *address))
 }
 
-/// Returns the parameters of the route.
+/// Returns the parameters of the route, where it has any.
 pub(super) fn path_params(head: &mut Parts) -> Option<PathParams> {
     let extracting = pin!(RawPathParams::from_request_parts(head, &()));
     // It waits for nothing.
@@ -28,7 +28,8 @@ pub(super) fn path_params(head: &mut Parts) -> Option<PathParams> {
     let Poll::Ready(Ok(params)) = extracted else {
         return None;
     };
-    let params = params.iter();
+    let mut params = params.iter().peekable();
+    params.peek()?;
     Some(
         params
             .map(|(name, value)| (name.into(), value.into()))

@@ -49,7 +49,8 @@ use crate::session::WebSocket;
 /// ```
 ///
 /// A handler that fails with a [`CloseFrame`](crate::CloseFrame) closes with its code and reason,
-/// also through `?` and [`BoxError`], and if it is a source of the error. When the connection ends before the handler does, the handler
+/// also through `?` and [`BoxError`], and if it is a source of the error; with any other error it closes with 1011.
+/// The error is logged by `tracing` at WARN, and at DEBUG where it only says that the connection has ended. When the connection ends before the handler does, the handler
 /// is not dropped: receiving ends, sending fails, and it may finish what it does.
 pub fn handler<F, Fut>(function: F) -> HandlerService<F>
 where

@@ -161,16 +161,23 @@ impl<H> WebSocketLayer<H> {
     /// use http::StatusCode;
     /// use tower_websocket::{handler, service::Decision, Handshake, WebSocket, WebSocketLayer};
     ///
-    /// #[derive(Clone)]
     /// struct User(String);
     ///
     /// async fn authenticate(mut handshake: Handshake) -> Decision {
-    ///     let Some(token) = handshake.headers().get("authorization") else {
-    ///         return handshake.reject((StatusCode::UNAUTHORIZED, "a token is needed"));
+    ///     // What a page can send is a cookie; over HTTP/2 in one or several headers.
+    ///     let cookies = handshake.headers().get_all("cookie").iter();
+    ///     let mut pairs = cookies.flat_map(|cookie| cookie.to_str().unwrap_or_default().split(';'));
+    ///     let session = pairs.find_map(|pair| pair.trim().strip_prefix("session="));
+    ///     let Some(user) = session.and_then(find) else {
+    ///         return handshake.reject((StatusCode::UNAUTHORIZED, "log in first"));
     ///     };
-    ///     let user = User(format!("{token:?}"));
-    ///     handshake.extensions_mut().insert(user);
+    ///     handshake.set_data(user); // the handler has it from `socket.data::<User>()`
     ///     handshake.accept()
+    /// }
+    ///
+    /// /// Looks the session up.
+    /// fn find(session: &str) -> Option<User> {
+    ///     (session == "42").then(|| User("ann".to_owned()))
     /// }
     ///
     /// # async fn chat(_: WebSocket) {}

@@ -11,6 +11,24 @@ use crate::session::WebSocket;
 /// asks for it, so that what is no such service is refused there, by name. Functions become one by
 /// [`WebSocketLayer::from_fn`](crate::WebSocketLayer::from_fn), [`handler`](crate::handler) or
 /// `tower::service_fn`.
+///
+/// A function that returns a layer names what axum asks of it, too:
+///
+/// ```
+/// use tower::BoxError;
+/// use tower_websocket::{WebSocket, WebSocketLayer, service::RouteService};
+///
+/// # #[derive(Clone)]
+/// # struct Desk;
+/// # async fn talk(_: Desk, _: WebSocket) {}
+/// fn layer(
+///     desk: Desk,
+/// ) -> WebSocketLayer<impl RouteService<Error = BoxError, Future: Send> + Clone> {
+///     WebSocketLayer::from_fn(move |socket| talk(desk.clone(), socket))
+/// }
+/// # let app: axum::Router = axum::Router::new()
+/// #     .route("/desk", axum::routing::any(async || "a page").layer(layer(Desk)));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no service for WebSocket connections",
     label = "not a `tower::Service<Request<WebSocket>, Response = ()>`",

@@ -7,13 +7,13 @@ use http::{Request, Response, request::Parts};
 use tower::{BoxError, Layer, Service};
 
 use super::{
-    accepting::Accepting, body::ResponseBody, extended_connect, future::ResponseFuture,
+    accepting::Accepting, axum_head, body::ResponseBody, extended_connect, future::ResponseFuture,
     hook::Handshake, layer::WebSocketLayer, on_upgrade::Upgrade, permits::Permits, refusal::refuse,
     refused_origin, registries::registry, upgrading::Opening,
 };
 use crate::{
     handshake::{Rejection, server},
-    session::WebSocket,
+    session::{WebSocket, params::PathParams},
 };
 
 /// The service made by [`WebSocketLayer`].
@@ -87,6 +87,7 @@ impl<H: Clone> WebSocketLayer<H> {
             .inspect_err(|rejection| refused_origin::tell(rejection, &head))
             .map_err(refuse)?;
         let upgrade = Upgrade::take(&mut head).ok_or_else(|| refuse(Rejection::NotUpgradable))?;
+        name_params(&mut head);
         let permits = Permits::take(&mut head, self.per_address.as_ref()).map_err(refuse)?;
         let mut handshake = Handshake::new(head, opening, self.setup.clone(), connections.cloned());
         handshake.permits = permits;
@@ -98,5 +99,14 @@ impl<H: Clone> WebSocketLayer<H> {
             upgrade,
         });
         Ok(Accepting::new(opening, self.hook.clone()))
+    }
+}
+
+/// Has the route service find the parameters of a route of axum's as those of the layer's own paths.
+fn name_params(head: &mut Parts) {
+    if head.extensions.get::<PathParams>().is_none()
+        && let Some(params) = axum_head::path_params(head)
+    {
+        head.extensions.insert(params);
     }
 }

@@ -8,6 +8,10 @@ use std::sync::Arc;
 ///
 /// Values are percent-decoded. A clone shares them.
 ///
+/// On a route of axum's they are there too, with the feature `axum`, unless the layer has a path of its own. Without
+/// that feature give the layer the path as well, or take axum's `Path` in the hook, by
+/// [`Handshake::head_mut`](crate::Handshake::head_mut).
+///
 /// ```
 /// use http::Request;
 /// use tower_websocket::{service::PathParams, WebSocket};

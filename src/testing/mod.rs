@@ -29,6 +29,10 @@
 //!
 //! Everything runs in memory, also with tokio's clock paused (`#[tokio::test(start_paused = true)]`),
 //! which lets deadlines pass at once.
+//!
+//! A client that does not receive is a slow one: some 64 KiB are on the way and as much is read ahead by the client; what
+//! is sent beyond that stays in the server's queue ([`Sender::queued_bytes`](crate::Sender::queued_bytes)). With
+//! compression that takes data that does not get shorter.
 
 mod error;
 mod receive;

@@ -44,8 +44,11 @@ pub fn request(path: &str) -> TestRequest<Empty> {
 }
 
 /// A handshake of a test, made by [`request`] or from any `http::Request`.
+///
+/// What both versions of HTTP are tried with takes a `TestRequest`, such as
+/// `for request in [testing::request("/chat"), testing::request("/chat").http2()]`.
 #[derive(Debug)]
-pub struct TestRequest<B> {
+pub struct TestRequest<B = Empty> {
     request: Request<B>,
     config: Config,
 }

@@ -189,6 +189,29 @@ async fn introduce(request: Request<WebSocket>) -> Result<(), Error> {
     request.into_body().send(text).await
 }
 
+/// Those of a route of axum's are there as those of the layer's own path are.
+#[cfg(feature = "axum")]
+#[tokio::test(start_paused = true)]
+async fn parameters_of_a_route_of_axum_reach_the_route_service() {
+    let layer = WebSocketLayer::new(service_fn(introduce));
+    let named = any(async || "a page").layer(layer.clone().path("/rooms/{name}/{*rest}"));
+    let app: Router = Router::new()
+        .route("/rooms/{room}", any(async || "a page").layer(layer.clone()))
+        .route("/rooms/{room}/chat", named)
+        .route("/lobby", any(async || "a page").layer(layer));
+    on_both(async |http| {
+        for (path, expected) in [
+            ("/rooms/the%20lobby", "/rooms/the%20lobby room=the lobby"),
+            ("/rooms/a/chat", "/rooms/a/chat name=a rest=chat"),
+            ("/lobby", "/lobby "),
+        ] {
+            let mut client = open(app.clone(), http, path).await;
+            assert_eq!(client.recv().await.unwrap(), Some(expected.into()));
+        }
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn parameters_of_a_path_reach_the_route_service() {
     let layer = WebSocketLayer::new(service_fn(introduce))

@@ -138,7 +138,7 @@ impl Connections {
         self.registry.find(id)
     }
 
-    /// What has happened so far.
+    /// What has happened so far. The example `metrics` writes it as text for Prometheus.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.registry.counting.snapshot(self.len())
