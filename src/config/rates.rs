@@ -52,7 +52,7 @@ impl Config {
 
     /// Sets how many messages may arrive at once before [`message_rate`](Self::message_rate) applies.
     ///
-    /// Zero means one. Default: `None`, as many as may come in a second.
+    /// Fewer than may come in 50 ms means as many as that. Default: `None`, as many as may come in a second.
     #[must_use]
     pub fn message_burst(self, messages: impl Into<Option<u32>>) -> Self {
         self.with_rates(|rates| rates.message_burst = messages.into().map(|burst| burst.max(1)))
@@ -62,7 +62,7 @@ impl Config {
     ///
     /// Bytes count as they come: compressed, with headers, control frames too, and a message in
     /// fragments with each of them. A message larger than the burst comes through at the rate, piece
-    /// by piece. On HTTP/2 up to [`max_read_ahead`](Self::max_read_ahead) is taken in while reading is
+    /// by piece, and has [`first_message_timeout`](Self::first_message_timeout) for that where it is the first. On HTTP/2 up to [`max_read_ahead`](Self::max_read_ahead) is taken in while reading is
     /// stopped, and held until there is room. Zero means one. Default: `None`.
     #[must_use]
     pub fn byte_rate(self, per_second: impl Into<Option<u64>>) -> Self {
@@ -71,7 +71,7 @@ impl Config {
 
     /// Sets how many bytes may arrive at once before [`byte_rate`](Self::byte_rate) applies.
     ///
-    /// Zero means one. Default: `None`, as many as may come in a second.
+    /// Fewer than may come in 50 ms means as many as that. Default: `None`, as many as may come in a second.
     #[must_use]
     pub fn byte_burst(self, bytes: impl Into<Option<u64>>) -> Self {
         self.with_rates(|rates| rates.byte_burst = bytes.into().map(|burst| burst.max(1)))

@@ -73,17 +73,20 @@ impl Limit {
         let rates = config.rates.as_ref()?;
         let rate = rates.message_rate?;
         let burst = rates.message_burst.unwrap_or(rate);
-        Some(Self {
-            per_second: rate.into(),
-            burst: burst.into(),
-        })
+        Some(Self::new(rate.into(), burst.into()))
     }
 
     fn of_bytes(config: &Config) -> Option<Self> {
         let rates = config.rates.as_ref()?;
         let per_second = rates.byte_rate?;
         let burst = rates.byte_burst.unwrap_or(per_second);
-        Some(Self { per_second, burst })
+        Some(Self::new(per_second, burst))
+    }
+
+    /// A burst smaller than what is woken for would cut the rate.
+    fn new(per_second: u64, burst: u64) -> Self {
+        let burst = burst.max(per_second.div_ceil(HELPINGS));
+        Self { per_second, burst }
     }
 
     /// What a full bucket holds, in thousandths.
@@ -180,13 +183,11 @@ mod tests {
                 .message_burst(burst)
                 .byte_burst(u64::from(burst) * 100);
             let (messages, bytes) = flood(&config, Duration::from_hours(1));
-            let most = u64::from(burst) + 3600 * u64::from(rate);
+            // No less than what comes in 50 ms.
+            let burst = u64::from(burst.max(rate.div_ceil(20)));
+            let most = burst + 3600 * u64::from(rate);
             // A bucket of one message loses what is less than a millisecond.
-            let least = most - most / 100;
-            assert!(
-                messages >= least || burst < rate / 20,
-                "{messages} of {most}"
-            );
+            assert!(messages >= most - most / 100, "{messages} of {most}");
             assert!(messages <= most && bytes <= most * 100, "{bytes}");
         }
     }
@@ -203,6 +204,28 @@ mod tests {
             wakes += 1;
         }
         assert!(wakes <= 201, "{wakes}");
+    }
+
+    /// However small the burst is, what is left of the rate is the rate.
+    #[test]
+    fn small_burst_costs_neither_the_rate_nor_more_wakes() {
+        for burst in [1, 100, 10_000, 49_999] {
+            let mut rates = Rates::default();
+            let config = limits(1, 1_000_000).byte_burst(burst);
+            let (mut age, mut wakes, mut bytes) = (START, 0, 0);
+            while age < START + Duration::from_secs(10) {
+                let room = rates.byte_room(age, &config).unwrap_or(0);
+                assert_eq!(rates.receive_bytes(room as usize, age, &config), Ok(()));
+                bytes += room;
+                age += rates.wait(age, &config);
+                wakes += 1;
+            }
+            assert!(wakes <= 201, "{wakes} wakes at {burst}");
+            assert!(
+                (9_950_000..=10_100_000).contains(&bytes),
+                "{bytes} bytes at {burst}"
+            );
+        }
     }
 
     #[test]

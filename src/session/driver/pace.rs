@@ -97,7 +97,12 @@ impl Driver {
         let taken = ahead.min(room);
         let flood = self.pace(|rates, age, config| rates.receive_bytes(taken, age, config));
         if let (Err(flood), false) = (flood, closing) {
-            self.defer(Deferred::Violation(flood));
+            // What came before is decoded first; what is too much, and behind it, never.
+            undecoded.truncate(undecoded.len() - (ahead - taken) - 1);
+            let cold = self.cold();
+            cold.behind = Some(Deferred::Violation(flood));
+            cold.pace.get_or_insert_default().ahead = 0;
+            return None;
         }
         self.cold().pace.get_or_insert_default().ahead = ahead - taken;
         let held_back = undecoded.split_off(undecoded.len() - (ahead - taken));
@@ -158,9 +163,6 @@ impl Driver {
         self.input = Input::Paused;
         self.timers.paused();
         let now = Self::now();
-        let config = self.shared.config();
-        // Only the peer's own time runs.
-        self.timers.restart_first_message(now, config);
         let wait = self.pace(Rates::wait).min(LONGEST);
         let pace = self.cold().pace.get_or_insert_default();
         pace.until = now.checked_add(wait);

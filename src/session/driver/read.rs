@@ -154,7 +154,7 @@ impl Driver {
             if self.input != Input::Ready || self.has_deferred() || line.budget.is_spent() {
                 break;
             }
-            if !self.poll_readable(cx, line) {
+            if !self.has_behind() && !self.poll_readable(cx, line) {
                 break;
             }
             loan.make_room();
@@ -233,7 +233,12 @@ impl Driver {
             return false;
         }
         let result = self.poll_read_up_to(cx, buffer, room, transport);
-        self.take_read(result, line)
+        let came = self.take_read(result, held.is_some(), line);
+        if came && self.has_behind() {
+            // The one byte that is too much.
+            buffer.truncate(buffer.len() - 1);
+        }
+        came
     }
 
     /// Reads once, and no more than there is `room` for.
@@ -263,7 +268,12 @@ impl Driver {
 
     /// Notes what a read has brought; reports whether that is bytes.
     #[inline]
-    fn take_read(&mut self, result: Poll<io::Result<usize>>, line: &mut Line) -> bool {
+    fn take_read(
+        &mut self,
+        result: Poll<io::Result<usize>>,
+        limited: bool,
+        line: &mut Line,
+    ) -> bool {
         match result {
             Poll::Pending => self.input = Input::Waiting,
             Poll::Ready(Ok(0)) => {
@@ -272,8 +282,9 @@ impl Driver {
             }
             Poll::Ready(Ok(bytes)) => {
                 self.input = Input::Ready;
-                if let Err(flood) = self.count_read(bytes) {
-                    self.defer(Deferred::Violation(flood));
+                if let (Err(flood), true) = (self.count_read(bytes), limited) {
+                    // What came before is decoded first.
+                    self.cold().behind = Some(Deferred::Violation(flood));
                 }
                 self.timers.heard();
                 line.budget.spend(0, bytes);
@@ -297,7 +308,7 @@ impl Driver {
                 return;
             };
             let result = transport.poll_read(cx, &mut &mut ahead[..]);
-            if !self.take_read(result, line) {
+            if !self.take_read(result, true, line) {
                 // Nothing was ahead.
                 self.go_on_reading();
                 return;

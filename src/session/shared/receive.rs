@@ -131,6 +131,9 @@ impl Locked {
         setup: &Setup,
     ) -> Result<(), ProtocolError> {
         let (encoder, config) = (setup.encoder(), &setup.config);
+        if matches!(event, Event::Ping(_)) && config.auto_pong {
+            self.adopt_queue_if_open();
+        }
         incoming.control(event, &mut self.outgoing, timers, now, &encoder, config)
     }
 

@@ -151,6 +151,13 @@ impl Locked {
         }
     }
 
+    /// The same, where something will be queued: none is left to a connection that is closing.
+    pub(super) fn adopt_queue_if_open(&mut self) {
+        if self.is_open() {
+            self.adopt_queue();
+        }
+    }
+
     /// Puts what the handler was lent a queue for in front of what was queued meanwhile.
     pub(crate) fn take_over(&mut self, setup: &Setup, sent: &mut Outgoing) {
         self.pings_behind(sent.queued());
@@ -205,13 +212,13 @@ impl Locked {
     }
 
     pub(crate) fn ping(&mut self, setup: &Setup, payload: &[u8]) -> Result<(), Error> {
-        self.adopt_queue();
+        self.adopt_queue_if_open();
         let ping = self.outgoing.ping(&setup.encoder(), payload);
         ping.map_err(|NotOpen| Error::Closed)
     }
 
     pub(crate) fn pong(&mut self, setup: &Setup, payload: &[u8]) -> Result<(), Error> {
-        self.adopt_queue();
+        self.adopt_queue_if_open();
         let pong = self.outgoing.pong(&setup.encoder(), payload);
         pong.map_err(|NotOpen| Error::Closed)
     }

@@ -11,7 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt, duplex},
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tower_websocket::{
     CloseCode, Config, Error, Message, ProtocolError, WebSocket, WebSocketLayer,
@@ -174,6 +174,59 @@ async fn where_that_closes_one_byte_too_much_is_1008() {
             Error::Protocol(ProtocolError::ByteFlood { rate: 1_000 })
         ));
         assert_eq!(peer.frame().await.code(), Some(1008));
+    }
+}
+
+/// Of what comes in one go, what is within the rate is delivered.
+#[tokio::test(start_paused = true)]
+async fn what_comes_with_one_byte_too_much_is_delivered() {
+    for shape in SHAPES {
+        let config = Config::default().byte_rate(1_000).close_over_rate(true);
+        let (mut peer, mut socket, _reports) = hold(shape, config).await;
+        peer.send(binary([0; 94]).repeat(11)).await;
+        for _ in 0..10 {
+            within(socket.recv()).await.expect("1,000 bytes are fine");
+        }
+        let error = within(socket.recv()).await.expect_err("1,001 are not");
+        assert!(matches!(
+            error,
+            Error::Protocol(ProtocolError::ByteFlood { rate: 1_000 })
+        ));
+        assert_eq!(peer.frame().await.code(), Some(1008));
+    }
+}
+
+/// What is still on its way then is no reason for another end.
+#[tokio::test(start_paused = true)]
+async fn no_rate_holds_behind_our_close() {
+    for shape in SHAPES {
+        let config = Config::default().byte_rate(1_000).close_over_rate(true);
+        let (mut peer, mut socket, reports) = hold(shape, config).await;
+        socket.close(CloseCode::NORMAL);
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        peer.send([binary([0; 5_000]), close(1000, "")].concat())
+            .await;
+        assert!(matches!(within(socket.recv()).await, Ok(None)));
+        peer.finish().await;
+        drop(socket);
+        let report = reports.only().await;
+        assert_eq!((report.clean, report.close_code), (true, 1000));
+    }
+}
+
+/// Who is stopped for its pings has no longer for its first message.
+#[tokio::test(start_paused = true)]
+async fn rate_puts_the_first_message_off_for_nobody() {
+    for shape in SHAPES {
+        let config = Config::default()
+            .byte_rate(500)
+            .first_message_timeout(10 * SECOND);
+        let (peer, mut socket, _reports) = hold(shape, config).await;
+        // The rate stops them ever again.
+        tokio::spawn(flood(peer.stream, ping([7; 125])));
+        let ended = timeout(60 * SECOND, socket.recv()).await;
+        let ended = ended.expect("it ends in time");
+        assert!(!matches!(ended, Ok(Some(_))), "{ended:?}");
     }
 }
 
