@@ -44,6 +44,7 @@
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
+//! - `migration`: from axum's WebSocket, tokio-tungstenite and others (a page of these docs).
 //! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
 //! - `scaling`: groups over many processes (a page of these docs).
 //! - `tuning`: what each setting costs, HTTP/2, many cores (a page of these docs).
@@ -122,6 +123,19 @@ pub mod json;
 mod listeners;
 mod lock;
 mod memory;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "axum",
+    feature = "client",
+    feature = "nats",
+    feature = "redis",
+    feature = "serve",
+    feature = "testing"
+))]
+#[doc = include_str!("migration.md")]
+pub mod migration {
+    use crate::*;
+}
 mod pool;
 pub mod protocol;
 #[cfg(any(feature = "client", feature = "testing"))]
