@@ -81,7 +81,8 @@ impl ConnectError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Connect(_) | Self::Timeout(_) => true,
-            Self::Tls(error) => hint::is_end(error),
+            // What the system says is about the connection below.
+            Self::Tls(error) => hint::is_end(error) || error.raw_os_error().is_some(),
             Self::Io(error) => hint::io(error).is_none() && !self.requires_http1(),
             Self::Rejected(response) => {
                 let status = response.status();
@@ -221,5 +222,23 @@ impl fmt::Display for GoAway {
 impl error::Error for GoAway {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         Some(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_that_the_system_ends_may_succeed_later() {
+        // What reset, unreachable and timed out are here does not matter: any error of the system is none of TLS.
+        for code in [5, 32, 100, 101, 104, 110, 113] {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(ConnectError::Tls(error).is_temporary(), "{code}");
+        }
+        let end = io::ErrorKind::UnexpectedEof.into();
+        assert!(ConnectError::Tls(end).is_temporary());
+        let invalid = io::Error::new(io::ErrorKind::InvalidData, "a certificate");
+        assert!(!ConnectError::Tls(invalid).is_temporary());
     }
 }
