@@ -141,7 +141,7 @@ impl Reconnect {
             }
         }
         let too_often = self.max_tries.is_some_and(|max| self.tries >= max);
-        if (self.give_up_on)(&setback) {
+        if setback.is_unusable() || (self.give_up_on)(&setback) {
             return match setback.close_code() {
                 Some(CloseCode::NORMAL) => Ok(false),
                 _ => Err(ReconnectError::new(setback, self.tries)),

@@ -229,6 +229,9 @@ impl Reconnect {
     /// Decides after which setbacks it gives up. Default: [`Setback::is_final`].
     ///
     /// A session that the server ended with 1000 is such a setback, and no error: `next` returns `None` then.
+    ///
+    /// It replaces the default: begin with `setback.is_final() ||`, or it tries again after a 404, too. A request that
+    /// can be no handshake, such as one whose URI is none, ends it in any case, and is not asked about.
     pub fn give_up_on(mut self, decide: impl FnMut(&Setback) -> bool + Send + 'static) -> Self {
         self.give_up_on = Box::new(decide);
         self

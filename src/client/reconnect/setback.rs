@@ -58,6 +58,14 @@ impl Setback {
         }
     }
 
+    /// Reports whether the request can be no handshake: there is nothing to try.
+    pub(super) fn is_unusable(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed(ConnectError::Request(_) | ConnectError::Uri(_))
+        )
+    }
+
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Ended(_) => None,

@@ -82,6 +82,22 @@ async fn what_is_no_request_ends_it_before_anything_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_no_request_ends_it_whatever_is_decided() {
+    for text in [
+        "localhost:8080/chat",
+        "ftp://localhost/",
+        "ws://a b/",
+        "/chat",
+    ] {
+        let mut sessions = client::reconnect(text)
+            .give_up_on(|_| false)
+            .on_pause(|pause| panic!("it tries again: {}", pause.setback));
+        let error = gives_up(&mut sessions).await;
+        assert!(error.setback().is_final(), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn server_that_has_done_what_it_is_for_ends_it_without_an_error() {
     over_both(async |http| {
         let mut sessions = sessions(http, closing(CloseCode::NORMAL, Duration::ZERO));
