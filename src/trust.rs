@@ -147,11 +147,25 @@ fn trusting_platform(more: Vec<CertificateDer<'static>>) -> Result<ClientConfig,
     let builder = if more.is_empty() {
         builder.with_platform_verifier()?
     } else {
-        let verifier = Verifier::new_with_extra_roots(more, provider())?;
+        let verifier = beside_platform(more)?;
         let builder = builder.dangerous();
         builder.with_custom_certificate_verifier(Arc::new(verifier))
     };
     Ok(builder.with_no_client_auth())
+}
+
+/// Trusts these roots beside those of the platform.
+#[cfg(not(target_os = "android"))]
+fn beside_platform(more: Vec<CertificateDer<'static>>) -> Result<Verifier, Error> {
+    Verifier::new_with_extra_roots(more, provider())
+}
+
+/// Fails: Android's verifier takes no other roots.
+#[cfg(target_os = "android")]
+fn beside_platform(_more: Vec<CertificateDer<'static>>) -> Result<Verifier, Error> {
+    let reason =
+        "Android takes no roots beside those of the platform: set all of them with `Client::roots`";
+    Err(Error::General(reason.to_owned()))
 }
 
 /// Returns the cryptography that the process has chosen, or ring.

@@ -102,6 +102,9 @@ impl Client {
     /// For a server whose certificate is signed by an authority of one's own, or by itself. Several
     /// certificates may stand in the text, and whatever else does is passed over.
     ///
+    /// On Android, whose verifier takes no other roots, it works beside [`roots`](Self::roots) alone; without them every
+    /// TLS handshake fails with an error that says so.
+    ///
     /// ```no_run
     /// use tower_websocket::client::Client;
     ///
