@@ -28,7 +28,7 @@ use axum::{Router, routing::any, serve::ListenerExt};
 use bytes::Bytes;
 use support::{binary, close, text};
 use tokio::{net::TcpListener, runtime::Builder, sync::Notify, task::yield_now, time::timeout};
-use tower_websocket::{Error, Groups, WebSocket, WebSocketLayer, handler};
+use tower_websocket::{Error, Groups, Message, WebSocket, WebSocketLayer, handler};
 
 /// How many bursts come before those that are counted.
 const WARM_UP: usize = 50;
@@ -65,6 +65,32 @@ fn few_messages_of_a_burst_are_there_at_a_time() {
     let counted = echoes(Http::One, &binary([0; 1 << 10]), 60);
     let most = counted.bytes_max;
     assert!(most < 16 << 10, "{most} of 61,440 bytes at once");
+}
+
+/// serde_json writes the string out, as `Debug` does, and is asked twice. Of that nothing is kept, nor copied.
+#[test]
+fn what_is_wrong_with_json_takes_no_more_than_serde_json_does() {
+    const LEN: u64 = 1 << 20;
+    let json = "\u{7f}".repeat(LEN as usize);
+    let message = Message::text(format!("\"{json}\""));
+    let mut alone = measure(|| {
+        let read = serde_json::from_slice::<u32>(message.as_bytes());
+        assert!(read.is_err());
+    });
+    let counted = measure(|| {
+        let error = message.to_json::<u32>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid type: string \"…\", expected u32 (line 1, column 1048578)"
+        );
+    });
+    alone.bytes_max += 4 << 10;
+    assert!(
+        counted.bytes_max <= alone.bytes_max,
+        "{} of {} bytes at once",
+        counted.bytes_max,
+        alone.bytes_max
+    );
 }
 
 #[test]

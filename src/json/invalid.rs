@@ -1,6 +1,10 @@
 //! What is wrong with a JSON text, and where, without what it says.
 
-use std::{error::Error, fmt, sync::LazyLock};
+use std::{
+    error::Error,
+    fmt::{self, Write},
+    sync::LazyLock,
+};
 
 use serde::Deserialize;
 use serde_json::Deserializer;
@@ -58,11 +62,11 @@ impl InvalidJson {
 
     fn new(error: &serde_json::Error, path: String, received: bool) -> Self {
         let (line, column) = (error.line(), error.column());
-        let told = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        let reason = told.strip_suffix(&place).unwrap_or(&told);
+        let mut told = Told::default();
+        // It fails where there is enough of it.
+        let _full = write!(told, "{error}");
         Self {
-            reason: without_values(reason).into(),
+            reason: told.finish(&format!(" at line {line} column {column}")),
             path: path.into(),
             line,
             column,
@@ -92,7 +96,11 @@ impl Error for InvalidJson {
 
 /// Reads a value. What is wrong is looked for once it is known that something is: names of fields cost time.
 pub(super) fn parse<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T, InvalidJson> {
-    serde_json::from_slice(payload).or_else(|_| explain(payload))
+    // An error may be many times as large as the message: there is one at a time.
+    if let Ok(value) = serde_json::from_slice(payload) {
+        return Ok(value);
+    }
+    explain(payload)
 }
 
 #[cold]
@@ -128,39 +136,80 @@ fn spell(path: &Path) -> String {
     spelling
 }
 
-/// Leaves out what is between quotes, and cuts what is between backticks.
-fn without_values(message: &str) -> String {
-    let mut told = String::new();
-    let mut chars = message.chars();
-    while let Some(char) = chars.next() {
-        if told.len() > MOST {
-            told.push('…');
-            break;
-        }
-        match char {
-            '"' => {
-                skip_string(&mut chars);
-                told.push_str("\"…\"");
-            }
-            '`' => {
-                told.push('`');
-                push_name(&mut told, chars.by_ref().take_while(|&char| char != '`'));
-                told.push('`');
-            }
-            char => push_printable(&mut told, char),
-        }
-    }
-    told
+/// Takes the text of an error as it is written, without what is between quotes, and the beginning of names.
+#[derive(Default)]
+struct Told {
+    text: String,
+    within: Within,
 }
 
-/// Skips a string as `Debug` writes it, of which the first quote was read.
-fn skip_string(chars: &mut impl Iterator<Item = char>) {
-    while let Some(char) = chars.next() {
-        match char {
-            '\\' => drop(chars.next()),
-            '"' => return,
-            _ => {}
+/// What the next character belongs to.
+#[derive(Default)]
+enum Within {
+    #[default]
+    Words,
+    /// A string as `Debug` writes it.
+    Text { escaped: bool },
+    /// What is between backticks, of which so many characters were told.
+    Name(usize),
+}
+
+impl Told {
+    fn push(&mut self, char: char) {
+        match (&mut self.within, char) {
+            (Within::Words, '"') => {
+                self.text.push_str("\"…\"");
+                self.within = Within::Text { escaped: false };
+            }
+            (Within::Words, '`') => {
+                self.text.push('`');
+                self.within = Within::Name(0);
+            }
+            (Within::Words, char) => push_printable(&mut self.text, char),
+            (Within::Text { escaped }, _) if *escaped => *escaped = false,
+            (Within::Text { escaped }, '\\') => *escaped = true,
+            (Within::Text { .. }, '"') => self.within = Within::Words,
+            (Within::Text { .. }, _) => {}
+            (Within::Name(_), '`') => {
+                self.text.push('`');
+                self.within = Within::Words;
+            }
+            (Within::Name(told), char) => {
+                if *told < LONGEST_NAME {
+                    push_printable(&mut self.text, char);
+                } else if *told == LONGEST_NAME {
+                    self.text.push('…');
+                }
+                *told = told.saturating_add(1);
+            }
         }
+    }
+
+    /// Returns the text, without the place behind it.
+    fn finish(mut self, place: &str) -> Box<str> {
+        if let Within::Name(_) = self.within {
+            self.text.push('`');
+        }
+        if self.text.ends_with(place) {
+            self.text.truncate(self.text.len() - place.len());
+        }
+        if self.text.len() > MOST {
+            self.text.truncate(self.text.floor_char_boundary(MOST));
+            self.text.push('…');
+        }
+        self.text.into()
+    }
+}
+
+impl Write for Told {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        for char in piece.chars() {
+            if self.text.len() > MOST + LONGEST_PLACE {
+                return Err(fmt::Error);
+            }
+            self.push(char);
+        }
+        Ok(())
     }
 }
 
@@ -189,6 +238,9 @@ const LONGEST_NAME: usize = 32;
 
 /// With more bytes than this a path or a reason ends soon.
 const MOST: usize = 200;
+
+/// More than ` at line … column …` has with any numbers.
+const LONGEST_PLACE: usize = 64;
 
 /// What a peer is told whose message was not what the handler expected.
 static CLOSE: LazyLock<CloseFrame> = LazyLock::new(|| {
