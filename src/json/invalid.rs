@@ -17,8 +17,8 @@ use crate::protocol::{
 
 /// A message that is not the JSON that was expected, or a value that has no JSON.
 ///
-/// It says what is wrong and where, and may be logged or sent back: it has none of the message's strings, and of
-/// names and numbers at most 32 characters each, without line breaks. Its text has about 600 characters at most. What
+/// It says what is wrong and where, and may be logged or sent back: it has none of the message's strings, also where one
+/// is no known variant, and of names of fields and numbers at most 32 characters each, without line breaks. Its text has about 600 characters at most. What
 /// an application's own `Deserialize` puts between quotes is left out, too.
 ///
 /// Of a message that was received its [`source`](Error::source) is a [`CloseFrame`] with 1007, as RFC 6455 §7.4.1 has
@@ -155,6 +155,28 @@ enum Within {
 }
 
 impl Told {
+    /// Takes the beginning of a message that has a name of the peer's. That may have any character: it ends where
+    /// serde's own words follow for the last time. One for a variant may be any string of the message.
+    fn begin<'a>(&mut self, message: &'a str) -> &'a str {
+        for (words, is_told) in [("unknown field `", true), ("unknown variant `", false)] {
+            let Some(rest) = message.strip_prefix(words) else {
+                continue;
+            };
+            let ends = ["`, expected ", "`, there are no "].map(|own| rest.rfind(own));
+            let end = ends.into_iter().flatten().max().unwrap_or(rest.len());
+            let (name, rest) = rest.split_at(end);
+            self.text.push_str(words);
+            if is_told {
+                push_name(&mut self.text, name.chars());
+            } else {
+                self.text.push('…');
+            }
+            self.within = Within::Name(usize::MAX);
+            return rest;
+        }
+        message
+    }
+
     fn push(&mut self, char: char) {
         match (&mut self.within, char) {
             (Within::Words, '"') => {
@@ -203,7 +225,13 @@ impl Told {
 
 impl Write for Told {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
-        for char in piece.chars() {
+        // serde_json writes what serde says in one piece.
+        let rest = if self.text.is_empty() {
+            self.begin(piece)
+        } else {
+            piece
+        };
+        for char in rest.chars() {
             if self.text.len() > MOST + LONGEST_PLACE {
                 return Err(fmt::Error);
             }

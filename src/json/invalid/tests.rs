@@ -77,6 +77,67 @@ fn error_quotes_no_string_of_the_message() {
     }
 }
 
+#[derive(Debug, Deserialize)]
+enum Kind {
+    #[serde(rename = "small")]
+    Small,
+    #[serde(rename = "big")]
+    Big(#[expect(dead_code, reason = "it is only read")] u32),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind")]
+enum Tagged {
+    #[serde(rename = "small")]
+    Small,
+}
+
+#[derive(Debug, Deserialize)]
+enum Never {}
+
+#[test]
+fn string_that_names_no_variant_is_left_out() {
+    for secret in [
+        "hunter2",
+        "`hunter2",
+        "a`, expected `b` hunter2",
+        "a`, there are no hunter2",
+        "\\\"hunter2",
+    ] {
+        let known = "unknown variant `…`, expected `small` or `big`";
+        for (error, told) in [
+            (error::<Kind>(format!("\"{secret}\"").as_bytes()), known),
+            (
+                error::<Kind>(format!("{{\"{secret}\": 1}}").as_bytes()),
+                known,
+            ),
+            (
+                error::<Tagged>(format!("{{\"kind\": \"{secret}\"}}").as_bytes()),
+                "unknown variant `…`, expected `small`",
+            ),
+            (
+                error::<Never>(format!("\"{secret}\"").as_bytes()),
+                "unknown variant `…`, there are no variants",
+            ),
+        ] {
+            let text = error.to_string();
+            assert!(text.starts_with(told), "{secret}: {text}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn name_of_the_peer_ends_where_it_ends() {
+    for quote in ["`", "`, expected `", "`, there are no ", "`, `", "\\\""] {
+        let name = format!("{quote}{}", "x".repeat(150));
+        let text = error::<Order>(format!("{{\"{name}\": 1}}").as_bytes()).to_string();
+        assert!(text.starts_with("unknown field `"), "{text}");
+        assert!(text.contains("x…`, expected `pieces`"), "{text}");
+        assert!(!text.contains(&"x".repeat(33)), "{text}");
+    }
+}
+
 #[test]
 fn names_of_the_peer_are_cut_and_break_no_line() {
     let name = format!("line\\nERROR {}", "é".repeat(100_000));
