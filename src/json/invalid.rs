@@ -21,15 +21,16 @@ use crate::protocol::{
 /// is no known variant, and of names of fields and numbers at most 32 characters each, without line breaks. Its text has about 600 characters at most. What
 /// an application's own `Deserialize` puts between quotes is left out, too.
 ///
-/// Of a message that was received its [`source`](Error::source) is a [`CloseFrame`] with 1007, as RFC 6455 §7.4.1 has
-/// it for data that does not fit its type: a handler that fails with the error closes so.
+/// Where `recv_json` of a server's socket has failed with it, its [`source`](Error::source) is a [`CloseFrame`] with
+/// 1007, as RFC 6455 §7.4.1 has it for data that does not fit its type: a handler that fails with the error closes so.
+/// Any other JSON may be somebody else's than the peer's, and such a handler closes with 1011.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InvalidJson {
     reason: Box<str>,
     path: Box<str>,
     line: usize,
     column: usize,
-    received: bool,
+    of_client: bool,
 }
 
 impl InvalidJson {
@@ -53,14 +54,21 @@ impl InvalidJson {
 
     /// Takes note why a value has no JSON.
     pub(super) fn unserializable(error: &serde_json::Error) -> Self {
-        Self::new(error, String::new(), false)
+        Self::new(error, String::new())
+    }
+
+    /// Takes note that the client of a handler has sent it.
+    #[cfg(feature = "layer")]
+    pub(super) fn of_client(mut self, is_so: bool) -> Self {
+        self.of_client = is_so;
+        self
     }
 
     fn at(path: &Path, error: &serde_json::Error) -> Self {
-        Self::new(error, spell(path), true)
+        Self::new(error, spell(path))
     }
 
-    fn new(error: &serde_json::Error, path: String, received: bool) -> Self {
+    fn new(error: &serde_json::Error, path: String) -> Self {
         let (line, column) = (error.line(), error.column());
         let mut told = Told::default();
         // It fails where there is enough of it.
@@ -70,7 +78,7 @@ impl InvalidJson {
             path: path.into(),
             line,
             column,
-            received,
+            of_client: false,
         }
     }
 }
@@ -90,7 +98,7 @@ impl fmt::Display for InvalidJson {
 
 impl Error for InvalidJson {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.received.then_some(&*CLOSE)
+        self.of_client.then_some(&*CLOSE)
     }
 }
 
@@ -109,7 +117,7 @@ fn explain<'de, T: Deserialize<'de>>(payload: &'de [u8]) -> Result<T, InvalidJso
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| InvalidJson::at(error.path(), error.inner()))?;
     let end = json.end();
-    end.map_err(|error| InvalidJson::new(&error, String::new(), true))?;
+    end.map_err(|error| InvalidJson::new(&error, String::new()))?;
     Ok(value)
 }
 

@@ -23,7 +23,8 @@
 //! }
 //! ```
 //!
-//! A handler that ends so, by `?`, closes with 1007 where the peer sent something else. To tell the peer what
+//! A server's handler that ends so, by `?`, closes with 1007 where the peer sent something else, but with 1011 for
+//! errors of [`Message::to_json`](crate::Message::to_json) and of clients' sockets, which may not be the peer's. To tell the peer what
 //! is wrong with it, and to go on:
 //!
 //! ```

@@ -29,7 +29,8 @@ impl WebSocket {
     pub fn recv_json<T: DeserializeOwned>(
         &mut self,
     ) -> impl Future<Output = Result<Option<T>, JsonError>> + Send {
-        receive(self.recv())
+        let of_client = self.is_server();
+        receive(self.recv(), of_client)
     }
 
     /// Sends a value as JSON, in a text message; as [`send`](Self::send).
@@ -66,7 +67,8 @@ impl Receiver {
     pub fn recv_json<T: DeserializeOwned>(
         &mut self,
     ) -> impl Future<Output = Result<Option<T>, JsonError>> + Send {
-        receive(self.recv())
+        let of_client = self.is_server();
+        receive(self.recv(), of_client)
     }
 }
 
@@ -88,9 +90,14 @@ impl Sender {
 /// Reads what comes. Between the message and its value nothing is awaited.
 async fn receive<T: DeserializeOwned>(
     message: impl Future<Output = Result<Option<Message>, Error>>,
+    of_client: bool,
 ) -> Result<Option<T>, JsonError> {
     match message.await? {
-        Some(message) => Ok(Some(message.to_json()?)),
+        Some(message) => {
+            let value = message.to_json();
+            let value = value.map_err(|error| error.of_client(of_client))?;
+            Ok(Some(value))
+        }
         None => Ok(None),
     }
 }

@@ -10,7 +10,7 @@ use tower_websocket::{
 
 use crate::session::support::client_frame;
 use crate::support::{
-    Log, handler,
+    Http, Log, handler,
     http::{Ask, Server},
     on_both, open, poll_times,
 };
@@ -113,6 +113,31 @@ async fn handler_that_cannot_make_json_closes_with_1011() {
     }
     on_both(async |http| {
         let server = Server::start(endpoint(handler(fails))).await;
+        let mut peer = Ask::handshake(http, "/").send(&server).await.opened(http);
+        assert_eq!(peer.closed().await.0, 1011);
+    })
+    .await;
+}
+
+/// An error of this side, or of another peer's message, is not the peer's.
+#[tokio::test]
+async fn handler_that_reads_bad_json_of_somebody_else_closes_with_1011() {
+    async fn stored(_socket: WebSocket) -> Result<(), JsonError> {
+        Ok(Message::text("half {").to_json::<Order>().map(drop)?)
+    }
+    async fn relays(_socket: WebSocket) -> Result<(), JsonError> {
+        let other = endpoint(handler(async |socket: WebSocket| {
+            let _sent = socket.send("half {").await;
+            socket.closed().await;
+        }));
+        let mut upstream = open(other, Http::One, "/").await;
+        upstream.recv_json::<Order>().await.map(drop)
+    }
+    on_both(async |http| {
+        let server = Server::start(endpoint(handler(stored))).await;
+        let mut peer = Ask::handshake(http, "/").send(&server).await.opened(http);
+        assert_eq!(peer.closed().await.0, 1011);
+        let server = Server::start(endpoint(handler(relays))).await;
         let mut peer = Ask::handshake(http, "/").send(&server).await.opened(http);
         assert_eq!(peer.closed().await.0, 1011);
     })

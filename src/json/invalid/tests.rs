@@ -223,9 +223,10 @@ fn who_receives_it_is_told_and_who_sends_it_is_not() {
         Some(source.downcast_ref::<CloseFrame>().unwrap().code())
     };
     assert_eq!(
-        code(&error::<u32>(b"true")),
+        code(&error::<u32>(b"true").of_client(true)),
         Some(CloseCode::INVALID_PAYLOAD)
     );
+    assert_eq!(code(&error::<u32>(b"true")), None);
     let keys = HashMap::from([((1, 2), 3)]);
     let error = Message::json(&keys).unwrap_err();
     assert_eq!(error.to_string(), "key must be a string");

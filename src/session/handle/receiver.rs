@@ -35,6 +35,11 @@ impl Receiver {
         }
     }
 
+    #[cfg(feature = "json")]
+    pub(crate) fn is_server(&self) -> bool {
+        self.shared().setup().role == crate::protocol::Role::Server
+    }
+
     /// Receives the next message; as [`WebSocket::recv`](crate::WebSocket::recv).
     ///
     /// # Errors

@@ -45,6 +45,11 @@ impl WebSocket {
         }
     }
 
+    #[cfg(feature = "json")]
+    pub(crate) fn is_server(&self) -> bool {
+        self.receiver.is_server()
+    }
+
     /// Receives the next message; `None` after a clean end.
     ///
     /// Whatever was received whole comes before the end or the error. After an error it is `None`.
