@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header::LOCATION};
-use tokio_rustls::rustls::{CertificateError, Error};
+use tokio_rustls::rustls::{CertificateError, Error, OtherError};
 
 use super::phase::Phase;
 use crate::handshake::client::InvalidRequest;
@@ -30,10 +30,19 @@ pub(super) fn tls(error: &io::Error) -> Option<&'static str> {
             "who signed the certificate is not trusted; \
              `Client::add_root_pem` adds an authority of one's own",
         ),
+        Some(Error::InvalidCertificate(CertificateError::Other(error))) if is_authority(error) => {
+            Some(AUTHORITY)
+        }
         // Servers without TLS also just hang up.
         None if is_end(error) => Some(NO_TLS),
         _ => None,
     }
+}
+
+/// Reports whether a server has the certificate of an authority. Its verifier is no dependency of ours, and so is not
+/// its error.
+fn is_authority(error: &OtherError) -> bool {
+    error.0.to_string() == "CaUsedAsEndEntity"
 }
 
 /// Returns why there was no answer, most likely.
@@ -104,5 +113,8 @@ pub(super) fn is_end(error: &io::Error) -> bool {
             | io::ErrorKind::BrokenPipe
     )
 }
+
+const AUTHORITY: &str = "the certificate is an authority's (CA:TRUE), not a server's; for one that is signed by \
+     itself: `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`";
 
 const NO_TLS: &str = "does the server speak TLS here? ws:// does without";

@@ -99,7 +99,9 @@ impl Client {
     /// Trusts the certificates of a PEM text, too: beside those of the platform, or beside
     /// [`roots`](Self::roots) set before.
     ///
-    /// For a server whose certificate is signed by an authority of one's own, or by itself. Several
+    /// For a server whose certificate is signed by an authority of one's own, or by itself. The latter must not be an
+    /// authority's, as openssl makes them by default: `openssl req -x509 -addext
+    /// basicConstraints=critical,CA:FALSE` makes one that is not. Several
     /// certificates may stand in the text, and whatever else does is passed over.
     ///
     /// On Android, whose verifier takes no other roots, it works beside [`roots`](Self::roots) alone; without them every

@@ -230,6 +230,28 @@ async fn certificate_of_a_stranger_leads_to_the_setting_that_trusts_it() {
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
 }
 
+#[tokio::test]
+async fn certificate_of_an_authority_leads_to_how_one_of_a_server_is_made() {
+    let server = tls::Server::authority(BOTH).await;
+    on_both(async |http| {
+        let uri = server.uri("localhost");
+        let pem = pem(&server.certificate);
+        let more = client_of(http).add_root_pem(&pem).unwrap();
+        let alone = client_of(http)
+            .roots(RootCertStore::empty())
+            .add_root_pem(&pem)
+            .unwrap();
+        for client in [more, alone] {
+            let said = said(client, &uri).await;
+            assert!(
+                said.contains("-addext basicConstraints=critical,CA:FALSE"),
+                "{said}"
+            );
+        }
+    })
+    .await;
+}
+
 /// RFC 7468 §3.
 fn pem(der: &[u8]) -> String {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

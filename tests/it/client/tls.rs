@@ -11,6 +11,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::{
     TlsAcceptor,
@@ -37,7 +38,19 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(alpn: &[&str], extended_connect: bool) -> Self {
-        let (certificate, config) = certified(alpn);
+        Self::with(certified(alpn), extended_connect).await
+    }
+
+    /// Starts with the certificate of an authority, as `openssl req -x509` makes them.
+    pub(super) async fn authority(alpn: &[&str]) -> Self {
+        let any = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self::with(signed(alpn, any), true).await
+    }
+
+    async fn with(
+        (certificate, config): (CertificateDer<'static>, ServerConfig),
+        extended_connect: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (pen, log) = Log::new();
@@ -73,10 +86,16 @@ impl Drop for Server {
 
 /// A certificate, and the settings of a server that has it.
 pub(super) fn certified(alpn: &[&str]) -> (CertificateDer<'static>, ServerConfig) {
+    signed(alpn, IsCa::NoCa)
+}
+
+fn signed(alpn: &[&str], is_ca: IsCa) -> (CertificateDer<'static>, ServerConfig) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = rcgen::generate_simple_self_signed(names).unwrap();
-    let key = PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
-    let certificate = certificate.cert.der().clone();
+    let mut certificate = CertificateParams::new(names).unwrap();
+    certificate.is_ca = is_ca;
+    let key = KeyPair::generate().unwrap();
+    let certificate = certificate.self_signed(&key).unwrap().der().clone();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(vec![certificate.clone()], PrivateKeyDer::from(key))
