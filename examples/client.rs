@@ -163,17 +163,22 @@ fn print(message: &Message) {
 /// Connects to where `uri` leads, through a proxy.
 async fn through(proxy: Uri, uri: Uri) -> io::Result<TcpStream> {
     let address = proxy.authority();
-    let address = address.ok_or_else(|| io::Error::other("the proxy has no address"))?;
+    let address = address.ok_or_else(|| no_way("the proxy has no address"))?;
     let host = uri.host();
-    let host = host.ok_or_else(|| io::Error::other("the URI has no host"))?;
+    let host = host.ok_or_else(|| no_way("the URI has no host"))?;
     let port = uri.port_u16().unwrap_or(80);
     let mut stream = TcpStream::connect(address.as_str()).await?;
     match proxy.scheme_str() {
         Some("http") => http_connect(&mut stream, host, port).await?,
         Some("socks5") => socks5(&mut stream, host, port).await?,
-        _ => return Err(io::Error::other("proxies are http:// or socks5://")),
+        _ => return Err(no_way("proxies are http:// or socks5://")),
     }
     Ok(stream)
+}
+
+/// An error after which trying again makes no sense.
+fn no_way(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
 /// Asks an HTTP proxy for a tunnel (RFC 9110 §9.3.6).
@@ -203,9 +208,9 @@ async fn socks5(stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()>
     let mut method = [0; 2];
     stream.read_exact(&mut method).await?;
     if method != [5, 0] {
-        return Err(io::Error::other("the proxy wants authentication"));
+        return Err(no_way("the proxy wants authentication"));
     }
-    let len = u8::try_from(host.len()).map_err(io::Error::other)?;
+    let len = u8::try_from(host.len()).map_err(|_| no_way("the host is too long"))?;
     let mut request = vec![5, 1, 0, 3, len];
     request.extend_from_slice(host.as_bytes());
     request.extend_from_slice(&port.to_be_bytes());
@@ -304,6 +309,13 @@ impl Options {
             None => client.reconnect(request),
             Some(proxy) => {
                 let uri = request.uri().clone();
+                let scheme = uri.scheme_str().unwrap_or_default();
+                if ["wss", "https"]
+                    .iter()
+                    .any(|tls| scheme.eq_ignore_ascii_case(tls))
+                {
+                    return Err("--proxy is for ws:// alone".into());
+                }
                 let reach = move || through(proxy.clone(), uri.clone());
                 client.reconnect_over(reach, request)
             }

@@ -76,11 +76,13 @@ impl ConnectError {
     ///
     /// So it is after [`Connect`](Self::Connect), [`Timeout`](Self::Timeout) and a connection that broke
     /// off, be it during TLS; and after a refusal with a status of 5xx, 408, 421, 425 or 429. It is not
-    /// after any other status, a certificate that is not trusted, or an answer that is not HTTP.
+    /// after any other status, a certificate that is not trusted, or an answer that is not HTTP; nor where the
+    /// `reach` of [`Client::reconnect_over`](super::Client::reconnect_over) says that there is no way.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Connect(_) | Self::Timeout(_) => true,
+            Self::Connect(error) => !is_no_way(error),
+            Self::Timeout(_) => true,
             // What the system says is about the connection below.
             Self::Tls(error) => hint::is_end(error) || error.raw_os_error().is_some(),
             Self::Io(error) => hint::io(error).is_none() && !self.requires_http1(),
@@ -202,6 +204,24 @@ impl From<http::Error> for ConnectError {
     fn from(error: http::Error) -> Self {
         Self::Uri(error)
     }
+}
+
+/// Reports whether there is no way to the server, and not only none at present. What the system says may be about one
+/// address of several.
+fn is_no_way(error: &io::Error) -> bool {
+    let is_final = matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    );
+    is_final && !is_of_system(error)
+}
+
+fn is_of_system(error: &(dyn error::Error + 'static)) -> bool {
+    let Some(io) = error.downcast_ref::<io::Error>() else {
+        return error.source().is_some_and(is_of_system);
+    };
+    // The error within one of I/O is not its source.
+    io.raw_os_error().is_some() || io.get_ref().is_some_and(|error| is_of_system(error))
 }
 
 /// Reports whether the server has reset a stream, or closed the connection, with HTTP_1_1_REQUIRED.

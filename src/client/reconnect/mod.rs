@@ -134,7 +134,9 @@ impl Client {
     /// [`reconnect`](Self::reconnect) with [`request_over`](Self::request_over).
     ///
     /// `reach` is called before each try, and has [`connect_timeout`](Self::connect_timeout). Where it fails, so
-    /// does the try, with [`ConnectError::Connect`].
+    /// does the try, with [`ConnectError::Connect`]. Fail with
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) or [`Unsupported`](io::ErrorKind::Unsupported) where trying again
+    /// makes no sense, such as for a proxy that is none: that [is final](Setback::is_final).
     ///
     /// ```no_run
     /// use tokio::net::UnixStream;

@@ -15,7 +15,7 @@ use axum::{Router, routing::any};
 use futures_util::StreamExt;
 use http::StatusCode;
 use tokio::{
-    io::{AsyncReadExt, duplex},
+    io::{AsyncReadExt, DuplexStream, duplex},
     sync::watch,
     time::Instant,
 };
@@ -95,6 +95,32 @@ async fn what_is_no_request_ends_it_whatever_is_decided() {
         let error = gives_up(&mut sessions).await;
         assert!(error.setback().is_final(), "{text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_way_to_a_server_ends_it() {
+    for (kind, is_final) in [
+        (io::ErrorKind::InvalidInput, true),
+        (io::ErrorKind::Unsupported, true),
+        (io::ErrorKind::InvalidData, false),
+        (io::ErrorKind::Other, false),
+    ] {
+        let reach = move || {
+            ready(Err::<DuplexStream, _>(io::Error::new(
+                kind,
+                "no such proxy",
+            )))
+        };
+        let mut sessions = Client::new()
+            .reconnect_over(reach, "ws://localhost/")
+            .max_tries(3);
+        let error = gives_up(&mut sessions).await;
+        assert_eq!(error.setback().is_final(), is_final, "{kind:?}");
+        assert_eq!(error.tries(), if is_final { 1 } else { 3 }, "{kind:?}");
+    }
+    // What the system says may be about one address of several.
+    let invalid = io::Error::from_raw_os_error(22);
+    assert!(ConnectError::Connect(invalid).is_temporary());
 }
 
 #[tokio::test(start_paused = true)]
