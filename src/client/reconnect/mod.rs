@@ -257,8 +257,11 @@ impl Reconnect {
 
 impl fmt::Debug for Reconnect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // User information and queries have passwords and tokens.
+        let uri = self.request.uri();
         f.debug_struct("Reconnect")
-            .field("uri", self.request.uri())
+            .field("host", &uri.host())
+            .field("path", &uri.path())
             .field("pace", &self.pace)
             .field("max_tries", &self.max_tries)
             .field("stage", &self.stage)

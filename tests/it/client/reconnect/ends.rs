@@ -123,6 +123,17 @@ async fn what_is_no_way_to_a_server_ends_it() {
     assert!(ConnectError::Connect(invalid).is_temporary());
 }
 
+#[test]
+fn debug_has_host_and_path_of_the_uri_alone() {
+    let uri = "wss://user:hunter2@example.com:8443/chat?token=hunter2";
+    let text = format!("{:?}", client::reconnect(uri));
+    assert!(
+        text.contains("\"example.com\"") && text.contains("\"/chat\""),
+        "{text}"
+    );
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn server_that_has_done_what_it_is_for_ends_it_without_an_error() {
     over_both(async |http| {
