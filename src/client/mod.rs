@@ -65,12 +65,15 @@
 //! ```no_run
 //! use tower_websocket::{WebSocket, client::{self, ReconnectError}};
 //!
-//! # async fn run(_: WebSocket) {}
+//! # async fn run(_: WebSocket) -> bool { true }
 //! # async fn example() -> Result<(), ReconnectError> {
 //! let mut sessions = client::reconnect("wss://example.com/chat");
 //! while let Some(session) = sessions.next().await? {
 //!     // Say again who we are and what was seen last: for the server this is another client.
-//!     run(session.socket).await;
+//!     let goes_on = run(session.socket).await;
+//!     if !goes_on {
+//!         break; // else a session that was closed on this side is followed by another one, too
+//!     }
 //! }
 //! # Ok(())
 //! # }

@@ -35,6 +35,8 @@ impl Reconnect {
     /// be received elsewhere. A socket that is dropped has [`Config::close_timeout`](crate::Config::close_timeout)
     /// to end.
     ///
+    /// A session that was closed on this side is followed by another one, too: to end, do not call it again.
+    ///
     /// `None` says that the server has closed with 1000, the connection having served its purpose. After that,
     /// and after an error, it is always `None`.
     ///
