@@ -167,11 +167,15 @@ async fn through(proxy: Uri, uri: Uri) -> io::Result<TcpStream> {
     let host = uri.host();
     let host = host.ok_or_else(|| no_way("the URI has no host"))?;
     let port = uri.port_u16().unwrap_or(80);
+    let scheme = proxy.scheme_str().unwrap_or_default();
+    if !["http", "socks5"].contains(&scheme) {
+        return Err(no_way("proxies are http:// or socks5://"));
+    }
     let mut stream = TcpStream::connect(address.as_str()).await?;
-    match proxy.scheme_str() {
-        Some("http") => http_connect(&mut stream, host, port).await?,
-        Some("socks5") => socks5(&mut stream, host, port).await?,
-        _ => return Err(no_way("proxies are http:// or socks5://")),
+    if scheme == "http" {
+        http_connect(&mut stream, host, port).await?;
+    } else {
+        socks5(&mut stream, host, port).await?;
     }
     Ok(stream)
 }

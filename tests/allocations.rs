@@ -78,7 +78,7 @@ fn what_is_wrong_with_json_takes_no_more_than_serde_json_does() {
         assert!(read.is_err());
     });
     let counted = measure(|| {
-        let error = message.to_json::<u32>().unwrap_err();
+        let error = message.to_json::<u32>().expect_err("a string is no number");
         assert_eq!(
             error.to_string(),
             "invalid type: string \"…\", expected u32 (line 1, column 1048578)"

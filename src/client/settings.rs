@@ -126,7 +126,8 @@ impl Client {
     }
 
     /// Sets the TLS configuration, for client certificates and more. Its `alpn_protocols` are replaced
-    /// by those of [`http_version`](Self::http_version).
+    /// by those of [`http_version`](Self::http_version), and it takes the place of the [`roots`](Self::roots) set and
+    /// of those [added](Self::add_root_pem) before.
     #[must_use]
     pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
         self.trust = Trust::Given(config.into());

@@ -58,7 +58,7 @@ impl InvalidJson {
     }
 
     /// Takes note that the client of a handler has sent it.
-    #[cfg(feature = "layer")]
+    #[cfg(any(feature = "layer", test))]
     pub(super) fn of_client(mut self, is_so: bool) -> Self {
         self.of_client = is_so;
         self

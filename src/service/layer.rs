@@ -198,7 +198,8 @@ impl<H> WebSocketLayer<H> {
     /// Each has its report at [`on_end`](Self::on_end) later, so that both together know what is open. Also
     /// a connection that the hook of [`on_handshake`](Self::on_handshake) accepts only to close is told, of
     /// which the [`Sender`] is closed. It runs in the connection's task, and should not block. If it panics,
-    /// the connection is closed with code 1011, without a call of the route service.
+    /// the connection is closed with code 1011, without a call of the route service; one that is accepted only to close
+    /// keeps the frame it is closed with.
     ///
     /// ```
     /// use tower_websocket::{handler, WebSocket, WebSocketLayer};

@@ -112,7 +112,8 @@ pub struct Connected {
     pub tries: u32,
     /// How the session before this one ended; `None` if this is the first.
     pub lost: Option<SessionReport>,
-    /// The time without a session: since that end, or since the first try.
+    /// How long [`Reconnect::next`] has looked for it: since it saw that end, or since the first try. What passes before
+    /// it is called does not count.
     pub away: Duration,
 }
 
