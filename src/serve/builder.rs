@@ -193,7 +193,9 @@ impl<L, S, F> Serve<L, S, F> {
     ///
     /// For a server behind a proxy that does not speak HTTP itself, such as HAProxy in TCP mode or a load
     /// balancer of a cloud. Requests have the client's address that it announces as
-    /// [`PeerAddr`](crate::service::PeerAddr), and none if that is a Unix socket. A connection of the proxy's own
+    /// [`PeerAddr`](crate::service::PeerAddr), and none if that is a Unix socket: then
+    /// the `ConnectInfo` of axum's `into_make_service_with_connect_info`, if that is served, is the proxy's own address,
+    /// and all such clients count as one for [`PerAddress`](crate::service::PerAddress). A connection of the proxy's own
     /// (`LOCAL`, `UNKNOWN`) keeps the address that it has. What else a header has is passed over.
     ///
     /// A connection that begins otherwise is dropped, as is one whose header does not come within

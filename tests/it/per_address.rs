@@ -304,3 +304,46 @@ async fn extractor_has_the_limit_too() {
     })
     .await;
 }
+
+/// What one server answers to so many handshakes over each version, all from one address.
+#[cfg(feature = "axum")]
+async fn is_limited_under_axum(app: axum::Router) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    let server = Server::other(address, async {
+        axum::serve(listener, app).await.unwrap();
+    });
+    let mut open = Vec::new();
+    on_both(async |http| {
+        let answer = Ask::handshake(http, "/").send(&server).await;
+        open.push(answer.opened(http));
+    })
+    .await;
+    on_both(async |http| {
+        let answer = within(Ask::handshake(http, "/").send(&server)).await;
+        assert_eq!(answer.status, 429);
+    })
+    .await;
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn address_is_that_of_the_connection_under_axums_server() {
+    let limit = PerAddress::new().max_open(2);
+    let layer = WebSocketLayer::new(handler(echo)).per_address(&limit);
+    is_limited_under_axum(axum::Router::new().route_service("/", layer.endpoint())).await;
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn extractor_knows_the_address_under_axums_server() {
+    use axum::{Router, extract::State, response::Response, routing::any};
+    use tower_websocket::extract::WebSocketUpgrade;
+
+    async fn chat(upgrade: WebSocketUpgrade, State(limit): State<PerAddress>) -> Response {
+        upgrade.per_address(&limit).on_upgrade(echo)
+    }
+    let limit = PerAddress::new().max_open(2);
+    is_limited_under_axum(Router::new().route("/", any(chat)).with_state(limit)).await;
+}

@@ -12,7 +12,7 @@ use self::{
     key::Key,
     table::{Rate, Table},
 };
-use super::peer_addr::PeerAddr;
+use super::peer_addr::peer_addr;
 use crate::{
     handshake::Rejection,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -115,7 +115,8 @@ impl PerAddress {
         self
     }
 
-    /// Tells the address of a request in another way. Default: that of [`PeerAddr`].
+    /// Tells the address of a request in another way. Default: that of [`PeerAddr`](super::PeerAddr), or of axum's
+    /// `ConnectInfo<SocketAddr>` with the feature `axum`.
     ///
     /// Behind a proxy all requests have the proxy's address. Believe a header only if the proxy sets it,
     /// and the request comes from the proxy: clients can send it, too. `X-Forwarded-For` is
@@ -163,7 +164,7 @@ impl PerAddress {
         } = &*self.0;
         let address = match find {
             Some(find) => find(head),
-            None => head.extensions.get().map(|PeerAddr(peer)| peer.ip()),
+            None => peer_addr(&head.extensions).map(|peer| peer.ip()),
         };
         let Some(address) = address else {
             shared.tell_of_no_address();
@@ -197,8 +198,8 @@ impl Shared {
     fn tell_of_no_address(&self) {
         if !self.told.swap(true, Relaxed) {
             tracing::warn!(
-                "a request without an address is not limited: put PeerAddr among its extensions, or set \
-                 PerAddress::address (told once)"
+                "a request without an address is not limited: put PeerAddr among its extensions, serve axum's \
+                 into_make_service_with_connect_info, or set PerAddress::address (told once)"
             );
         }
     }
