@@ -131,7 +131,7 @@ impl PerAddress {
     ///
     /// fn client(head: &Parts) -> Option<IpAddr> {
     ///     let PeerAddr(peer) = head.extensions.get()?;
-    ///     if !peer.ip().is_loopback() {
+    ///     if !peer.ip().to_canonical().is_loopback() {
     ///         return Some(peer.ip()); // not our proxy
     ///     }
     ///     let told = head.headers.get_all("x-forwarded-for").iter().next_back();
@@ -140,6 +140,11 @@ impl PerAddress {
     /// }
     ///
     /// let limit = PerAddress::new().max_open(20).address(client);
+    /// # let mut request = http::Request::new(());
+    /// # request.headers_mut().insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
+    /// # request.extensions_mut().insert(PeerAddr("[::ffff:127.0.0.1]:80".parse().unwrap()));
+    /// # let client = client(&request.into_parts().0);
+    /// # assert_eq!(client, Some("192.0.2.1".parse().unwrap()));
     /// ```
     #[must_use]
     pub fn address(
