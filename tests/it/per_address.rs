@@ -347,3 +347,52 @@ async fn extractor_knows_the_address_under_axums_server() {
     let limit = PerAddress::new().max_open(2);
     is_limited_under_axum(Router::new().route("/", any(chat)).with_state(limit)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn clones_with_rates_of_their_own_count_new_ones_for_themselves() {
+    on_both(async |http| {
+        let limit = PerAddress::new();
+        let endpoint = |limit: &PerAddress| {
+            WebSocketLayer::new(handler(echo))
+                .per_address(limit)
+                .endpoint()
+        };
+        let login = limit.clone().max_new(3, Duration::from_secs(3600));
+        let feed = limit.clone().max_new(1000, Duration::from_secs(1));
+        // One that was made after it has the same rate.
+        let (login, again, feed) = (endpoint(&login), endpoint(&login.clone()), endpoint(&feed));
+        let ask = || from(http, "192.0.2.1");
+        for _ in 0..3 {
+            testing::connect(login.clone(), ask()).await.unwrap();
+        }
+        beyond(login.clone(), ask()).await;
+        // It is not locked out of the other, whose time does not let it in here again.
+        for _ in 0..5 {
+            testing::connect(feed.clone(), ask()).await.unwrap();
+            advance(Duration::from_secs(2)).await;
+        }
+        beyond(login, ask()).await;
+        let (_, retry_after) = beyond(again, ask()).await;
+        assert!((1180..=1190).contains(&retry_after), "{retry_after} s");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_open_counts_for_clones_without_a_limit_too() {
+    on_both(async |http| {
+        let limit = PerAddress::new().max_open(1);
+        let endpoint = |limit: &PerAddress| {
+            WebSocketLayer::new(handler(echo))
+                .per_address(limit)
+                .endpoint()
+        };
+        let (limited, free) = (endpoint(&limit), endpoint(&limit.clone().max_open(None)));
+        let ask = || from(http, "192.0.2.1");
+        let opened = testing::connect(free.clone(), ask()).await.unwrap();
+        beyond(limited, ask()).await;
+        testing::connect(free, ask()).await.unwrap();
+        drop(opened);
+    })
+    .await;
+}

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use self::{
     key::Key,
-    table::{Rate, Table},
+    table::{Open, Rate, Table},
 };
 use super::peer_addr::peer_addr;
 use crate::{
@@ -23,8 +23,8 @@ type FindAddress = Arc<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
 /// A limit of the WebSockets that one address has open, and of the new ones that it asks for.
 ///
 /// It is set with [`WebSocketLayer::per_address`](crate::WebSocketLayer::per_address), and with
-/// `per_address` of the extractor. Clones count together, whatever is set for each: give
-/// the same one to several layers for a limit of them all. There is no limit until one is set.
+/// `per_address` of the extractor. Give the same one, or clones of it, to several layers for a limit of them
+/// all. There is no limit until one is set.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,6 +35,20 @@ type FindAddress = Arc<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
 ///     .max_open(20)
 ///     .max_new(30, Duration::from_secs(60));
 /// let layer = WebSocketLayer::new(handler(chat)).per_address(&limit);
+/// ```
+///
+/// # Clones
+///
+/// What is open of all clones counts together, also of one without a limit of it. New ones
+/// count for each [`max_new`](Self::max_new) alone, together with clones that were made after it. So a server may
+/// have one limit of what is open, and for each route its own of what is new:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use tower_websocket::service::PerAddress;
+/// let limit = PerAddress::new().max_open(20);
+/// let login = limit.clone().max_new(3, Duration::from_secs(3600));
+/// let feed = limit.clone().max_new(100, Duration::from_secs(1));
 /// ```
 ///
 /// # What counts
@@ -55,24 +69,26 @@ type FindAddress = Arc<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
 ///
 /// # Memory
 ///
-/// 100 bytes at most for each open connection. Of the addresses that have asked lately 57,000 are remembered for
-/// sure and twice as many at most, in 5 MiB at most: where there are more in the time of `per`, the oldest are forgotten, and
-/// have all their new connections again. What is open is never forgotten. Nothing is searched: a handshake
-/// costs the same whatever is remembered.
+/// 100 bytes at most for each open connection. For each `max_new`, of the addresses that have asked lately 57,000 are
+/// remembered for sure and twice as many at most, in 5 MiB at most: where there are more in the time of `per`, the
+/// oldest are forgotten, and have all their new connections again. What is open is never forgotten. Nothing is
+/// searched: a handshake costs the same whatever is remembered.
 #[derive(Clone)]
 pub struct PerAddress(Arc<Limit>);
 
 #[derive(Clone)]
 struct Limit {
     max_open: Option<usize>,
-    rate: Option<Rate>,
+    new: Option<Arc<Table>>,
     find: Option<FindAddress>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    table: Table,
-    /// What the times in the table are counted from.
+    open: Open,
+    /// One of the clones limits what is open, so that it has to be counted.
+    counts: AtomicBool,
+    /// What the times in the tables are counted from.
     start: Instant,
     /// It was said that an address was missing.
     told: AtomicBool,
@@ -84,10 +100,11 @@ impl PerAddress {
     pub fn new() -> Self {
         Self(Arc::new(Limit {
             max_open: None,
-            rate: None,
+            new: None,
             find: None,
             shared: Arc::new(Shared {
-                table: Table::new(),
+                open: Open::new(),
+                counts: AtomicBool::new(false),
                 start: Instant::now(),
                 told: AtomicBool::new(false),
             }),
@@ -96,10 +113,15 @@ impl PerAddress {
 
     /// Limits how many connections of an address are open at a time. Default: no limit.
     ///
-    /// One more is refused with 429 and `Retry-After: 5`.
+    /// One more is refused with 429 and `Retry-After: 5`. What has opened before any of the clones had a limit
+    /// does not count.
     #[must_use]
     pub fn max_open(mut self, connections: impl Into<Option<usize>>) -> Self {
-        Arc::make_mut(&mut self.0).max_open = connections.into();
+        let limit = Arc::make_mut(&mut self.0);
+        limit.max_open = connections.into();
+        if limit.max_open.is_some() {
+            limit.shared.counts.store(true, Relaxed);
+        }
         self
     }
 
@@ -109,9 +131,12 @@ impl PerAddress {
     /// One more is refused with 429, and `Retry-After` says in how many seconds there is one. It counts as
     /// nothing, so who asks too often is not locked out for longer. Zero is taken as one. `per` is at most
     /// a day.
+    ///
+    /// It begins to count anew: clones that were made before count for themselves.
     #[must_use]
     pub fn max_new(mut self, connections: u32, per: Duration) -> Self {
-        Arc::make_mut(&mut self.0).rate = Some(Rate::new(connections, per));
+        let table = Table::new(Rate::new(connections, per));
+        Arc::make_mut(&mut self.0).new = Some(Arc::new(table));
         self
     }
 
@@ -163,7 +188,7 @@ impl PerAddress {
     pub(crate) fn admit(&self, head: &Parts) -> Result<Option<AddressPermit>, Rejection> {
         let Limit {
             max_open,
-            rate,
+            new,
             find,
             shared,
         } = &*self.0;
@@ -175,12 +200,13 @@ impl PerAddress {
             shared.tell_of_no_address();
             return Ok(None);
         };
-        let (key, now) = (Key::of(address), shared.start.elapsed());
-        let counted = shared.table.admit(key, *max_open, *rate, now)?;
-        Ok(counted.then(|| AddressPermit {
-            shared: shared.clone(),
-            key,
-        }))
+        let key = Key::of(address);
+        let permit = shared.open(key, *max_open)?;
+        if let Some(new) = new {
+            // One that is refused is not open.
+            new.take(key, shared.start.elapsed())?;
+        }
+        Ok(permit)
     }
 }
 
@@ -194,12 +220,28 @@ impl fmt::Debug for PerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerAddress")
             .field("max_open", &self.0.max_open)
-            .field("rate", &self.0.rate)
+            .field("max_new", &self.0.new.as_ref().map(|new| new.rate()))
             .finish_non_exhaustive()
     }
 }
 
 impl Shared {
+    /// Counts a connection as open, if that is limited.
+    fn open(
+        self: &Arc<Self>,
+        key: Key,
+        max_open: Option<usize>,
+    ) -> Result<Option<AddressPermit>, Rejection> {
+        if !self.counts.load(Relaxed) {
+            return Ok(None);
+        }
+        self.open.admit(key, max_open)?;
+        Ok(Some(AddressPermit {
+            shared: self.clone(),
+            key,
+        }))
+    }
+
     fn tell_of_no_address(&self) {
         if !self.told.swap(true, Relaxed) {
             tracing::warn!(
@@ -218,7 +260,7 @@ pub(crate) struct AddressPermit {
 
 impl Drop for AddressPermit {
     fn drop(&mut self) {
-        self.shared.table.release(self.key);
+        self.shared.open.release(self.key);
     }
 }
 

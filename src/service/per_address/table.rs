@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::key::Key;
-use crate::{handshake::Rejection, lock::Lock};
+use crate::{
+    handshake::Rejection,
+    lock::{Lock, LockGuard},
+};
 
 /// How many new connections there may be, and in what time.
 #[derive(Clone, Copy, Debug)]
@@ -43,75 +46,96 @@ impl Rate {
     }
 }
 
-/// All addresses, in shards that have a lock each.
+/// How many connections each address has open.
+pub(super) struct Open(Shards<HashMap<Key, usize>>);
+
+impl Open {
+    pub(super) fn new() -> Self {
+        Self(Shards::new())
+    }
+
+    /// Counts a connection, which has to be [released](Self::release).
+    ///
+    /// # Errors
+    ///
+    /// There are too many of that address. Nothing was counted.
+    pub(super) fn admit(&self, key: Key, max_open: Option<usize>) -> Result<(), Rejection> {
+        let mut shard = self.0.lock(key);
+        let open = shard.get(&key).copied().unwrap_or(0);
+        if max_open.is_some_and(|max| open >= max) {
+            return Err(Rejection::TooManyOpen);
+        }
+        shard.insert(key, open + 1);
+        Ok(())
+    }
+
+    /// Takes back a connection that was counted.
+    pub(super) fn release(&self, key: Key) {
+        let mut shard = self.0.lock(key);
+        if let Entry::Occupied(mut open) = shard.entry(key) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+        if shard.capacity() > 64 && shard.len() < shard.capacity() / 8 {
+            shard.shrink_to(64);
+        }
+    }
+}
+
+/// When each address may ask again, at one rate: at another, buckets are full at other times.
 pub(super) struct Table {
-    shards: [Lock<Shard>; SHARDS],
+    rate: Rate,
+    recent: Shards<Recent>,
+}
+
+impl Table {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self {
+            rate,
+            recent: Shards::new(),
+        }
+    }
+
+    pub(super) fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Takes a connection that is asked for `now`.
+    ///
+    /// # Errors
+    ///
+    /// That address has asked for too many. Nothing was taken.
+    pub(super) fn take(&self, key: Key, now: Duration) -> Result<(), Rejection> {
+        let mut recent = self.recent.lock(key);
+        let idle = recent.age(self.rate.per, now);
+        let full = self.rate.take(recent.full(key), now);
+        let full = full.map_err(|retry_after| Rejection::TooManyNew { retry_after });
+        let taken = full.map(|full| recent.remember(key, full, now));
+        drop(recent);
+        drop(idle);
+        taken.map(drop)
+    }
+}
+
+/// All addresses, in shards that have a lock each.
+struct Shards<T> {
+    shards: [Lock<T>; SHARDS],
     /// Who knows no key of it cannot choose addresses that fall together.
     hasher: RandomState,
 }
 
-#[derive(Default)]
-struct Shard {
-    open: HashMap<Key, usize>,
-    recent: Recent,
-}
-
-impl Table {
-    pub(super) fn new() -> Self {
+impl<T: Default> Shards<T> {
+    fn new() -> Self {
         Self {
             shards: Default::default(),
             hasher: RandomState::new(),
         }
     }
 
-    /// Counts a connection that is asked for `now`; `true` if it has to be [released](Self::release).
-    ///
-    /// # Errors
-    ///
-    /// There are too many of that address. Nothing was counted.
-    pub(super) fn admit(
-        &self,
-        key: Key,
-        max_open: Option<usize>,
-        rate: Option<Rate>,
-        now: Duration,
-    ) -> Result<bool, Rejection> {
-        let mut forgotten = None;
-        let mut shard = self.shard(key).lock();
-        let open = shard.open.get(&key).copied().unwrap_or(0);
-        if max_open.is_some_and(|max| open >= max) {
-            return Err(Rejection::TooManyOpen);
-        }
-        if let Some(rate) = rate {
-            forgotten = shard.recent.age(rate.per, now);
-            let full = rate.take(shard.recent.full(key), now);
-            let full = full.map_err(|retry_after| Rejection::TooManyNew { retry_after })?;
-            forgotten = shard.recent.remember(key, full, now).or(forgotten);
-        }
-        if max_open.is_some() {
-            shard.open.insert(key, open + 1);
-        }
-        drop(shard);
-        drop(forgotten);
-        Ok(max_open.is_some())
-    }
-
-    /// Takes back a connection that was counted.
-    pub(super) fn release(&self, key: Key) {
-        let mut shard = self.shard(key).lock();
-        if let Entry::Occupied(mut open) = shard.open.entry(key) {
-            *open.get_mut() -= 1;
-            if *open.get() == 0 {
-                open.remove();
-            }
-        }
-        if shard.open.capacity() > 64 && shard.open.len() < shard.open.capacity() / 8 {
-            shard.open.shrink_to(64);
-        }
-    }
-
-    fn shard(&self, key: Key) -> &Lock<Shard> {
-        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    fn lock(&self, key: Key) -> LockGuard<'_, T> {
+        self.shards[self.hasher.hash_one(key) as usize % SHARDS].lock()
     }
 }
 
@@ -179,52 +203,52 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn ask(table: &Table, key: u32, rate: Rate, now: Duration) -> Result<bool, Rejection> {
-        table.admit(Key::V4(key), None, Some(rate), now)
+    fn ask(table: &Table, key: u32, now: Duration) -> Result<(), Rejection> {
+        table.take(Key::V4(key), now)
     }
 
-    fn too_many(retry_after: Duration) -> Result<bool, Rejection> {
+    fn too_many(retry_after: Duration) -> Result<(), Rejection> {
         Err(Rejection::TooManyNew { retry_after })
     }
 
     #[test]
     fn so_many_are_new_at_once_and_as_many_again_spread_over_the_time() {
-        let (table, rate) = (Table::new(), Rate::new(4, 8 * SECOND));
+        let table = Table::new(Rate::new(4, 8 * SECOND));
         let mut now = 100 * SECOND;
         for _ in 0..4 {
-            ask(&table, 1, rate, now).unwrap();
+            ask(&table, 1, now).unwrap();
         }
         for _ in 0..100 {
-            assert_eq!(ask(&table, 1, rate, now), too_many(2 * SECOND));
+            assert_eq!(ask(&table, 1, now), too_many(2 * SECOND));
         }
         now += 2 * SECOND - Duration::from_nanos(1);
-        assert_eq!(ask(&table, 1, rate, now), too_many(Duration::from_nanos(1)));
+        assert_eq!(ask(&table, 1, now), too_many(Duration::from_nanos(1)));
         now += Duration::from_nanos(1);
-        ask(&table, 1, rate, now).unwrap();
-        assert_eq!(ask(&table, 1, rate, now), too_many(2 * SECOND));
-        ask(&table, 2, rate, now).unwrap();
+        ask(&table, 1, now).unwrap();
+        assert_eq!(ask(&table, 1, now), too_many(2 * SECOND));
+        ask(&table, 2, now).unwrap();
         // All of them are back.
         now += 8 * SECOND;
         for _ in 0..4 {
-            ask(&table, 1, rate, now).unwrap();
+            ask(&table, 1, now).unwrap();
         }
-        assert_eq!(ask(&table, 1, rate, now), too_many(2 * SECOND));
+        assert_eq!(ask(&table, 1, now), too_many(2 * SECOND));
     }
 
     #[test]
     fn no_address_is_forgotten_before_its_bucket_is_full() {
         let rate = Rate::new(5, 10 * SECOND);
         for start in 0..30 {
-            let table = Table::new();
+            let table = Table::new(rate);
             let start = start * SECOND;
             for _ in 0..5 {
-                ask(&table, 1, rate, start).unwrap();
+                ask(&table, 1, start).unwrap();
             }
             for second in 1..30 {
                 let now = start + second * SECOND;
                 // Others come and go, and generations with them.
-                ask(&table, 1000 + second, rate, now).unwrap();
-                let before = ask(&table, 1, rate, now);
+                ask(&table, 1000 + second, now).unwrap();
+                let before = ask(&table, 1, now);
                 assert_eq!(
                     before.is_ok(),
                     second % 2 == 0,
@@ -236,78 +260,64 @@ mod tests {
 
     #[test]
     fn what_is_open_counts_until_it_is_released() {
-        let table = Table::new();
-        let ask = |key| table.admit(Key::V6(key), Some(2), None, SECOND);
-        assert_eq!((ask(1), ask(1), ask(2)), (Ok(true), Ok(true), Ok(true)));
+        let table = Open::new();
+        let ask = |key| table.admit(Key::V6(key), Some(2));
+        assert_eq!((ask(1), ask(1), ask(2)), (Ok(()), Ok(()), Ok(())));
         assert_eq!(ask(1), Err(Rejection::TooManyOpen));
         table.release(Key::V6(1));
-        assert_eq!(ask(1), Ok(true));
+        assert_eq!(ask(1), Ok(()));
         assert_eq!(ask(1), Err(Rejection::TooManyOpen));
         for key in [1, 1, 2] {
             table.release(Key::V6(key));
         }
-        for shard in &table.shards {
-            assert!(shard.lock().open.is_empty());
+        for shard in &table.0.shards {
+            assert!(shard.lock().is_empty());
         }
-    }
-
-    #[test]
-    fn refused_connection_counts_as_nothing() {
-        let (table, rate) = (Table::new(), Rate::new(1, SECOND));
-        let ask = |now| table.admit(Key::V4(1), Some(1), Some(rate), now);
-        ask(SECOND).unwrap();
-        for _ in 0..10 {
-            assert_eq!(ask(5 * SECOND), Err(Rejection::TooManyOpen));
-        }
-        table.release(Key::V4(1));
-        // None of those ten was new.
-        ask(5 * SECOND).unwrap();
-        table.release(Key::V4(1));
-        assert_eq!(ask(5 * SECOND), too_many(SECOND));
-        // And that one is not open.
-        ask(6 * SECOND).unwrap();
     }
 
     #[test]
     fn memory_is_bounded_whatever_addresses_come() {
-        let (table, rate) = (Table::new(), Rate::new(2, 1000 * SECOND));
+        let table = Table::new(Rate::new(2, 1000 * SECOND));
         for key in 0..400_000 {
-            ask(&table, key, rate, SECOND).unwrap();
+            ask(&table, key, SECOND).unwrap();
         }
         let places = |generation: &Generation| generation.capacity();
-        let all = |shard: &Lock<Shard>| {
-            let recent = &shard.lock().recent;
+        let all = |recent: &Lock<Recent>| {
+            let recent = recent.lock();
             places(&recent.young) + places(&recent.old)
         };
-        let places: usize = table.shards.iter().map(all).sum();
+        let places: usize = table.recent.shards.iter().map(all).sum();
         let bytes = places * 8 / 7 * (size_of::<(Key, Duration)>() + 1);
         assert!(bytes <= 5 << 20, "{bytes}");
         // The latest are known, and the earliest forgotten.
-        ask(&table, 399_999, rate, SECOND).unwrap();
-        assert!(ask(&table, 399_999, rate, SECOND).is_err());
+        ask(&table, 399_999, SECOND).unwrap();
+        assert!(ask(&table, 399_999, SECOND).is_err());
         for _ in 0..2 {
-            ask(&table, 0, rate, SECOND).unwrap();
+            ask(&table, 0, SECOND).unwrap();
         }
         // What was idle for long is forgotten, too.
-        ask(&table, 0, rate, 5000 * SECOND).unwrap();
-        let mut idle = table.shards.iter().filter(|shard| all(shard) < MAX_YOUNG);
+        ask(&table, 0, 5000 * SECOND).unwrap();
+        let mut idle = table
+            .recent
+            .shards
+            .iter()
+            .filter(|shard| all(shard) < MAX_YOUNG);
         assert!(idle.next().is_some());
     }
 
     #[test]
     fn rates_that_make_no_sense_limit_what_they_can() {
-        let table = Table::new();
-        let none = Rate::new(0, SECOND);
-        ask(&table, 1, none, SECOND).unwrap();
-        assert_eq!(ask(&table, 1, none, SECOND), too_many(SECOND));
+        let table = |connections, per| Table::new(Rate::new(connections, per));
+        let none = table(0, SECOND);
+        ask(&none, 1, SECOND).unwrap();
+        assert_eq!(ask(&none, 1, SECOND), too_many(SECOND));
+        let (no_time, all) = (table(1, Duration::ZERO), table(u32::MAX, Duration::MAX));
         for _ in 0..1000 {
-            ask(&table, 2, Rate::new(1, Duration::ZERO), SECOND).unwrap();
-            ask(&table, 3, Rate::new(u32::MAX, Duration::MAX), SECOND).unwrap();
+            ask(&no_time, 1, SECOND).unwrap();
+            ask(&all, 1, SECOND).unwrap();
         }
-        ask(&table, 4, Rate::new(1, Duration::MAX), SECOND).unwrap();
-        assert_eq!(
-            ask(&table, 4, Rate::new(1, Duration::MAX), SECOND),
-            too_many(LONGEST)
-        );
+        let longest = table(1, Duration::MAX);
+        ask(&longest, 1, SECOND).unwrap();
+        assert_eq!(ask(&longest, 1, SECOND), too_many(LONGEST));
     }
 }
