@@ -84,7 +84,9 @@ where
 ///
 /// It is called when the connection is accepted, and with TLS once that is spoken; with
 /// [`proxy_protocol`](super::Serve::proxy_protocol) a TCP connection has the address that the proxy tells. An error
-/// ends the connection: [`ConnectionEnd::Service`](super::ConnectionEnd::Service).
+/// ends the connection, as does a service that is not there within
+/// [`header_timeout`](super::Serve::header_timeout): [`ConnectionEnd::Service`](super::ConnectionEnd::Service). A server
+/// that stops does not wait for it.
 #[derive(Clone, Copy, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "it marks what is in it")]
 pub struct PerConnection<M>(pub M);

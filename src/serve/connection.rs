@@ -167,15 +167,19 @@ where
 }
 
 /// Serves what is in the clear now.
-async fn serve<L, T, S>(context: Context, stream: T, client: Client<L>, app: S) -> ConnectionEnd
+async fn serve<L, T, S>(mut context: Context, stream: T, client: Client<L>, app: S) -> ConnectionEnd
 where
     L: Listener,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Application<L::Addr>,
 {
-    let app = match app.service(&client.address).await {
-        Ok(app) => app,
-        Err(error) => return ConnectionEnd::Service(io::Error::other(error)),
+    let made = within(context.server.limits.header, app.service(&client.address));
+    // What is made at once is served in any case: its request may be there already.
+    let app = match race(made, context.stop.stopping()).await {
+        Race::First(Some(Ok(app))) => app,
+        Race::First(Some(Err(error))) => return ConnectionEnd::Service(io::Error::other(error)),
+        Race::First(None) => return ConnectionEnd::Service(io::ErrorKind::TimedOut.into()),
+        Race::Second(()) => return ConnectionEnd::Closed,
     };
     let Context {
         server,

@@ -1,6 +1,6 @@
 //! How connections ended that no layer sees.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{Router, routing::get};
 use tokio::{
@@ -8,9 +8,10 @@ use tokio::{
     sync::oneshot,
     time::sleep,
 };
+use tower::service_fn;
 use tower_websocket::{
     serve,
-    serve::{ConnectionEnd, Serve},
+    serve::{ConnectionEnd, PerConnection, Serve},
     session::Drain,
 };
 
@@ -156,4 +157,36 @@ async fn panic_and_a_stop_are_told_of() {
     assert_eq!(within(log.next()).await, "Aborted 6");
     within(serving).await.unwrap().unwrap();
     drop((panicked, hanging));
+}
+
+#[tokio::test(start_paused = true)]
+async fn maker_of_services_that_waits_is_ended_by_the_stop_and_by_the_deadline() {
+    let (pen, mut log) = Log::new();
+    let (listener, dialer) = memory();
+    let make = service_fn(async |()| std::future::pending::<Result<Router, Infallible>>().await);
+    let serving = serve(listener, PerConnection(make)).on_connection_end(move |report| {
+        let end = match &report.end {
+            ConnectionEnd::Service(error) => format!("{:?}", error.kind()),
+            end => format!("{end:?}"),
+        };
+        pen.write(format!("{end} {}", report.lasted.as_secs()));
+    });
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(
+        serving
+            .graceful_shutdown(async { stopped.await.unwrap() })
+            .into_future(),
+    );
+    let first = dialer.dial();
+    assert_eq!(within(log.next()).await, "TimedOut 10");
+    let second = dialer.dial();
+    sleep(Duration::from_secs(3)).await;
+    stop.send(()).unwrap();
+    assert_eq!(within(log.next()).await, "Closed 3");
+    let stopped = within(serving).await.unwrap().unwrap();
+    assert_eq!(
+        (stopped.connections.ended, stopped.connections.aborted),
+        (1, 0)
+    );
+    drop((first, second));
 }
