@@ -155,7 +155,7 @@ where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let settings = Settings::default();
-    let line = Line::new(settings.limits());
+    let line = Line::new(settings.limits(), None);
     let endpoint = WebSocketLayer::new(taker.clone()).config(config).endpoint();
     let came = line.clone();
     let service = service_fn(move |request: Request<Incoming>| {

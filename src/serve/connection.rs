@@ -186,7 +186,7 @@ where
         stop,
         permit,
     } = context;
-    let line = Line::new(server.limits);
+    let line = Line::new(server.limits, permit.clone());
     let service = Serving::<L, S::Service> {
         app: TowerToHyperService::new(app),
         client,

@@ -9,6 +9,7 @@ use super::{expired::Expired, head::Heads};
 use crate::{
     lock::{Lock, LockGuard},
     protocol::{MAX_BELOW, SENDING_FLOOR},
+    service::ServerPermit,
     session::Watch,
 };
 
@@ -31,6 +32,9 @@ pub(super) struct Line(Lock<LineState>);
 
 struct LineState {
     limits: TimeLimits,
+    /// It goes wherever the stream goes that is watched, also if HTTP's upgrade takes that.
+    #[expect(dead_code, reason = "its drop counts")]
+    permit: Option<ServerPermit>,
     start: Instant,
     /// A request has come.
     request: bool,
@@ -60,10 +64,11 @@ struct LineState {
 }
 
 impl Line {
-    pub(super) fn new(limits: TimeLimits) -> Arc<Self> {
+    pub(super) fn new(limits: TimeLimits, permit: Option<ServerPermit>) -> Arc<Self> {
         let now = Instant::now();
         Arc::new(Self(Lock::new(LineState {
             limits,
+            permit,
             start: now,
             request: false,
             receiving: false,
@@ -297,12 +302,17 @@ mod tests {
         (expired, start.elapsed().as_secs())
     }
 
-    /// A connection on which hyper waits for the next head.
-    fn waiting() -> (Arc<Line>, Pin<Box<dyn Sleep>>) {
-        let line = Line::new(TimeLimits {
+    fn line() -> Arc<Line> {
+        let limits = TimeLimits {
             header: Some(10 * SECOND),
             keep_alive: Some(75 * SECOND),
-        });
+        };
+        Line::new(limits, None)
+    }
+
+    /// A connection on which hyper waits for the next head.
+    fn waiting() -> (Arc<Line>, Pin<Box<dyn Sleep>>) {
+        let line = line();
         let first = HeadTimer(line.clone()).sleep(SECOND);
         line.received(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
         drop(first);
@@ -324,10 +334,7 @@ mod tests {
     async fn a_connection_is_not_woken_before_its_deadline() {
         // Timers fire at whole milliseconds, which few connections begin at.
         advance(Duration::from_micros(300)).await;
-        let line = Line::new(TimeLimits {
-            header: Some(10 * SECOND),
-            keep_alive: None,
-        });
+        let line = line();
         let wakes = Arc::<Wakes>::default();
         let waker = Waker::from(wakes.clone());
         let mut expired = pin!(line.expired());

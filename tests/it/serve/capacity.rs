@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
+use http::StatusCode;
+use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, copy, sink},
     time::timeout,
 };
 use tower_websocket::serve;
@@ -87,4 +90,36 @@ async fn server_at_its_limit_stops_when_it_should() {
     assert_eq!(peer.closed().await.0, 1001);
     let stopped = within(serving).await.unwrap().unwrap();
     assert_eq!(stopped.websockets.ended, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn upgrade_that_is_no_websocket_of_ours_has_its_place_until_it_ends() {
+    async fn raw(mut request: Request) -> Response {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut stream = TokioIo::new(upgrade.await.unwrap());
+            let _ended = copy(&mut stream, &mut sink()).await;
+        });
+        let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+        let response = response.header("connection", "upgrade");
+        response
+            .header("upgrade", "raw")
+            .body(Body::empty())
+            .unwrap()
+    }
+    let (listener, dialer) = memory();
+    let app = Router::new().route("/", any(raw));
+    tokio::spawn(serve(listener, app).max_connections(1).into_future());
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: raw\r\n\r\n";
+    let mut first = dialer.dial();
+    first.write_all(request).await.unwrap();
+    let mut answer = [0; 12];
+    within(first.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    let mut second = dialer.dial();
+    second.write_all(request).await.unwrap();
+    let nothing = timeout(Duration::from_secs(1), second.read_exact(&mut answer));
+    assert!(nothing.await.is_err());
+    drop(first);
+    within(second.read_exact(&mut answer)).await.unwrap();
 }
