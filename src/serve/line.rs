@@ -36,6 +36,8 @@ struct LineState {
     #[expect(dead_code, reason = "its drop counts")]
     permit: Option<ServerPermit>,
     start: Instant,
+    /// Something was received.
+    said: bool,
     /// A request has come.
     request: bool,
     /// Bytes were received since the last look.
@@ -70,6 +72,7 @@ impl Line {
             limits,
             permit,
             start: now,
+            said: false,
             request: false,
             receiving: false,
             sending: 0,
@@ -179,7 +182,7 @@ impl Line {
 impl Watch for Line {
     fn received(&self, bytes: &[u8]) {
         let mut state = self.lock();
-        state.receiving = true;
+        (state.receiving, state.said) = (true, true);
         state.heads.read(bytes);
     }
 
@@ -227,6 +230,7 @@ impl LineState {
     fn request_deadline(&self) -> Option<(Instant, Expired)> {
         let TimeLimits { header, keep_alive } = self.limits;
         let (begin, limit, expired) = match (self.waiting, self.head) {
+            _ if !self.said => (self.start, header, Expired::NoRequest),
             (Some(_), _) if !self.request => (self.start, header, Expired::Head),
             (None, _) if !self.request => (self.start, header, Expired::NoRequest),
             (Some(_), Some(head)) => (head, header, Expired::Head),
@@ -343,6 +347,19 @@ mod tests {
         advance(9 * SECOND).await;
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
         assert_eq!(expired.await, Expired::NoRequest);
+    }
+
+    /// As without the feature `http2`, whose server looks at the first bytes before hyper waits for a head.
+    #[tokio::test(start_paused = true)]
+    async fn first_head_is_late_only_if_something_of_it_came() {
+        for (said, expired) in [(&b""[..], Expired::NoRequest), (b"GET /", Expired::Head)] {
+            let line = line();
+            let _first = HeadTimer(line.clone()).sleep(SECOND);
+            if !said.is_empty() {
+                line.received(said);
+            }
+            assert_eq!(end(&line).await, (expired, 10));
+        }
     }
 
     #[tokio::test(start_paused = true)]
