@@ -213,7 +213,8 @@ impl<L, S, F> Serve<L, S, F> {
     /// whose [`Config::ping_interval`](crate::Config::ping_interval) is `None`, and keeps entries of NATs on the way
     /// alive. How often it asks is the system's setting: on Linux nine times, 75 seconds apart.
     ///
-    /// Only for connections whose [`Listener::tcp`] tells of a TCP connection. Default: off.
+    /// Less than a second is taken as one, and more than 32,767 as so many, which is the most that Linux takes. Only
+    /// for connections whose [`Listener::tcp`] tells of a TCP connection. Default: off.
     pub fn tcp_keepalive(mut self, idle: impl Into<Option<Duration>>) -> Self {
         self.settings.tcp.keepalive = idle.into();
         self
@@ -223,7 +224,8 @@ impl<L, S, F> Serve<L, S, F> {
     /// (`TCP_USER_TIMEOUT`, RFC 5482; Linux and Android, elsewhere nothing happens).
     ///
     /// The kernel's own limit is about 15 minutes. Pings of WebSockets and HTTP/2 find a client that is gone
-    /// within 40 seconds; this finds it in the middle of what is sent. Default: off.
+    /// within 40 seconds; this finds it in the middle of what is sent. It also
+    /// ends the connection of one that is there, and takes nothing of what waits for it for so long. Default: off.
     pub fn tcp_user_timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
         self.settings.tcp.user_timeout = limit.into();
         self

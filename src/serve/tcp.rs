@@ -18,7 +18,7 @@ impl TcpOptions {
         let socket = SockRef::from(stream);
         let keepalive = self
             .keepalive
-            .map(|idle| TcpKeepalive::new().with_time(idle));
+            .map(|idle| TcpKeepalive::new().with_time(idle.clamp(LEAST_IDLE, MOST_IDLE)));
         let keepalive = keepalive.map_or(Ok(()), |keepalive| socket.set_tcp_keepalive(&keepalive));
         let user_timeout = self
             .user_timeout
@@ -39,6 +39,10 @@ fn set_user_timeout(socket: &SockRef<'_>, limit: Duration) -> io::Result<()> {
 fn set_user_timeout(_: &SockRef<'_>, _: Duration) -> io::Result<()> {
     Ok(())
 }
+
+/// What Linux takes: with less or more, the system's own time would stay.
+const LEAST_IDLE: Duration = Duration::from_secs(1);
+const MOST_IDLE: Duration = Duration::from_secs(32_767);
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test panics")]
@@ -64,6 +68,26 @@ mod tests {
         .set(stream);
         assert!(socket.keepalive().unwrap());
         assert_eq!(told(&socket), Some([77_000, 12_345]));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn keepalive_that_no_kernel_takes_is_the_nearest_that_it_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (idle, set) in [(Duration::ZERO, LEAST_IDLE), (Duration::MAX, MOST_IDLE)] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let keepalive = Some(idle);
+            let user_timeout = None;
+            TcpOptions {
+                keepalive,
+                user_timeout,
+            }
+            .set(&stream);
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap(), "{idle:?}");
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), set);
+        }
     }
 
     #[cfg(target_os = "linux")]
