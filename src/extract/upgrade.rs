@@ -151,6 +151,20 @@ impl WebSocketUpgrade {
     /// Limits the connections of each address, as
     /// [`WebSocketLayer::per_address`](crate::WebSocketLayer::per_address) does; it is checked in
     /// [`on_upgrade`](Self::on_upgrade). Default: no limit.
+    ///
+    /// Make it once, such as in the router's state: one that is made here for each request has counted nothing.
+    ///
+    /// ```
+    /// use axum::{Router, extract::State, response::Response, routing::any};
+    /// use tower_websocket::{WebSocket, extract::WebSocketUpgrade, service::PerAddress};
+    ///
+    /// async fn chat(ws: WebSocketUpgrade, State(limit): State<PerAddress>) -> Response {
+    ///     ws.per_address(&limit).on_upgrade(async |socket: WebSocket| { /* … */ })
+    /// }
+    ///
+    /// let limit = PerAddress::new().max_open(20);
+    /// let app: Router = Router::new().route("/chat", any(chat)).with_state(limit);
+    /// ```
     pub fn per_address(mut self, limit: &PerAddress) -> Self {
         self.pending.per_address = Some(limit.clone());
         self
@@ -185,8 +199,7 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Calls `hook` when the connection is open, as
-    /// [`WebSocketLayer::on_open`](crate::WebSocketLayer::on_open).
+    /// Calls `hook` when the connection is open, as [`WebSocketLayer::on_open`](crate::WebSocketLayer::on_open).
     pub fn on_open(mut self, hook: impl FnOnce(&Sender, &Parts) + Send + 'static) -> Self {
         let hook = Once::new(hook);
         self.pending.handshake.on_open = Some(OpenHook::new(move |socket, head| {
