@@ -1,5 +1,8 @@
 //! Certificates from files, which may change while the server runs.
 
+#[cfg(all(test, unix))]
+mod tests;
+
 use std::{
     error::Error,
     fmt, fs, io,
@@ -39,6 +42,9 @@ use crate::lock::Lock;
 /// together, as when the certificate is replaced and the key is not yet, leave the certificate as it
 /// is; that is logged as a warning, once for each reason, and they are read again a second later.
 ///
+/// The handshake that looks waits for the file system, and its thread with it: where that hangs, as one over the
+/// network may, one thread does. No other handshake looks until it is back; they have the certificate as it is.
+///
 /// The first file has the certificate of the server first and those that lead to its root behind it;
 /// the second one a key (PKCS #8, PKCS #1 or SEC 1), without a password. Reading them takes the
 /// thread a fraction of a millisecond from a local disk.
@@ -57,6 +63,8 @@ struct State {
     /// What the files looked like that it was read from.
     read: Option<[Stamp; 2]>,
     looked: Instant,
+    /// Somebody does just now.
+    looking: bool,
     /// Why they could not be read the last time.
     problem: Option<String>,
 }
@@ -100,6 +108,7 @@ impl PemFiles {
             current: Arc::new(current),
             read,
             looked: Instant::now(),
+            looking: false,
             problem: None,
         });
         Ok(Self(Arc::new(Files {
@@ -151,13 +160,15 @@ impl Files {
     /// Returns the certificate, after a look at the files if it is time for one.
     fn current(&self, now: Instant) -> Arc<CertifiedKey> {
         let mut state = self.state.lock();
-        if now.saturating_duration_since(state.looked) < LOOK_INTERVAL {
+        let is_time = now.saturating_duration_since(state.looked) >= LOOK_INTERVAL;
+        if state.looking || !is_time {
             return state.current.clone();
         }
         // Nobody else looks meanwhile, and nobody waits.
-        state.looked = now;
+        (state.looked, state.looking) = (now, true);
         let (current, before) = (state.current.clone(), state.read);
         drop(state);
+        let _looking = Looking(self);
         match self.look(before) {
             Ok(None) => current,
             Ok(Some((stamps, read))) => {
@@ -195,6 +206,16 @@ impl Files {
         state.problem = Some(problem);
         drop(state);
         tracing::warn!(%error, "the certificate is left as it was");
+    }
+}
+
+/// Somebody looks at the files, until this is dropped.
+struct Looking<'a>(&'a Files);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        // After a panic, too.
+        self.0.state.lock().looking = false;
     }
 }
 
