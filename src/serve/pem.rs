@@ -1,5 +1,7 @@
 //! Certificates from files, which may change while the server runs.
 
+#[cfg_attr(not(unix), path = "pem/identity_off.rs")]
+mod identity;
 #[cfg(all(test, unix))]
 mod tests;
 
@@ -20,6 +22,7 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
+use self::identity::Identity;
 use crate::lock::Lock;
 
 /// A certificate and its key in two PEM files, which are read again when they have changed.
@@ -69,8 +72,8 @@ struct State {
     problem: Option<String>,
 }
 
-/// What tells a file from another that has taken its place.
-type Stamp = (SystemTime, u64);
+/// What tells a file from another that has taken its place: its time, its length, and what else a system knows.
+type Stamp = (SystemTime, u64, Identity);
 
 /// What both files looked like, and what was in them.
 type Reading = ([Stamp; 2], Arc<CertifiedKey>);
@@ -170,7 +173,11 @@ impl Files {
         drop(state);
         let _looking = Looking(self);
         match self.look(before) {
-            Ok(None) => current,
+            Ok(None) => {
+                let problem = self.state.lock().problem.take();
+                drop(problem);
+                current
+            }
             Ok(Some((stamps, read))) => {
                 let mut state = self.state.lock();
                 (state.read, state.problem) = (Some(stamps), None);
@@ -292,7 +299,8 @@ fn stamps(chain: &Path, key: &Path) -> Result<[Stamp; 2], PemError> {
 }
 
 fn stamp(path: &Path) -> Result<Stamp, PemError> {
-    let stamp = fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len())));
+    let stamp =
+        fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len(), identity::of(&file))));
     stamp.map_err(|error| failed(path, Why::Io(error)))
 }
 

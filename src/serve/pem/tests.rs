@@ -129,3 +129,29 @@ fn look_that_panics_is_not_the_last_one() {
         assert!(look.is_err(), "after {seconds} s");
     }
 }
+
+#[test]
+fn file_of_the_same_time_and_length_is_another() {
+    let directory = Directory::new("pem-stamps");
+    let before = stamp(&directory.chain()).unwrap();
+    let next = directory.0.join("next");
+    fs::write(&next, pem("CERTIFICATE").replace("AAAA", "BBBB")).unwrap();
+    let file = File::options().write(true).open(&next).unwrap();
+    file.set_modified(before.0).unwrap();
+    fs::rename(&next, directory.chain()).unwrap();
+    let after = stamp(&directory.chain()).unwrap();
+    assert_eq!((after.0, after.1), (before.0, before.1));
+    assert_ne!(after, before);
+}
+
+#[test]
+fn problem_that_comes_again_is_told_again() {
+    let directory = Directory::new("pem-again");
+    let files = directory.files(ring::default_provider());
+    let stamps = stamps(&directory.chain(), &directory.key()).unwrap();
+    let mut state = files.state.lock();
+    (state.read, state.problem) = (Some(stamps), Some("gone".to_owned()));
+    drop(state);
+    files.current(Instant::now() + Duration::from_secs(2));
+    assert_eq!(files.state.lock().problem, None);
+}
