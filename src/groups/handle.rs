@@ -150,7 +150,7 @@ impl<K: Key, T> Groups<K, T> {
         M: Into<Broadcast>,
     {
         let content = Content::Message(message.into());
-        self.begin(key, content, Some(except.key()))
+        self.begin(key, content, Some(except.clone()))
     }
 
     /// Closes the connections of all members of a group, which leave it.
@@ -190,14 +190,14 @@ impl<K: Key, T> Groups<K, T> {
         Q: Eq + Hash + Names<K> + ?Sized,
         F: Into<CloseFrame>,
     {
-        self.begin(key, Content::Close(frame.into()), Some(except.key()))
+        self.begin(key, Content::Close(frame.into()), Some(except.clone()))
     }
 
     fn begin<Q>(
         &self,
         key: &Q,
         content: Content,
-        except: Option<usize>,
+        except: Option<Sender>,
     ) -> impl Future<Output = Delivery> + Send + use<K, T, Q>
     where
         K: Borrow<Q>,
@@ -207,7 +207,9 @@ impl<K: Key, T> Groups<K, T> {
     }
 
     /// Tells other nodes first, and then the members here: so both have the same order.
-    async fn deliver(self, found: Found<K>, content: Content, except: Option<usize>) -> Delivery {
+    async fn deliver(self, found: Found<K>, content: Content, except: Option<Sender>) -> Delivery {
+        // Kept to the end: meanwhile no other connection has its key.
+        let key = except.as_ref().map(Sender::key);
         let mut delivery = Delivery::default();
         match found {
             Found::Group(group) => {
@@ -215,7 +217,7 @@ impl<K: Key, T> Groups<K, T> {
                 if let Some(there) = &group.elsewhere {
                     there.tell(&content, &mut delivery);
                 }
-                delivery.add(group.bring(&content, except).await);
+                delivery.add(group.bring(&content, key).await);
             }
             Found::Elsewhere(there) => there.tell(&content, &mut delivery),
             Found::Nowhere => {}

@@ -1,6 +1,7 @@
 //! Groups: who gets a broadcast, in which order, and what becomes of those that are too slow.
 
 mod droppable;
+mod ends;
 mod everyone;
 mod farewell;
 mod kinds;
