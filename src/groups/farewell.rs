@@ -7,7 +7,10 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::content::{Broadcast, Content};
+use super::{
+    content::{Broadcast, Content},
+    push_out::push_out,
+};
 use crate::sync::spawn_on;
 
 /// What is broadcast once a member has left.
@@ -40,6 +43,7 @@ impl Farewell {
         let poll = AssertUnwindSafe(|| saying.as_mut().poll(&mut cx));
         if matches!(catch_unwind(poll), Ok(Poll::Pending)) {
             spawn_on(&self.runtime, saying);
+            push_out(&self.runtime);
         }
     }
 }

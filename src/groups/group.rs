@@ -12,6 +12,7 @@ use super::{
     delivery::{SlowMember, Totals},
     elsewhere::Elsewhere,
     member::Member,
+    push_out::push_out,
     unwoken::{STRETCH, Sessions, Unwoken},
 };
 #[cfg(feature = "cluster")]
@@ -334,15 +335,6 @@ fn flush_on(runtime: Handle, mut sessions: Sessions) {
         push_out(&runtime);
     }
     sessions.flush_some();
-}
-
-/// Makes a task that was spawned last one that every thread of its runtime can run.
-///
-/// A thread keeps the last task for itself, and may be in for some blocking work now.
-fn push_out(runtime: &Handle) {
-    if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread {
-        runtime.spawn(async {});
-    }
 }
 
 /// How long the sessions that were reached are not written for: broadcasts may take long, and one need not be polled

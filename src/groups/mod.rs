@@ -19,7 +19,7 @@
 // - `group` and `member`: one group, and one connection in it. They know each other, because a
 //   member leaves by itself when its connection ends;
 // - `presence`: members with data, moved out, and with a `farewell` that is said for them;
-// - `unwoken`: sessions that a broadcast has something for, woken together;
+// - `unwoken`: sessions that a broadcast has something for, woken together; `push_out`: tasks that do it in another thread;
 // - `everyone`: the same to all connections of a registry.
 
 mod backlog;
@@ -43,6 +43,7 @@ mod index;
 mod key;
 mod member;
 mod presence;
+mod push_out;
 #[cfg(feature = "cluster")]
 mod spanning;
 mod table;

@@ -1,9 +1,11 @@
 //! Connections that end while a broadcast or a farewell is under way.
 
+use std::{sync::mpsc, time::Duration};
+
 use tokio::task::yield_now;
 use tower_websocket::{CloseCode, Config, Groups, WebSocket, testing};
 
-use super::delivery;
+use super::{delivery, farewell::listener};
 
 fn pair() -> (WebSocket, WebSocket) {
     testing::pair(Config::default().ping_interval(None))
@@ -35,4 +37,26 @@ async fn who_is_left_out_has_ended_and_no_other_connection_is_taken_for_it() {
             yield_now().await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn farewell_does_not_wait_for_the_thread_in_which_its_membership_ends() {
+    let rooms: Groups = Groups::new();
+    // More than are told at once.
+    let mut all: Vec<_> = (0..70).map(|_| listener(&rooms)).collect();
+    let (_client, server) = pair();
+    let membership = rooms.join("room".to_owned(), &server.sender()).unwrap();
+    let membership = membership.on_leave("gone");
+    let (told, said) = mpsc::channel();
+    let leaving = tokio::spawn(async move {
+        drop(membership);
+        // It blocks the thread, and for ever if nobody else goes on with the farewell.
+        said.recv_timeout(Duration::from_secs(10))
+    });
+    let (last, ..) = all.last_mut().unwrap();
+    let message = last.recv().await.unwrap().unwrap();
+    assert_eq!(message.as_text(), Some("gone"));
+    // Nobody hears it where that comes too late.
+    let _ = told.send(());
+    assert_eq!(leaving.await.unwrap(), Ok(()));
 }

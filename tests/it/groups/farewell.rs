@@ -47,7 +47,7 @@ async fn leaver(mut socket: WebSocket, rooms: Groups) {
 }
 
 /// A member that stays, and the client that hears what it gets.
-fn listener(rooms: &Groups) -> (WebSocket, WebSocket, Membership) {
+pub(super) fn listener(rooms: &Groups) -> (WebSocket, WebSocket, Membership) {
     let (client, server) = testing::pair(Config::default().ping_interval(None));
     let membership = rooms.join("room".to_owned(), &server.sender()).unwrap();
     (client, server, membership)
