@@ -16,7 +16,7 @@ use crate::sync::spawn_on;
 /// What is broadcast once a member has left.
 pub(super) struct Farewell {
     content: Content,
-    /// Where it is said, if that takes a task.
+    /// Where it is said, if that takes a task and the membership ends in no runtime.
     runtime: Handle,
 }
 
@@ -33,7 +33,8 @@ impl Farewell {
     /// Says it, where no lock is held.
     ///
     /// At once if no broadcast is under way, and few are to hear it: so it is on its way before whoever waits for the
-    /// end of the connection goes on. The rest is done by a task. It is over where a payload panics when it is dropped.
+    /// end of the connection goes on. The rest is done by a task, in the runtime of the
+    /// caller if there is one: that runs, and the other one may not. It is over where a payload panics when it is dropped.
     pub(super) fn say<F>(self, say: impl FnOnce(Content) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -42,8 +43,9 @@ impl Farewell {
         let mut cx = Context::from_waker(Waker::noop());
         let poll = AssertUnwindSafe(|| saying.as_mut().poll(&mut cx));
         if matches!(catch_unwind(poll), Ok(Poll::Pending)) {
-            spawn_on(&self.runtime, saying);
-            push_out(&self.runtime);
+            let runtime = Handle::try_current().unwrap_or(self.runtime);
+            spawn_on(&runtime, saying);
+            push_out(&runtime);
         }
     }
 }

@@ -126,8 +126,10 @@ impl<K: Key> Membership<K> {
     ///
     /// A connection that is being closed has left when it is over: once the peer has answered, or after
     /// [`Config::close_timeout`](crate::Config::close_timeout). What becomes of the broadcast is in
-    /// [`totals`](crate::Groups::totals) alone. It is said by whoever ends the membership, or by a task of the runtime
-    /// that the caller is in now: with the end of that runtime nothing is said any more, nor by a process that is killed.
+    /// [`totals`](crate::Groups::totals) alone. It is said by whoever ends the membership, or by a task of the runtime in
+    /// which that is, and where it is in none, of the one that the caller is in now. Other broadcasts of the group wait
+    /// behind it, and so for that runtime, which has to run: one that has ended says nothing any more, nor does a process
+    /// that is killed.
     /// A farewell takes about 100 bytes beside its message while it waits, and is a broadcast for each that leaves: where
     /// ten thousand leave a group at once, those are many.
     ///

@@ -2,10 +2,14 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use tokio::task::yield_now;
+use tokio::{runtime::Builder, task::yield_now};
 use tower_websocket::{CloseCode, Config, Groups, WebSocket, testing};
 
-use super::{delivery, farewell::listener};
+use super::{
+    delivery,
+    farewell::{heard, listener},
+};
+use crate::session::support::{idle, within};
 
 fn pair() -> (WebSocket, WebSocket) {
     testing::pair(Config::default().ping_interval(None))
@@ -59,4 +63,29 @@ async fn farewell_does_not_wait_for_the_thread_in_which_its_membership_ends() {
     // Nobody hears it where that comes too late.
     let _ = told.send(());
     assert_eq!(leaving.await.unwrap(), Ok(()));
+}
+
+#[test]
+fn farewell_needs_no_runtime_but_the_one_in_which_its_membership_ends() {
+    let runtime = || {
+        let mut builder = Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    let (never_runs, runs) = (runtime(), runtime());
+    let rooms: Groups = Groups::new();
+    runs.block_on(async {
+        // More than are told at once.
+        let mut all: Vec<_> = (0..70).map(|_| listener(&rooms)).collect();
+        let (_client, server) = pair();
+        let membership = rooms.join("room".to_owned(), &server.sender()).unwrap();
+        let membership = {
+            let _there = never_runs.enter();
+            membership.on_leave("gone")
+        };
+        drop(membership);
+        let after = within(rooms.broadcast("room", "after")).await;
+        assert_eq!(after, delivery(70, 0, 0));
+        idle().await;
+        assert_eq!(heard(&mut all[69].0), ["gone", "after"]);
+    });
 }

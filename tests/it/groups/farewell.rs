@@ -54,7 +54,7 @@ pub(super) fn listener(rooms: &Groups) -> (WebSocket, WebSocket, Membership) {
 }
 
 /// All that a client has received so far.
-fn heard(client: &mut WebSocket) -> Vec<String> {
+pub(super) fn heard(client: &mut WebSocket) -> Vec<String> {
     let next = || client.recv().now_or_never();
     std::iter::from_fn(next)
         .map(|message| message.unwrap().unwrap().as_text().unwrap().to_owned())
