@@ -32,20 +32,23 @@ impl Farewell {
 
     /// Says it, where no lock is held.
     ///
-    /// At once if no broadcast is under way, and few are to hear it: so it is on its way before whoever waits for the
-    /// end of the connection goes on. The rest is done by a task, in the runtime of the
-    /// caller if there is one: that runs, and the other one may not. It is over where a payload panics when it is dropped.
-    pub(super) fn say<F>(self, say: impl FnOnce(Content) -> F)
+    /// Where it `may_begin`, at once if no broadcast is under way, and few are to hear it. The rest is done by a task,
+    /// in the runtime of the caller if there is one: that runs, and the other one may not. It is over where a payload
+    /// panics when it is dropped.
+    pub(super) fn say<F>(self, may_begin: bool, say: impl FnOnce(Content) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut saying = Box::pin(say(self.content));
-        let mut cx = Context::from_waker(Waker::noop());
-        let poll = AssertUnwindSafe(|| saying.as_mut().poll(&mut cx));
-        if matches!(catch_unwind(poll), Ok(Poll::Pending)) {
-            let runtime = Handle::try_current().unwrap_or(self.runtime);
-            spawn_on(&runtime, saying);
-            push_out(&runtime);
+        if may_begin {
+            let mut cx = Context::from_waker(Waker::noop());
+            let poll = AssertUnwindSafe(|| saying.as_mut().poll(&mut cx));
+            if !matches!(catch_unwind(poll), Ok(Poll::Pending)) {
+                return;
+            }
         }
+        let runtime = Handle::try_current().unwrap_or(self.runtime);
+        spawn_on(&runtime, saying);
+        push_out(&runtime);
     }
 }

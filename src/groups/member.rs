@@ -234,7 +234,7 @@ impl<K: Key> Member<K> {
         } else if !waiting.said {
             waiting.said = true;
             drop(waiting);
-            return self.say(farewell);
+            return self.say(farewell, true);
         } else {
             Some(farewell)
         };
@@ -242,12 +242,17 @@ impl<K: Key> Member<K> {
         drop(before);
     }
 
-    fn say(&self, farewell: Farewell) {
-        farewell.say(|content| self.group.clone().say(content, self.sender.clone()));
+    fn say(&self, farewell: Farewell, may_begin: bool) {
+        let say = |content| self.group.clone().say(content, self.sender.clone());
+        farewell.say(may_begin, say);
     }
 
     /// Leaves the group, unless it has, and says farewell.
     pub(super) fn leave(self: &Arc<Self>) -> Left {
+        self.leave_and_say(true)
+    }
+
+    fn leave_and_say(self: &Arc<Self>, may_begin: bool) -> Left {
         let was_member = self.group.home.leave(&self.group, self);
         let mut waiting = self.lock();
         waiting.left = true;
@@ -263,7 +268,7 @@ impl<K: Key> Member<K> {
             self.sender.forget_room(ticket);
         }
         if let Some(farewell) = farewell {
-            self.say(farewell);
+            self.say(farewell, may_begin);
         }
         Left {
             was_member,
@@ -341,7 +346,8 @@ impl<K> Member<K> {
 impl<K: Key> Wake for Member<K> {
     fn wake(self: Arc<Self>) {
         if self.sender.is_over() {
-            drop(self.leave());
+            // It may be in very many groups, and this is its session's turn: that takes a task for each.
+            drop(self.leave_and_say(false));
             return;
         }
         let mut done = Vec::new();

@@ -1,6 +1,15 @@
 //! Connections that end while a broadcast or a farewell is under way.
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use tokio::{runtime::Builder, task::yield_now};
 use tower_websocket::{CloseCode, Config, Groups, WebSocket, testing};
@@ -41,6 +50,41 @@ async fn who_is_left_out_has_ended_and_no_other_connection_is_taken_for_it() {
             yield_now().await;
         }
     }
+}
+
+/// Looks how many have heard a farewell.
+struct Look(Groups<u32>, AtomicU64);
+
+impl Wake for Look {
+    fn wake(self: Arc<Self>) {
+        self.1.store(self.0.totals().sent, Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn end_of_a_connection_says_no_farewell_in_the_turn_of_its_session() {
+    let rooms: Groups<u32> = Groups::new();
+    let others: Vec<_> = (0..5).map(|_| pair()).collect();
+    let (_client, server) = pair();
+    let mut memberships = Vec::new();
+    for room in 0..100 {
+        for (_, other) in &others {
+            memberships.push(rooms.join(room, &other.sender()).unwrap());
+        }
+        let leaves = rooms.join(room, &server.sender()).unwrap();
+        memberships.push(leaves.on_leave("gone"));
+    }
+    let sender = server.sender();
+    let mut closed = pin!(sender.closed());
+    let look = Arc::new(Look(rooms.clone(), AtomicU64::new(u64::MAX)));
+    let waker = Waker::from(look.clone());
+    // It is woken behind the memberships.
+    let poll = closed.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll.is_pending());
+    sender.abort();
+    idle().await;
+    assert_eq!(look.1.load(Relaxed), 0);
+    assert_eq!(rooms.totals(), delivery(500, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
