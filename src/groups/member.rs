@@ -206,12 +206,15 @@ impl<K: Key> Member<K> {
         queued_bytes: usize,
         delivery: &mut Delivery,
     ) -> Option<Asleep> {
-        // What waits beside the queue is not overtaken.
-        let waiting = self.lock();
-        if waiting.left || !self.sender.is_open() {
+        // What waits beside the queue is not overtaken. Where nothing does, nobody waits for the encoding.
+        let waiting = (self.group.slow.kept() > 0).then(|| self.lock());
+        let waiting = waiting.as_deref();
+        if waiting.is_some_and(|waiting| waiting.left) || !self.sender.is_open() {
             return None;
         }
-        if !waiting.is_empty() || self.sender.queued_bytes() > queued_bytes {
+        if waiting.is_some_and(|waiting| !waiting.is_empty())
+            || self.sender.queued_bytes() > queued_bytes
+        {
             delivery.dropped += 1;
             return None;
         }
@@ -365,3 +368,6 @@ impl<K: Key> Wake for Member<K> {
         drop(done);
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
