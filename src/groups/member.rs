@@ -224,7 +224,10 @@ impl<K: Key> Member<K> {
                 return session;
             }
             Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(_)) => delivery.dropped += 1,
+            Err(TrySendError::Full(_)) => {
+                delivery.dropped += 1;
+                self.sender.count_full();
+            }
         }
         None
     }

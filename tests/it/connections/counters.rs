@@ -12,7 +12,7 @@ use tokio::{
 use tower::{BoxError, ServiceBuilder, ServiceExt, util::MapResponseLayer};
 use tower_websocket::{
     CloseCode, Config, Connections, Error, Groups, Handshake, Message, WebSocket, WebSocketLayer,
-    groups::SlowMember,
+    groups::{Broadcast, SlowMember},
     service::{Decision, OnUpgrade},
     session::{Counters, Drain},
     testing,
@@ -394,6 +394,8 @@ async fn messages_that_find_a_full_queue_are_counted_once_each() {
                 .slow_members(move |_: &u8| policy.clone())
                 .build();
             let _member = groups.join(1, &sender).expect("it is open");
+            let typing = Broadcast::new("typing").droppable(usize::MAX);
+            assert_eq!(groups.broadcast(&1, typing).await.dropped, 1);
             let mut lost = 0;
             while lost == 0 {
                 let delivery = groups.broadcast(&1, "y").await;
@@ -401,7 +403,7 @@ async fn messages_that_find_a_full_queue_are_counted_once_each() {
             }
             sender.abort();
             until(|| connections.is_empty()).await;
-            assert_eq!(connections.counters().queue_full, 2);
+            assert_eq!(connections.counters().queue_full, 3);
         })
         .await;
     }
