@@ -33,7 +33,7 @@ impl<K: Key> Group<K> {
             } else {
                 stretch.sent = self.deliver(&mut numbers, message, except, &mut sessions, &mut odd);
             }
-            for member in odd.drain(..) {
+            for member in &odd {
                 let session = match broadcast.droppable {
                     Some(queued) => member.deliver_droppable(message, queued, &mut stretch),
                     None => member.deliver(message, &mut stretch, &mut done),
@@ -48,6 +48,7 @@ impl<K: Key> Group<K> {
             delivery.add(stretch);
             // Last, since it may panic.
             drop(done);
+            odd.clear();
             if numbers.is_empty() {
                 break;
             }

@@ -1,9 +1,10 @@
 //! Connections that end while a broadcast or a farewell is under way.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc,
     },
@@ -11,14 +12,20 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt;
 use tokio::{runtime::Builder, task::yield_now};
-use tower_websocket::{CloseCode, Config, Groups, WebSocket, testing};
+use tower_websocket::{
+    CloseCode, Config, Groups, WebSocket,
+    groups::{GroupEvents, Membership},
+    testing,
+};
 
 use super::{
-    delivery,
+    at_once, delivery,
     farewell::{heard, listener},
+    padded, stalled,
 };
-use crate::session::support::{idle, within};
+use crate::session::support::{SHAPES, idle, within};
 
 fn pair() -> (WebSocket, WebSocket) {
     testing::pair(Config::default().ping_interval(None))
@@ -132,4 +139,55 @@ fn farewell_needs_no_runtime_but_the_one_in_which_its_membership_ends() {
         idle().await;
         assert_eq!(heard(&mut all[69].0), ["gone", "after"]);
     });
+}
+
+/// Data of a member that panics when it is dropped.
+struct Explodes;
+
+impl Drop for Explodes {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("as ordered");
+        }
+    }
+}
+
+type Held = (GroupEvents<u8, Explodes>, Membership<u8>);
+
+/// Lets go of a membership when the group tells that its connection has left.
+struct LetGo(Mutex<Option<Held>>);
+
+impl Wake for LetGo {
+    fn wake(self: Arc<Self>) {
+        let held = self.0.lock().unwrap().take();
+        drop(held);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_panics_when_it_is_dropped_takes_no_broadcast_from_others() {
+    for shape in SHAPES {
+        let groups: Groups<u8, Explodes> = Groups::default();
+        let (_peer, first, _reports) = stalled(shape).await;
+        let (_other_peer, second, _other_reports) = stalled(shape).await;
+        for socket in [&first, &second] {
+            while socket.try_send(padded(0)).is_ok() {
+                idle().await;
+            }
+        }
+        let membership = groups.join_as(0, &first.sender(), Explodes).unwrap();
+        let _second = groups.join(0, &second.sender()).unwrap();
+        let mut events = groups.events();
+        let held = Arc::new(LetGo(Mutex::default()));
+        let waker = Waker::from(held.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(events.poll_next_unpin(&mut cx).is_pending());
+        *held.0.lock().unwrap() = Some((events, membership));
+        // The broadcast has the last of the first member, which is too slow, as the second one is.
+        let broadcast = AssertUnwindSafe(|| at_once(groups.broadcast(&0, "news")));
+        assert!(catch_unwind(broadcast).is_err());
+        assert!(!second.is_open());
+        assert_eq!(groups.totals(), delivery(0, 0, 2));
+        assert!(groups.is_empty());
+    }
 }
