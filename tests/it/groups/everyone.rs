@@ -166,7 +166,7 @@ async fn slow_connection_is_closed_or_misses_it_and_the_others_notice_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_encoded_once_and_compressed_once() {
+async fn who_agreed_on_compression_gets_it_compressed() {
     let connections = Connections::new();
     let config = Config::default().compression(Compression::shared());
     let layer = WebSocketLayer::new(handler(listen));

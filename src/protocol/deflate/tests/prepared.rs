@@ -145,11 +145,13 @@ mod sessions {
 
     use bytes::Bytes;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tower::ServiceExt;
 
     use super::*;
     use crate::{
-        groups::handle::Groups,
-        session::{Agreed, Opened, Session, Setup, Transport, WebSocket},
+        groups::{SlowConnection, handle::Groups},
+        service::{OnUpgrade, handler::handler, layer::WebSocketLayer},
+        session::{Agreed, Connections, Opened, Session, Setup, Transport, WebSocket},
         testing,
     };
 
@@ -204,6 +206,39 @@ mod sessions {
             }
             drop(members);
         }
+    }
+
+    #[tokio::test]
+    async fn broadcast_to_all_connections_is_compressed_once_for_all_who_agreed_on_it() {
+        let connections = Connections::new();
+        let config = Config::default().compression(Compression::shared());
+        let layer = WebSocketLayer::new(handler(
+            async |mut socket: WebSocket| {
+                while let Ok(Some(_)) = socket.recv().await {}
+            },
+        ));
+        let service = layer.config(config).connections(&connections).endpoint();
+        let mut peers = Vec::new();
+        for index in 0..100 {
+            let mut request = testing::request("/");
+            // A few take it as it is.
+            if index % 10 != 0 {
+                request = request.header("sec-websocket-extensions", "permessage-deflate");
+            }
+            let mut request = request.into_request();
+            let (ours, theirs) = duplex(64 << 10);
+            request.extensions_mut().insert(OnUpgrade::new(theirs));
+            let response = service.clone().oneshot(request).await;
+            assert_eq!(response.expect("it never fails").status(), 101);
+            peers.push(ours);
+        }
+        while connections.len() < 100 {
+            tokio::task::yield_now().await;
+        }
+        let before = FINISHED.get();
+        let delivery = connections.broadcast(long(), SlowConnection::default());
+        assert_eq!(delivery.await.sent, 100);
+        assert_eq!(FINISHED.get() - before, 1);
     }
 
     #[tokio::test]
