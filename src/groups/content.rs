@@ -34,8 +34,10 @@ impl Broadcast {
     ///
     /// Those are counted as [dropped](super::Delivery::dropped). It never waits beside a full queue, never has another
     /// message dropped, and closes nobody, whatever the [policy](super::SlowMember). With 0 it is for who has nothing
-    /// queued at all: a broadcast just before is enough to miss it. Other nodes of a cluster get it as any other
-    /// message. Default: it is not droppable.
+    /// queued at all: a broadcast just before is enough to miss it. Default: it is not droppable.
+    ///
+    /// Other nodes of a cluster get it as any other message, and none of this holds there yet: it may close a member
+    /// that is slow there, or take the place of what waits for one.
     #[must_use]
     pub fn droppable(mut self, queued_bytes: usize) -> Self {
         self.droppable = Some(queued_bytes);

@@ -39,7 +39,7 @@ impl Connections {
     ///
     /// It is encoded once, and compressed once, for all of them. Waits for broadcasts that began before, so that all
     /// connections get them in the same order, and yields to the runtime after every 60, but never waits for a
-    /// connection: `slow` decides what happens to those that do not keep up. One that opens meanwhile does not get it.
+    /// connection: `slow` decides what happens to those that do not keep up. One that opens meanwhile may get it or not.
     /// These are the connections of this process.
     ///
     /// ```

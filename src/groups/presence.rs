@@ -130,8 +130,12 @@ impl<K: Key> Membership<K> {
     /// which that is, and where it is in none, of the one that the caller is in now. Other broadcasts of the group wait
     /// behind it, and so for that runtime, which has to run: one that has ended says nothing any more, nor does a process
     /// that is killed.
-    /// A farewell takes about 100 bytes beside its message while it waits, and is a broadcast for each that leaves: where
-    /// ten thousand leave a group at once, those are many.
+    ///
+    /// It is a broadcast as any other, by the [policy](super::SlowMember) of the group: where that keeps only the latest
+    /// message for who is slow, a farewell takes the place of what was the latest. Make it
+    /// [droppable](Broadcast::droppable), or say it in another group. A farewell takes about 100 bytes beside its message
+    /// while it waits, and is a broadcast for each that leaves: in a group of thousands where many leave at once, all
+    /// that is broadcast next waits behind as many. There, broadcast a list of who is there now and then instead.
     ///
     /// # Panics
     ///
