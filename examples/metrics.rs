@@ -12,6 +12,7 @@ use std::{
 use axum::{
     Router,
     extract::State,
+    http::header::CONTENT_TYPE,
     routing::{any, get},
     serve::ListenerExt,
 };
@@ -19,10 +20,7 @@ use tokio::net::TcpListener;
 #[cfg(feature = "redis")]
 use tower_websocket::cluster::{Cluster, ClusterCounters, Redis};
 use tower_websocket::{
-    Connections, Error, Groups, MemoryBudget, WebSocket, WebSocketLayer,
-    groups::Delivery,
-    handler,
-    session::{Counters, RttHistogram},
+    Connections, Error, Groups, MemoryBudget, WebSocket, WebSocketLayer, groups::Delivery, handler,
 };
 
 async fn echo(mut socket: WebSocket) -> Result<(), Error> {
@@ -46,14 +44,13 @@ async fn lobby(mut socket: WebSocket, rooms: Rooms) -> Result<(), Error> {
 
 type Rooms = Groups<&'static str>;
 
-/// Prometheus' text format.
-#[derive(Default)]
+/// Prometheus' text format, for what follows the counters of connections.
 struct Exposition {
     text: String,
 }
 
 impl Exposition {
-    /// Begins a family of samples: its name, its type (`counter`, `gauge` or `histogram`), and what it is.
+    /// Begins a family of samples: its name, its type (`counter` or `gauge`), and what it is.
     fn family<'a>(&'a mut self, name: &'a str, kind: &str, help: &str) -> Family<'a> {
         // Writing to a string does not fail.
         let _ = writeln!(self.text, "# HELP websocket_{name} {help}");
@@ -87,70 +84,13 @@ impl Family<'_> {
         let name = self.name;
         let _ = writeln!(self.text, "websocket_{name}{{{label}=\"{of}\"}} {value}");
     }
-
-    fn histogram(&mut self, histogram: &RttHistogram) {
-        let name = self.name;
-        for (bound, count) in histogram.buckets() {
-            let bound = bound.map_or_else(
-                || "+Inf".to_owned(),
-                |bound| bound.as_secs_f64().to_string(),
-            );
-            let _ = writeln!(
-                self.text,
-                "websocket_{name}_bucket{{le=\"{bound}\"}} {count}"
-            );
-        }
-        let sum = histogram.sum().as_secs_f64();
-        let _ = writeln!(self.text, "websocket_{name}_sum {sum}");
-        let _ = writeln!(self.text, "websocket_{name}_count {}", histogram.count());
-    }
 }
 
-fn expose_connections(exposition: &mut Exposition, counters: &Counters) {
-    exposition
-        .gauge("connections_open", "Connections that are open.")
-        .is(counters.open);
-    exposition
-        .counter("accepted_total", "Handshakes that were accepted.")
-        .is(counters.accepted);
-    exposition
-        .counter("failed_upgrades_total", "Accepted, and never handed over.")
-        .is(counters.failed_upgrades);
+/// What all connections hold in memory.
+fn expose_memory(exposition: &mut Exposition) {
     exposition
         .gauge("memory_bytes", "What counts in the memory budget.")
         .is(MemoryBudget::default().used());
-    let mut refused = exposition.counter("refused_total", "Handshakes that were rejected.");
-    for (reason, count) in &counters.rejected {
-        refused.with("reason", reason, count);
-    }
-    // Clients choose among 2,000 codes from 3000 on: too many for labels.
-    let (standard, own): (Vec<_>, Vec<_>) =
-        counters.closed.iter().partition(|(code, _)| **code < 3000);
-    let mut closed = exposition.counter("closed_total", "Connections that ended, by close code.");
-    for (code, count) in standard {
-        closed.with("code", code, count);
-    }
-    let own: u64 = own.into_iter().map(|(_, count)| count).sum();
-    closed.with("code", "3000-4999", own);
-    expose_traffic(exposition, counters);
-    exposition
-        .family("rtt_seconds", "histogram", "From pings to their pongs.")
-        .histogram(&counters.rtt);
-}
-
-fn expose_traffic(exposition: &mut Exposition, counters: &Counters) {
-    let mut messages = exposition.counter("messages_total", "Messages received and sent.");
-    messages.with("direction", "in", counters.messages_received);
-    messages.with("direction", "out", counters.messages_sent);
-    let mut bytes = exposition.counter(
-        "bytes_total",
-        "Bytes: in as they came, out before compression.",
-    );
-    bytes.with("direction", "in", counters.bytes_received);
-    bytes.with("direction", "out", counters.bytes_sent);
-    exposition
-        .counter("queue_full_total", "Messages that found a full queue.")
-        .is(counters.queue_full);
 }
 
 /// What became of broadcasts; a server that has groups prints them.
@@ -275,8 +215,9 @@ struct Watched {
 
 impl Watched {
     fn exposition(&self) -> String {
-        let mut exposition = Exposition::default();
-        expose_connections(&mut exposition, &self.connections.counters());
+        let text = self.connections.counters().to_prometheus();
+        let mut exposition = Exposition { text };
+        expose_memory(&mut exposition);
         expose_groups(&mut exposition, &self.rooms.totals());
         #[cfg(feature = "redis")]
         if let Some(cluster) = &self.cluster {
@@ -313,7 +254,10 @@ async fn main() -> io::Result<()> {
         connections,
         rooms,
     };
-    let metrics = async |State(watched): State<Watched>| watched.exposition();
+    let metrics = async |State(watched): State<Watched>| {
+        let format = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
+        (format, watched.exposition())
+    };
     let app = Router::new()
         .route("/echo", any(async || "a page").layer(echo))
         .route("/lobby", any(async || "a page").layer(lobby))

@@ -5,6 +5,7 @@ mod counters;
 mod doors;
 mod drain;
 pub(super) mod entry;
+mod prometheus;
 mod round_trips;
 mod shards;
 

@@ -408,3 +408,31 @@ async fn messages_that_find_a_full_queue_are_counted_once_each() {
         .await;
     }
 }
+
+/// What Prometheus is told of a conversation.
+#[tokio::test(start_paused = true)]
+async fn counters_are_there_for_prometheus() {
+    on_both(async |http| {
+        let connections = Connections::new();
+        let layer = WebSocketLayer::new(handler(echo)).connections(&connections);
+        let mut client = open(layer.clone().endpoint(), http, "/").await;
+        client.send("hello").await.unwrap();
+        assert_eq!(client.recv().await.unwrap(), Some("hello".into()));
+        let text = connections.counters().to_prometheus();
+        assert!(text.contains("\nwebsocket_connections_open 1\n"), "{text}");
+        drop(client);
+        until(|| connections.is_empty()).await;
+        let text = connections.counters().to_prometheus();
+        for line in [
+            "websocket_connections_open 0",
+            "websocket_accepted_total 1",
+            r#"websocket_messages_total{direction="in"} 1"#,
+            r#"websocket_messages_total{direction="out"} 1"#,
+            r#"websocket_bytes_total{direction="out"} 5"#,
+            "# TYPE websocket_rtt_seconds histogram",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+    })
+    .await;
+}
