@@ -48,5 +48,7 @@ mod requests;
 
 pub(crate) use self::origin::OriginPolicy;
 pub use self::origin::{OriginList, OriginPredicate};
+#[cfg(feature = "layer")]
+pub(crate) use self::rejection::RETRY_AFTER_REFUSAL;
 pub use self::rejection::Rejection;
 pub(crate) use self::tokens::is_token;

@@ -56,8 +56,11 @@ pub enum Rejection {
     /// The service for the connection was not ready, such as at a connection limit: 503 with
     /// `Retry-After: 5`.
     NotReady,
-    /// The server is shutting down: 503 with `Retry-After: 5`.
-    Draining,
+    /// The server is shutting down: 503 with `Retry-After`.
+    Draining {
+        /// When to come back; the header says it in seconds, rounded up.
+        retry_after: Duration,
+    },
     /// The [`MemoryBudget`](crate::MemoryBudget) of the connections is nearly used up: 503 with
     /// `Retry-After: 5`.
     OverBudget,
@@ -95,7 +98,7 @@ impl Rejection {
             Self::NoCommonSubprotocol => "NoCommonSubprotocol",
             Self::MalformedExtensions => "MalformedExtensions",
             Self::NotReady => "NotReady",
-            Self::Draining => "Draining",
+            Self::Draining { .. } => "Draining",
             Self::OverBudget => "OverBudget",
             Self::TooManyOpen => "TooManyOpen",
             Self::TooManyNew { .. } => "TooManyNew",
@@ -125,7 +128,9 @@ impl Rejection {
             Self::OriginRefused => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedProtocol => StatusCode::NOT_IMPLEMENTED,
-            Self::NotReady | Self::Draining | Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::Draining { .. } | Self::OverBudget => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TooManyOpen | Self::TooManyNew { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotUpgradable => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -136,10 +141,8 @@ impl Rejection {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NotReady | Self::Draining | Self::OverBudget | Self::TooManyOpen => {
-                Some(RETRY_AFTER_REFUSAL)
-            }
-            Self::TooManyNew { retry_after } => Some(*retry_after),
+            Self::NotReady | Self::OverBudget | Self::TooManyOpen => Some(RETRY_AFTER_REFUSAL),
+            Self::Draining { retry_after } | Self::TooManyNew { retry_after } => Some(*retry_after),
             _ => None,
         }
     }
@@ -216,7 +219,7 @@ impl Rejection {
             Self::NoCommonSubprotocol => "none of the offered subprotocols is spoken here",
             Self::MalformedExtensions => "Sec-WebSocket-Extensions is malformed",
             Self::NotReady => "no more connections are taken at the moment",
-            Self::Draining => "the server is shutting down",
+            Self::Draining { .. } => "the server is shutting down",
             Self::OverBudget => "the server is short of memory: try again in a few seconds",
             Self::TooManyOpen => "your address has too many connections open",
             Self::TooManyNew { .. } => {
@@ -246,7 +249,7 @@ impl From<Malformed> for Rejection {
 
 /// When it is known to nobody when there will be room: time for another server to take over, or for some of
 /// the connections to end.
-const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed test panics")]

@@ -130,16 +130,19 @@ where
     let handshake = &mut opening.handshake;
     let connections = handshake.connections.as_ref();
     let place = connections.map(Connections::accept);
-    if let Some(None) = place {
-        // Since it was checked.
-        let refusal = refuse(connections, &Rejection::Draining, handshake.version);
-        return refusal.map(ResponseBody::text);
-    }
+    let place = match place.transpose() {
+        Ok(place) => place,
+        Err(rejection) => {
+            // Since it was checked.
+            let refusal = refuse(connections, &rejection, handshake.version);
+            return refusal.map(ResponseBody::text);
+        }
+    };
     let mut response = handshake.opening.take_response();
     add_headers(&mut response, &mut handshake.response_headers);
     let permits = mem::take(&mut handshake.permits);
     let witness = opening.upgrade.witness();
-    let upgrading = Upgrading::new(opening, place.flatten(), close);
+    let upgrading = Upgrading::new(opening, place, close);
     // Boxed, because a task's memory comes in steps of 128 bytes, and a box's does not.
     if permits.is_empty() {
         tokio::spawn(Box::pin(upgrading));

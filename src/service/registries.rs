@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc};
 
 use http::request::Parts;
 
-use crate::{handshake::Rejection, lock::Lock, session::Connections};
+use crate::{
+    handshake::{RETRY_AFTER_REFUSAL, Rejection},
+    lock::Lock,
+    session::Connections,
+};
 
 /// The registries whose connections a server closes before it stops.
 ///
@@ -53,6 +57,19 @@ impl Registries {
     }
 }
 
+impl Registries {
+    /// How a layer is refused that is too late.
+    fn refusal(&self, layer: &Connections) -> Rejection {
+        let known = [&self.known.own, layer]
+            .into_iter()
+            .find_map(Connections::refusal);
+        // They are about to be drained.
+        known.unwrap_or(Rejection::Draining {
+            retry_after: RETRY_AFTER_REFUSAL,
+        })
+    }
+}
+
 impl fmt::Debug for Registries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Registries")
@@ -69,14 +86,14 @@ pub(crate) fn registry(
     layer: Option<&Connections>,
 ) -> Result<Option<Connections>, Rejection> {
     let registry = match (head.extensions.remove::<Registries>(), layer) {
-        (Some(server), Some(layer)) if !server.contain(layer) => return Err(Rejection::Draining),
+        (Some(server), Some(layer)) if !server.contain(layer) => return Err(server.refusal(layer)),
         (_, Some(layer)) => Some(layer.clone()),
         (server, None) => server.map(|server| server.known.own.clone()),
     };
-    if registry.as_ref().is_some_and(Connections::is_draining) {
-        return Err(Rejection::Draining);
+    match registry.as_ref().and_then(Connections::refusal) {
+        Some(rejection) => Err(rejection),
+        None => Ok(registry),
     }
-    Ok(registry)
 }
 
 #[cfg(all(test, feature = "serve"))]
@@ -122,10 +139,8 @@ mod tests {
         place(&server, Some(&known)).unwrap();
         server.take();
         for layer in [&known, &late] {
-            assert_eq!(
-                place(&server, Some(layer)).unwrap_err(),
-                Rejection::Draining
-            );
+            let rejection = place(&server, Some(layer)).unwrap_err();
+            assert_eq!(rejection.name(), "Draining");
         }
     }
 }

@@ -165,16 +165,45 @@ async fn handshake_that_a_hook_holds_over_the_start_of_a_drain_is_refused() {
         let refused = refused(layer.endpoint(), http.request("/"));
         let drain = async {
             idle().await;
-            connections.drain(Drain::default()).await
+            let drain = Drain::default().retry_after(Duration::from_secs(60));
+            connections.drain(drain).await
         };
         let (refused, result) = tokio::join!(refused, drain);
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers()["retry-after"], "60");
         assert_eq!(result, drained(0, 0));
         let counters = connections.counters();
         assert_eq!((counters.accepted, counters.rejected["Draining"]), (0, 1));
         assert_eq!(connections.drain(Drain::default()).await, drained(0, 0));
     })
     .await;
+}
+
+/// Who stops the server knows when there is another one.
+#[tokio::test(start_paused = true)]
+async fn drain_tells_those_it_refuses_when_to_come_back() {
+    for (wait, seconds) in [
+        (None, "5"),
+        (Some(Duration::ZERO), "0"),
+        (Some(Duration::from_millis(89_001)), "90"),
+    ] {
+        let (connections, drain) = (Connections::new(), Drain::default());
+        let drain = match wait {
+            Some(wait) => drain.retry_after(wait),
+            None => drain,
+        };
+        connections.drain(drain).await;
+        // The first one has said it.
+        let later = Drain::default().retry_after(Duration::from_secs(7));
+        connections.drain(later).await;
+        let layer = WebSocketLayer::new(handler(echo)).connections(&connections);
+        on_both(async |http| {
+            let response = refused(layer.clone().endpoint(), http.request("/")).await;
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()["retry-after"], seconds);
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,7 +41,15 @@ const TABLE: [Row; 21] = [
     (NoCommonSubprotocol, 400, &[CLOSE], 400, &[]),
     (MalformedExtensions, 400, &[CLOSE], 400, &[]),
     (NotReady, 503, &[CLOSE, RETRY], 503, &[RETRY]),
-    (Draining, 503, &[CLOSE, RETRY], 503, &[RETRY]),
+    (
+        Draining {
+            retry_after: Duration::from_millis(59_999),
+        },
+        503,
+        &[CLOSE, "retry-after: 60"],
+        503,
+        &["retry-after: 60"],
+    ),
     (OverBudget, 503, &[CLOSE, RETRY], 503, &[RETRY]),
     (TooManyOpen, 429, &[CLOSE, RETRY], 429, &[RETRY]),
     (

@@ -6,12 +6,12 @@ use tokio::task::yield_now;
 
 use super::{
     counters::Counters,
+    drain::Drain,
     entry::{Entry, Place},
     shards::{Registry, SHARDS},
 };
 use crate::{
     handshake::Rejection,
-    protocol::CloseFrame,
     session::{handle::Sender, id::ConnectionId},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -150,10 +150,15 @@ impl Connections {
         self.registry.doors.closed().is_some()
     }
 
+    /// Returns how handshakes are refused since then.
+    pub(crate) fn refusal(&self) -> Option<Rejection> {
+        self.registry.doors.closed().map(Drain::rejection)
+    }
+
     /// Refuses handshakes from now on, and closes what opens nevertheless.
-    pub(crate) fn start_draining(&self, frame: &CloseFrame) {
+    pub(super) fn start_draining(&self, drain: &Drain) {
         // The first drain decides.
-        self.registry.doors.close(frame.clone());
+        self.registry.doors.close(drain.clone());
     }
 
     /// Returns how many connections there are whose handler may still run.
@@ -178,13 +183,19 @@ impl Connections {
         self.registry.counting.refuse("Hook");
     }
 
-    /// Takes note that a handshake is accepted; `None` while connections are drained.
-    pub(crate) fn accept(&self) -> Option<Place> {
+    /// Takes note that a handshake is accepted.
+    ///
+    /// # Errors
+    ///
+    /// Connections are drained.
+    pub(crate) fn accept(&self) -> Result<Place, Rejection> {
         if !self.registry.doors.enter() {
-            return None;
+            // They are closed with the reason why.
+            let why = self.refusal();
+            return Err(why.unwrap_or_else(|| Drain::default().rejection()));
         }
         self.registry.counting.accept();
-        Some(Place::new(Entry::new(
+        Ok(Place::new(Entry::new(
             self.registry.next_id(),
             self.registry.clone(),
         )))
@@ -259,8 +270,8 @@ mod tests {
     fn nothing_is_accepted_once_connections_are_drained() {
         let connections = Connections::new();
         let before = connections.accept();
-        connections.start_draining(&crate::CloseCode::GOING_AWAY.into());
-        assert!(connections.accept().is_none());
+        connections.start_draining(&Drain::default());
+        assert!(connections.accept().is_err());
         assert_eq!(connections.alive(), 1);
         drop(before);
         assert_eq!(connections.alive(), 0);

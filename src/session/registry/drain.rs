@@ -9,6 +9,7 @@ use tokio::{
 
 use super::{connections::Connections, shards::SHARDS};
 use crate::{
+    handshake::{RETRY_AFTER_REFUSAL, Rejection},
     protocol::{CloseCode, CloseFrame, random},
     session::id::ConnectionId,
 };
@@ -19,6 +20,7 @@ pub struct Drain {
     frame: CloseFrame,
     timeout: Duration,
     rate: u32,
+    retry_after: Duration,
 }
 
 impl Default for Drain {
@@ -27,6 +29,7 @@ impl Default for Drain {
             frame: (CloseCode::GOING_AWAY, "the server is shutting down").into(),
             timeout: Duration::from_secs(30),
             rate: 1000,
+            retry_after: RETRY_AFTER_REFUSAL,
         }
     }
 }
@@ -61,6 +64,28 @@ impl Drain {
         self
     }
 
+    /// Sets when those come back that are refused meanwhile: they get 503 with `Retry-After`, in seconds, rounded up
+    /// (RFC 9110 §10.2.3). [`client::reconnect`](mod@crate::client) waits as long.
+    ///
+    /// Default: 5 seconds. Where another server takes over at once it may be zero; where this one starts again, as long as
+    /// that takes. Of several drains of the same [`Connections`] the first one counts.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = wait;
+        self
+    }
+
+    /// What connections are closed with that open nevertheless.
+    pub(super) fn frame(&self) -> &CloseFrame {
+        &self.frame
+    }
+
+    /// Why handshakes are refused.
+    pub(super) fn rejection(&self) -> Rejection {
+        let retry_after = self.retry_after;
+        Rejection::Draining { retry_after }
+    }
+
     /// Until when it may go on that starts now.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout.min(FOREVER)
@@ -92,7 +117,7 @@ pub struct Drained {
 impl Connections {
     /// Closes every connection, for the server to stop.
     ///
-    /// From now on handshakes are refused: 503, with `Connection: close`. Connections are closed a
+    /// From now on handshakes are refused: 503, with `Connection: close` and [`Retry-After`](Drain::retry_after). Connections are closed a
     /// few at a time, in random order and at uneven intervals, then waited for: until each has
     /// ended and its handler has returned. A client that does not answer the Close is waited for as
     /// long as [`Config::close_timeout`](crate::Config::close_timeout) says. What is left at the
@@ -137,7 +162,7 @@ impl Connections {
     /// Dropping the future leaves handshakes refused, and open what was not closed yet.
     pub async fn drain(&self, drain: Drain) -> Drained {
         let deadline = drain.deadline();
-        self.start_draining(&drain.frame);
+        self.start_draining(&drain);
         let before = self.alive();
         let closed = timeout_at(deadline, self.close_all(&drain)).await;
         if closed.is_ok() && timeout_at(deadline, self.wait_until_gone()).await.is_ok() {

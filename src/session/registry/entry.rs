@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
-use super::shards::Registry;
+use super::{drain::Drain, shards::Registry};
 use crate::{
     protocol::CloseFrame,
     session::{id::ConnectionId, report::SessionReport, shared::Shared, traffic::Traffic},
@@ -65,7 +65,7 @@ impl Entry {
         registry.open.fetch_add(1, Ordering::Relaxed);
         registry.shard(self.id).insert(self.id, shared.clone());
         // Looked at after it could be found: whoever drains has seen it, or is seen here.
-        registry.doors.closed()
+        registry.doors.closed().map(Drain::frame)
     }
 
     /// Counts the end: the transport is gone.

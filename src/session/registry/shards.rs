@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{counters::Counting, doors::Doors};
+use super::{counters::Counting, doors::Doors, drain::Drain};
 use crate::{
     lock::{Lock, LockGuard},
-    protocol::{CloseFrame, random},
+    protocol::random,
     session::{handle::Sender, id::ConnectionId, shared::Shared},
     sync::{
         FairMutex, Notify,
@@ -22,8 +22,8 @@ pub(super) struct Registry {
     shards: [Lock<Shard>; SHARDS],
     pub(super) open: AtomicUsize,
     /// For connections from the answer to the handshake until their handler is gone, too; closed,
-    /// with what connections are closed, once they are drained.
-    pub(super) doors: Doors<CloseFrame>,
+    /// with how that is done, once they are drained.
+    pub(super) doors: Doors<Drain>,
     /// The next number, where they are not drawn at random.
     next: Option<AtomicU64>,
     /// The last one inside has left.
