@@ -68,7 +68,7 @@ impl From<CompressionSettings> for Fields {
             memory_level: Some(memory_level),
             max_window_bits: Some(max_window_bits),
             peer_max_window_bits: Some(peer_max_window_bits),
-            threshold_bytes: Some(threshold),
+            threshold_bytes: Some(threshold.min(MOST)),
             max_memory_bytes: Some(Limit(max_memory)),
         }
     }
@@ -135,6 +135,9 @@ fn within(
         value => Ok(value),
     }
 }
+
+/// Formats such as TOML have signed numbers alone.
+const MOST: usize = i64::MAX as usize;
 
 impl Serialize for CompressionDocument {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

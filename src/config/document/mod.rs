@@ -37,8 +37,10 @@ struct Document {
     max_fragments: Limit<usize>,
     streaming: bool,
     max_stream_size_bytes: Limit<u64>,
+    #[serde(serialize_with = "numbers::signed")]
     max_read_ahead_bytes: usize,
     memory_budget_bytes: BudgetDocument,
+    #[serde(serialize_with = "numbers::signed")]
     max_send_queue_bytes: usize,
     max_send_messages: Limit<usize>,
     fragment_size_bytes: Limit<usize>,
@@ -222,7 +224,8 @@ impl Serialize for Config {
 /// ```
 ///
 /// A field has the name of its setter and its unit: `_bytes`, `_ms` for milliseconds, `_per_second`; durations are
-/// rounded up to the next millisecond when they are written.
+/// rounded up to the next millisecond when they are written, and a number above 2⁶³ − 1, such as `usize::MAX`, is
+/// written as that, since formats such as TOML have no larger one.
 ///
 /// - **Bytes**: `max_message_size_bytes`, `max_frame_size_bytes`, `max_stream_size_bytes`, `max_read_ahead_bytes`,
 ///   `memory_budget_bytes`, `max_send_queue_bytes`, `fragment_size_bytes`, `byte_burst_bytes`.

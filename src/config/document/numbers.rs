@@ -1,6 +1,6 @@
 //! Numbers, and the words that stand in their place.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::TryFromIntError, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -13,10 +13,20 @@ use crate::memory::MemoryBudget;
 #[derive(Clone, Copy)]
 pub(super) struct Limit<T>(pub(super) Option<T>);
 
-impl<T: Serialize> Serialize for Limit<T> {
+/// Writes a number. Formats such as TOML have signed ones alone: one that is larger, which says "never" or "without end",
+/// is written as the largest of them.
+pub(super) fn signed<T: Copy + TryInto<i64>, S: Serializer>(
+    number: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let number: i64 = (*number).try_into().unwrap_or(i64::MAX);
+    serializer.serialize_u64(number.unsigned_abs())
+}
+
+impl<T: Copy + TryInto<i64>> Serialize for Limit<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
-            Some(limit) => limit.serialize(serializer),
+            Some(limit) => signed(limit, serializer),
             None => serializer.serialize_str(NONE),
         }
     }
@@ -32,7 +42,7 @@ impl<'de, T: TryFrom<u64>> Deserialize<'de> for Limit<T> {
 /// Milliseconds.
 #[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(transparent)]
-pub(super) struct Millis(u64);
+pub(super) struct Millis(#[serde(serialize_with = "signed")] u64);
 
 impl From<u64> for Millis {
     fn from(millis: u64) -> Self {
@@ -41,10 +51,18 @@ impl From<u64> for Millis {
 }
 
 impl From<Duration> for Millis {
-    /// Rounds up: what was longer than nothing is not nothing. Formats have signed numbers.
+    /// Rounds up: what was longer than nothing is not nothing.
     fn from(duration: Duration) -> Self {
         let millis = duration.as_nanos().div_ceil(1_000_000);
-        Self(millis.min(i64::MAX as u128) as u64)
+        Self(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+}
+
+impl TryFrom<Millis> for i64 {
+    type Error = TryFromIntError;
+
+    fn try_from(millis: Millis) -> Result<Self, TryFromIntError> {
+        Self::try_from(millis.0)
     }
 }
 

@@ -383,3 +383,48 @@ fn compression_needs_its_feature() {
     assert!(error.contains("feature `deflate`"), "{error}");
     read(json!({"compression": "none"}));
 }
+
+/// "Never" and "without end" are said by the largest number that there is, and TOML has no larger one than this.
+#[test]
+fn numbers_are_no_larger_than_every_format_has_them() {
+    let huge = Config::default()
+        .max_message_size(usize::MAX)
+        .max_frame_size(usize::MAX)
+        .max_fragments(usize::MAX)
+        .max_stream_size(u64::MAX)
+        .max_read_ahead(usize::MAX)
+        .max_send_queue(usize::MAX)
+        .max_send_messages(usize::MAX)
+        .fragment_size(usize::MAX)
+        .byte_rate(u64::MAX)
+        .byte_burst(u64::MAX)
+        .ping_interval(Duration::MAX)
+        .ready_timeout(Duration::MAX)
+        .close_timeout(Duration::MAX);
+    let written = write(&huge);
+    let numbers: Vec<_> = written
+        .as_object()
+        .unwrap()
+        .values()
+        .filter(|value| value.is_u64())
+        .collect();
+    assert!(
+        numbers.iter().all(|number| number.as_i64().is_some()),
+        "{written}"
+    );
+    let largest = json!(i64::MAX);
+    assert_eq!(
+        numbers.iter().filter(|number| ***number == largest).count(),
+        13
+    );
+    // It is read again, and means the same.
+    read(written);
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn threshold_of_compression_is_no_larger_either() {
+    let never = Compression::shared().threshold(usize::MAX);
+    let written = write(&Config::default().compression(never));
+    assert_eq!(written["compression"]["threshold_bytes"], json!(i64::MAX));
+}
