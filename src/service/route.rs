@@ -12,6 +12,31 @@ use crate::session::WebSocket;
 /// [`WebSocketLayer::from_fn`](crate::WebSocketLayer::from_fn), [`handler`](crate::handler) or
 /// `tower::service_fn`.
 ///
+/// A function as it is does not compile, and the compiler names what it goes through:
+///
+/// ```compile_fail,E0277
+/// # use tower_websocket::{WebSocket, WebSocketLayer};
+/// # async fn echo(_: WebSocket) {}
+/// let layer = WebSocketLayer::new(echo); // `from_fn(echo)`, or `new(handler(echo))`
+/// ```
+///
+/// Nor is one whose future is not [`Send`] mounted, which is said with the place where it waits:
+///
+/// ```compile_fail
+/// # use std::rc::Rc;
+/// # use axum::Router;
+/// # use tower_websocket::{WebSocket, endpoint, handler};
+/// # async fn work(_: Rc<str>) {}
+/// async fn echo(mut socket: WebSocket) {
+///     let name: Rc<str> = "ann".into(); // an `Arc` might go to another thread
+///     while let Ok(Some(_)) = socket.recv().await {
+///         work(name.clone()).await;
+///     }
+/// }
+///
+/// let app: Router = Router::new().route_service("/echo", endpoint(handler(echo)));
+/// ```
+///
 /// A function that returns a layer names what axum asks of it, too:
 ///
 /// ```
