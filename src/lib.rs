@@ -22,6 +22,26 @@
 //! # }
 //! ```
 //!
+//! # What to take
+//!
+//! | I need to | take |
+//! | --- | --- |
+//! | know who is there before the answer, and refuse others | [`WebSocketLayer::on_handshake`] |
+//! | keep my own data with a connection, its address and path | [`WebSocket::set_data`], [`WebSocketLayer::connection_info`] |
+//! | tell the same to many | [`Groups::broadcast`], [`Connections::broadcast`] |
+//! | know who is in a room, and tell that somebody has left it | [`Groups::join_as`], [`presence`](Groups::presence), [`on_leave`](groups::Membership::on_leave) |
+//! | send from somewhere else: a timer, a plain request | [`Sender`], a clone of it, or [`Connections::get`] |
+//! | bound what a client may send, and how many there may be | [`Config`], [`service::PerAddress`] |
+//! | know that a message has arrived | an answer of the application's; that the peer is there: [`WebSocket::ping_and_wait`] |
+//! | send and receive values | [`json`] |
+//! | use callbacks, with state of their own | [`service::event_handler_with`] |
+//! | take or send what is larger than memory | [`WebSocket::recv_reader`], [`WebSocket::send_writer`] |
+//! | stop without losing anything | [`Connections::drain`], [`Serve::graceful_shutdown`](serve::Serve::graceful_shutdown) |
+//! | see numbers in Prometheus | [`Counters::to_prometheus`](session::Counters::to_prometheus) |
+//! | run several processes | [`GroupsBuilder::cluster`](groups::GroupsBuilder::cluster) |
+//! | be a client that comes back | [`client::reconnect`] |
+//! | test all of it without a socket | [`testing`] |
+//!
 //! # Where to look
 //!
 //! - [`WebSocketLayer`], [`endpoint`]: how to mount it, and what happens to a request.

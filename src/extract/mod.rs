@@ -103,7 +103,11 @@
 //!
 //! `StreamExt::next` stays the same: `socket.next().await` is `Option<Result<Message, _>>` in both.
 //! `socket.split()` does not need the crate `futures`, and its [`Sender`](crate::Sender) can be cloned.
-//! `send` is no longer `SinkExt`'s: remove that import, and the `mut` of a sender.
+//! `send` is no longer `SinkExt`'s: remove that import, and the `mut` of a sender. Where a channel and a task were there
+//! to send from several places, a clone of the `Sender` takes the place of both: it has a queue with a bound, waits where
+//! that is full, or gives the message back ([`try_send`](crate::Sender::try_send)).
+//!
+//! Once nothing of `axum::extract::ws` is left, axum's feature `ws` can go from `Cargo.toml`, and with it tungstenite.
 //!
 //! | axum's `WebSocketUpgrade` | here |
 //! | --- | --- |
@@ -137,7 +141,7 @@
 //! | `text`, `binary`, `from` | the same |
 //! | `into_data`, `Vec::from` | [`into_bytes`](crate::Message::into_bytes) |
 //! | `to_text`, `into_text` | [`as_text`](crate::Message::as_text), or the variant: binary data is no text |
-//! | received `Ping`, `Pong`, `Close` | handled; [`recv_event`](crate::WebSocket::recv_event) returns them as [`Event`](crate::Event)s |
+//! | received `Ping`, `Pong`, `Close` | handled; [`recv_event`](crate::WebSocket::recv_event), also [of a `Receiver`](crate::Receiver::recv_event), returns them as [`Event`](crate::Event)s |
 //! | `CloseFrame { code, reason }` | `CloseFrame::new(code, reason)`, or `(code, reason)`; read by [`code()`](crate::CloseFrame::code) and [`reason()`](crate::CloseFrame::reason) |
 //! | `code: 4001` | [`CloseCode::new(4001)`](crate::CloseCode::new), which is `None` for codes that may not be sent |
 //! | `close_code::AWAY` and others, `u16` | [`CloseCode::GOING_AWAY`](crate::CloseCode::GOING_AWAY) and others, by the names of the RFC |

@@ -55,7 +55,55 @@ impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
     /// Returns the members of a group that [joined with data](Self::join_as), and their data, in the order in which they
     /// joined.
     ///
-    /// A user with two connections is there twice. These are the members of this node: where groups
+    /// A user with two connections, such as two tabs, is there twice. Whoever wants each one once folds them by what tells
+    /// users apart, and says that somebody has left once the last of them is gone:
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use tower_websocket::{Groups, groups::GroupEvent};
+    ///
+    /// struct User {
+    ///     id: u64,
+    ///     name: String,
+    /// }
+    ///
+    /// /// Who is in a room: each user by name, with the number of tabs.
+    /// fn people(rooms: &Groups<String, User>, room: &str) -> BTreeMap<u64, (String, usize)> {
+    ///     let mut people = BTreeMap::new();
+    ///     for (_sender, user) in rooms.presence(room) {
+    ///         people.entry(user.id).or_insert((user.name.clone(), 0)).1 += 1;
+    ///     }
+    ///     people
+    /// }
+    ///
+    /// /// Tells rooms when users come and go, and not of every tab: a task that begins before the first joins.
+    /// async fn tell(rooms: Groups<String, User>) {
+    ///     let mut tabs = BTreeMap::new();
+    ///     let mut events = rooms.events();
+    ///     loop {
+    ///         let (room, member, joined) = match events.recv().await {
+    ///             GroupEvent::Joined(room, member) => (room, member, true),
+    ///             GroupEvent::Left(room, member) => (room, member, false),
+    ///             _ => continue,
+    ///         };
+    ///         let Some(user) = member.data() else {
+    ///             continue; // joined without data
+    ///         };
+    ///         let count: &mut usize = tabs.entry((room.clone(), user.id)).or_default();
+    ///         *count = if joined { *count + 1 } else { count.saturating_sub(1) };
+    ///         match (joined, *count) {
+    ///             (true, 1) => rooms.broadcast(&room, format!("{} is here", user.name)).await,
+    ///             (false, 0) => {
+    ///                 tabs.remove(&(room.clone(), user.id));
+    ///                 rooms.broadcast(&room, format!("{} has left", user.name)).await
+    ///             }
+    ///             _ => continue, // another tab
+    ///         };
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// These are the members of this node: where groups
     /// [span](super::GroupsBuilder::cluster) several, [`count`](Self::count) tells how many there are on all, and who
     /// they are is best kept where all nodes can ask, or broadcast by those that join and leave.
     #[must_use]
