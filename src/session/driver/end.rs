@@ -288,6 +288,7 @@ impl Driver {
     ///
     /// A program that ends when it has sent something drops the runtime, and this task before it was polled again.
     /// Tasks are dropped while sockets still work. On HTTP/2 the task that would write is dropped as well.
+    #[cold]
     fn write_last(&mut self, turn: &mut Turn) {
         if self.phase == Phase::Ended || self.setup().role != Role::Client || thread::panicking() {
             return;

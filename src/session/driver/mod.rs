@@ -133,7 +133,10 @@ impl Driver {
         };
         if !read.is_empty() {
             // As after a pause: it is decoded before anything is read.
-            let _flood = driver.count_read(read.len());
+            driver.incoming.count(read.len());
+            if driver.config().has_byte_rate() {
+                driver.count_at_rate(read.len(), false);
+            }
             driver.input = Input::Paused;
             driver.keep_undecoded(BytesMut::from(read));
         }

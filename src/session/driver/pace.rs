@@ -53,18 +53,14 @@ impl Quota {
 }
 
 impl Driver {
-    /// Counts bytes that were read.
-    ///
-    /// # Errors
-    ///
-    /// They are too many, and that closes the connection.
-    #[inline]
-    pub(super) fn count_read(&mut self, bytes: usize) -> Result<(), ProtocolError> {
-        self.incoming.count(bytes);
-        if !self.config().has_byte_rate() {
-            return Ok(());
+    /// Counts bytes that were read against their rate; where they are `limited`, too many close the connection.
+    #[cold]
+    pub(super) fn count_at_rate(&mut self, bytes: usize, limited: bool) {
+        let within = self.pace(|rates, age, config| rates.receive_bytes(bytes, age, config));
+        if let (Err(flood), true) = (within, limited) {
+            // What came before is decoded first.
+            self.cold().behind = Some(Deferred::Violation(flood));
         }
-        self.pace(|rates, age, config| rates.receive_bytes(bytes, age, config))
     }
 
     /// Counts bytes that were read while the connection is not to be read.

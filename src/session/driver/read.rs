@@ -282,9 +282,9 @@ impl Driver {
             }
             Poll::Ready(Ok(bytes)) => {
                 self.input = Input::Ready;
-                if let (Err(flood), true) = (self.count_read(bytes), limited) {
-                    // What came before is decoded first.
-                    self.cold().behind = Some(Deferred::Violation(flood));
+                self.incoming.count(bytes);
+                if self.config().has_byte_rate() {
+                    self.count_at_rate(bytes, limited);
                 }
                 self.timers.heard();
                 line.budget.spend(0, bytes);

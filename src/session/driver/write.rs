@@ -44,6 +44,8 @@ impl Driver {
     /// # Errors
     ///
     /// The session was aborted; nothing is done then.
+    // In every round, and once more where a task is dropped, which is no reason for a call each round.
+    #[inline(always)]
     pub(super) fn take_queue(&self, turn: &mut Turn) -> Result<Option<Box<Unsent>>, Aborted> {
         let mut locked = self.shared.lock_to_drive();
         let sent = turn.loan.as_deref_mut().map(|loan| &mut loan.sent);
@@ -66,6 +68,7 @@ impl Driver {
     }
 
     /// Writes what was taken, as far as the transport takes it.
+    #[inline(always)]
     pub(super) fn transmit(
         &mut self,
         cx: &mut Context<'_>,
