@@ -64,6 +64,7 @@
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
+//! - `deployment`: behind nginx, HAProxy, Envoy and others, in containers and under systemd (a page of these docs).
 //! - `migration`: from axum's WebSocket, tokio-tungstenite and others (a page of these docs).
 //! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
 //! - `scaling`: groups over many processes (a page of these docs).
@@ -131,6 +132,19 @@ mod compression;
 #[cfg(all(test, shuttle))]
 mod concurrency;
 mod config;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "axum",
+    feature = "client",
+    feature = "nats",
+    feature = "redis",
+    feature = "serve",
+    feature = "testing"
+))]
+#[doc = include_str!("deployment.md")]
+pub mod deployment {
+    use crate::*;
+}
 mod error;
 #[cfg(feature = "axum")]
 pub mod extract;
