@@ -64,6 +64,7 @@
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
+//! - `authentication`: cookies, tokens and tickets, and how long they hold (a page of these docs).
 //! - `deployment`: behind nginx, HAProxy, Envoy and others, in containers and under systemd (a page of these docs).
 //! - `migration`: from axum's WebSocket, tokio-tungstenite and others (a page of these docs).
 //! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
@@ -124,6 +125,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(all(
+    any(doc, doctest),
+    feature = "axum",
+    feature = "deflate",
+    feature = "http2",
+    feature = "nats",
+    feature = "redis",
+    feature = "serve",
+    feature = "testing"
+))]
+#[doc = include_str!("authentication.md")]
+pub mod authentication {
+    use crate::*;
+}
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "cluster")]
