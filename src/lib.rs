@@ -69,6 +69,7 @@
 //! - `migration`: from axum's WebSocket, tokio-tungstenite and others (a page of these docs).
 //! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
 //! - `scaling`: groups over many processes (a page of these docs).
+//! - `troubleshooting`: what is seen when something is wrong, and what to do (a page of these docs).
 //! - `tuning`: what each setting costs, HTTP/2, many cores (a page of these docs).
 //! - [`service`], [`session`], [`groups`]: what is named less often: futures, bodies, callbacks,
 //!   reports, counters, draining, members.
@@ -219,6 +220,20 @@ pub mod security {
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "axum",
+    feature = "client",
+    feature = "deflate",
+    feature = "nats",
+    feature = "redis",
+    feature = "serve",
+    feature = "testing"
+))]
+#[doc = include_str!("troubleshooting.md")]
+pub mod troubleshooting {
+    use crate::*;
+}
 #[cfg(any(feature = "client", feature = "nats", feature = "redis"))]
 mod trust;
 #[cfg(all(

@@ -42,4 +42,5 @@ mod standing_still;
 mod stream_ends;
 mod streams;
 mod support;
+mod symptoms;
 mod upgrade;

@@ -5,6 +5,7 @@ mod architecture;
 mod deployment;
 mod security;
 mod sources;
+mod troubleshooting;
 
 use std::{fs, path::Path};
 

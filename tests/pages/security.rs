@@ -51,7 +51,7 @@ fn names(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-fn exists(name: &str) -> bool {
+pub(crate) fn exists(name: &str) -> bool {
     let (target, path) = name.split_once("::").unwrap_or((name, ""));
     match target {
         "it" => is_test("tests/it", "main", path),
