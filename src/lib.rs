@@ -152,6 +152,7 @@ mod config;
     any(doc, doctest),
     feature = "axum",
     feature = "client",
+    feature = "deflate",
     feature = "nats",
     feature = "redis",
     feature = "serve",
