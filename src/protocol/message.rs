@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    close::CloseFrame,
+    close::{CloseCode, CloseFrame},
     header::Opcode,
     utf8::{InvalidUtf8, Utf8Bytes},
 };
@@ -134,6 +134,20 @@ impl MessageKind {
     }
 }
 
+impl AsRef<[u8]> for Message {
+    /// The payload, whatever the kind, as [`as_bytes`](Self::as_bytes).
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl From<Message> for Bytes {
+    /// The payload, whatever the kind, as [`Message::into_bytes`].
+    fn from(message: Message) -> Self {
+        message.into_bytes()
+    }
+}
+
 impl From<Utf8Bytes> for Message {
     fn from(text: Utf8Bytes) -> Self {
         Self::Text(text)
@@ -182,7 +196,17 @@ impl<const N: usize> From<&[u8; N]> for Message {
     }
 }
 
-/// What a peer did: a message, or a control frame for those who want to see them.
+/// What one endpoint does and the other sees: a message, or a control frame.
+///
+/// [`recv_event`](crate::WebSocket::recv_event) receives them. Whatever becomes a [`Message`] becomes an event, and so do a [`CloseFrame`] and a [`CloseCode`].
+///
+/// ```
+/// use tower_websocket::{CloseCode, Event, Message};
+///
+/// assert_eq!(Event::from("hello"), Event::Message(Message::text("hello")));
+/// assert_eq!(Message::try_from(Event::from("hello")), Ok(Message::text("hello")));
+/// assert!(Event::from(CloseCode::NORMAL).into_message().is_none());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(
     clippy::exhaustive_enums,
@@ -195,22 +219,58 @@ pub enum Event {
     Ping(Bytes),
     /// A pong, with its payload of at most 125 bytes.
     Pong(Bytes),
-    /// The peer's Close; `None` where it carried no code (1005 in the words of RFC 6455 §7.1.5).
+    /// A Close; `None` where it carries no code (1005 in the words of RFC 6455 §7.1.5).
     Close(Option<CloseFrame>),
 }
 
 impl Event {
-    /// Reports whether this came in a control frame.
+    /// Reports whether this is a control frame (RFC 6455 §5.5).
     #[must_use]
     pub fn is_control(&self) -> bool {
         !matches!(self, Self::Message(_))
+    }
+
+    /// The message, if this is one.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message> {
+        self.try_into().ok()
+    }
+}
+
+impl<T: Into<Message>> From<T> for Event {
+    fn from(message: T) -> Self {
+        Self::Message(message.into())
+    }
+}
+
+impl From<CloseFrame> for Event {
+    fn from(frame: CloseFrame) -> Self {
+        Self::Close(Some(frame))
+    }
+}
+
+impl From<CloseCode> for Event {
+    fn from(code: CloseCode) -> Self {
+        CloseFrame::from(code).into()
+    }
+}
+
+impl TryFrom<Event> for Message {
+    /// What is no message.
+    type Error = Event;
+
+    /// The message, or the control frame that it is not.
+    fn try_from(event: Event) -> Result<Self, Event> {
+        match event {
+            Event::Message(message) => Ok(message),
+            control => Err(control),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::close::CloseCode;
 
     #[test]
     fn text_and_binary_are_told_apart() {
@@ -269,6 +329,38 @@ mod tests {
             close,
         ] {
             assert!(event.is_control());
+        }
+    }
+    #[test]
+    fn message_is_read_as_bytes_of_either_kind() {
+        fn len(bytes: impl AsRef<[u8]>) -> usize {
+            bytes.as_ref().len()
+        }
+        assert_eq!((len(Message::text("é")), len(Message::binary("é"))), (2, 2));
+        assert_eq!(Bytes::from(Message::text("Hi")), "Hi");
+    }
+
+    #[test]
+    fn messages_and_closes_become_events() {
+        assert_eq!(Event::from("Hi"), Event::Message(Message::text("Hi")));
+        assert_eq!(Event::from(b"Hi"), Event::Message(Message::binary("Hi")));
+        let frame = CloseFrame::new(CloseCode::GOING_AWAY, "bye");
+        assert_eq!(Event::from(frame.clone()), Event::Close(Some(frame)));
+        let normal = Event::Close(Some(CloseCode::NORMAL.into()));
+        assert_eq!(Event::from(CloseCode::NORMAL), normal);
+    }
+
+    #[test]
+    fn event_that_is_no_message_comes_back() {
+        assert_eq!(Message::try_from(Event::from("Hi")), Ok("Hi".into()));
+        assert_eq!(Event::from("Hi").into_message(), Some("Hi".into()));
+        let controls = [
+            Event::Ping("Hi".into()),
+            Event::Pong("Hi".into()),
+            Event::Close(None),
+        ];
+        for control in controls {
+            assert_eq!(Message::try_from(control.clone()), Err(control));
         }
     }
 }
