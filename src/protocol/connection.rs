@@ -250,8 +250,21 @@ impl Connection {
     ///
     /// [`NotOpen`] once the closing handshake has begun on either side.
     pub fn close(&mut self, frame: impl Into<CloseFrame>) -> Result<(), NotOpen> {
+        self.close_with(Some(&frame.into()))
+    }
+
+    /// Starts the closing handshake with an empty Close frame (RFC 6455 §5.5.1). The first Close counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub fn close_without_code(&mut self) -> Result<(), NotOpen> {
+        self.close_with(None)
+    }
+
+    fn close_with(&mut self, frame: Option<&CloseFrame>) -> Result<(), NotOpen> {
         self.timers.stop_open();
-        self.outgoing.close(&self.encoder, Some(&frame.into()))
+        self.outgoing.close(&self.encoder, frame)
     }
 
     /// The next thing the peer did.

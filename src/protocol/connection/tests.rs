@@ -106,6 +106,17 @@ fn we_close_and_the_peer_answers() {
 }
 
 #[test]
+fn we_close_without_a_code() {
+    let (mut server, now) = server(quiet());
+    assert_eq!(server.close_without_code(), Ok(()));
+    assert_eq!(server.close(BYE), Err(NotOpen));
+    assert_eq!(written(&mut server, now), from_server(0x88, b""));
+    server.receive(&from_client(0x88, b""), now);
+    assert_eq!(events(&mut server), [Event::Close(None)]);
+    assert!(server.is_clean());
+}
+
+#[test]
 fn both_close_at_once() {
     for written_first in [true, false] {
         let (mut server, now) = server(quiet());

@@ -1,5 +1,6 @@
 //! What applications hold of a connection.
 
+mod close;
 mod futures;
 mod identity;
 mod ping;

@@ -129,7 +129,7 @@ impl Sender {
 
     /// Starts the closing handshake; as [`WebSocket::close`](crate::WebSocket::close).
     pub fn close(&self, frame: impl Into<CloseFrame>) {
-        self.shared.close(&frame.into());
+        self.shared.close(Some(&frame.into()));
     }
 
     /// Ends the connection at once: no Close frame is sent, what is queued is thrown away, and the

@@ -22,9 +22,11 @@ impl Shared {
     }
 
     /// Starts the closing handshake, unless it has begun; what was not received is discarded.
-    pub(crate) fn close(&self, frame: &CloseFrame) {
+    ///
+    /// `None` has neither code nor reason.
+    pub(crate) fn close(&self, frame: Option<&CloseFrame>) {
         let discarded = self.update(|locked| {
-            let first = locked.close(&self.setup, EndedBy::Local, frame);
+            let first = locked.close_with(&self.setup, EndedBy::Local, frame);
             first.then(|| locked.discard_inbox())
         });
         drop(discarded);
@@ -75,10 +77,14 @@ impl Shared {
 impl Locked {
     /// Sends a Close frame, if it is the first; reports whether it was.
     pub(crate) fn close(&mut self, setup: &Setup, by: EndedBy, frame: &CloseFrame) -> bool {
-        let encoder = setup.encoder();
-        let first = self.outgoing.close(&encoder, Some(frame)).is_ok();
+        self.close_with(setup, by, Some(frame))
+    }
+
+    /// The same, of which `None` has neither code nor reason.
+    fn close_with(&mut self, setup: &Setup, by: EndedBy, frame: Option<&CloseFrame>) -> bool {
+        let first = self.outgoing.close(&setup.encoder(), frame).is_ok();
         if first {
-            self.ending().first_close = Some((by, Some(frame.clone())));
+            self.ending().first_close = Some((by, frame.cloned()));
         }
         first
     }

@@ -26,6 +26,7 @@ enum Closer {
     HandlerPanics,
     SocketIsDropped,
     SenderCloses,
+    SenderClosesWithoutCode,
     PeerCloses,
     PeerClosesWithoutCode,
     PeerViolates,
@@ -33,13 +34,14 @@ enum Closer {
     Lifetime,
 }
 
-const CLOSERS: [Closer; 11] = [
+const CLOSERS: [Closer; 12] = [
     Closer::HandlerReturns,
     Closer::HandlerFails,
     Closer::HandlerFailsWithFrame,
     Closer::HandlerPanics,
     Closer::SocketIsDropped,
     Closer::SenderCloses,
+    Closer::SenderClosesWithoutCode,
     Closer::PeerCloses,
     Closer::PeerClosesWithoutCode,
     Closer::PeerViolates,
@@ -55,6 +57,7 @@ impl Closer {
             Self::HandlerFails | Self::HandlerPanics => (Some(1011), EndedBy::Local, 1011),
             Self::HandlerFailsWithFrame => (Some(4100), EndedBy::Local, 4100),
             Self::SenderCloses => (Some(4200), EndedBy::Local, 4200),
+            Self::SenderClosesWithoutCode => (None, EndedBy::Local, 1005),
             Self::PeerCloses => (Some(4300), EndedBy::Peer, 4300),
             Self::PeerClosesWithoutCode => (None, EndedBy::Peer, 1005),
             Self::PeerViolates => (Some(1002), EndedBy::Violation, 1002),
@@ -110,6 +113,7 @@ async fn open_closable(
                     Some(Closer::SenderCloses) => {
                         sender.close(CloseCode::new(4200).expect("a private code"));
                     }
+                    Some(Closer::SenderClosesWithoutCode) => sender.close_without_code(),
                     Some(_) => {}
                     None => {
                         sender.closed().await;
