@@ -198,7 +198,8 @@ impl<const N: usize> From<&[u8; N]> for Message {
 
 /// What one endpoint does and the other sees: a message, or a control frame.
 ///
-/// [`recv_event`](crate::WebSocket::recv_event) receives them. Whatever becomes a [`Message`] becomes an event, and so do a [`CloseFrame`] and a [`CloseCode`].
+/// [`recv_event`](crate::WebSocket::recv_event) receives them, and a [`session::EventSocket`](crate::session::EventSocket)
+/// sends them as well. Whatever becomes a [`Message`] becomes an event, and so do a [`CloseFrame`] and a [`CloseCode`].
 ///
 /// ```
 /// use tower_websocket::{CloseCode, Event, Message};

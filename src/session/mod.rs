@@ -1,6 +1,8 @@
-//! What a connection has beside its handles: messages piece by piece, reports, counters, draining.
+//! What a connection has beside its handles: messages piece by piece, events, reports, counters, draining.
 //!
 //! - [`MessageReader`], [`MessageWriter`]: a message that is read or written piece by piece.
+//! - [`EventSocket`], and its halves [`EventSink`] and [`EventStream`]: messages, pings, pongs and the Close as a
+//!   `Stream` and a `Sink`, [for libraries that want one](#for-libraries-that-want-a-stream-and-a-sink).
 //! - [`SendFuture`]: the future of [`WebSocket::send`](crate::WebSocket::send).
 //! - [`SessionReport`], [`EndedBy`]: how a connection ended, and what it carried.
 //! - [`ConnectionInfo`]: who is at the other end, what was asked for, since when.
@@ -8,6 +10,97 @@
 //!   are closed.
 //! - [`Http2Stream`]: a stream of `h2` under a connection (feature `http2`).
 //! - [`ParseConnectionIdError`]: a text that is no [number](crate::ConnectionId) of a connection.
+//!
+//! # For libraries that want a `Stream` and a `Sink`
+//!
+//! Libraries that bring a protocol and no transport, as for GraphQL or shared documents, work over either version of
+//! HTTP, on a server and on a client:
+//!
+//! | what the library asks for | what to give it |
+//! | --- | --- |
+//! | messages, or what they become | a [`WebSocket`], or the halves of its [`split`](crate::WebSocket::split) |
+//! | items that are `AsRef<[u8]>` | the same: a [`Message`](crate::Message) is that, whether text or binary |
+//! | close codes, pings, pongs | [`into_events`](crate::WebSocket::into_events), or its [`split`](EventSocket::split) |
+//! | a trait of its own | a struct of yours around an [`EventSocket`] |
+//!
+//! Errors and items become those of the library with `map`, `map_ok`, `map_err`, `with` and `sink_map_err` of the crate
+//! `futures`, of which the last panics where the sink is used again after an error. A subscription of async-graphql, which closes with codes of its own, such as 4429:
+//!
+//! ```
+//! # mod async_graphql {
+//! #     use futures_util::{Stream, StreamExt};
+//! #     pub enum WsMessage { Text(String), Close(u16, String) }
+//! #     pub struct WebSocket;
+//! #     impl WebSocket {
+//! #         pub fn new<S>(_: (), stream: S, _: ()) -> impl Stream<Item = WsMessage>
+//! #         where S: Stream, S::Item: AsRef<[u8]> {
+//! #             stream.map(|item| WsMessage::Text(String::from_utf8_lossy(item.as_ref()).into()))
+//! #         }
+//! #     }
+//! # }
+//! use std::future::ready;
+//!
+//! use async_graphql::WsMessage; // `async_graphql::http::WsMessage`
+//! use futures_util::StreamExt;
+//! use tower_websocket::{CloseCode, CloseFrame, Error, Event, WebSocket};
+//!
+//! # type Schema = (); type Protocols = ();
+//! async fn subscribe(socket: WebSocket, schema: Schema, protocol: Protocols) -> Result<(), Error> {
+//!     let (sink, stream) = socket.into_events().split();
+//!     // An error is the end, as a Close is.
+//!     let messages = stream.filter_map(|event| ready(event.ok().and_then(Event::into_message)));
+//!     async_graphql::WebSocket::new(schema, messages, protocol)
+//!         .map(|answer| {
+//!             Ok(match answer {
+//!                 WsMessage::Text(text) => text.into(),
+//!                 WsMessage::Close(code, reason) => {
+//!                     let code = CloseCode::new(code);
+//!                     Event::Close(code.map(|code| CloseFrame::new(code, reason)))
+//!                 }
+//!             })
+//!         })
+//!         .forward(sink)
+//!         .await
+//! }
+//! ```
+//!
+//! Its subprotocols are offered by [`Config::subprotocols`](crate::Config::subprotocols), and the one agreed on is
+//! [`WebSocket::subprotocol`](crate::WebSocket::subprotocol). A library whose transports are bytes, as that of yrs:
+//!
+//! ```
+//! # async fn library<Si, St, E>(_: Si, _: St) -> Result<(), E>
+//! # where Si: futures_util::Sink<Vec<u8>, Error = E>, St: futures_util::Stream<Item = Result<Vec<u8>, E>> {
+//! #     Ok(())
+//! # }
+//! use std::future::ready;
+//!
+//! use futures_util::{SinkExt, TryStreamExt};
+//! use tower_websocket::{Error, Message, WebSocket};
+//!
+//! async fn serve(socket: WebSocket) -> Result<(), Error> {
+//!     let (sender, receiver) = socket.split();
+//!     let sink = sender.with(|bytes: Vec<u8>| ready(Ok(Message::from(bytes))));
+//!     let stream = receiver.map_ok(|message| message.into_bytes().into());
+//!     library(sink, stream).await
+//! }
+//! ```
+//!
+//! All that happens on one connection goes to another, and the code of its Close as well, with `forward`:
+//!
+//! ```
+//! use futures_util::{StreamExt, future::try_join};
+//! use tower_websocket::{Error, WebSocket};
+//!
+//! async fn pass_on(one: WebSocket, other: WebSocket) -> Result<(), Error> {
+//!     let (to_one, from_one) = one.into_events().split();
+//!     let (to_other, from_other) = other.into_events().split();
+//!     try_join(from_one.forward(to_other), from_other.forward(to_one)).await?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Pings pass, too. With [`Config::auto_pong`](crate::Config::auto_pong) they are answered here as well, and the pong
+//! that comes from afar is one more than was asked for, which is allowed (RFC 6455 §5.5.3).
 
 // Sessions: the only code that reads, writes and keeps time.
 //
@@ -62,7 +155,7 @@ mod traffic;
 mod transport;
 mod weak;
 
-pub use handle::{MessageReader, MessageWriter, SendFuture};
+pub use handle::{EventSink, EventSocket, EventStream, MessageReader, MessageWriter, SendFuture};
 pub(crate) use handle::{Sender, WebSocket};
 pub(crate) use id::ConnectionId;
 pub use id::ParseConnectionIdError;

@@ -10,6 +10,7 @@ mod compression;
 mod connections;
 mod crowd;
 mod draining;
+mod events;
 #[cfg(feature = "axum")]
 mod extract;
 #[cfg(feature = "axum")]

@@ -1,6 +1,7 @@
 //! What applications hold of a connection.
 
 mod close;
+mod events;
 mod futures;
 mod identity;
 mod ping;
@@ -11,6 +12,7 @@ mod sink;
 mod socket;
 mod writer;
 
+pub use events::{EventSink, EventSocket, EventStream};
 pub use futures::SendFuture;
 pub use reader::MessageReader;
 pub use receiver::Receiver;

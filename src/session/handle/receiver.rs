@@ -81,7 +81,7 @@ impl Receiver {
     /// Dropping the future loses nothing.
     pub fn recv_event(&mut self) -> impl Future<Output = Result<Option<Event>, Error>> + Send {
         self.observe();
-        poll_fn(|cx| self.shared().poll_event(cx))
+        poll_fn(|cx| self.poll_event(cx))
     }
 
     /// The peer's Close frame, once it came and where it had a code.
@@ -142,6 +142,13 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Message>, Error>> {
         self.shared().poll_message(cx)
+    }
+
+    pub(super) fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Event>, Error>> {
+        self.shared().poll_event(cx)
     }
 }
 
