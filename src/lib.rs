@@ -62,6 +62,7 @@
 //! - [`Handshake`]: authentication and more before the answer.
 //! - [`json`]: values as messages of JSON (feature `json`).
 //! - [`client`]: connecting to servers (feature `client`).
+//! - [`forward`]: passing connections on to another server, as a gateway does (feature `client`).
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
@@ -166,6 +167,8 @@ pub mod deployment {
 mod error;
 #[cfg(feature = "axum")]
 pub mod extract;
+#[cfg(feature = "client")]
+pub mod forward;
 #[cfg(feature = "layer")]
 pub mod groups;
 pub mod handshake;

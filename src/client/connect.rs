@@ -70,7 +70,16 @@ impl Client {
         &self,
         request: impl IntoRequest,
     ) -> Result<Response<WebSocket>, ConnectError> {
-        let head = request::head(request.into_request()?, &self.headers);
+        let opened = self.open(request.into_request()?).await?;
+        Ok(opened.map(Session::spawn))
+    }
+
+    /// Connects to a server, and runs no session.
+    pub(crate) async fn open(
+        &self,
+        request: Request<()>,
+    ) -> Result<Response<Opened>, ConnectError> {
+        let head = request::head(request, &self.headers);
         let server = Server::of(&head.uri)?;
         if self.version == HttpVersion::Negotiated && server.tls {
             match self
@@ -94,7 +103,7 @@ impl Client {
         server: &Server,
         head: Parts,
         version: HttpVersion,
-    ) -> Result<Response<WebSocket>, ConnectError> {
+    ) -> Result<Response<Opened>, ConnectError> {
         let stream = self.reach(server).await?;
         let peer = stream.peer_addr().ok();
         if !server.tls {
@@ -123,7 +132,8 @@ impl Client {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let head = request::head(request.into_request()?, &self.headers);
-        self.open_on(stream, None, head, self.version).await
+        let opened = self.open_on(stream, None, head, self.version).await?;
+        Ok(opened.map(Session::spawn))
     }
 
     async fn open_on<T>(
@@ -132,13 +142,13 @@ impl Client {
         peer: Option<SocketAddr>,
         mut head: Parts,
         version: HttpVersion,
-    ) -> Result<Response<WebSocket>, ConnectError>
+    ) -> Result<Response<Opened>, ConnectError>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         if version == HttpVersion::Http2 {
             let connection = self.begin(stream, peer, &head.uri).await?;
-            return connection.request(Request::from_parts(head, ())).await;
+            return connection.open(Request::from_parts(head, ())).await;
         }
         head.version = Version::HTTP_11;
         let offer = handshake::offer(&mut head, &self.setup.config)?;
@@ -245,13 +255,13 @@ impl Client {
         }
     }
 
-    /// Checks an answer that accepts, and starts the session.
+    /// Checks an answer that accepts, and makes what a session starts with.
     pub(super) fn accept(
         &self,
         answer: Response<(Transport, Bytes)>,
         offer: &Offer,
         info: Option<ConnectionInfo>,
-    ) -> Result<Response<WebSocket>, ConnectError> {
+    ) -> Result<Response<Opened>, ConnectError> {
         let (head, (transport, read)) = answer.into_parts();
         let mut accepted = offer.check(&head)?;
         let deflate = accepted.take_deflate();
@@ -262,14 +272,14 @@ impl Client {
             Some(info) => agreed.info(info),
             None => agreed,
         };
-        let socket = Session::spawn(Opened {
+        let opened = Opened {
             transport,
             read,
             setup: self.setup.clone(),
             agreed,
             place: None,
-        });
-        Ok(Response::from_parts(head, socket))
+        };
+        Ok(Response::from_parts(head, opened))
     }
 }
 

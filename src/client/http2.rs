@@ -42,7 +42,7 @@ use crate::{
         target::Target,
     },
     refused::{MAX_REFUSAL, in_time},
-    session::{Http2Stream, Transport, WebSocket},
+    session::{Http2Stream, Opened, Session, Transport, WebSocket},
 };
 
 /// An HTTP/2 connection that carries many WebSocket connections.
@@ -159,7 +159,15 @@ impl Http2Connection {
         &self,
         request: impl IntoRequest,
     ) -> Result<Response<WebSocket>, ConnectError> {
-        let mut request = request.into_request()?;
+        let opened = self.open(request.into_request()?).await?;
+        Ok(opened.map(Session::spawn))
+    }
+
+    /// Opens a connection, and runs no session.
+    pub(crate) async fn open(
+        &self,
+        mut request: Request<()>,
+    ) -> Result<Response<Opened>, ConnectError> {
         *request.uri_mut() = self.absolute(request.uri().clone())?;
         let mut head = request::head(request, &self.client.headers);
         head.version = Version::HTTP_2;

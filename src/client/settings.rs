@@ -183,6 +183,12 @@ impl Client {
 }
 
 impl Client {
+    /// Offers no subprotocols but those of a request.
+    pub(crate) fn without_subprotocols(mut self) -> Self {
+        Arc::make_mut(&mut self.setup).config.subprotocols = [].into();
+        self
+    }
+
     /// Makes what a connection keeps of its request, if it is to keep that.
     pub(super) fn info(&self, peer: Option<SocketAddr>, head: &Parts) -> Option<ConnectionInfo> {
         let path = head.uri.path();

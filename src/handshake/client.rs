@@ -17,7 +17,7 @@ pub use super::invalid_request::InvalidRequest;
 
 use super::{
     deflate::{self, Agreement},
-    extensions, key,
+    extensions, key, passed,
     target::{self, Target},
     tokens::{Lines, has_token, joined_tokens},
 };
@@ -88,6 +88,7 @@ pub fn offer(head: &mut request::Parts, config: &Config) -> Result<Offer, Invali
     }
     write_handshake(&mut head.headers, is_http1);
     write_offers(&mut head.headers, config)?;
+    passed::write(head);
     Offer::of(head, config)
 }
 
@@ -134,6 +135,8 @@ pub struct Offer {
     /// Tokens, joined by commas.
     subprotocols: Box<str>,
     compression: Option<Compression>,
+    /// The names of extensions that are negotiated by others.
+    passed: Option<Box<[Box<str>]>>,
 }
 
 impl Offer {
@@ -153,6 +156,7 @@ impl Offer {
             accept: key.map(|key| key::accept(key.as_bytes())),
             subprotocols: protocols.ok_or(InvalidRequest::Subprotocols)?,
             compression: config.compression.clone().filter(|_| offers),
+            passed: passed::names(head),
         })
     }
 
@@ -193,9 +197,13 @@ impl Offer {
             }
         }
         let answered = extensions::parse(headers)?;
+        let deflate = match &self.passed {
+            Some(names) => passed::check(&answered, names).map(|()| None)?,
+            None => deflate::agree(&answered, self.compression.as_ref())?,
+        };
         Ok(Accepted {
             protocol: self.subprotocol(headers)?,
-            deflate: deflate::agree(&answered, self.compression.as_ref())?,
+            deflate,
         })
     }
 

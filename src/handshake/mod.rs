@@ -38,10 +38,11 @@ pub mod extensions;
 mod invalid_request;
 pub mod key;
 pub(crate) mod origin;
+pub(crate) mod passed;
 mod rejection;
 pub mod server;
 pub(crate) mod target;
-mod tokens;
+pub(crate) mod tokens;
 
 #[cfg(test)]
 mod requests;

@@ -201,6 +201,12 @@ impl Accepted {
         self.protocol.is_some()
     }
 
+    /// Chooses no subprotocol.
+    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "gateways do"))]
+    pub(crate) fn clear_subprotocol(&mut self) {
+        self.protocol = None;
+    }
+
     /// Returns the chosen subprotocol, as the server spells it.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {

@@ -12,7 +12,7 @@ pub(super) fn is_tchar(byte: u8) -> bool {
 }
 
 /// Reports whether a list contains `token`, in any case, on any of its lines.
-pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     list(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
 }
 

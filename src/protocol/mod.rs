@@ -28,6 +28,8 @@ pub(crate) mod error;
 pub(crate) mod expiry;
 mod facts;
 mod frame;
+#[cfg(any(test, feature = "client"))]
+mod frame_tracker;
 mod header;
 #[cfg_attr(
     not(feature = "layer"),
@@ -85,6 +87,8 @@ pub use state::State;
 pub use utf8::{InvalidUtf8, Utf8Validator};
 
 pub(crate) use self::deflate::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+#[cfg(feature = "client")]
+pub(crate) use self::frame_tracker::{Found, FrameTracker};
 #[cfg(feature = "layer")]
 pub(crate) use self::{
     below::{MAX_BELOW, SENDING_FLOOR},

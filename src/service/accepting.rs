@@ -17,6 +17,7 @@ use super::{
     on_upgrade::Upgrade,
     permits::Counted,
     refusal::refuse,
+    take_over::take_over,
     upgrading::{Opening, Upgrading},
 };
 use crate::{
@@ -106,6 +107,16 @@ where
             };
             open(Box::new(opening), close)
         }
+        Verdict::Reroute(handshake, other) => {
+            let opening = Opening {
+                handshake: *handshake,
+                // Ready, it may hold a permit.
+                route: other.holding(route),
+                upgrade,
+            };
+            open(Box::new(opening), None)
+        }
+        Verdict::TakeOver(handshake, other) => take_over(*handshake, upgrade, other, route),
         Verdict::Reject(response, connections) => {
             if let Some(connections) = connections {
                 connections.refuse_by_hook();

@@ -6,7 +6,12 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, HeaderName, Response, Uri, Version, header, request::Parts};
 
 use super::{
-    axum_head, open_hook::OpenHook, peer_addr::peer_addr, permits::Permits, refusal::RejectResponse,
+    axum_head,
+    open_hook::OpenHook,
+    peer_addr::peer_addr,
+    permits::Permits,
+    refusal::RejectResponse,
+    reroute::{Reroute, TakeOver},
 };
 use crate::{
     config::Config,
@@ -237,6 +242,30 @@ impl Handshake {
         }
     }
 
+    /// Chooses this subprotocol or none, whatever was chosen before; `false` if the client does not offer it.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "gateways do"))]
+    pub(crate) fn replace_subprotocol(&mut self, name: Option<&str>) -> bool {
+        self.opening.clear_subprotocol();
+        name.is_none_or(|name| self.select_subprotocol(name))
+    }
+
+    /// Accepts the connection for a handler of its own.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "gateways do"))]
+    pub(crate) fn reroute(self, route: Reroute) -> Decision {
+        Decision {
+            verdict: Verdict::Reroute(Box::new(self), route),
+        }
+    }
+
+    /// Accepts the connection for something other than a session, which knows of no extension.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "gateways do"))]
+    pub(crate) fn take_over(mut self, take_over: TakeOver) -> Decision {
+        self.decline_compression();
+        Decision {
+            verdict: Verdict::TakeOver(Box::new(self), take_over),
+        }
+    }
+
     /// Accepts the connection only to close it, so that a page sees code and reason.
     ///
     /// The route service is not called.
@@ -248,17 +277,32 @@ impl Handshake {
 }
 
 /// What a hook decided. Made by [`Handshake`].
-#[derive(Debug)]
 #[must_use = "a hook returns its answer"]
 pub struct Decision {
     pub(super) verdict: Verdict,
 }
 
-#[derive(Debug)]
 pub(super) enum Verdict {
     /// With a Close frame: accept only to close.
     Accept(Box<Handshake>, Option<CloseFrame>),
     Reject(Response<Bytes>, Option<Connections>),
+    /// The connection is not for the layer's route service.
+    Reroute(Box<Handshake>, Reroute),
+    /// The stream is not for a session.
+    TakeOver(Box<Handshake>, TakeOver),
+}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_tuple("Decision");
+        match &self.verdict {
+            Verdict::Accept(_, None) => debug.field(&"accept"),
+            Verdict::Accept(_, Some(frame)) => debug.field(&"accept").field(frame),
+            Verdict::Reject(response, _) => debug.field(&"reject").field(&response.status()),
+            Verdict::Reroute(..) | Verdict::TakeOver(..) => debug.field(&"forward"),
+        }
+        .finish()
+    }
 }
 
 /// The future of a hook.

@@ -49,9 +49,11 @@ mod permits;
 mod refusal;
 pub(crate) mod refused_origin;
 mod registries;
+mod reroute;
 mod route;
 #[expect(clippy::module_inception, reason = "the service is the layer's")]
 mod service;
+mod take_over;
 mod upgrading;
 
 pub use body::ResponseBody;
@@ -72,6 +74,8 @@ pub use service::WebSocketService;
 
 pub use crate::session::params::PathParams;
 
+#[cfg(feature = "client")]
+pub(crate) use reroute::{Reroute, TakeOver, TakenOver};
 #[cfg(feature = "axum")]
 pub(crate) use {
     accepting::open, on_upgrade::Upgrade, open_hook::OpenHook, permits::Permits, refusal::refuse,

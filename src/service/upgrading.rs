@@ -59,12 +59,7 @@ impl<H: Service<Request<WebSocket>>> Upgrading<H> {
         close: Option<CloseFrame>,
     ) -> Self {
         Self::Waiting {
-            waiting: Some(Waiting {
-                opening,
-                deadline: None,
-                place,
-                close,
-            }),
+            waiting: Some(Waiting::new(opening, place, close)),
         }
     }
 }
@@ -97,8 +92,26 @@ where
 }
 
 impl<H> Waiting<H> {
+    pub(super) fn new(
+        opening: Box<Opening<H>>,
+        place: Option<Place>,
+        close: Option<CloseFrame>,
+    ) -> Self {
+        Self {
+            opening,
+            deadline: None,
+            place,
+            close,
+        }
+    }
+
+    /// Gives the place in the registry to who has the stream.
+    pub(super) fn into_place(self) -> Option<Place> {
+        self.place
+    }
+
     /// Waits for the stream; `None` if it does not come.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<HandedOver>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<HandedOver>> {
         let setup = &self.opening.handshake.setup;
         let failure = match self.opening.upgrade.poll(cx) {
             Poll::Ready(Ok(transport)) => return Poll::Ready(Some(transport)),

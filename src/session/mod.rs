@@ -148,6 +148,8 @@ mod report;
 mod scratch;
 mod setup;
 mod shared;
+#[cfg(feature = "client")]
+mod splice;
 mod task;
 #[cfg(all(test, feature = "deflate", not(shuttle)))]
 mod tests;
@@ -176,6 +178,8 @@ pub(crate) use driver::Opened;
 pub(crate) use registry::Place;
 pub(crate) use setup::Setup;
 pub(crate) use shared::{Asleep, Plain, Ticket, Wakers};
+#[cfg(feature = "client")]
+pub(crate) use splice::{Spliced, splice};
 pub(crate) use task::Session;
 pub(crate) use transport::Transport;
 #[cfg(any(feature = "client", feature = "serve"))]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{data::Data, id::ConnectionId, info::ConnectionInfo};
+use super::{data::Data, id::ConnectionId, info::ConnectionInfo, traffic::Traffic};
 use crate::protocol::{CloseFrame, Rtt};
 
 /// How a session ended, and what it carried.
@@ -46,6 +46,38 @@ pub(super) struct Kept {
 }
 
 impl SessionReport {
+    /// Makes the report of a connection of which nothing was read but where frames begin.
+    #[cfg_attr(
+        not(feature = "client"),
+        expect(dead_code, reason = "gateways have such")
+    )]
+    pub(super) fn spliced(
+        id: Option<ConnectionId>,
+        (ended_by, close): (EndedBy, Option<Option<CloseFrame>>),
+        clean: bool,
+        duration: Duration,
+        traffic: Traffic,
+    ) -> Self {
+        let without_code = if close.is_some() { 1005 } else { 1006 };
+        let close_frame = close.flatten();
+        let code = close_frame.as_ref().map(|frame| frame.code().as_u16());
+        Self {
+            id,
+            ended_by,
+            close_code: code.unwrap_or(without_code),
+            close_frame,
+            clean,
+            duration,
+            messages_received: traffic.messages_received,
+            bytes_received: traffic.bytes_received,
+            messages_sent: traffic.messages_sent,
+            bytes_sent: traffic.bytes_sent,
+            rtt: None,
+            compressed: false,
+            kept: None,
+        }
+    }
+
     /// Returns what was known of the connection, where that was kept, as
     /// [`WebSocket::info`](crate::WebSocket::info).
     #[must_use]

@@ -15,6 +15,8 @@ mod events;
 mod extract;
 #[cfg(feature = "axum")]
 mod extract_stack;
+#[cfg(feature = "client")]
+mod forward;
 mod groups;
 mod hooks;
 mod identity;

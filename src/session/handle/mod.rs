@@ -4,6 +4,8 @@ mod close;
 mod events;
 mod futures;
 mod identity;
+#[cfg(feature = "client")]
+mod passing;
 mod ping;
 mod reader;
 mod receiver;

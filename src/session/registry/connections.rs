@@ -159,6 +159,13 @@ impl Connections {
     pub(super) fn start_draining(&self, drain: &Drain) {
         // The first drain decides.
         self.registry.doors.close(drain.clone());
+        self.registry.draining.notify_waiters();
+    }
+
+    /// Ends the connections that are in no list; returns how many there are.
+    pub(super) fn abort_unlisted(&self) -> usize {
+        self.registry.aborting.notify_waiters();
+        self.registry.unlisted.load(Ordering::Relaxed)
     }
 
     /// Returns how many connections there are whose handler may still run.

@@ -212,7 +212,7 @@ impl Connections {
             }
             yield_now().await;
         }
-        ids.iter().map(Vec::len).sum()
+        ids.iter().map(Vec::len).sum::<usize>() + self.abort_unlisted()
     }
 }
 

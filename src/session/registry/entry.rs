@@ -46,6 +46,53 @@ pub(crate) struct Entry {
     counted: Cell<Traffic>,
 }
 
+/// Tells of a drain those who are not found by their number.
+pub(crate) struct Drains(Arc<Registry>);
+
+#[cfg_attr(
+    not(feature = "client"),
+    expect(dead_code, reason = "gateways have such")
+)]
+impl Drains {
+    /// Waits for a drain; gives what to close with.
+    pub(crate) async fn begun(&self) -> CloseFrame {
+        loop {
+            let draining = self.0.draining.notified();
+            if let Some(drain) = self.0.doors.closed() {
+                return drain.frame().clone();
+            }
+            draining.await;
+        }
+    }
+
+    /// Waits until a drain has no more time.
+    pub(crate) async fn out_of_time(&self) {
+        self.0.aborting.notified().await;
+    }
+}
+
+/// For a connection that is counted, and in no list: there is no handle of it.
+#[cfg_attr(
+    not(feature = "client"),
+    expect(dead_code, reason = "gateways have such")
+)]
+impl Entry {
+    pub(crate) fn open_unlisted(&self) {
+        self.registry.open.fetch_add(1, Ordering::Relaxed);
+        self.registry.unlisted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn close_unlisted(&self, report: &SessionReport, traffic: Traffic) {
+        self.registry.unlisted.fetch_sub(1, Ordering::Relaxed);
+        self.count(traffic);
+        self.close(report);
+    }
+
+    pub(crate) fn drains(&self) -> Drains {
+        Drains(self.registry.clone())
+    }
+}
+
 impl Entry {
     pub(super) fn new(id: ConnectionId, registry: Arc<Registry>) -> Self {
         Self {

@@ -15,4 +15,6 @@ pub use counters::Counters;
 pub use drain::{Drain, Drained};
 pub use round_trips::RttHistogram;
 
+#[cfg(feature = "client")]
+pub(super) use entry::Entry;
 pub(crate) use entry::Place;

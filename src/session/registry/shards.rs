@@ -26,6 +26,12 @@ pub(super) struct Registry {
     pub(super) doors: Doors<Drain>,
     /// The next number, where they are not drawn at random.
     next: Option<AtomicU64>,
+    /// How many are in no shard.
+    pub(super) unlisted: AtomicUsize,
+    /// Told to those, who would not be found: the doors are closed.
+    pub(super) draining: Notify,
+    /// Told to those: a drain has no more time.
+    pub(super) aborting: Notify,
     /// The last one inside has left.
     empty: Notify,
     pub(super) counting: Counting,
@@ -41,6 +47,9 @@ impl Registry {
             open: AtomicUsize::new(0),
             doors: Doors::new(),
             next,
+            unlisted: AtomicUsize::new(0),
+            draining: Notify::new(),
+            aborting: Notify::new(),
             empty: Notify::new(),
             counting: Counting::default(),
             broadcasts: FairMutex::new(()),

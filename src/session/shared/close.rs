@@ -32,6 +32,13 @@ impl Shared {
         drop(discarded);
     }
 
+    /// Returns what the connection was closed with first; `None` where no Close was sent or received.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "gateways do"))]
+    pub(crate) fn first_close(&self) -> Option<Option<CloseFrame>> {
+        let locked = self.look();
+        locked.first_close().map(|(_, frame)| frame.clone())
+    }
+
     /// Returns the peer's Close frame, if it came with a code.
     pub(crate) fn received_close(&self) -> Option<CloseFrame> {
         self.look().peer_close()

@@ -1,0 +1,86 @@
+//! Passing WebSocket connections on to another server: a gateway, or reverse proxy.
+//!
+//! ```no_run
+//! use axum::Router;
+//! use tower_websocket::{client::ConnectError, forward::Forward};
+//!
+//! # fn example() -> Result<Router, ConnectError> {
+//! let chat = Forward::to("ws://10.0.0.7:9000/")?;
+//! let app: Router = Router::new().route_service("/chat", chat.layer().endpoint());
+//! # Ok(app)
+//! # }
+//! ```
+//!
+//! The upstream is asked before the client is answered: what it refuses, the client sees refused, and the
+//! subprotocol is the upstream's choice. Either side may speak HTTP/1.1 or HTTP/2:
+//! [`Client::http_version`](crate::client::Client::http_version) says which one the upstream is asked by, and
+//! [`Forward::sockets_per_connection`] has many sockets share a connection of HTTP/2.
+//!
+//! [`Forward::layer`] makes a [`WebSocketLayer`](crate::WebSocketLayer) as any other: the check of the origin,
+//! [`Config`](crate::Config), [`Connections`](crate::Connections) and reports are those of the client's side, and
+//! [`Forward::client`] has those of the upstream's. A hook of one's own may
+//! authenticate first, and choose the upstream: see [`Forward::accept`].
+//!
+//! # Messages
+//!
+//! There are two connections, unless they are joined [end to end](#end-to-end), and a message is passed when all of it has come. With
+//! [`Config::streaming`](crate::Config::streaming) on the side it comes from, its pieces are passed as they come,
+//! and it may be larger than memory. Compression is agreed on with each side by its own `Config`, pings are answered
+//! on each side, and limits hold on both. A side that does not read stops the other one's sending, once about
+//! [`max_read_ahead`](crate::Config::max_read_ahead) and [`max_send_queue`](crate::Config::max_send_queue) are full;
+//! it stops no other connection.
+//!
+//! # End to end
+//!
+//! With [`Forward::end_to_end`] the extensions that a client offers are passed on, and the upstream's answer is
+//! passed back, unless it has one that was not offered. Then bytes are passed as they are, text, pings and all: what a
+//! client masks is masked for the upstream, too. It takes less of the processor, no memory for messages, and
+//! compression that the two have agreed on.
+//!
+//! Only the headers of frames are looked at: a frame that is masked and should not be, or the reverse, or that is larger
+//! than [`max_frame_size`](crate::Config::max_frame_size) of the side it comes from, or
+//! [`max_message_size`](crate::Config::max_message_size) where that is not set, ends both connections. A Close goes
+//! between two frames; where a side is gone in the middle of one, the other one's stream just ends. Of each `Config`
+//! also [`write_timeout`](crate::Config::write_timeout) holds, and of the layer's
+//! [`close_timeout`](crate::Config::close_timeout) and
+//! [`idle_timeout`](crate::Config::idle_timeout), for the time in which no byte has passed. Nobody is pinged but by
+//! the other end: where neither does it, set the last one.
+//!
+//! Such a connection has no [`Sender`](crate::Sender): it is counted by [`Connections`](crate::Connections), and closed
+//! by a drain, at once, but is not among those it lists. The hook of
+//! [`on_open`](crate::WebSocketLayer::on_open) and that of [`Client::on_end`](crate::client::Client::on_end) are not
+//! called; [`on_end`](crate::WebSocketLayer::on_end) of the layer is. Until the upgraded stream is there, a client that
+//! is gone just ends the stream to the upstream.
+//!
+//! # The end
+//!
+//! | one side | the other side gets |
+//! | --- | --- |
+//! | sends a Close | the same code and reason, or none, behind all that came before |
+//! | is closed by this program, by [`Sender::close`](crate::Sender::close) or a drain | the same |
+//! | is the client, and goes without a Close, or is closed for a violation, a limit or a deadline | 1001 |
+//! | is the upstream, and does so | 1014 |
+//!
+//! # What a client is answered where there is no upstream
+//!
+//! | | |
+//! | --- | --- |
+//! | the upstream refuses, with a status of 3xx, 4xx or 5xx | the same status and body, and [chosen headers](Forward::response_headers) |
+//! | it cannot be reached, or takes no more requests (GOAWAY) | 503, `Retry-After: 5` |
+//! | it does not answer in time | 504 |
+//! | it answers anything else: 200, 407, 426, a 101 that does not fit | 502 |
+//! | the request has passed this gateway before | 508 |
+//! | the path leads out of that of the upstream, by `..` | 400 |
+
+mod failure;
+#[expect(clippy::module_inception, reason = "it is what the module is about")]
+mod forward;
+mod headers;
+mod pool;
+mod relay;
+mod request;
+mod route;
+mod settings;
+
+pub use forward::Forward;
+pub use route::Forwarded;
