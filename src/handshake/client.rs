@@ -129,7 +129,7 @@ fn write_offers(headers: &mut HeaderMap, config: &Config) -> Result<(), InvalidR
 /// What a client has asked for, to check the answer by.
 #[derive(Clone, Debug)]
 pub struct Offer {
-    is_http1: bool,
+    version: Version,
     /// The answer to the key, if there is a key.
     accept: Option<HeaderValue>,
     /// Tokens, joined by commas.
@@ -152,7 +152,7 @@ impl Offer {
         let offers = headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
         let protocols = joined_tokens(headers, &SEC_WEBSOCKET_PROTOCOL);
         Ok(Self {
-            is_http1: head.version < Version::HTTP_2,
+            version: head.version,
             accept: key.map(|key| key::accept(key.as_bytes())),
             subprotocols: protocols.ok_or(InvalidRequest::Subprotocols)?,
             compression: config.compression.clone().filter(|_| offers),
@@ -167,7 +167,7 @@ impl Offer {
     /// (RFC 6455 §4.1).
     #[must_use]
     pub fn is_accepted(&self, status: StatusCode) -> bool {
-        if self.is_http1 {
+        if self.is_http1() {
             status == StatusCode::SWITCHING_PROTOCOLS
         } else {
             status.is_success()
@@ -181,7 +181,7 @@ impl Offer {
     /// The response does not fit what was asked for: the client has to fail the connection.
     pub fn check(&self, response: &Parts) -> Result<Accepted, InvalidResponse> {
         let headers = &response.headers;
-        if self.is_http1 {
+        if self.is_http1() {
             if response.version < Version::HTTP_11 {
                 return Err(InvalidResponse::Version);
             }
@@ -202,9 +202,14 @@ impl Offer {
             None => deflate::agree(&answered, self.compression.as_ref())?,
         };
         Ok(Accepted {
+            version: self.version,
             protocol: self.subprotocol(headers)?,
             deflate,
         })
+    }
+
+    fn is_http1(&self) -> bool {
+        self.version < Version::HTTP_2
     }
 
     /// Returns the chosen subprotocol, one of those offered.
@@ -226,6 +231,7 @@ impl Offer {
 /// What was agreed on in a handshake, as the client sees it.
 #[derive(Debug)]
 pub struct Accepted {
+    version: Version,
     protocol: Option<Box<str>>,
     deflate: Option<Agreement>,
 }
@@ -243,12 +249,17 @@ impl Accepted {
         self.deflate.as_ref().map(Agreement::params)
     }
 
-    #[cfg_attr(
-        not(any(feature = "client", feature = "testing")),
-        expect(dead_code, reason = "clients do")
-    )]
-    pub(crate) fn take_deflate(&mut self) -> Option<Agreement> {
+    /// Takes out what was agreed on for compressed messages, with the memory that is set aside for it.
+    ///
+    /// `session::SessionBuilder::negotiated` takes the whole `Accepted`.
+    pub fn take_deflate(&mut self) -> Option<Agreement> {
         self.deflate.take()
+    }
+
+    /// Returns the version of HTTP of the request.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
     }
 }
 

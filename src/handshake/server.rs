@@ -229,9 +229,18 @@ impl Accepted {
         self.deflate = None;
     }
 
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
-    pub(crate) fn take_deflate(&mut self) -> Option<Agreement> {
+    /// Takes out what was agreed on for compressed messages, with the memory that is set aside for it.
+    ///
+    /// Make the [`response`](Self::response) before: one that is made afterwards declines compression.
+    /// `session::SessionBuilder::negotiated` takes the whole `Accepted`.
+    pub fn take_deflate(&mut self) -> Option<Agreement> {
         self.deflate.take()
+    }
+
+    /// Returns the version of HTTP of the request.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// Makes the answer: 101 on HTTP/1.1, 200 on HTTP/2 and later (RFC 8441 §4).

@@ -133,6 +133,7 @@ pub fn agree(
 /// Dropping it returns the connection's share of [`max_memory`](Compression::max_memory).
 #[derive(Debug)]
 pub struct Agreement {
+    role: Role,
     params: DeflateParams,
     answer: Terms,
     reservation: Option<Reservation>,
@@ -160,6 +161,7 @@ impl Agreement {
             params.client_no_context_takeover = true;
         }
         Self {
+            role: Role::Server,
             answer: Terms::of_answer(&params, offer),
             params,
             reservation,
@@ -182,10 +184,17 @@ impl Agreement {
             reservation = reserve(&params, settings);
         }
         Self {
+            role: Role::Client,
             params,
             answer,
             reservation,
         }
+    }
+
+    /// Returns whose view it is: the server's from [`accept`], the client's from [`agree`].
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Returns what the connection has to be told.
