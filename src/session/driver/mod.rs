@@ -133,10 +133,7 @@ impl Driver {
         };
         if !read.is_empty() {
             // As after a pause: it is decoded before anything is read.
-            driver.incoming.count(read.len());
-            if driver.config().has_byte_rate() {
-                driver.count_at_rate(read.len(), false);
-            }
+            driver.count_read_ahead(read.len());
             driver.input = Input::Paused;
             driver.keep_undecoded(BytesMut::from(read));
         }
