@@ -262,8 +262,13 @@ impl Transport {
     /// Reports whether what was written leaves only with a flush.
     #[inline]
     pub(super) fn needs_flush(&self) -> bool {
-        // An HTTP/2 stream flushes by itself; its `poll_flush` waits for room, which is not asked.
-        !self.multiplexed && !matches!(self.stream, Stream::Tcp(_))
+        match &self.stream {
+            Stream::Tcp(_) => false,
+            // An HTTP/2 stream flushes by itself; its `poll_flush` waits for room, which is not asked.
+            Stream::Hyper(_) | Stream::Http2(_) => !self.multiplexed,
+            // Whatever is around the stream, buffers for one, may not.
+            Stream::Other(_) => true,
+        }
     }
 
     /// Sees to it that what was written leaves.
