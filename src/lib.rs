@@ -63,6 +63,8 @@
 //! - [`json`]: values as messages of JSON (feature `json`).
 //! - [`client`]: connecting to servers (feature `client`).
 //! - [`forward`]: passing connections on to another server, as a gateway does (feature `client`).
+//! - [`WebSocket::over`]: a connection over a stream whose handshake was done elsewhere, by hyper, reqwest or you;
+//!   [`session::Sessions`]: many of them.
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).

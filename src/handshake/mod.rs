@@ -37,6 +37,7 @@ pub mod deflate;
 pub mod extensions;
 mod invalid_request;
 pub mod key;
+mod negotiated;
 pub(crate) mod origin;
 pub(crate) mod passed;
 mod rejection;
@@ -47,6 +48,7 @@ pub(crate) mod tokens;
 #[cfg(test)]
 mod requests;
 
+pub use self::negotiated::Negotiated;
 pub(crate) use self::origin::OriginPolicy;
 pub use self::origin::{OriginList, OriginPredicate};
 #[cfg(feature = "layer")]

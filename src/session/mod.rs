@@ -8,6 +8,8 @@
 //! - [`ConnectionInfo`]: who is at the other end, what was asked for, since when.
 //! - [`Counters`], [`Drain`], [`Drained`]: what [connections](crate::Connections) count, and how they
 //!   are closed.
+//! - [`Sessions`], [`SessionBuilder`]: a connection over a stream whose opening handshake was done elsewhere;
+//!   [`SessionFuture`], [`OpenError`].
 //! - [`Http2Stream`]: a stream of `h2` under a connection (feature `http2`).
 //! - [`ParseConnectionIdError`]: a text that is no [number](crate::ConnectionId) of a connection.
 //!
@@ -109,6 +111,8 @@
 // between two yields leaves in one write; an idle connection owns no buffer.
 //
 // ```text
+//   over        sessions that are not the layer's or the client's: over any stream, spawned or polled
+//     |
 //   task        the future that is spawned: driver and handler
 //     |
 //   driver      the transport's side: turn, read, decode, write, deadlines, end
@@ -142,6 +146,7 @@ pub(crate) mod handle;
 pub(crate) mod id;
 mod info;
 mod loan;
+mod over;
 pub(crate) mod params;
 pub(crate) mod registry;
 mod report;
@@ -164,6 +169,7 @@ pub use id::ParseConnectionIdError;
 #[cfg(feature = "cluster")]
 pub(crate) use id::parse_id;
 pub use info::ConnectionInfo;
+pub use over::{OpenError, SessionBuilder, SessionFuture, Sessions};
 pub(crate) use registry::Connections;
 pub use registry::{Counters, Drain, Drained, RttHistogram};
 pub use report::{EndedBy, SessionReport};

@@ -38,7 +38,7 @@ impl Setup {
         Self::new(Role::Client)
     }
 
-    fn new(role: Role) -> Self {
+    pub(super) fn new(role: Role) -> Self {
         Self {
             role,
             config: Config::default(),

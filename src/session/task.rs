@@ -102,7 +102,7 @@ impl<F> Session<F> {
 }
 
 /// The handler of a connection that somebody else holds.
-type Nothing = Ready<Result<(), Infallible>>;
+pub(super) type Nothing = Ready<Result<(), Infallible>>;
 
 impl Session<Nothing> {
     /// Runs a session in a task of its own, for whoever holds the socket.
@@ -111,14 +111,23 @@ impl Session<Nothing> {
         expect(dead_code, reason = "servers have handlers")
     )]
     pub(crate) fn spawn(opened: Opened) -> WebSocket {
+        let (session, socket) = Self::held(opened);
+        tokio::spawn(session);
+        socket
+    }
+
+    /// Makes a session, and the socket that somebody else holds.
+    pub(super) fn held(opened: Opened) -> (Self, WebSocket) {
         let mut socket = None;
         let session = Self::open(opened, |opened| {
             socket = Some(opened);
             ready(Ok(()))
         });
-        tokio::spawn(session);
         // `open` calls what it is given.
-        socket.expect("a session gives its socket to the handler")
+        (
+            session,
+            socket.expect("a session gives its socket to the handler"),
+        )
     }
 }
 

@@ -28,6 +28,7 @@ mod mounts;
 mod origins;
 mod panics;
 mod per_address;
+mod raw;
 #[cfg(feature = "client")]
 mod raw_http2;
 mod readiness;

@@ -43,6 +43,7 @@ fn the_heap_stays_where_it_is_promised_to_stay() {
     a_broadcast_is_there_once_for_all_members();
     at_rest::an_idle_connection_of_an_axum_app_takes_at_most_a_thousand_bytes();
     at_rest::what_is_kept_with_a_connection_takes_as_much_as_documented();
+    at_rest::an_idle_connection_over_an_upgraded_stream_takes_as_much_as_documented();
     #[cfg(feature = "serve")]
     at_rest::an_idle_connection_of_a_server_of_ours_takes_no_more();
     #[cfg(feature = "serve")]

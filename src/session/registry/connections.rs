@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     handshake::Rejection,
+    protocol::CloseFrame,
     session::{handle::Sender, id::ConnectionId},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -166,6 +167,11 @@ impl Connections {
     pub(super) fn abort_unlisted(&self) -> usize {
         self.registry.aborting.notify_waiters();
         self.registry.unlisted.load(Ordering::Relaxed)
+    }
+
+    /// Returns what connections are closed with since they are drained.
+    pub(crate) fn farewell(&self) -> Option<CloseFrame> {
+        self.registry.doors.closed().map(Drain::frame).cloned()
     }
 
     /// Returns how many connections there are whose handler may still run.

@@ -80,6 +80,14 @@ impl Transport {
         )
     }
 
+    /// Any stream, also one of hyper's, and what was read of it already.
+    pub(crate) fn over(stream: impl ByteStream + 'static) -> (Self, Bytes) {
+        match downcast_to::<TokioIo<Upgraded>, _>(stream) {
+            Ok(upgraded) => Self::hyper(upgraded.into_inner(), false),
+            Err(stream) => (Self::other(stream), Bytes::new()),
+        }
+    }
+
     /// Any other stream; those that are known are taken as what they are.
     pub(crate) fn other(stream: impl ByteStream + 'static) -> Self {
         let stream = match downcast_to(stream) {

@@ -1,0 +1,55 @@
+//! Why a stream does not become a connection.
+
+use std::{error::Error, fmt};
+
+use crate::protocol::Role;
+
+/// What a [`SessionBuilder`](super::SessionBuilder) was told of the opening handshake does not fit the session.
+///
+/// It is a mistake in the program, not the peer's. The stream is dropped, and nothing was read or written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// What was agreed on is the view of this endpoint, and the session is to be the other one.
+    Role(Role),
+    /// Compression was agreed on, and [`Config::compression`](crate::Config::compression) is not set.
+    CompressionOff,
+    /// A window of so many bits was agreed on, and the [`Compression`](crate::Compression) of the session allows less.
+    WindowTooLarge {
+        /// The base-2 logarithm of the window agreed on.
+        bits: u8,
+        /// The largest one that is set.
+        limit: u8,
+    },
+    /// Context takeover was agreed on, and the session's [`Compression`](crate::Compression) is
+    /// [`shared`](crate::Compression).
+    ContextTakeover,
+    /// The subprotocol is not a token (RFC 6455 §4.1).
+    Subprotocol,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(Role::Client) => f.write_str(
+                "the session is to be a server's, and what was agreed on is a client's view",
+            ),
+            Self::Role(Role::Server) => f.write_str(
+                "the session is to be a client's, and what was agreed on is a server's view",
+            ),
+            Self::CompressionOff => f.write_str(
+                "compression was agreed on, and the session's configuration has none: use the one of the handshake",
+            ),
+            Self::WindowTooLarge { bits, limit } => write!(
+                f,
+                "a window of {bits} bits was agreed on, and the session's configuration allows {limit}",
+            ),
+            Self::ContextTakeover => f.write_str(
+                "context takeover was agreed on, and the session's configuration has shared compression",
+            ),
+            Self::Subprotocol => f.write_str("the subprotocol is not a token"),
+        }
+    }
+}
+
+impl Error for OpenError {}
