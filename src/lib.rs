@@ -53,6 +53,7 @@
 //! - [`WebSocket::send_writer`], [`WebSocket::recv_reader`]: messages larger than memory, by
 //!   [`session::MessageWriter`] and [`session::MessageReader`].
 //! - [`WebSocket::into_events`]: a `Stream` and a `Sink` of messages, pings, pongs and the Close, for other libraries.
+//! - [`WebSocket::into_byte_stream`]: a connection as bytes, [`session::ByteStream`], for protocols made for TCP.
 //! - [`Groups`], [`PreparedMessage`]: sending the same to many connections.
 //! - [`Connections`]: finding and counting the open ones; [`Connections::drain`] before a server
 //!   stops.

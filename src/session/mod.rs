@@ -162,7 +162,10 @@ mod traffic;
 mod transport;
 mod weak;
 
-pub use handle::{EventSink, EventSocket, EventStream, MessageReader, MessageWriter, SendFuture};
+pub use handle::{
+    ByteReader, ByteStream, ByteStreamError, ByteWriter, EventSink, EventSocket, EventStream,
+    MessageReader, MessageWriter, ReuniteError, SendFuture,
+};
 pub(crate) use handle::{Sender, WebSocket};
 pub(crate) use id::ConnectionId;
 pub use id::ParseConnectionIdError;

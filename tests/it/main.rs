@@ -1,6 +1,7 @@
 //! What a peer and an application see of the crate.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod bytes;
 mod callbacks;
 #[cfg(feature = "client")]
 mod client;

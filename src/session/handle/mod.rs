@@ -1,5 +1,6 @@
 //! What applications hold of a connection.
 
+mod byte_stream;
 mod close;
 mod events;
 mod futures;
@@ -14,6 +15,7 @@ mod sink;
 mod socket;
 mod writer;
 
+pub use byte_stream::{ByteReader, ByteStream, ByteStreamError, ByteWriter, ReuniteError};
 pub use events::{EventSink, EventSocket, EventStream};
 pub use futures::SendFuture;
 pub use reader::MessageReader;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use super::{
     Shared,
     ending::{End, Ending},
-    locked::Locked,
+    locked::{Keeper, Locked},
     wait_list::Ticket,
     waiters::Wakers,
 };
@@ -42,6 +42,19 @@ impl Shared {
     /// Returns the peer's Close frame, if it came with a code.
     pub(crate) fn received_close(&self) -> Option<CloseFrame> {
         self.look().peer_close()
+    }
+
+    /// Returns the peer's Close frame, if it came first and with a code.
+    pub(crate) fn closed_by_peer(&self) -> Option<CloseFrame> {
+        match self.look().first_close() {
+            Some((EndedBy::Peer, frame)) => frame.clone(),
+            _ => None,
+        }
+    }
+
+    /// Reports whether the peer's Close frame has come.
+    pub(crate) fn is_close_received(&self) -> bool {
+        self.look().close_received()
     }
 
     /// Reports whether the transport is gone.
@@ -165,7 +178,11 @@ impl Locked {
 
     /// The code to close with, where the connection is open and nobody is left to receive.
     pub(crate) fn abandoned(&self, handler_finished: bool) -> Option<CloseCode> {
-        let nobody = self.abandoned || (handler_finished && !self.receiver_alive);
+        let nobody = match self.keeper {
+            Keeper::Receiver => handler_finished && !self.receiver_alive,
+            Keeper::Writer => false,
+            Keeper::Nobody => true,
+        };
         if !nobody || !self.is_open() {
             return None;
         }

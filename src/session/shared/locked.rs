@@ -24,7 +24,7 @@ use crate::{
 /// | `lent` | the driver, for a handler that may send without the lock; the handler, when it comes for the lock | the driver, when that is written or its turn ends | those who wait for everything to be written |
 /// | `yielded` | a sender that lets the session write first; the driver, at the end | the driver, when something has left | the next sender |
 /// | `receiver_alive` | at the beginning | a dropped `WebSocket` or `Receiver` | the driver, before it delivers or ends a turn |
-/// | `abandoned` | a dropped `WebSocket` | never | the driver, which closes then |
+/// | `keeper` | a dropped `WebSocket` or `ByteReader` | never | the driver, which closes where nobody is left |
 /// | `observed` | a handle that asks for control frames | never | the driver, once a round |
 pub(crate) struct Locked {
     pub(super) outgoing: Outgoing,
@@ -55,7 +55,7 @@ pub(crate) struct Locked {
     /// No sender has to let the session write first until something has left.
     pub(super) yielded: bool,
     pub(super) receiver_alive: bool,
-    pub(super) abandoned: bool,
+    pub(super) keeper: Keeper,
     pub(super) observed: bool,
 }
 
@@ -68,6 +68,17 @@ pub(crate) enum Lent {
     /// It might have until it came for the lock itself: those who waited because of that are still to be
     /// woken.
     TakenBack,
+}
+
+/// Who keeps the connection open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Keeper {
+    /// Whoever receives, and the handler while it runs.
+    Receiver,
+    /// The half of a byte stream that writes: nobody receives any more.
+    Writer,
+    /// A whole `WebSocket` was dropped.
+    Nobody,
 }
 
 /// What the driver waits for the application to take.
@@ -95,7 +106,7 @@ impl Locked {
             lent: Lent::Nothing,
             yielded: false,
             receiver_alive: true,
-            abandoned: false,
+            keeper: Keeper::Receiver,
             observed: false,
         }
     }

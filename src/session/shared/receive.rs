@@ -9,7 +9,7 @@ use super::{
     Shared,
     ending::End,
     inbox::Inbox,
-    locked::{Awaited, Locked},
+    locked::{Awaited, Keeper, Locked},
     waiters::{Waiters, Woken, wake},
 };
 use crate::{
@@ -244,10 +244,19 @@ impl Locked {
     /// The receiver is gone, with a `whole` WebSocket or not; gives what it will not receive.
     pub(crate) fn drop_receiver(&mut self, whole: bool, panicked: bool) -> Option<Box<Inbox>> {
         self.receiver_alive = false;
-        self.abandoned |= whole;
+        if whole {
+            self.keeper = Keeper::Nobody;
+        }
         if whole && panicked {
             self.ending().panicked = true;
         }
+        self.inbox.take()
+    }
+
+    /// Nobody wants to receive any more, and the connection is kept open to send; gives what was not received.
+    pub(crate) fn drop_reader(&mut self) -> Option<Box<Inbox>> {
+        self.receiver_alive = false;
+        self.keeper = Keeper::Writer;
         self.inbox.take()
     }
 

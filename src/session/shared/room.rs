@@ -1,6 +1,9 @@
 //! How sending waits: for room in the queue, for a message in progress to end, for all to be written.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    mem,
+    task::{Context, Poll, Waker},
+};
 
 use super::{
     Shared,
@@ -12,7 +15,11 @@ use crate::{
     error::Error,
     lock::LockGuard,
     protocol::State,
-    session::{loan, setup::Setup},
+    session::{
+        loan::{self, CORK},
+        setup::Setup,
+    },
+    sync,
 };
 
 impl Shared {
@@ -47,6 +54,17 @@ impl Shared {
 
     /// Waits as [`poll_room`](Self::poll_room), for a sink.
     pub(crate) fn poll_sink_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_room_of_sink(cx, false)
+    }
+
+    /// Waits as [`poll_sink_room`](Self::poll_sink_room), and lets the session write first where much is queued, as
+    /// `Sender::send` does.
+    pub(crate) fn poll_bytes_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.poll_room_of_sink(cx, true)
+    }
+
+    #[inline]
+    fn poll_room_of_sink(&self, cx: &mut Context<'_>, corks: bool) -> Poll<Result<(), Error>> {
         if !self.is_touched() && loan::has_room_to_send(self.address()) {
             return Poll::Ready(Ok(()));
         }
@@ -56,6 +74,11 @@ impl Shared {
         }
         if locked.is_full(&self.setup.config) {
             locked.waiters().sinks().room.add(cx);
+            return Poll::Pending;
+        }
+        if corks && locked.queued() >= CORK && !mem::replace(&mut locked.yielded, true) {
+            drop(locked);
+            sync::yield_task(cx);
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))

@@ -1,0 +1,200 @@
+//! The two halves of a stream of bytes.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf},
+    task::coop,
+};
+
+use super::{error::ByteStreamError, reading::Reading};
+use crate::{
+    protocol::{CloseCode, Message},
+    session::{
+        handle::socket::WebSocket,
+        shared::{Shared, locked::Locked},
+    },
+};
+
+/// The half of a [`ByteStream`](super::ByteStream) that reads: made by
+/// [`ByteStream::into_split`](super::ByteStream::into_split).
+///
+/// Dropping it discards what is still to come; the connection goes on until the other half is dropped, too, or shut
+/// down. Dropping both does what dropping the stream does.
+#[derive(Debug)]
+pub struct ByteReader {
+    socket: Arc<WebSocket>,
+    reading: Reading,
+}
+
+/// The half of a [`ByteStream`](super::ByteStream) that writes: made by
+/// [`ByteStream::into_split`](super::ByteStream::into_split).
+///
+/// Dropping it sends nothing: the connection goes on until the other half is dropped, too. To close it
+/// [shut it down](tokio::io::AsyncWriteExt::shutdown).
+#[derive(Debug)]
+pub struct ByteWriter {
+    socket: Arc<WebSocket>,
+    max_write: usize,
+}
+
+/// Makes the halves of a connection.
+pub(super) fn of(socket: WebSocket) -> (ByteReader, ByteWriter) {
+    let socket = Arc::new(socket);
+    let reader = ByteReader {
+        socket: socket.clone(),
+        reading: Reading::default(),
+    };
+    let writer = ByteWriter {
+        socket,
+        max_write: MAX_WRITE,
+    };
+    (reader, writer)
+}
+
+impl ByteReader {
+    pub(super) fn accept_text(&mut self, accept: bool) {
+        self.reading.accept_text(accept);
+    }
+
+    /// Returns the connection; as [`ByteStream::get_ref`](super::ByteStream::get_ref).
+    #[must_use]
+    pub fn get_ref(&self) -> &WebSocket {
+        &self.socket
+    }
+
+    /// Reports whether both are halves of the same connection.
+    pub(super) fn is_of(&self, writer: &ByteWriter) -> bool {
+        Arc::ptr_eq(&self.socket, &writer.socket)
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.reading.poll_fill(self.socket.sending().shared(), cx)
+    }
+}
+
+impl AsyncRead for ByteReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let there = ready!(self.poll_fill(cx))?;
+        let len = buf.remaining().min(there.len());
+        buf.put_slice(&there[..len]);
+        self.reading.consume(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncBufRead for ByteReader {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.get_mut().poll_fill(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        self.reading.consume(amount);
+    }
+}
+
+impl Drop for ByteReader {
+    fn drop(&mut self) {
+        let discarded = self.socket.sending().shared().update(Locked::drop_reader);
+        drop(discarded);
+    }
+}
+
+impl ByteWriter {
+    pub(super) fn max_write(&mut self, bytes: usize) {
+        self.max_write = bytes.max(1);
+    }
+
+    /// Returns the connection; as [`ByteStream::get_ref`](super::ByteStream::get_ref).
+    #[must_use]
+    pub fn get_ref(&self) -> &WebSocket {
+        &self.socket
+    }
+
+    fn shared(&self) -> &Shared {
+        self.socket.sending().shared()
+    }
+
+    /// Queues a message of `len` bytes, for which `payload` is asked once there is room.
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        len: usize,
+        payload: impl FnOnce(usize) -> Bytes,
+    ) -> Poll<io::Result<usize>> {
+        if len == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let coop = ready!(coop::poll_proceed(cx));
+        ready!(self.shared().poll_bytes_room(cx))?;
+        let len = len.min(self.max_write);
+        self.shared().queue(Message::Binary(payload(len)).into())?;
+        coop.made_progress();
+        Poll::Ready(Ok(len))
+    }
+}
+
+impl AsyncWrite for ByteWriter {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, buf.len(), |len| Bytes::copy_from_slice(&buf[..len]))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let len = bufs
+            .iter()
+            .fold(0, |len: usize, buf| len.saturating_add(buf.len()));
+        self.poll_send(cx, len, |len| gather(bufs, len))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared().poll_sink_flush(cx).map_err(Into::into)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shared = self.shared();
+        shared.close(Some(&CloseCode::NORMAL.into()));
+        ready!(shared.poll_sink_closed(cx));
+        Poll::Ready(match shared.is_close_received() {
+            true => Ok(()),
+            false => Err(ByteStreamError::Unanswered.into()),
+        })
+    }
+}
+
+/// Copies the first `len` bytes.
+fn gather(bufs: &[IoSlice<'_>], len: usize) -> Bytes {
+    let mut payload = BytesMut::with_capacity(len);
+    for buf in bufs {
+        let left = len - payload.len();
+        payload.extend_from_slice(&buf[..left.min(buf.len())]);
+    }
+    payload.freeze()
+}
+
+/// How much is written as one message, where nothing is set.
+const MAX_WRITE: usize = 64 << 10;

@@ -1,0 +1,251 @@
+//! A connection as a stream of bytes, for what knows nothing of messages.
+
+mod error;
+mod halves;
+mod reading;
+
+pub use error::ByteStreamError;
+pub use halves::{ByteReader, ByteWriter};
+
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+
+use super::socket::WebSocket;
+
+/// A connection as a stream of bytes: made by
+/// [`WebSocket::into_byte_stream`](crate::WebSocket::into_byte_stream).
+///
+/// It is what tunnels, and protocols that were made for TCP, run over: an [`AsyncRead`], an [`AsyncBufRead`] and an
+/// [`AsyncWrite`]. Where one message ends and the next begins means nothing; pings, deadlines and the closing
+/// handshake are taken care of as always.
+///
+/// ```
+/// use tokio::{io::copy_bidirectional, net::TcpStream};
+/// use tower_websocket::WebSocket;
+///
+/// /// For `handler`: what the client sends goes to the server of a database, and back.
+/// async fn tunnel(socket: WebSocket) -> std::io::Result<()> {
+///     let mut database = TcpStream::connect("127.0.0.1:5432").await?;
+///     copy_bidirectional(&mut socket.into_byte_stream(), &mut database).await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Reading
+///
+/// The payload of binary messages is read, in their order. With [`AsyncBufRead`] it is not copied: the buffer is that
+/// of the message. Where [`Config::streaming`](crate::Config::streaming) is on, a message is read as it arrives, and
+/// may be larger than memory. Empty messages are passed over.
+///
+/// A text message is an error, and closes the connection with code 1003, unless
+/// [`accept_text`](Self::accept_text) is on.
+///
+/// The stream ends when the peer has closed with code 1000, 1001 or none, and when it was closed here. What else
+/// there is, is an error of this [kind](io::Error::kind), and of the same kind whenever it is asked again:
+///
+/// - `ConnectionAborted`: the peer has closed with another code, and means that something is missing. The
+///   [`ByteStreamError`] inside has its Close frame.
+/// - `InvalidData`: a text message, as a [`ByteStreamError`], or the peer broke the protocol.
+/// - `UnexpectedEof`, `ConnectionReset` and others of the transport: the peer has vanished.
+/// - `TimedOut`: a deadline passed.
+///
+/// All but [`ByteStreamError`]s become the [`Error`](crate::Error) that they were with `Error::from`.
+///
+/// # Writing
+///
+/// Each write is queued as one binary message, of at most [`max_write`](Self::max_write) bytes; what is longer is
+/// written in part, as always with [`AsyncWrite`]. A vectored write is one message, too. Put a
+/// [`BufWriter`](tokio::io::BufWriter) around it where many small pieces are written. Writing waits while
+/// [`Config::max_send_queue`](crate::Config::max_send_queue) is full, and is an error of the kind `BrokenPipe` once the
+/// closing handshake has begun on either side. Flushing waits as [`WebSocket::flush`](crate::WebSocket::flush).
+///
+/// Shutting down sends a Close frame with code 1000 behind all that was written, and waits until the connection is
+/// over. It is an error where the peer did not answer: then nobody knows what it has received.
+///
+/// # There is no half of a close
+///
+/// A WebSocket is closed in both directions at once (RFC 6455 §5.5.1). After a shutdown nothing more is received: what the
+/// peer was still sending is discarded, and reading ends. A protocol that ends its requests by closing one direction
+/// loses the responses. And once the connection has ended, [`copy_bidirectional`](tokio::io::copy_bidirectional) waits for
+/// the other stream to end, too: where that may not end when its writing side is shut down, copy each direction by
+/// itself, and drop both when one has ended, as the example `tunnel` does.
+///
+/// # Dropping it
+///
+/// Does what dropping a [`WebSocket`](crate::WebSocket) does: starts the closing handshake, behind all that was
+/// written.
+///
+/// # Cancel safety
+///
+/// As that of a [`TcpStream`](tokio::net::TcpStream): what was not read is read next, and what a `write` that was
+/// dropped has not taken is not sent.
+#[derive(Debug)]
+pub struct ByteStream {
+    reader: ByteReader,
+    writer: ByteWriter,
+}
+
+impl ByteStream {
+    fn new(socket: WebSocket) -> Self {
+        let (reader, writer) = halves::of(socket);
+        Self { reader, writer }
+    }
+
+    /// Reads text messages, too, as the bytes they are.
+    ///
+    /// Whatever is written goes as binary messages all the same. Default: `false`, a text message closes the
+    /// connection with code 1003.
+    #[must_use]
+    pub fn accept_text(mut self, accept: bool) -> Self {
+        self.reader.accept_text(accept);
+        self
+    }
+
+    /// Limits what is written as one message; longer writes are cut.
+    ///
+    /// Set it to what the peer takes at most, where that is less. Default: 64 KiB. At least a byte.
+    #[must_use]
+    pub fn max_write(mut self, bytes: usize) -> Self {
+        self.writer.max_write(bytes);
+        self
+    }
+
+    /// Splits it into a half that reads and one that writes, for use in different tasks.
+    ///
+    /// Unlike with [`tokio::io::split`], they do not wait for each other. They can be
+    /// [joined again](ByteReader::reunite).
+    #[must_use]
+    pub fn into_split(self) -> (ByteReader, ByteWriter) {
+        (self.reader, self.writer)
+    }
+
+    /// Returns the connection: to close it with another code, and for what is known of it.
+    ///
+    /// A message that is sent there becomes bytes between those of two writes.
+    ///
+    /// ```
+    /// use tower_websocket::{CloseCode, session::ByteStream};
+    ///
+    /// fn give_up(stream: &ByteStream) {
+    ///     let socket = stream.get_ref();
+    ///     socket.close((CloseCode::BAD_GATEWAY, "the database is gone"));
+    /// }
+    /// ```
+    #[must_use]
+    pub fn get_ref(&self) -> &WebSocket {
+        self.reader.get_ref()
+    }
+}
+
+impl ByteReader {
+    /// Joins the two halves of a connection again.
+    ///
+    /// # Errors
+    ///
+    /// Returns the halves where they are not of the same connection.
+    pub fn reunite(self, writer: ByteWriter) -> Result<ByteStream, ReuniteError> {
+        let reader = self;
+        if reader.is_of(&writer) {
+            Ok(ByteStream { reader, writer })
+        } else {
+            Err(ReuniteError(reader, writer))
+        }
+    }
+}
+
+impl WebSocket {
+    /// Makes the connection a stream of bytes, over binary messages: an [`AsyncRead`] and an [`AsyncWrite`].
+    ///
+    /// What was received and not taken yet is read first.
+    ///
+    /// ```
+    /// use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+    /// use tower_websocket::WebSocket;
+    ///
+    /// /// A protocol of lines.
+    /// async fn greet(socket: WebSocket) -> std::io::Result<()> {
+    ///     let mut stream = socket.into_byte_stream();
+    ///     let mut line = String::new();
+    ///     stream.read_line(&mut line).await?;
+    ///     stream.write_all(format!("hello, {line}").as_bytes()).await?;
+    ///     stream.shutdown().await
+    /// }
+    /// ```
+    #[must_use]
+    pub fn into_byte_stream(self) -> ByteStream {
+        ByteStream::new(self)
+    }
+}
+
+impl AsyncRead for ByteStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(cx, buf)
+    }
+}
+
+impl AsyncBufRead for ByteStream {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Pin::new(&mut self.get_mut().reader).poll_fill_buf(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        Pin::new(&mut self.reader).consume(amount);
+    }
+}
+
+impl AsyncWrite for ByteStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_shutdown(cx)
+    }
+}
+
+/// Two halves that are not of the same connection, returned to the caller.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "as that of tokio: the two halves and nothing else"
+)]
+pub struct ReuniteError(pub ByteReader, pub ByteWriter);
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the two halves are of different connections")
+    }
+}
+
+impl Error for ReuniteError {}
