@@ -61,7 +61,7 @@ impl Driver {
             drop(locked);
             return Ok(None);
         }
-        let queue = locked.take_queue();
+        let queue = locked.take_queue(self.config());
         drop(locked);
         drop(flushed);
         Ok(queue)
@@ -158,7 +158,7 @@ impl Driver {
         if self.write_failed {
             return false;
         }
-        let queue = self.shared.lock_to_drive().take_queue();
+        let queue = self.shared.lock_to_drive().take_queue(self.config());
         let (Some(mut queue), Some(transport)) = (queue, &mut line.transport) else {
             return false;
         };

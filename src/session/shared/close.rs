@@ -179,8 +179,8 @@ impl Locked {
     /// The code to close with, where the connection is open and nobody is left to receive.
     pub(crate) fn abandoned(&self, handler_finished: bool) -> Option<CloseCode> {
         let nobody = match self.keeper {
-            Keeper::Receiver => handler_finished && !self.receiver_alive,
-            Keeper::Writer => false,
+            Keeper::Receiver | Keeper::Writer => false,
+            Keeper::Handler => handler_finished,
             Keeper::Nobody => true,
         };
         if !nobody || !self.is_open() {

@@ -91,7 +91,7 @@ impl Shared {
             return None;
         }
         let transport = locked.transport.take()?;
-        let Some(queue) = locked.take_queue() else {
+        let Some(queue) = locked.take_queue(&self.setup.config) else {
             // Then there is nothing to do, which the session finds out by itself.
             locked.transport = Some(transport);
             return None;

@@ -23,8 +23,8 @@ use crate::{
 /// | `writing` | the driver, with the queue it takes; for ever where that is lost | the driver, when it is written or put back | those who wait for everything to be written |
 /// | `lent` | the driver, for a handler that may send without the lock; the handler, when it comes for the lock | the driver, when that is written or its turn ends | those who wait for everything to be written |
 /// | `yielded` | a sender that lets the session write first; the driver, at the end | the driver, when something has left | the next sender |
-/// | `receiver_alive` | at the beginning | a dropped `WebSocket` or `Receiver` | the driver, before it delivers or ends a turn |
-/// | `keeper` | a dropped `WebSocket` or `ByteReader` | never | the driver, which closes where nobody is left |
+/// | `taken_full` | the driver, with a queue it takes that was full | the driver, when it is written or put back | the next sender |
+/// | `keeper` | a dropped `WebSocket`, `Receiver` or `ByteReader` | never | the driver, before it delivers or ends a turn |
 /// | `observed` | a handle that asks for control frames | never | the driver, once a round |
 pub(crate) struct Locked {
     pub(super) outgoing: Outgoing,
@@ -54,7 +54,8 @@ pub(crate) struct Locked {
     pub(super) lent: Lent,
     /// No sender has to let the session write first until something has left.
     pub(super) yielded: bool,
-    pub(super) receiver_alive: bool,
+    /// More is being written than may wait.
+    pub(super) taken_full: bool,
     pub(super) keeper: Keeper,
     pub(super) observed: bool,
 }
@@ -73,9 +74,11 @@ pub(crate) enum Lent {
 /// Who keeps the connection open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Keeper {
-    /// Whoever receives, and the handler while it runs.
+    /// Whoever receives.
     Receiver,
-    /// The half of a byte stream that writes: nobody receives any more.
+    /// The handler, while it runs: the `Receiver` was dropped.
+    Handler,
+    /// The half of a byte stream that writes: the one that reads was dropped.
     Writer,
     /// A whole `WebSocket` was dropped.
     Nobody,
@@ -105,7 +108,7 @@ impl Locked {
             writing: false,
             lent: Lent::Nothing,
             yielded: false,
-            receiver_alive: true,
+            taken_full: false,
             keeper: Keeper::Receiver,
             observed: false,
         }
@@ -143,7 +146,13 @@ impl Locked {
     /// Reports whether so much waits that no further message is queued.
     #[inline]
     pub(super) fn is_full(&self, config: &Config) -> bool {
-        self.outgoing.is_full(config)
+        self.taken_full || self.outgoing.is_full(config)
+    }
+
+    /// Reports whether messages are received, or waited for.
+    #[inline]
+    pub(super) fn is_received(&self) -> bool {
+        self.keeper == Keeper::Receiver
     }
 
     /// Returns what was sent, or at least queued: messages, and bytes of their payload.

@@ -114,7 +114,7 @@ impl Locked {
     pub(crate) fn lends_messages(&self) -> bool {
         let spent = |inbox: &Inbox| inbox.is_spent();
         let free = |waiters: &Waiters| !waiters.elsewhere && waiters.receiver.is_none();
-        self.receiver_alive
+        self.is_received()
             && !self.observed
             && self.known_ending().is_none()
             && self.inbox.as_deref().is_none_or(spent)
@@ -153,7 +153,7 @@ impl Locked {
             // The application may have closed while these were decoded.
             decoded.keep_control();
         }
-        if !self.receiver_alive || decoded.events.is_empty() {
+        if !self.is_received() || decoded.events.is_empty() {
             return (None, Some(decoded));
         }
         let spent = match &mut self.inbox {
@@ -222,7 +222,7 @@ impl Locked {
             Some(waiters) => (waiters.elsewhere, waiters.receiver.is_some()),
             None => (false, false),
         };
-        self.receiver_alive && !waiting && (elsewhere || handler_finished)
+        self.is_received() && !waiting && (elsewhere || handler_finished)
     }
 
     /// Passes over the rest of the message that is being received piece by piece.
@@ -243,10 +243,11 @@ impl Locked {
 
     /// The receiver is gone, with a `whole` WebSocket or not; gives what it will not receive.
     pub(crate) fn drop_receiver(&mut self, whole: bool, panicked: bool) -> Option<Box<Inbox>> {
-        self.receiver_alive = false;
-        if whole {
-            self.keeper = Keeper::Nobody;
-        }
+        self.keeper = match self.keeper {
+            _ if whole => Keeper::Nobody,
+            Keeper::Receiver => Keeper::Handler,
+            keeper => keeper,
+        };
         if whole && panicked {
             self.ending().panicked = true;
         }
@@ -255,7 +256,6 @@ impl Locked {
 
     /// Nobody wants to receive any more, and the connection is kept open to send; gives what was not received.
     pub(crate) fn drop_reader(&mut self) -> Option<Box<Inbox>> {
-        self.receiver_alive = false;
         self.keeper = Keeper::Writer;
         self.inbox.take()
     }

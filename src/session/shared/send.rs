@@ -139,8 +139,10 @@ impl Locked {
     /// reports whether it has.
     #[inline]
     pub(super) fn queue_frames(&mut self, len: usize, frames: &Bytes, config: &Config) -> bool {
-        self.outgoing
-            .frames_at_once(len, frames, config, scratch::take_queue)
+        !self.taken_full
+            && self
+                .outgoing
+                .frames_at_once(len, frames, config, scratch::take_queue)
     }
 
     /// Takes one of the thread's spare queues, if it has none.
@@ -204,8 +206,10 @@ impl Locked {
 
     /// Takes what can be written, if anything is there: it has to be [written](Self::written),
     /// [put back](Self::put_back) or [lost](Self::lose).
-    pub(crate) fn take_queue(&mut self) -> Option<Box<Unsent>> {
+    pub(crate) fn take_queue(&mut self, config: &Config) -> Option<Box<Unsent>> {
+        let full = self.outgoing.is_full(config);
         let queue = self.outgoing.take_queue();
+        self.taken_full |= full && queue.is_some();
         self.writing |= queue.is_some();
         self.pings_writing();
         queue
@@ -228,6 +232,7 @@ impl Locked {
     #[inline]
     pub(crate) fn written(&mut self, setup: &Setup, queue: &mut Unsent) -> Option<Wakers> {
         self.writing = false;
+        self.taken_full = false;
         self.lent = Lent::Nothing;
         self.yielded = false;
         self.pings_written();
@@ -245,6 +250,7 @@ impl Locked {
         left: usize,
     ) -> Option<Wakers> {
         self.writing = false;
+        self.taken_full = false;
         self.lent = Lent::Nothing;
         let progress = left > 0;
         self.yielded &= !progress;

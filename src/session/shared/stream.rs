@@ -78,7 +78,7 @@ impl Shared {
             return Poll::Ready(Err(Error::Closed));
         }
         let queued = locked.queued();
-        if queued > self.setup.config.max_send_queue {
+        if queued > self.setup.config.max_send_queue || locked.taken_full {
             let waker = cx.waker().clone();
             let replaced = locked.waiters().sending().writer.replace(waker);
             drop(locked);

@@ -4,15 +4,22 @@ use std::{
     future::{Future, pending, poll_fn},
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
     time::Duration,
 };
 
-use tokio::{io::duplex, sync::mpsc, task::coop::consume_budget, time::interval};
-use tower_websocket::{CloseCode, Config, Error, TrySendError, WebSocket, session::EndedBy};
+use tokio::{
+    io::{AsyncReadExt, duplex},
+    sync::mpsc,
+    task::coop::consume_budget,
+    time::interval,
+};
+use tower_websocket::{
+    CloseCode, Config, Error, Sender, TrySendError, WebSocket, session::EndedBy,
+};
 
 use super::support::{
     Frame, PIPE, Peer, Plan, SHAPES, Shape, Wire, binary, close, echo, hold, hold_over, idle, lock,
@@ -512,7 +519,7 @@ async fn a_handler_that_never_waits_on_a_fast_transport_answers_pings() {
 async fn senders_that_refill_the_queue_during_every_write_do_not_keep_pings_waiting() {
     for shape in SHAPES {
         let (ours, theirs) = duplex(16 << 20);
-        let (sender, mut senders) = mpsc::unbounded_channel::<tower_websocket::Sender>();
+        let (sender, mut senders) = mpsc::unbounded_channel::<Sender>();
         let mut known = None;
         // What another thread does while the session writes.
         let wire = Wire::new(theirs, Plan::default()).on_write(move || {
@@ -533,6 +540,40 @@ async fn senders_that_refill_the_queue_during_every_write_do_not_keep_pings_wait
         while peer.frame().await.code() != Some(1000) {}
         peer.finish().await;
         assert_eq!(reports.first().await.ended_by, EndedBy::Peer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_is_full_while_it_is_being_written() {
+    for shape in SHAPES {
+        let config = Config::default().max_send_queue(10_000).write_timeout(None);
+        let (mut peer, theirs) = duplex(100);
+        let sender = Arc::new(Mutex::new(None::<Sender>));
+        let (most, in_writes) = (Arc::new(AtomicUsize::new(0)), sender.clone());
+        let wire = Wire::new(theirs, Plan::default()).on_write({
+            let most = most.clone();
+            move || {
+                let Some(sender) = &*lock(&in_writes) else {
+                    return;
+                };
+                // As another task does, while what was queued is with the session.
+                while sender.try_send(vec![7; 1000]).is_ok() {}
+                most.fetch_max(sender.queued_bytes(), Ordering::Relaxed);
+            }
+        });
+        let (socket, _reports) = hold_over(shape, config, wire).await;
+        *lock(&sender) = Some(socket.sender());
+        while socket.try_send(vec![7; 1000]).is_ok() {}
+        for _ in 0..100 {
+            // It reads a little at a time.
+            within(peer.read(&mut [0; 100])).await.expect("bytes come");
+            idle().await;
+        }
+        // What is written, and as much beside it where that was not full.
+        let most = most.load(Ordering::Relaxed).max(socket.queued_bytes());
+        assert!(most < 25_000, "{most} bytes are queued");
+        *lock(&sender) = None;
+        socket.abort();
     }
 }
 
