@@ -196,6 +196,13 @@ pub mod migration {
 }
 mod pool;
 pub mod protocol;
+#[cfg(any(
+    feature = "client",
+    feature = "nats",
+    feature = "redis",
+    feature = "serve"
+))]
+mod provider;
 #[cfg(any(feature = "client", feature = "testing"))]
 mod refused;
 #[cfg(feature = "serve")]

@@ -8,10 +8,11 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{
         ClientConfig, Error, RootCertStore,
-        crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
 };
+
+use crate::provider::provider;
 
 /// Which certificates are trusted.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +22,8 @@ pub(crate) enum Trust {
     Platform,
     /// Those that the platform trusts, and some more.
     More(Arc<More>),
-    /// Those of a store, and the settings made of it.
-    Roots(Arc<RootCertStore>, Arc<ClientConfig>),
+    /// Those of a store, and the settings made of it, if there was a cryptography for them then.
+    Roots(Arc<RootCertStore>, Option<Arc<ClientConfig>>),
     /// Those of a configuration that was given.
     Given(Arc<ClientConfig>),
 }
@@ -38,13 +39,8 @@ pub(crate) struct More {
 impl Trust {
     pub(crate) fn roots(roots: impl Into<Arc<RootCertStore>>) -> Self {
         let roots = roots.into();
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            // Every provider has them.
-            .expect("TLS 1.2 and 1.3 are supported")
-            .with_root_certificates(roots.clone())
-            .with_no_client_auth();
-        Self::Roots(roots, Arc::new(config))
+        let config = trusting(&roots).ok();
+        Self::Roots(roots, config)
     }
 
     /// Trusts the certificates of a PEM text, too. An error leaves everything as it was.
@@ -94,7 +90,8 @@ impl Trust {
                 let roots = || platform(more.roots.clone());
                 more.config.get_or_try_init(roots).await?
             }
-            Self::Roots(_, config) | Self::Given(config) => config,
+            Self::Roots(_, Some(config)) | Self::Given(config) => config,
+            Self::Roots(roots, None) => &trusting(roots).map_err(io::Error::other)?,
         };
         let mut config = ClientConfig::clone(config);
         config.alpn_protocols = protocols;
@@ -132,6 +129,13 @@ fn add(store: &mut RootCertStore, roots: Vec<CertificateDer<'static>>) -> io::Re
     added.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
+fn trusting(roots: &Arc<RootCertStore>) -> Result<Arc<ClientConfig>, Error> {
+    let builder = ClientConfig::builder_with_provider(provider()?);
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let builder = builder.with_root_certificates(roots.clone());
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
 /// Reads which certificates the platform trusts, which may take a while.
 async fn platform(more: Vec<CertificateDer<'static>>) -> io::Result<Arc<ClientConfig>> {
     let build = || {
@@ -142,7 +146,7 @@ async fn platform(more: Vec<CertificateDer<'static>>) -> io::Result<Arc<ClientCo
 }
 
 fn trusting_platform(more: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Error> {
-    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = ClientConfig::builder_with_provider(provider()?);
     let builder = builder.with_safe_default_protocol_versions()?;
     let builder = if more.is_empty() {
         builder.with_platform_verifier()?
@@ -157,7 +161,7 @@ fn trusting_platform(more: Vec<CertificateDer<'static>>) -> Result<ClientConfig,
 /// Trusts these roots beside those of the platform.
 #[cfg(not(target_os = "android"))]
 fn beside_platform(more: Vec<CertificateDer<'static>>) -> Result<Verifier, Error> {
-    Verifier::new_with_extra_roots(more, provider())
+    Verifier::new_with_extra_roots(more, provider()?)
 }
 
 /// Fails: Android's verifier takes no other roots.
@@ -166,12 +170,6 @@ fn beside_platform(_more: Vec<CertificateDer<'static>>) -> Result<Verifier, Erro
     let reason =
         "Android takes no roots beside those of the platform: set all of them with `Client::roots`";
     Err(Error::General(reason.to_owned()))
-}
-
-/// Returns the cryptography that the process has chosen, or ring.
-fn provider() -> Arc<CryptoProvider> {
-    let chosen = CryptoProvider::get_default().cloned();
-    chosen.unwrap_or_else(|| Arc::new(ring::default_provider()))
 }
 
 /// Read once; only a new process finds certificates that are installed later.
@@ -257,7 +255,7 @@ mod tests {
 
     #[test]
     fn configuration_that_was_given_keeps_its_roots() {
-        let Trust::Roots(_, config) = Trust::roots(RootCertStore::empty()) else {
+        let Trust::Roots(_, Some(config)) = Trust::roots(RootCertStore::empty()) else {
             unreachable!("they are roots");
         };
         let mut trust = Trust::Given(config);

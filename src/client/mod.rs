@@ -56,6 +56,13 @@
 //! stream to [`connect_over`], or, with settings, to `Client::request_over(..).await?.into_body()`. For
 //! `wss` do TLS over it first. The example `client` supports HTTP proxies (`CONNECT`) and SOCKS5.
 //!
+//! # Cryptography
+//!
+//! TLS is rustls'. Its cryptography is that which the process has chosen with `CryptoProvider::install_default`, or
+//! ring (feature `ring`, one of the default ones). For another, as aws-lc-rs, leave `ring` out: take this crate with
+//! `default-features = false` and the features that are wanted, and install that one before the first connection. With
+//! neither, `wss` fails with [`ConnectError::Tls`], which says so.
+//!
 //! # Coming back
 //!
 //! A socket does not connect again by itself: what was lost with it, only the application knows.

@@ -23,7 +23,7 @@ use tokio_rustls::rustls::{
 };
 
 use self::identity::Identity;
-use crate::lock::Lock;
+use crate::{lock::Lock, provider};
 
 /// A certificate and its key in two PEM files, which are read again when they have changed.
 ///
@@ -81,16 +81,20 @@ type Reading = ([Stamp; 2], Arc<CertifiedKey>);
 impl PemFiles {
     /// Reads the files for the first time.
     ///
+    /// The cryptography is that which the process has chosen (`CryptoProvider::install_default`), or ring where the
+    /// feature `ring` goes with one of `client`, `redis` and `nats`, or the one that rustls is built with.
+    ///
     /// # Errors
     ///
     /// A file is not there, is no PEM, or the key is not that of the certificate; the error names the file.
     ///
     /// # Panics
     ///
-    /// Panics as `ServerConfig::builder` of rustls does: if there is no provider of cryptography, or more than
-    /// one and none is installed.
+    /// Panics as `ServerConfig::builder` of rustls does where none of them is there: if rustls is built with none, or
+    /// with more than one.
     pub fn open(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, PemError> {
-        let provider = ServerConfig::builder().crypto_provider().clone();
+        let provider =
+            provider::chosen().unwrap_or_else(|| ServerConfig::builder().crypto_provider().clone());
         Self::with_provider(chain, key, provider)
     }
 

@@ -146,7 +146,8 @@ impl Nats {
 
     /// Trusts the servers with certificates from these roots. Default: those the platform trusts.
     ///
-    /// TLS uses the process's default `CryptoProvider` of rustls, or ring if there is none.
+    /// TLS uses the process's default `CryptoProvider` of rustls, or ring if there is none
+    /// and the feature `ring` is on, as it is by default.
     ///
     /// The client reads the platform's certificates all the same for each connection with TLS, and the thread
     /// waits for it; if a file of them cannot be read, one in `SSL_CERT_DIR` for example, there is no connection.

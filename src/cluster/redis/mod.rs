@@ -38,8 +38,8 @@ pub use self::url::RedisUrlError;
 ///
 /// # TLS
 ///
-/// It uses the process's default `CryptoProvider` of rustls, or ring if there is none. An application that
-/// also builds its own rustls configurations should take `tokio-rustls` with
+/// It uses the process's default `CryptoProvider` of rustls, or ring if there is none and the feature `ring` is on, as
+/// it is by default. An application that also builds its own rustls configurations should take `tokio-rustls` with
 /// `default-features = false` and `ring`, or call `CryptoProvider::install_default`: with two providers
 /// compiled in and none chosen, rustls' own builders panic.
 pub struct Redis {
