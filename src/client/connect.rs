@@ -1,23 +1,20 @@
 //! Connecting: from a request to a socket, or to an HTTP/2 connection.
 
-use std::{error::Error, io, net::SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Request, Response, Uri, Version, request::Parts};
-use hyper_util::client::legacy::connect::HttpConnector;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::client::TlsStream;
-use tower::ServiceExt;
 
 use super::{
+    connector::Reached,
     deadline::Deadline,
     error::ConnectError,
     http1,
     http2::Http2Connection,
     phase::Phase,
+    reach::Way,
     request::{self, IntoRequest, Server},
     settings::Client,
     tls,
@@ -25,10 +22,7 @@ use super::{
 };
 use crate::{
     handshake::client::{self as handshake, Offer},
-    session::{
-        Agreed, ConnectionInfo, Opened, Session, Transport, UNSENT_SHARED, WebSocket,
-        set_notsent_lowat,
-    },
+    session::{Agreed, ConnectionInfo, Opened, Session, Transport, WebSocket},
 };
 
 /// Connecting. Dropping a future gives up and closes the stream. The futures need a tokio runtime with
@@ -104,21 +98,22 @@ impl Client {
         head: Parts,
         version: HttpVersion,
     ) -> Result<Response<Opened>, ConnectError> {
-        let stream = self.reach(server).await?;
-        let peer = stream.peer_addr().ok();
-        if !server.tls {
-            return self.open_on(stream, peer, head, version).await;
-        }
-        let (stream, version) = self.secure(server, stream, version).await?;
-        self.open_on(stream, peer, head, version).await
+        let way = self.reach(server).await?;
+        self.open_way(server, way, head, version).await
     }
 
-    /// Opens a connection over a stream that leads to the server, such as a proxy's; the socket is
-    /// the body of the response.
+    /// Opens a connection over a stream that leads to the server, of whatever kind; the socket is the body of the
+    /// response.
     ///
-    /// TLS is up to the caller. [`HttpVersion::Http2`] makes the stream an HTTP/2 connection with one
-    /// socket; any other version means HTTP/1.1. The stream must not have carried any HTTP yet. The
-    /// request's host need not be resolvable; HTTP/2 servers see its scheme.
+    /// For `wss` TLS is done over the stream, unless it [is secured](Self::secured) already. The server is then one
+    /// with the name of the URI, which need not be resolvable, and the version of HTTP is agreed on as that of
+    /// [`request`](Self::request) is; where it cannot be agreed on, as there is no TLS, any other than
+    /// [`HttpVersion::Http2`] means HTTP/1.1. With HTTP/2 the stream becomes a connection with one socket. What
+    /// [`HttpVersion::Negotiated`] would need a second connection for fails with
+    /// [`ConnectError::NoExtendedConnect`].
+    ///
+    /// The stream must not have carried any HTTP yet. No proxy is asked, and no
+    /// [connector](Self::connector): it is the stream that leads there.
     ///
     /// # Errors
     ///
@@ -132,8 +127,37 @@ impl Client {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let head = request::head(request.into_request()?, &self.headers);
-        let opened = self.open_on(stream, None, head, self.version).await?;
+        let opened = match self.to_secure(&head.uri) {
+            Some(server) => {
+                let way = Way::over(stream);
+                self.open_way(&server, way, head, self.version).await?
+            }
+            None => self.open_on(stream, None, head, self.version).await?,
+        };
         Ok(opened.map(Session::spawn))
+    }
+
+    /// Opens a connection over a way to a server.
+    async fn open_way(
+        &self,
+        server: &Server,
+        way: Way,
+        head: Parts,
+        version: HttpVersion,
+    ) -> Result<Response<Opened>, ConnectError> {
+        let peer = way.peer;
+        match (way.stream, server.tls && !way.secured) {
+            (Reached::Tcp(stream), false) => self.open_on(stream, peer, head, version).await,
+            (Reached::Other(stream), false) => self.open_on(stream, peer, head, version).await,
+            (Reached::Tcp(stream), true) => {
+                let (stream, version) = self.secure(server, stream, version).await?;
+                self.open_on(stream, peer, head, version).await
+            }
+            (Reached::Other(stream), true) => {
+                let (stream, version) = self.secure(server, stream, version).await?;
+                self.open_on(stream, peer, head, version).await
+            }
+        }
     }
 
     async fn open_on<T>(
@@ -173,18 +197,14 @@ impl Client {
     ) -> Result<Http2Connection, ConnectError> {
         let request = request.into_request()?;
         let server = Server::of(request.uri())?;
-        let stream = self.reach(&server).await?;
-        let peer = stream.peer_addr().ok();
-        if !server.tls {
-            return self.begin(stream, peer, request.uri()).await;
-        }
-        let (stream, _) = self.secure(&server, stream, HttpVersion::Http2).await?;
-        self.begin(stream, peer, request.uri()).await
+        let way = self.reach(&server).await?;
+        self.begin_way(&server, way, request.uri()).await
     }
 
     /// Begins HTTP/2 on a stream that leads to the server, for many sockets.
     ///
-    /// TLS is up to the caller. Takes scheme and authority from the URI.
+    /// Takes scheme and authority from the URI. For `wss` TLS is done over the stream, as in
+    /// [`request_over`](Self::request_over).
     ///
     /// # Errors
     ///
@@ -198,7 +218,35 @@ impl Client {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let request = request.into_request()?;
-        self.begin(stream, None, request.uri()).await
+        match self.to_secure(request.uri()) {
+            Some(server) => {
+                let way = Way::over(stream);
+                self.begin_way(&server, way, request.uri()).await
+            }
+            None => self.begin(stream, None, request.uri()).await,
+        }
+    }
+
+    /// Begins HTTP/2 on a way to a server.
+    async fn begin_way(
+        &self,
+        server: &Server,
+        way: Way,
+        uri: &Uri,
+    ) -> Result<Http2Connection, ConnectError> {
+        let peer = way.peer;
+        match (way.stream, server.tls && !way.secured) {
+            (Reached::Tcp(stream), false) => self.begin(stream, peer, uri).await,
+            (Reached::Other(stream), false) => self.begin(stream, peer, uri).await,
+            (Reached::Tcp(stream), true) => {
+                let (stream, _) = self.secure(server, stream, HttpVersion::Http2).await?;
+                self.begin(stream, peer, uri).await
+            }
+            (Reached::Other(stream), true) => {
+                let (stream, _) = self.secure(server, stream, HttpVersion::Http2).await?;
+                self.begin(stream, peer, uri).await
+            }
+        }
     }
 
     async fn begin<T>(
@@ -216,30 +264,16 @@ impl Client {
             .await
     }
 
-    /// Makes a TCP connection to the address that answers first.
-    async fn reach(&self, server: &Server) -> Result<TcpStream, ConnectError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        let uri = server.http_uri()?;
-        let connecting = async {
-            let stream = connector.oneshot(uri).await.map_err(unreached)?;
-            let stream = stream.into_inner();
-            // Over plain HTTP/1.1 the session would do it; below TLS and HTTP/2 it cannot.
-            let _elsewhere = set_notsent_lowat(&stream, UNSENT_SHARED);
-            Ok(stream)
-        };
-        let deadline = Deadline::of(Phase::Connect, self.connect_timeout);
-        deadline.limit(connecting).await
-    }
-
     /// Performs the TLS handshake; returns the stream and the version of HTTP that the server chose.
-    async fn secure(
+    async fn secure<T>(
         &self,
         server: &Server,
-        stream: TcpStream,
+        stream: T,
         version: HttpVersion,
-    ) -> Result<(TlsStream<TcpStream>, HttpVersion), ConnectError> {
+    ) -> Result<(TlsStream<T>, HttpVersion), ConnectError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
         let connecting = tls::connect(&self.trust, stream, &server.host, version);
         let connecting = async {
             let stream = connecting.await;
@@ -280,39 +314,5 @@ impl Client {
             place: None,
         };
         Ok(Response::from_parts(head, opened))
-    }
-}
-
-/// Makes the error of a failed TCP connection, with the kind of the error below it.
-fn unreached(error: impl Error + Send + Sync + 'static) -> ConnectError {
-    let mut below: Option<&(dyn Error + 'static)> = Some(&error);
-    let mut kind = io::ErrorKind::Other;
-    while let Some(error) = below {
-        kind = error.downcast_ref().map_or(kind, io::Error::kind);
-        below = error.source();
-    }
-    ConnectError::Connect(io::Error::new(kind, error))
-}
-
-#[cfg(all(test, target_os = "linux"))]
-#[expect(clippy::unwrap_used, reason = "a failed test panics")]
-mod tests {
-    use socket2::SockRef;
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn connections_are_configured() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let uri = format!("wss://{address}/").parse().unwrap();
-        let server = Server::of(&uri).unwrap();
-        let stream = Client::new().reach(&server).await.unwrap();
-        assert!(stream.nodelay().unwrap());
-        assert_eq!(
-            SockRef::from(&stream).tcp_notsent_lowat().unwrap(),
-            128 << 10
-        );
     }
 }

@@ -19,7 +19,8 @@ pub enum ConnectError {
     Request(InvalidRequest),
     /// The URI, or a header made of it, is malformed.
     Uri(http::Error),
-    /// The name was not resolved, or no address accepted a TCP connection.
+    /// The name was not resolved, or no address accepted a TCP connection; or the
+    /// [connector](super::Client::connector) failed.
     Connect(io::Error),
     /// The TLS handshake failed, or there are no roots to trust.
     Tls(io::Error),
@@ -77,7 +78,7 @@ impl ConnectError {
     /// So it is after [`Connect`](Self::Connect), [`Timeout`](Self::Timeout) and a connection that broke
     /// off, be it during TLS; and after a refusal with a status of 5xx, 408, 421, 425 or 429. It is not
     /// after any other status, a certificate that is not trusted, or an answer that is not HTTP; nor where the
-    /// `reach` of [`Client::reconnect_over`](super::Client::reconnect_over) says that there is no way.
+    /// `reach` of [`Client::reconnect_over`](super::Client::reconnect_over) or a connector says that there is no way.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {

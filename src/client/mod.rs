@@ -21,8 +21,8 @@
 //! | --- | --- | --- |
 //! | [`connect`], [`Client::connect`] | the socket | |
 //! | [`Client::request`] | the socket as the body of the response | for its headers |
-//! | [`connect_over`], [`Client::connect_over`] | the socket | over a stream that is there: a proxy's, a Unix socket |
-//! | [`Client::request_over`] | the socket as the body of the response | the same with settings; TLS is the caller's |
+//! | [`connect_over`], [`Client::connect_over`] | the socket | over a stream that is there: a tunnel, a Unix socket |
+//! | [`Client::request_over`] | the socket as the body of the response | the same, for its headers |
 //! | [`reconnect`], [`Client::reconnect`] | one socket after the other | which comes back when a connection is lost |
 //! | [`Client::connect_http2`], [`Client::connect_http2_over`] | a [`Http2Connection`] | for many sockets over one connection |
 //!
@@ -50,11 +50,12 @@
 //! once, with TLS or without, and so is a Close if the socket was dropped before: a message or two get through. Over
 //! HTTP/2 they do not, nor does anything after `std::process::exit`, and nobody learns what has arrived.
 //!
-//! # Proxies
+//! # Proxies, and other ways to a server
 //!
-//! A proxy is a stream that leads to the server. Connect to the proxy, do its handshake, and hand the
-//! stream to [`connect_over`], or, with settings, to `Client::request_over(..).await?.into_body()`. For
-//! `wss` do TLS over it first. The example `client` supports HTTP proxies (`CONNECT`) and SOCKS5.
+//! [`Client::connector`] replaces TCP by a tower service that makes streams, such as one of hyper's connectors.
+//! [`connect_over`] takes a stream that is there, whatever it goes through, and does TLS over it for `wss`.
+//! What is secured already, [is told](Client::secured). For a proxy connect to it, do its handshake, and hand that stream
+//! over; the example `client` does so with HTTP proxies (`CONNECT`) and SOCKS5.
 //!
 //! # Cryptography
 //!
@@ -92,6 +93,7 @@
 //! [`Client::connect_http2`].
 
 mod connect;
+mod connector;
 mod deadline;
 mod error;
 mod hint;
@@ -99,12 +101,14 @@ mod http1;
 mod http2;
 mod keep_alive;
 mod phase;
+mod reach;
 mod reconnect;
 mod request;
 mod retry_after;
 mod settings;
 mod tls;
 mod version;
+mod way;
 
 pub use error::ConnectError;
 pub use http2::Http2Connection;
@@ -133,7 +137,9 @@ pub async fn connect(request: impl IntoRequest) -> Result<WebSocket, ConnectErro
     Client::new().connect(request).await
 }
 
-/// Connects over a stream that leads to the server, with the default settings.
+/// Connects over a stream that leads to the server, with the default settings: as [`Client::connect_over`].
+///
+/// For `wss` TLS is done over the stream.
 ///
 /// # Errors
 ///

@@ -129,13 +129,13 @@ impl Server {
         })
     }
 
-    /// Returns the URI to connect to, as HTTP has it; only a zone is written for `getaddrinfo`.
-    pub(super) fn http_uri(&self) -> Result<Uri, ConnectError> {
+    /// Returns the URI to connect to, as HTTP has it, with TLS or without; only a zone is written for `getaddrinfo`.
+    pub(super) fn http_uri(&self, tls: bool) -> Result<Uri, ConnectError> {
         let authority = match &self.zone {
             Some(zone) => format!("{}%{zone}]:{}", self.host.trim_end_matches(']'), self.port),
             None => format!("{}:{}", self.host, self.port),
         };
-        let uri = Uri::builder().scheme(if self.tls { "https" } else { "http" });
+        let uri = Uri::builder().scheme(if tls { "https" } else { "http" });
         Ok(uri.authority(authority).path_and_query("/").build()?)
     }
 }

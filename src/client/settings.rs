@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::version::HttpVersion;
+use super::{connector::Connector, version::HttpVersion};
 use crate::{
     config::Config,
     session::{ConnectionInfo, SessionReport, Setup, params::PathParams},
@@ -41,6 +41,8 @@ pub struct Client {
     pub(super) headers: HeaderMap,
     pub(super) trust: Trust,
     pub(super) version: HttpVersion,
+    pub(super) connector: Connector,
+    pub(super) secured: bool,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) tls_timeout: Option<Duration>,
     pub(super) handshake_timeout: Option<Duration>,
@@ -204,6 +206,8 @@ impl Default for Client {
             headers: HeaderMap::new(),
             trust: Trust::default(),
             version: HttpVersion::default(),
+            connector: Connector::default(),
+            secured: false,
             connect_timeout: Some(PHASE_TIMEOUT),
             tls_timeout: Some(PHASE_TIMEOUT),
             handshake_timeout: Some(PHASE_TIMEOUT),

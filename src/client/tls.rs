@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     client::TlsStream,
     rustls::{AlertDescription, Error},
@@ -12,12 +12,15 @@ use super::{error::ConnectError, version::HttpVersion};
 use crate::trust::{self, Trust};
 
 /// Performs the handshake, which announces `version` and nothing else.
-pub(super) async fn connect(
+pub(super) async fn connect<T>(
     trust: &Trust,
-    stream: TcpStream,
+    stream: T,
     host: &str,
     version: HttpVersion,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<TlsStream<T>>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let connector = trust.connector(version.alpn()).await?;
     connector.connect(trust::name(host)?, stream).await
 }

@@ -74,7 +74,10 @@ impl Browser {
         let config = Config::default()
             .compression(Compression::shared())
             .ping_interval(None);
-        let client = Client::new().config(config).http_version(self.version);
+        let client = Client::new()
+            .config(config)
+            .http_version(self.version)
+            .secured(true);
         let response = client
             .request_over(stream, request.map_err(ConnectError::Uri)?)
             .await?;

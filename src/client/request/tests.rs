@@ -33,6 +33,10 @@ fn zone_is_for_connecting_alone() {
     ] {
         let server = Server::of(&uri.parse().unwrap()).unwrap();
         assert_eq!(&*server.host, host, "{uri}");
-        assert_eq!(server.http_uri().unwrap().to_string(), target, "{uri}");
+        assert_eq!(
+            server.http_uri(server.tls).unwrap().to_string(),
+            target,
+            "{uri}"
+        );
     }
 }

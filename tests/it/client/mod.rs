@@ -17,6 +17,7 @@ mod stream_ends;
 mod streams;
 mod support;
 mod tls;
+mod ways;
 
 use axum::{Router, routing::any};
 use http::{Request, StatusCode, Version};

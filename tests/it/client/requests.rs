@@ -20,6 +20,7 @@ async fn sent(client: &Client, request: impl IntoRequest) -> Http1 {
         server.write(server.accepting("")).await;
         server
     };
+    let client = client.clone().secured(true);
     let opening = client.request_over(ours, request);
     let (response, server) = within(async { tokio::join!(opening, server) }).await;
     response.unwrap();
@@ -36,6 +37,7 @@ async fn asked(client: &Client, base: &str, request: impl IntoRequest) -> Reques
         let (request, _) = server.accept().await.unwrap().unwrap();
         request.map(drop)
     };
+    let client = client.clone().secured(true);
     let opening = async {
         let connection = client.connect_http2_over(ours, base).await.unwrap();
         let _gone = connection.request(request).await;
