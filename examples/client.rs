@@ -16,18 +16,17 @@
 //! cargo run --example client --features client -- --ca server.pem wss://127.0.0.1:8443/echo
 //! ```
 
-use std::{error::Error as StdError, fs, io, pin::pin, process::exit, time::Duration};
+use std::{error::Error as StdError, fs, pin::pin, process::exit, time::Duration};
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Stdin, stdin},
-    net::TcpStream,
+    io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin},
     select, signal,
     time::sleep,
 };
 use tower_websocket::{
     CloseCode, Compression, Config, Message, WebSocket,
-    client::{Client, Connected, HttpVersion, IntoRequest, Pause, Reconnect},
+    client::{Client, Connected, HttpVersion, Pause, Reconnect},
 };
 
 type Error = Box<dyn StdError>;
@@ -160,83 +159,6 @@ fn print(message: &Message) {
     }
 }
 
-/// Connects to where `uri` leads, through a proxy.
-async fn through(proxy: Uri, uri: Uri) -> io::Result<TcpStream> {
-    let address = proxy.authority();
-    let address = address.ok_or_else(|| no_way("the proxy has no address"))?;
-    let host = uri.host();
-    let host = host.ok_or_else(|| no_way("the URI has no host"))?;
-    let port = uri.port_u16().unwrap_or(80);
-    let scheme = proxy.scheme_str().unwrap_or_default();
-    if !["http", "socks5"].contains(&scheme) {
-        return Err(no_way("proxies are http:// or socks5://"));
-    }
-    let mut stream = TcpStream::connect(address.as_str()).await?;
-    if scheme == "http" {
-        http_connect(&mut stream, host, port).await?;
-    } else {
-        socks5(&mut stream, host, port).await?;
-    }
-    Ok(stream)
-}
-
-/// An error after which trying again makes no sense.
-fn no_way(reason: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, reason)
-}
-
-/// Asks an HTTP proxy for a tunnel (RFC 9110 §9.3.6).
-async fn http_connect(stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
-    let request = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut head = Vec::new();
-    // A byte at a time: what follows the head is the server's.
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await?);
-        if head.len() > 8192 {
-            return Err(io::Error::other("the proxy answers without end"));
-        }
-    }
-    let status = head.get(9..12).unwrap_or_default();
-    if status.first() != Some(&b'2') {
-        let line = String::from_utf8_lossy(&head);
-        let line = line.lines().next().unwrap_or_default();
-        return Err(io::Error::other(format!("the proxy says: {line}")));
-    }
-    Ok(())
-}
-
-/// Asks a SOCKS5 proxy for a tunnel, without authentication (RFC 1928).
-async fn socks5(stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
-    stream.write_all(&[5, 1, 0]).await?;
-    let mut method = [0; 2];
-    stream.read_exact(&mut method).await?;
-    if method != [5, 0] {
-        return Err(no_way("the proxy wants authentication"));
-    }
-    let len = u8::try_from(host.len()).map_err(|_| no_way("the host is too long"))?;
-    let mut request = vec![5, 1, 0, 3, len];
-    request.extend_from_slice(host.as_bytes());
-    request.extend_from_slice(&port.to_be_bytes());
-    stream.write_all(&request).await?;
-    let mut reply = [0; 4];
-    stream.read_exact(&mut reply).await?;
-    if reply[1] != 0 {
-        return Err(io::Error::other(format!(
-            "the proxy says: error {}",
-            reply[1]
-        )));
-    }
-    let address = match reply[3] {
-        1 => 4,
-        4 => 16,
-        _ => stream.read_u8().await?.into(),
-    };
-    let mut bound = vec![0; address + 2];
-    stream.read_exact(&mut bound).await?;
-    Ok(())
-}
-
 /// How long answers are waited for when everything was sent.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -246,7 +168,7 @@ struct Options {
     version: HttpVersion,
     protocols: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    proxy: Option<Uri>,
+    proxy: Option<String>,
     ca: Vec<String>,
     once: bool,
 }
@@ -272,7 +194,7 @@ impl Options {
                 "--once" => options.once = true,
                 "--ca" => options.ca.push(value()?),
                 "--protocol" => options.protocols.push(value()?),
-                "--proxy" => options.proxy = Some(value()?.parse()?),
+                "--proxy" => options.proxy = Some(value()?),
                 "--header" => {
                     let header = value()?;
                     let (name, value) = header.split_once(':').ok_or("headers are Name: value")?;
@@ -303,27 +225,14 @@ impl Options {
                 .add_root_pem(pem)
                 .map_err(|error| format!("{file}: {error}"))?;
         }
-        Ok(client)
+        Ok(match &self.proxy {
+            Some(proxy) => client.proxy(proxy)?,
+            None => client.proxy_from_env()?,
+        })
     }
 
     fn sessions(self) -> Result<Reconnect, Error> {
-        let client = self.client()?;
-        let request = self.uri.as_str().into_request()?;
-        let sessions = match self.proxy {
-            None => client.reconnect(request),
-            Some(proxy) => {
-                let uri = request.uri().clone();
-                let scheme = uri.scheme_str().unwrap_or_default();
-                if ["wss", "https"]
-                    .iter()
-                    .any(|tls| scheme.eq_ignore_ascii_case(tls))
-                {
-                    return Err("--proxy is for ws:// alone".into());
-                }
-                let reach = move || through(proxy.clone(), uri.clone());
-                client.reconnect_over(reach, request)
-            }
-        };
+        let sessions = self.client()?.reconnect(self.uri);
         Ok(if self.once {
             sessions.give_up_on(|_| true)
         } else {
@@ -343,8 +252,9 @@ Usage: client [OPTIONS] URI
   --http2                 use HTTP/2
   --once                  do not come back when the connection is lost
   --protocol NAME         offer this subprotocol
-  --proxy URI             go through a proxy, for ws:// alone:
-                          http://HOST:PORT (CONNECT) or socks5://HOST:PORT
+  --proxy URI             go through this proxy: http://, https://, socks5:// or
+                          socks5h://, each as ...USER:PASSWORD@HOST:PORT; without
+                          it, the one of $HTTPS_PROXY and the like
   --help                  print this
 
 A lost connection is made again after a pause, unless the server closed it with

@@ -46,6 +46,13 @@ impl Reached {
         }
     }
 
+    pub(super) fn boxed(self) -> BoxStream {
+        match self {
+            Self::Tcp(stream) => Box::new(stream),
+            Self::Other(stream) => stream,
+        }
+    }
+
     /// Returns the address at the other end, if it is TCP.
     pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
         match self {

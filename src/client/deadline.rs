@@ -21,6 +21,11 @@ impl Deadline {
         Self { phase, until }
     }
 
+    /// Goes on with another phase, within the same time.
+    pub(super) fn then(self, phase: Phase) -> Self {
+        Self { phase, ..self }
+    }
+
     /// Runs `work`, or fails with the phase's timeout.
     pub(super) async fn limit<T>(
         self,

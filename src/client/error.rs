@@ -5,7 +5,7 @@ use std::{error, fmt, io, time::Duration};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::{hint, phase::Phase, retry_after};
+use super::{hint, phase::Phase, proxy_error::ProxyError, retry_after};
 use crate::handshake::client::{InvalidRequest, InvalidResponse};
 
 /// Why a client got no connection.
@@ -22,6 +22,8 @@ pub enum ConnectError {
     /// The name was not resolved, or no address accepted a TCP connection; or the
     /// [connector](super::Client::connector) failed.
     Connect(io::Error),
+    /// The proxy of [`Client::proxy`](super::Client::proxy) gave no way to the server.
+    Proxy(ProxyError),
     /// The TLS handshake failed, or there are no roots to trust.
     Tls(io::Error),
     /// The connection failed before the answer, or the server does not speak HTTP.
@@ -79,18 +81,17 @@ impl ConnectError {
     /// off, be it during TLS; and after a refusal with a status of 5xx, 408, 421, 425 or 429. It is not
     /// after any other status, a certificate that is not trusted, or an answer that is not HTTP; nor where the
     /// `reach` of [`Client::reconnect_over`](super::Client::reconnect_over) or a connector says that there is no way.
+    /// For a proxy the same holds: it is not after a 407 or another status of 4xx, credentials that SOCKS does not
+    /// take, and the codes 2, 7 and 8 of SOCKS.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Connect(error) => !is_no_way(error),
+            Self::Connect(error) => !hint::is_no_way(error),
+            Self::Proxy(error) => error.is_temporary(),
             Self::Timeout(_) => true,
-            // What the system says is about the connection below.
-            Self::Tls(error) => hint::is_end(error) || error.raw_os_error().is_some(),
+            Self::Tls(error) => hint::is_broken_off(error),
             Self::Io(error) => hint::io(error).is_none() && !self.requires_http1(),
-            Self::Rejected(response) => {
-                let status = response.status();
-                status.is_server_error() || matches!(status.as_u16(), 408 | 421 | 425 | 429)
-            }
+            Self::Rejected(response) => hint::is_temporary(response.status()),
             Self::Request(_) | Self::Uri(_) | Self::Response(_) => false,
             Self::NoHttp2 | Self::NoExtendedConnect => false,
         }
@@ -106,7 +107,7 @@ impl ConnectError {
             Self::Timeout(phase) => hint::timeout(*phase),
             Self::NoExtendedConnect => Some("HTTP/1.1 may do, or `HttpVersion::Negotiated`"),
             Self::Rejected(response) => return hint::rejected(response),
-            Self::Uri(_) | Self::NoHttp2 | Self::Response(_) => None,
+            Self::Proxy(_) | Self::Uri(_) | Self::NoHttp2 | Self::Response(_) => None,
         };
         hint.map(str::to_owned)
     }
@@ -156,9 +157,11 @@ impl fmt::Display for ConnectError {
             Self::Request(_) => "the request cannot become a handshake",
             Self::Uri(_) => "the URI is malformed",
             Self::Connect(_) => "the server was not reached",
+            Self::Proxy(error) => return error.fmt(f),
             Self::Tls(_) => "the TLS handshake failed",
             Self::Io(_) => "the connection failed before the handshake was answered",
             Self::Timeout(Phase::Connect) => "connecting took too long",
+            Self::Timeout(Phase::Proxy) => "the proxy gave no way to the server in time",
             Self::Timeout(Phase::Tls) => "the TLS handshake took too long",
             Self::Timeout(Phase::Handshake) => "the handshake was not answered in time",
             Self::NoHttp2 => "the server does not speak HTTP/2",
@@ -184,6 +187,8 @@ impl error::Error for ConnectError {
             Self::Uri(error) => Some(error),
             Self::Connect(error) | Self::Tls(error) | Self::Io(error) => Some(error),
             Self::Response(error) => Some(error),
+            // Its own text is that of the proxy's error.
+            Self::Proxy(error) => error.source(),
             Self::Timeout(_) | Self::NoHttp2 | Self::NoExtendedConnect | Self::Rejected(_) => None,
         }
     }
@@ -205,24 +210,6 @@ impl From<http::Error> for ConnectError {
     fn from(error: http::Error) -> Self {
         Self::Uri(error)
     }
-}
-
-/// Reports whether there is no way to the server, and not only none at present. What the system says may be about one
-/// address of several.
-fn is_no_way(error: &io::Error) -> bool {
-    let is_final = matches!(
-        error.kind(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-    );
-    is_final && !is_of_system(error)
-}
-
-fn is_of_system(error: &(dyn error::Error + 'static)) -> bool {
-    let Some(io) = error.downcast_ref::<io::Error>() else {
-        return error.source().is_some_and(is_of_system);
-    };
-    // The error within one of I/O is not its source.
-    io.raw_os_error().is_some() || io.get_ref().is_some_and(|error| is_of_system(error))
 }
 
 /// Reports whether the server has reset a stream, or closed the connection, with HTTP_1_1_REQUIRED.

@@ -1,6 +1,6 @@
 //! What is most likely wrong, for whoever reads an error.
 
-use std::io;
+use std::{error, io};
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header::LOCATION};
@@ -114,7 +114,35 @@ pub(super) fn is_end(error: &io::Error) -> bool {
     )
 }
 
+/// Reports whether there is no way to the server, and not only none at present. What the system says may be about one
+/// address of several.
+pub(super) fn is_no_way(error: &io::Error) -> bool {
+    let is_final = matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+    );
+    is_final && !is_of_system(error)
+}
+
+fn is_of_system(error: &(dyn error::Error + 'static)) -> bool {
+    let Some(io) = error.downcast_ref::<io::Error>() else {
+        return error.source().is_some_and(is_of_system);
+    };
+    // The error within one of I/O is not its source.
+    io.raw_os_error().is_some() || io.get_ref().is_some_and(|error| is_of_system(error))
+}
+
+/// Reports whether a TLS handshake was broken off: what the system says is about the connection below.
+pub(super) fn is_broken_off(error: &io::Error) -> bool {
+    is_end(error) || error.raw_os_error().is_some()
+}
+
+/// Reports whether another answer than this one may come later.
+pub(super) fn is_temporary(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 408 | 421 | 425 | 429)
+}
+
 const AUTHORITY: &str = "the certificate is an authority's (CA:TRUE), not a server's; for one that is signed by \
      itself: `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`";
 
-const NO_TLS: &str = "does the server speak TLS here? ws:// does without";
+pub(super) const NO_TLS: &str = "does the server speak TLS here? ws:// does without";

@@ -1,17 +1,12 @@
 //! The handshake over HTTP/1.1.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-};
-
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{deadline::Deadline, error::ConnectError};
+use super::{beside::beside, deadline::Deadline, error::ConnectError};
 use crate::{handshake::client::Offer, refused::collect, session::Transport};
 
 /// Sends a handshake over a connection that has carried nothing yet.
@@ -63,18 +58,6 @@ async fn accepted(
         .limit(async { upgrading.await.map_err(ConnectError::http1) })
         .await?;
     Ok(response.map(|_| upgraded))
-}
-
-/// Runs a connection in the task of the work it is for, and only as long as that takes.
-async fn beside<T>(connection: impl Future, work: impl Future<Output = T>) -> T {
-    let (mut connection, mut work) = (pin!(connection), pin!(work));
-    let mut connected = true;
-    poll_fn(|cx| {
-        // `work` waits for the answer, and so gets the connection's error.
-        connected = connected && connection.as_mut().poll(cx).is_pending();
-        work.as_mut().poll(cx)
-    })
-    .await
 }
 
 /// How large the head of a response may be.

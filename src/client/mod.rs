@@ -52,10 +52,23 @@
 //!
 //! # Proxies, and other ways to a server
 //!
+//! No proxy is asked unless it is said: [`Client::proxy`] takes one of HTTP (`CONNECT`) or SOCKS5, with user and
+//! password, and [`Client::proxy_from_env`] those that the environment names, as curl does. They serve `ws` and `wss`,
+//! HTTP/1.1 and HTTP/2, and coming back.
+//!
+//! ```no_run
+//! use tower_websocket::client::Client;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new().proxy("socks5h://127.0.0.1:1080")?;
+//! let socket = client.connect("wss://example.com/chat").await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [`Client::connector`] replaces TCP by a tower service that makes streams, such as one of hyper's connectors.
 //! [`connect_over`] takes a stream that is there, whatever it goes through, and does TLS over it for `wss`.
-//! What is secured already, [is told](Client::secured). For a proxy connect to it, do its handshake, and hand that stream
-//! over; the example `client` does so with HTTP proxies (`CONNECT`) and SOCKS5.
+//! What is secured already, [is told](Client::secured).
 //!
 //! # Cryptography
 //!
@@ -92,6 +105,7 @@
 //! connections: replace a [`Http2Connection`] that [is closed](Http2Connection::is_closed) by a new one of
 //! [`Client::connect_http2`].
 
+mod beside;
 mod connect;
 mod connector;
 mod deadline;
@@ -101,6 +115,8 @@ mod http1;
 mod http2;
 mod keep_alive;
 mod phase;
+mod proxy;
+mod proxy_error;
 mod reach;
 mod reconnect;
 mod request;
@@ -113,6 +129,8 @@ mod way;
 pub use error::ConnectError;
 pub use http2::Http2Connection;
 pub use phase::Phase;
+pub use proxy::InvalidProxy;
+pub use proxy_error::ProxyError;
 pub use reconnect::{Connected, Pause, Reconnect, ReconnectError, Setback};
 pub use request::IntoRequest;
 pub use settings::Client;

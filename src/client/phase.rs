@@ -6,6 +6,8 @@
 pub enum Phase {
     /// Resolving the name and connecting.
     Connect,
+    /// Asking a proxy for a way to the server.
+    Proxy,
     /// The TLS handshake.
     Tls,
     /// From the first byte of HTTP to the answer.

@@ -1,4 +1,4 @@
-//! The way to a server.
+//! The way to a server: straight, or through a proxy.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,13 @@ use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    connector::Reached, deadline::Deadline, error::ConnectError, phase::Phase, request::Server,
+    connector::Reached,
+    deadline::Deadline,
+    error::ConnectError,
+    phase::Phase,
+    proxy::{Proxy, tunnel},
+    proxy_error::ProxyError,
+    request::Server,
     settings::Client,
 };
 
@@ -45,6 +51,9 @@ impl Client {
     pub(super) async fn reach(&self, server: &Server) -> Result<Way, ConnectError> {
         let deadline = Deadline::of(Phase::Connect, self.connect_timeout);
         let secured = self.secured && self.connector.is_own();
+        if let Some(proxy) = self.proxies.of(server, &server.http_uri(server.tls)?) {
+            return self.pass_through(proxy, server, deadline).await;
+        }
         let uri = server.http_uri(server.tls && secured)?;
         let connecting = self.connector.connect(uri);
         let connecting = async { connecting.await.map_err(ConnectError::Connect) };
@@ -55,6 +64,29 @@ impl Client {
             stream,
             peer,
             secured,
+        })
+    }
+
+    async fn pass_through(
+        &self,
+        proxy: &Proxy,
+        server: &Server,
+        deadline: Deadline,
+    ) -> Result<Way, ConnectError> {
+        let connecting = self.connector.connect(proxy.http_uri()?);
+        let connecting = async {
+            let stream = connecting.await.map_err(ProxyError::Connect);
+            stream.map_err(ConnectError::Proxy)
+        };
+        let stream = deadline.limit(connecting).await?.boxed();
+        let deadline = deadline.then(Phase::Proxy);
+        let asking = tunnel(proxy, stream, server, &self.trust, deadline.until());
+        let asking = async { asking.await.map_err(ConnectError::Proxy) };
+        let stream = deadline.limit(asking).await?;
+        Ok(Way {
+            stream: Reached::of(stream),
+            peer: None,
+            secured: false,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::{connector::Connector, version::HttpVersion};
+use super::{connector::Connector, proxy::Proxies, version::HttpVersion};
 use crate::{
     config::Config,
     session::{ConnectionInfo, SessionReport, Setup, params::PathParams},
@@ -42,6 +42,7 @@ pub struct Client {
     pub(super) trust: Trust,
     pub(super) version: HttpVersion,
     pub(super) connector: Connector,
+    pub(super) proxies: Proxies,
     pub(super) secured: bool,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) tls_timeout: Option<Duration>,
@@ -136,7 +137,7 @@ impl Client {
         self
     }
 
-    /// Limits the time to resolve the name and to connect. Default: 10 seconds.
+    /// Limits the time to resolve the name and to connect, and to be let through by a proxy. Default: 10 seconds.
     ///
     /// After that it fails with [`ConnectError::Timeout`](super::ConnectError::Timeout). `None` means
     /// no limit, and zero fails as soon as there is something to wait for. Both hold for the other two
@@ -207,6 +208,7 @@ impl Default for Client {
             trust: Trust::default(),
             version: HttpVersion::default(),
             connector: Connector::default(),
+            proxies: Proxies::default(),
             secured: false,
             connect_timeout: Some(PHASE_TIMEOUT),
             tls_timeout: Some(PHASE_TIMEOUT),

@@ -6,15 +6,84 @@ use http::Uri;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::{BoxError, Service};
 
-use super::settings::Client;
+use super::{
+    proxy::{InvalidProxy, Proxies},
+    settings::Client,
+};
 
 /// The way to a server.
 impl Client {
+    /// Asks a proxy for the way to every server. Default: none is asked.
+    ///
+    /// | scheme | how | port |
+    /// | --- | --- | --- |
+    /// | `http` | `CONNECT` of HTTP/1.1 (RFC 9110 §9.3.6), for `ws`, too; where none is written, it is this one | 80 |
+    /// | `https` | the same over TLS: the proxy's certificate has to be one that is [trusted](Self::roots) | 443 |
+    /// | `socks5` | SOCKS5 (RFC 1928); the server's name is resolved here, and the first address taken | 1080 |
+    /// | `socks5h` | SOCKS5; the server's name is resolved by the proxy | 1080 |
+    ///
+    /// User and password of the URI are told to the proxy, percent-decoded: as `Proxy-Authorization: Basic`, or as
+    /// those of RFC 1929. Nothing shows them, neither an error nor `Debug`. All else is the server's: TLS, the
+    /// handshake, the headers.
+    ///
+    /// [`connect_timeout`](Self::connect_timeout) is for the whole way, and a proxy that takes too long is
+    /// [`Phase::Proxy`](super::Phase::Proxy). The head of an HTTP proxy's answer may have 64 KiB. The proxy itself is
+    /// reached by TCP or by the [connector](Self::connector). [`connect_over`](Self::connect_over) and its like ask
+    /// none. It replaces what [`proxy_from_env`](Self::proxy_from_env) has read.
+    ///
+    /// ```no_run
+    /// use tower_websocket::client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::new().proxy("http://user:secret@proxy.example:3128")?;
+    /// let socket = client.connect("wss://example.com/chat").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The text names no such proxy.
+    pub fn proxy(mut self, uri: impl AsRef<str>) -> Result<Self, InvalidProxy> {
+        self.proxies = Proxies::one(uri.as_ref())?;
+        Ok(self)
+    }
+
+    /// Asks the proxies that the environment names, as curl does: reads the variables now, once.
+    ///
+    /// The first of these that is there and not empty names the proxy, as [`proxy`](Self::proxy) takes it:
+    ///
+    /// - for `wss`: `wss_proxy`, `WSS_PROXY`, `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`;
+    /// - for `ws`: `ws_proxy`, `WS_PROXY`, `http_proxy`, `HTTP_PROXY`, `all_proxy`, `ALL_PROXY`. A program in whose
+    ///   environment there is a `REQUEST_METHOD`, as a CGI script has it, does not read `HTTP_PROXY`, which may be a
+    ///   header of the request.
+    ///
+    /// `no_proxy`, or else `NO_PROXY`, names servers that are reached without, separated by commas: a name with all
+    /// that is below it, with or without a leading dot; an address; a network such as `10.0.0.0/8`; or `*` for all.
+    ///
+    /// ```no_run
+    /// use tower_websocket::client::Client;
+    ///
+    /// # fn example() -> Result<Client, tower_websocket::client::InvalidProxy> {
+    /// Client::new().proxy_from_env()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A variable that would be used names no proxy: the error names it. Nothing is connected to without the proxy
+    /// that somebody wanted.
+    pub fn proxy_from_env(mut self) -> Result<Self, InvalidProxy> {
+        self.proxies = Proxies::environment()?;
+        Ok(self)
+    }
+
     /// Makes the streams below with a service, in place of TCP: for names that are resolved otherwise, Unix sockets,
     /// a network in memory, or a way of one's own.
     ///
     /// It is asked for each connection, once it is ready, with a clone; for
-    /// [`reconnect`](Self::reconnect) and [`connect_http2`](Self::connect_http2), too. It has the [`connect_timeout`](Self::connect_timeout); where
+    /// [`reconnect`](Self::reconnect) and [`connect_http2`](Self::connect_http2), too, and where a
+    /// [`proxy`](Self::proxy) is set for the way to that. It has the [`connect_timeout`](Self::connect_timeout); where
     /// it fails, so does the connection, with [`ConnectError::Connect`](super::ConnectError::Connect). Fail with an
     /// [`io::Error`](std::io::Error) of the kind `InvalidInput` or `Unsupported` where trying again makes no sense.
     ///
@@ -63,7 +132,8 @@ impl Client {
     /// a [connector](Self::connector), and of [`connect_over`](Self::connect_over) and its like. Default: `false`.
     ///
     /// The server's choice of a version of HTTP is not seen then: [`HttpVersion::Http2`](super::HttpVersion::Http2)
-    /// is used where it is set, and any other means HTTP/1.1. Over TCP TLS is done in any case.
+    /// is used where it is set, and any other means HTTP/1.1. Over TCP and through a [`proxy`](Self::proxy) TLS is
+    /// done in any case.
     #[must_use]
     pub fn secured(mut self, secured: bool) -> Self {
         self.secured = secured;

@@ -10,6 +10,7 @@ mod keep_alive;
 mod large;
 #[cfg(feature = "serve")]
 mod last_words;
+mod proxies;
 mod reconnect;
 mod requests;
 mod roles;
