@@ -5,16 +5,32 @@ use bytes::Bytes;
 use super::{
     close::{CloseCode, CloseFrame},
     error::ProtocolError,
+    header::MAX_SHORT,
     utf8::Utf8Bytes,
 };
 
 impl CloseFrame {
-    /// Reads the payload of a Close frame; an empty one has neither code nor reason.
+    /// Reads the payload of a Close frame (RFC 6455 §5.5.1); `None` if it is empty, which has neither
+    /// code nor reason.
+    ///
+    /// ```
+    /// use tower_websocket::{CloseCode, CloseFrame, ProtocolError};
+    ///
+    /// let frame = CloseFrame::decode(b"\x03\xe9bye")?.expect("a code");
+    /// assert_eq!((frame.code(), frame.reason()), (CloseCode::GOING_AWAY, "bye"));
+    /// assert_eq!(frame.payload(), &b"\x03\xe9bye"[..]);
+    /// assert_eq!(CloseFrame::decode(b"")?, None);
+    /// assert_eq!(CloseFrame::decode(b"\x03"), Err(ProtocolError::TruncatedCloseCode));
+    /// # Ok::<(), ProtocolError>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// One byte, a code that must not travel, or a reason that is not UTF-8.
-    pub(crate) fn decode(payload: &[u8]) -> Result<Option<Self>, ProtocolError> {
+    /// One byte, more than 125, a code that must not travel, or a reason that is not UTF-8.
+    pub fn decode(payload: &[u8]) -> Result<Option<Self>, ProtocolError> {
+        if payload.len() > MAX_SHORT {
+            return Err(ProtocolError::ControlTooLong(payload.len() as u64));
+        }
         let Some((code, reason)) = payload.split_first_chunk() else {
             return if payload.is_empty() {
                 Ok(None)
@@ -26,6 +42,17 @@ impl CloseFrame {
         let code = CloseCode::new(code).ok_or(ProtocolError::InvalidCloseCode(code))?;
         let reason = Utf8Bytes::try_from(Bytes::copy_from_slice(reason))?;
         Ok(Some(Self::new(code, reason)))
+    }
+
+    /// Writes the payload of a Close frame, of 2 to 125 bytes.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        [
+            &self.code().as_u16().to_be_bytes()[..],
+            self.reason().as_bytes(),
+        ]
+        .concat()
+        .into()
     }
 }
 
@@ -66,6 +93,24 @@ mod tests {
         let reason = "ä".repeat(61) + "x";
         let frame = CloseFrame::decode(&payload(1000, reason.as_bytes()));
         assert_eq!(frame, Ok(Some(CloseFrame::new(CloseCode::NORMAL, reason))));
+    }
+
+    #[test]
+    fn close_of_125_bytes_is_the_longest() {
+        assert!(CloseFrame::decode(&payload(1000, &[b'x'; 123])).is_ok());
+        assert_eq!(
+            CloseFrame::decode(&payload(1000, &[b'x'; 124])),
+            Err(ProtocolError::ControlTooLong(126))
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for reason in ["", "bye", "ä€😀", &"x".repeat(200)] {
+            let frame = CloseFrame::new(CloseCode::GOING_AWAY, reason);
+            assert!((2..=125).contains(&frame.payload().len()));
+            assert_eq!(CloseFrame::decode(&frame.payload()), Ok(Some(frame)));
+        }
     }
 
     #[test]
