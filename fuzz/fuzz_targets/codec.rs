@@ -94,12 +94,16 @@ impl Input<'_> {
             if wire.is_empty() {
                 return (frames, Ended::Well);
             }
+            // Two bytes say of it that it is not allowed, whatever the rest is.
+            if wire.len() >= 2 && wire[0] & 0x40 != 0 && !self.allow_rsv1 {
+                return (frames, Ended::Broken(1002));
+            }
             let header = match frames::header(wire) {
                 Ok(Some(header)) => header,
                 Ok(None) => return (frames, Ended::Inside),
                 Err(_) => return (frames, Ended::Broken(1002)),
             };
-            if header.key.is_some() != self.is_server || (header.rsv1 && !self.allow_rsv1) {
+            if header.key.is_some() != self.is_server {
                 return (frames, Ended::Broken(1002));
             }
             if header.len > self.max_frame_size.map_or(u64::MAX, u64::from) {
@@ -115,6 +119,8 @@ impl Input<'_> {
             frames.push(Frame {
                 fin: header.fin,
                 rsv1: header.rsv1,
+                rsv2: false,
+                rsv3: false,
                 opcode: Opcode::new(header.opcode).expect("one of the standard"),
                 payload: payload.map(|(n, byte)| byte ^ key[n % 4]).collect(),
             });
@@ -174,7 +180,8 @@ impl Input<'_> {
         let mut whole = BytesMut::new();
         let mut server = FrameCodec::new(Role::Server);
         for frame in frames {
-            server.encode(frame, &mut whole);
+            let written = server.encode(frame, &mut whole);
+            assert_eq!(written, Ok(()), "what was read may be written");
         }
         let reading = frames::read(&whole, &rules(false));
         if *ended == Ended::Broken(1009) {
@@ -186,7 +193,7 @@ impl Input<'_> {
     }
 
     fn written(&self, frames: &[Frame]) {
-        let mut codec = FrameCodec::new(self.role());
+        let mut codec = FrameCodec::new(self.role()).allow_rsv1(true);
         let mut wire = BytesMut::new();
         for frame in frames {
             let written = codec::Encoder::encode(&mut codec, frame.clone(), &mut wire);
@@ -215,7 +222,7 @@ impl Input<'_> {
                     _ => continue,
                 };
                 encoder.message(message, &mut queue);
-                codec.encode(frame, &mut wire);
+                assert_eq!(codec.encode(frame, &mut wire), Ok(()));
             }
             assert_eq!(queue.copy_to_bytes(queue.remaining()), wire);
         }
@@ -239,6 +246,8 @@ impl Input<'_> {
                     let header = Header {
                         fin: *fin,
                         rsv1: *rsv1,
+                        rsv2: false,
+                        rsv3: false,
                         opcode: *opcode,
                         masking_key,
                         payload_len: payload.len() as u64,

@@ -303,6 +303,8 @@ impl Input<'_> {
         let header = Header {
             fin,
             rsv1,
+            rsv2: false,
+            rsv3: false,
             opcode,
             masking_key,
             payload_len,

@@ -244,6 +244,8 @@ fn frame(fin: bool, is_masked: bool, opcode: Opcode, payload: &[u8], to: &mut Ve
         &Header {
             fin,
             rsv1: false,
+            rsv2: false,
+            rsv3: false,
             opcode,
             masking_key,
             payload_len,

@@ -145,7 +145,10 @@ fn read_back(role: Role, frame: &Frame) {
         Role::Server => Role::Client,
     };
     let mut bytes = BytesMut::new();
-    FrameCodec::new(peer).encode(frame, &mut bytes);
+    let encoded = FrameCodec::new(peer)
+        .allow_rsv1(true)
+        .encode(frame, &mut bytes);
+    assert_eq!(encoded, Ok(()));
     let decoded = FrameCodec::new(role).allow_rsv1(true).decode(&mut bytes);
     assert_eq!(decoded, Ok(Some(frame.clone())));
     assert!(bytes.is_empty());

@@ -428,6 +428,8 @@ fn frame(fin: bool, rsv1: bool, opcode: Opcode, mut payload: Vec<u8>, to: &mut V
     let header = Header {
         fin,
         rsv1,
+        rsv2: false,
+        rsv3: false,
         opcode,
         masking_key: Some(key),
         payload_len: payload.len() as u64,

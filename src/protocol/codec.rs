@@ -5,15 +5,20 @@ use std::io::{self, Read, Write};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
-    error::ProtocolError, frame::Frame, header::Header, mask::apply_mask,
-    random::random_masking_key, role::Role,
+    error::ProtocolError,
+    frame::Frame,
+    header::{Header, RSV1, RSV2, RSV3},
+    mask::apply_mask,
+    random::random_masking_key,
+    role::Role,
 };
 
 /// Encodes and decodes single frames.
 ///
-/// It checks what a single frame can break, and the masking that the role demands. The order of
-/// frames and the content of messages are left to the caller: for those there is
-/// [`Decoder`](super::Decoder). With the feature `codec` it is a codec of `tokio_util` too.
+/// It checks what a single frame can break, both ways, and the masking that the role demands. The order
+/// of frames and the content of messages are left to the caller: for those there is
+/// [`Decoder`](super::Decoder). With the feature `codec` it is a codec of `tokio_util` too; payloads are
+/// compressed by `Compressor` and `Decompressor` (feature `deflate`).
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -21,7 +26,7 @@ use super::{
 ///
 /// let (mut client, mut server) = (FrameCodec::new(Role::Client), FrameCodec::new(Role::Server));
 /// let mut bytes = BytesMut::new();
-/// client.encode(&Frame::text("Hello"), &mut bytes);
+/// client.encode(&Frame::text("Hello"), &mut bytes)?;
 /// assert_eq!(server.decode(&mut bytes)?, Some(Frame::text("Hello")));
 /// assert_eq!(server.decode(&mut bytes)?, None); // more bytes, please
 /// # Ok::<(), tower_websocket::ProtocolError>(())
@@ -30,7 +35,8 @@ use super::{
 pub struct FrameCodec {
     role: Role,
     max_frame_size: u64,
-    extended: bool,
+    /// The reserved bits that no extension gives a meaning to.
+    refused: u8,
 }
 
 impl FrameCodec {
@@ -40,7 +46,7 @@ impl FrameCodec {
         Self {
             role,
             max_frame_size: 1 << 20,
-            extended: false,
+            refused: RSV1 | RSV2 | RSV3,
         }
     }
 
@@ -51,15 +57,54 @@ impl FrameCodec {
         self
     }
 
-    /// Lets RSV1 through, for callers that have agreed on an extension. Default: `false`.
+    /// Lets RSV1 of data frames through, both ways, for callers that have agreed on an extension.
+    /// Default: `false`.
     #[must_use]
-    pub fn allow_rsv1(mut self, allow: bool) -> Self {
-        self.extended = allow;
+    pub fn allow_rsv1(self, allow: bool) -> Self {
+        self.allow(RSV1, allow)
+    }
+
+    /// Lets RSV2 through, both ways, for callers that have agreed on an extension of their own. Default:
+    /// `false`.
+    #[must_use]
+    pub fn allow_rsv2(self, allow: bool) -> Self {
+        self.allow(RSV2, allow)
+    }
+
+    /// Lets RSV3 through, both ways, for callers that have agreed on an extension of their own. Default:
+    /// `false`.
+    #[must_use]
+    pub fn allow_rsv3(self, allow: bool) -> Self {
+        self.allow(RSV3, allow)
+    }
+
+    fn allow(mut self, bit: u8, allow: bool) -> Self {
+        self.refused = if allow {
+            self.refused & !bit
+        } else {
+            self.refused | bit
+        };
         self
     }
 
     /// Appends a frame to `dst`, masked on the client's end.
-    pub fn encode(&mut self, frame: &Frame, dst: &mut BytesMut) {
+    ///
+    /// # Errors
+    ///
+    /// A frame that [`decode`](Self::decode) of a peer with the same reserved bits would refuse: a control
+    /// frame that is fragmented, compressed or longer than 125 bytes (RFC 6455 §5.5), or a reserved bit
+    /// that is not allowed (§5.2). Nothing is appended then. The size of a frame is the peer's to limit.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use tower_websocket::{ProtocolError, protocol::{Frame, FrameCodec, Role}};
+    ///
+    /// let (mut codec, mut bytes) = (FrameCodec::new(Role::Client), BytesMut::new());
+    /// let refused = codec.encode(&Frame::ping(vec![0; 126]), &mut bytes);
+    /// assert_eq!(refused, Err(ProtocolError::ControlTooLong(126)));
+    /// assert!(bytes.is_empty());
+    /// ```
+    pub fn encode(&mut self, frame: &Frame, dst: &mut BytesMut) -> Result<(), ProtocolError> {
         let masking_key = match self.role {
             Role::Client => Some(random_masking_key()),
             Role::Server => None,
@@ -67,10 +112,13 @@ impl FrameCodec {
         let header = Header {
             fin: frame.fin,
             rsv1: frame.rsv1,
+            rsv2: frame.rsv2,
+            rsv3: frame.rsv3,
             opcode: frame.opcode,
             masking_key,
             payload_len: frame.payload.len() as u64,
         };
+        header.check(self.refused)?;
         dst.reserve(header.encode().len() + frame.payload.len());
         dst.put_slice(&header.encode());
         let start = dst.len();
@@ -78,6 +126,7 @@ impl FrameCodec {
         if let Some(key) = masking_key {
             apply_mask(&mut dst[start..], key);
         }
+        Ok(())
     }
 
     /// Takes a frame from the front of `src`; `None` means "more bytes, please".
@@ -86,7 +135,7 @@ impl FrameCodec {
     ///
     /// A frame that breaks RFC 6455 §5 by itself, is masked against the role, or is too big.
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Frame>, ProtocolError> {
-        let Some((header, used)) = Header::decode(src)? else {
+        let Some((header, used)) = Header::decode_without(src, self.refused)? else {
             return Ok(None);
         };
         self.check(&header)?;
@@ -108,7 +157,7 @@ impl FrameCodec {
     /// Those of the stream, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) inside a frame, and
     /// [`InvalidData`](io::ErrorKind::InvalidData) with a [`ProtocolError`] in it.
     pub fn read_frame(&mut self, mut stream: impl Read) -> io::Result<Option<Frame>> {
-        let Some(header) = read_header(&mut stream)? else {
+        let Some(header) = read_header(&mut stream, self.refused)? else {
             return Ok(None);
         };
         self.check(&header).map_err(invalid)?;
@@ -128,10 +177,12 @@ impl FrameCodec {
     ///
     /// # Errors
     ///
-    /// Those of the stream.
+    /// Those of the stream, and [`InvalidInput`](io::ErrorKind::InvalidInput) with a [`ProtocolError`] in
+    /// it for a frame that [`encode`](Self::encode) refuses; nothing is written then.
     pub fn write_frame(&mut self, mut stream: impl Write, frame: &Frame) -> io::Result<()> {
         let mut bytes = BytesMut::new();
-        self.encode(frame, &mut bytes);
+        self.encode(frame, &mut bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         stream.write_all(&bytes)
     }
 
@@ -140,7 +191,6 @@ impl FrameCodec {
         match self.role {
             Role::Server if header.masking_key.is_none() => Err(ProtocolError::UnmaskedFrame),
             Role::Client if header.masking_key.is_some() => Err(ProtocolError::MaskedFrame),
-            _ if header.rsv1 && !self.extended => Err(ProtocolError::ReservedBits),
             _ if size > self.max_frame_size => Err(ProtocolError::FrameTooBig {
                 size,
                 limit: self.max_frame_size,
@@ -154,6 +204,8 @@ fn frame(header: &Header, payload: Bytes) -> Frame {
     Frame {
         fin: header.fin,
         rsv1: header.rsv1,
+        rsv2: header.rsv2,
+        rsv3: header.rsv3,
         opcode: header.opcode,
         payload,
     }
@@ -161,7 +213,7 @@ fn frame(header: &Header, payload: Bytes) -> Frame {
 
 /// Reads a header two bytes at a time: every header has an even length, so nothing behind it is
 /// taken.
-fn read_header(stream: &mut impl Read) -> io::Result<Option<Header>> {
+fn read_header(stream: &mut impl Read, refused: u8) -> io::Result<Option<Header>> {
     let mut bytes = Vec::with_capacity(16);
     loop {
         let before = bytes.len();
@@ -171,7 +223,7 @@ fn read_header(stream: &mut impl Read) -> io::Result<Option<Header>> {
             2 => {}
             _ => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
-        if let Some((header, _)) = Header::decode(&bytes).map_err(invalid)? {
+        if let Some((header, _)) = Header::decode_without(&bytes, refused).map_err(invalid)? {
             return Ok(Some(header));
         }
     }

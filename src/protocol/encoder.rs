@@ -147,11 +147,7 @@ impl Encoder {
 
     /// Encodes a Close frame; `None` has neither code nor reason (§5.5.1).
     pub fn close(&self, frame: Option<&CloseFrame>, queue: &mut SendQueue) {
-        let mut payload = Vec::new();
-        if let Some(frame) = frame {
-            payload.extend_from_slice(&frame.code().as_u16().to_be_bytes());
-            payload.extend_from_slice(frame.reason().as_bytes());
-        }
+        let payload = frame.map(CloseFrame::payload).unwrap_or_default();
         self.control(Opcode::Close, &payload, queue);
     }
 
@@ -207,6 +203,8 @@ impl Encoder {
         let header = Header {
             fin,
             rsv1: first.rsv1,
+            rsv2: false,
+            rsv3: false,
             opcode: first.opcode,
             masking_key,
             payload_len: len as u64,

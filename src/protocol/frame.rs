@@ -5,6 +5,21 @@ use bytes::Bytes;
 use super::{close::CloseFrame, header::Opcode, utf8::Utf8Bytes};
 
 /// A frame of RFC 6455 §5.2, unmasked.
+///
+/// The constructors make frames with FIN; [`fragment`](Self::fragment) and [`compressed`](Self::compressed)
+/// change that. What they let a caller make and no peer takes, such as a ping in fragments, is found by
+/// [`FrameCodec::encode`](super::FrameCodec::encode).
+///
+/// ```
+/// use tower_websocket::protocol::{Frame, Opcode};
+///
+/// let frame = Frame::text("Hel").fragment();
+/// assert_eq!((frame.fin, frame.opcode), (false, Opcode::Text));
+///
+/// let payload = &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..]; // RFC 7692 §7.2.3.1
+/// let frame = Frame::new(Opcode::Text, payload).compressed();
+/// assert_eq!((frame.fin, frame.rsv1), (true, true));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -13,8 +28,12 @@ use super::{close::CloseFrame, header::Opcode, utf8::Utf8Bytes};
 pub struct Frame {
     /// The frame is the last one of its message.
     pub fin: bool,
-    /// The message is compressed, where an extension says so.
+    /// The message is compressed, where an extension says so (RFC 7692 §6).
     pub rsv1: bool,
+    /// Whatever an extension says that both endpoints have agreed on; `false` without one.
+    pub rsv2: bool,
+    /// Whatever an extension says that both endpoints have agreed on; `false` without one.
+    pub rsv3: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// What it carries.
@@ -22,6 +41,20 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Makes a frame with FIN and without reserved bits, whatever the payload is.
+    ///
+    /// So a compressed text can be made, which is no UTF-8.
+    pub fn new(opcode: Opcode, payload: impl Into<Bytes>) -> Self {
+        Self {
+            fin: true,
+            rsv1: false,
+            rsv2: false,
+            rsv3: false,
+            opcode,
+            payload: payload.into(),
+        }
+    }
+
     /// A text message in one frame.
     pub fn text(text: impl Into<Utf8Bytes>) -> Self {
         Self::new(Opcode::Text, text.into().into_bytes())
@@ -29,35 +62,28 @@ impl Frame {
 
     /// A binary message in one frame.
     pub fn binary(payload: impl Into<Bytes>) -> Self {
-        Self::new(Opcode::Binary, payload.into())
+        Self::new(Opcode::Binary, payload)
     }
 
     /// The last fragment of a message; see [`fragment`](Self::fragment) for those before it.
     pub fn continuation(payload: impl Into<Bytes>) -> Self {
-        Self::new(Opcode::Continuation, payload.into())
+        Self::new(Opcode::Continuation, payload)
     }
 
     /// A ping.
     pub fn ping(payload: impl Into<Bytes>) -> Self {
-        Self::new(Opcode::Ping, payload.into())
+        Self::new(Opcode::Ping, payload)
     }
 
     /// A pong.
     pub fn pong(payload: impl Into<Bytes>) -> Self {
-        Self::new(Opcode::Pong, payload.into())
+        Self::new(Opcode::Pong, payload)
     }
 
     /// A Close frame; `None` has neither code nor reason.
     #[must_use]
     pub fn close(frame: Option<&CloseFrame>) -> Self {
-        let payload = frame.map_or_else(Bytes::new, |frame| {
-            [
-                &frame.code().as_u16().to_be_bytes()[..],
-                frame.reason().as_bytes(),
-            ]
-            .concat()
-            .into()
-        });
+        let payload = frame.map_or_else(Bytes::new, CloseFrame::payload);
         Self::new(Opcode::Close, payload)
     }
 
@@ -73,15 +99,6 @@ impl Frame {
     pub fn compressed(mut self) -> Self {
         self.rsv1 = true;
         self
-    }
-
-    pub(crate) fn new(opcode: Opcode, payload: Bytes) -> Self {
-        Self {
-            fin: true,
-            rsv1: false,
-            opcode,
-            payload,
-        }
     }
 }
 

@@ -56,6 +56,10 @@ pub struct Header {
     pub fin: bool,
     /// The message is compressed, where an extension says so (RFC 7692 §6).
     pub rsv1: bool,
+    /// Whatever an extension says that both endpoints have agreed on; `false` without one.
+    pub rsv2: bool,
+    /// Whatever an extension says that both endpoints have agreed on; `false` without one.
+    pub rsv3: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// The key the payload is masked with (§5.3).
@@ -76,10 +80,38 @@ impl Header {
     /// not minimal or has its top bit set.
     #[inline]
     pub fn decode(src: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        Self::decode_without(src, RSV2 | RSV3)
+    }
+
+    /// Reads a header as [`decode`](Self::decode) does, and leaves it to the caller what RSV2 and RSV3
+    /// mean, for extensions that give them a meaning (RFC 6455 §9).
+    ///
+    /// ```
+    /// use tower_websocket::{ProtocolError, protocol::Header};
+    ///
+    /// let (header, _) = Header::decode_extended(b"\xa2\x00")?.expect("a whole header");
+    /// assert_eq!((header.rsv1, header.rsv2, header.rsv3), (false, true, false));
+    /// assert_eq!(Header::decode(b"\xa2\x00"), Err(ProtocolError::ReservedBits));
+    /// # Ok::<(), ProtocolError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decode`](Self::decode), but for RSV2 and RSV3.
+    pub fn decode_extended(src: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        Self::decode_without(src, 0)
+    }
+
+    /// Reads a header, without the reserved bits that are `refused`.
+    #[inline(always)]
+    pub(super) fn decode_without(
+        src: &[u8],
+        refused: u8,
+    ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some((&[first, second], rest)) = src.split_first_chunk() else {
             return Ok(None);
         };
-        let opcode = decode_first(first, second)?;
+        let opcode = decode_first(first, second, refused)?;
         let Some((payload_len, extended)) = decode_len(second & 0x7f, rest)? else {
             return Ok(None);
         };
@@ -96,6 +128,8 @@ impl Header {
         let header = Self {
             fin: first & FIN != 0,
             rsv1: first & RSV1 != 0,
+            rsv2: first & RSV2 != 0,
+            rsv3: first & RSV3 != 0,
             opcode,
             masking_key,
             payload_len,
@@ -103,7 +137,20 @@ impl Header {
         Ok(Some((header, used)))
     }
 
-    /// Writes the header, the length in as few bytes as it takes.
+    /// Checks the header of a frame that is to be sent as [`decode_without`](Self::decode_without) does.
+    pub(super) fn check(&self, refused: u8) -> Result<(), ProtocolError> {
+        let encoded = self.encode();
+        match decode_first(encoded.bytes[0], encoded.bytes[1], refused) {
+            Ok(_) => Ok(()),
+            // All that two bytes say of it is that it is too long.
+            Err(ProtocolError::ControlTooLong(_)) => {
+                Err(ProtocolError::ControlTooLong(self.payload_len))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the header, the length in as few bytes as it takes. Nothing is checked.
     #[inline]
     #[must_use]
     pub fn encode(&self) -> EncodedHeader {
@@ -111,8 +158,12 @@ impl Header {
             bytes: [0; MAX_HEADER],
             len: 2,
         };
-        out.bytes[0] =
-            self.opcode as u8 | if self.fin { FIN } else { 0 } | if self.rsv1 { RSV1 } else { 0 };
+        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.bytes[0] = self.opcode as u8
+            | bit(self.fin, FIN)
+            | bit(self.rsv1, RSV1)
+            | bit(self.rsv2, RSV2)
+            | bit(self.rsv3, RSV3);
         match self.payload_len {
             len @ 0..=125 => out.bytes[1] = len as u8,
             len @ 126..=0xffff => {
@@ -164,8 +215,8 @@ impl fmt::Debug for EncodedHeader {
 
 /// Checks what the first two bytes alone can break.
 #[inline]
-fn decode_first(first: u8, second: u8) -> Result<Opcode, ProtocolError> {
-    if first & (RSV2 | RSV3) != 0 {
+fn decode_first(first: u8, second: u8, refused: u8) -> Result<Opcode, ProtocolError> {
+    if first & refused != 0 {
         return Err(ProtocolError::ReservedBits);
     }
     let opcode = Opcode::new(first & 0xf).ok_or(ProtocolError::ReservedOpcode(first & 0xf))?;
@@ -211,9 +262,9 @@ fn decode_len(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, ProtocolEr
 pub(super) const MAX_SHORT: usize = 125;
 
 pub(super) const FIN: u8 = 0b1000_0000;
-const RSV1: u8 = 0b0100_0000;
-const RSV2: u8 = 0b0010_0000;
-const RSV3: u8 = 0b0001_0000;
+pub(super) const RSV1: u8 = 0b0100_0000;
+pub(super) const RSV2: u8 = 0b0010_0000;
+pub(super) const RSV3: u8 = 0b0001_0000;
 pub(super) const MASK: u8 = 0b1000_0000;
 
 /// Two bytes, eight of length, four of masking key.

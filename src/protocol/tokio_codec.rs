@@ -10,7 +10,8 @@ use super::{codec::FrameCodec, frame::Frame};
 /// Turns a byte stream into a stream of frames, with `tokio_util::codec::Framed`.
 ///
 /// What the peer breaks is an error of the kind [`InvalidData`](io::ErrorKind::InvalidData) with a
-/// [`ProtocolError`](crate::ProtocolError) in it; an end inside a frame is
+/// [`ProtocolError`](crate::ProtocolError) in it, and a frame that
+/// [`encode`](FrameCodec::encode) refuses one of the kind [`InvalidInput`](io::ErrorKind::InvalidInput); an end inside a frame is
 /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 ///
 /// ```
@@ -48,8 +49,8 @@ impl Encoder<Frame> for FrameCodec {
     type Error = io::Error;
 
     fn encode(&mut self, frame: Frame, dst: &mut BytesMut) -> io::Result<()> {
-        Self::encode(self, &frame, dst);
-        Ok(())
+        Self::encode(self, &frame, dst)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
 }
 
@@ -82,6 +83,16 @@ mod tests {
         )?;
         assert_eq!(bytes, HELLO);
         Ok(())
+    }
+
+    #[test]
+    fn codec_refuses_a_frame_that_no_peer_takes() {
+        let mut bytes = BytesMut::new();
+        let frame = Frame::ping("Hello").fragment();
+        let error = Encoder::encode(&mut FrameCodec::new(Role::Server), frame, &mut bytes)
+            .expect_err("a ping in fragments");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(bytes.is_empty());
     }
 
     #[test]

@@ -79,8 +79,8 @@ fn server_encodes_the_examples_of_the_standard() {
 fn client_masks_every_frame_with_another_key() {
     let mut codec = FrameCodec::new(Role::Client);
     let mut bytes = BytesMut::new();
-    codec.encode(&Frame::text("Hello"), &mut bytes);
-    codec.encode(&Frame::text("Hello"), &mut bytes);
+    codec.encode(&Frame::text("Hello"), &mut bytes).unwrap();
+    codec.encode(&Frame::text("Hello"), &mut bytes).unwrap();
     assert_eq!(bytes.len(), 2 * MASKED_HELLO.len());
     let (first, second) = bytes.split_at(MASKED_HELLO.len());
     assert_eq!(first[..2], *b"\x81\x85");
@@ -164,9 +164,84 @@ fn rsv1_passes_where_an_extension_was_agreed_on() {
     assert_eq!((frame.rsv1, frame.opcode), (true, Opcode::Text));
     let mut written = Vec::new();
     FrameCodec::new(Role::Server)
+        .allow_rsv1(true)
         .write_frame(&mut written, &frame)
         .unwrap();
     assert_eq!(written, bytes);
+}
+
+#[test]
+fn reserved_bits_pass_both_ways_where_they_are_allowed_and_no_other_ones() {
+    type Allow = fn(FrameCodec, bool) -> FrameCodec;
+    let allow: [Allow; 3] = [
+        FrameCodec::allow_rsv1,
+        FrameCodec::allow_rsv2,
+        FrameCodec::allow_rsv3,
+    ];
+    for set in 0..8_u8 {
+        let mut frame = Frame::binary("Hello");
+        [frame.rsv1, frame.rsv2, frame.rsv3] = [0, 1, 2].map(|bit| set >> bit & 1 != 0);
+        let first = (0..3).fold(0x82, |byte, bit| byte | (set >> bit & 1) << (6 - bit));
+        let bytes = from_server(first, b"Hello");
+        for allowed in 0..8_u8 {
+            let codec = |role| {
+                (0..3).fold(FrameCodec::new(role), |codec, bit| {
+                    allow[bit](codec, allowed >> bit & 1 != 0)
+                })
+            };
+            let (mut ours, mut peer) = (codec(Role::Server), codec(Role::Client));
+            let (mut sent, mut src) = (BytesMut::new(), BytesMut::from(&bytes[..]));
+            let (encoded, decoded) = (ours.encode(&frame, &mut sent), peer.decode(&mut src));
+            if set & !allowed == 0 {
+                assert_eq!((encoded, &sent[..]), (Ok(()), &bytes[..]));
+                assert_eq!(decoded, Ok(Some(frame.clone())));
+                assert_eq!(peer.read_frame(&bytes[..]).unwrap(), Some(frame.clone()));
+            } else {
+                assert_eq!(encoded, Err(ProtocolError::ReservedBits));
+                assert!(sent.is_empty());
+                assert_eq!(decoded, Err(ProtocolError::ReservedBits));
+                let error = peer.read_frame(&bytes[..]).unwrap_err();
+                assert_eq!(protocol_error(&error), Some(&ProtocolError::ReservedBits));
+            }
+        }
+    }
+}
+
+/// Every frame that can be written, legal or not: what one end writes, the other one reads, and what it
+/// refuses to write, the other one would refuse to read.
+#[test]
+fn nothing_is_written_that_the_peer_would_refuse() {
+    let opcodes = [0x0, 0x1, 0x2, 0x8, 0x9, 0xa].map(|opcode| Opcode::new(opcode).unwrap());
+    for (role, peer) in [(Role::Server, Role::Client), (Role::Client, Role::Server)] {
+        for (opcode, flags) in opcodes
+            .iter()
+            .flat_map(|opcode| (0..4).map(move |f| (*opcode, f)))
+        {
+            for len in [0, 1, 125, 126, 127, 65_535, 65_536] {
+                let mut frame = Frame::new(opcode, vec![7; len]);
+                (frame.fin, frame.rsv1) = (flags & 1 != 0, flags & 2 != 0);
+                let mut ours = FrameCodec::new(role).allow_rsv1(true);
+                let mut peer = FrameCodec::new(peer).allow_rsv1(true);
+                let mut bytes = BytesMut::from(&b"before"[..]);
+                let result = ours.encode(&frame, &mut bytes);
+                let expected = match opcode.is_control() {
+                    true if !frame.fin => Err(ProtocolError::FragmentedControl),
+                    true if frame.rsv1 => Err(ProtocolError::ReservedBits),
+                    true if len > 125 => Err(ProtocolError::ControlTooLong(len as u64)),
+                    _ => Ok(()),
+                };
+                assert_eq!(result, expected, "{opcode:?} {flags} {len}");
+                let mut bytes = bytes.split_off(b"before".len());
+                if result.is_ok() {
+                    assert_eq!(peer.decode(&mut bytes), Ok(Some(frame)));
+                } else {
+                    let error = ours.write_frame(Vec::new(), &frame).unwrap_err();
+                    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+                }
+                assert!(bytes.is_empty());
+            }
+        }
+    }
 }
 
 #[test]

@@ -51,6 +51,8 @@ fn examples_of_the_standard_are_decoded() {
     let text = Header {
         fin: true,
         rsv1: false,
+        rsv2: false,
+        rsv3: false,
         opcode: Opcode::Text,
         masking_key: None,
         payload_len: 5,
@@ -133,6 +135,8 @@ fn every_field_survives_encoding_at_every_length() {
                 let header = Header {
                     fin,
                     rsv1,
+                    rsv2: false,
+                    rsv3: false,
                     opcode: Opcode::new(opcode).expect("a defined opcode"),
                     masking_key: mask.then_some(KEY),
                     payload_len: len,
@@ -142,6 +146,26 @@ fn every_field_survives_encoding_at_every_length() {
             }
         }
     }
+}
+
+#[test]
+fn rsv2_and_rsv3_are_told_to_who_asks_for_them_and_refused_otherwise() {
+    for (first, bits) in [
+        (0xa2, (false, true, false)),
+        (0x92, (false, false, true)),
+        (0xf2, (true, true, true)),
+        (0xa9, (false, true, false)),
+    ] {
+        let bytes = [first, 0];
+        assert_eq!(Header::decode(&bytes), Err(ProtocolError::ReservedBits));
+        let decoded = Header::decode_extended(&bytes);
+        let (header, used) = decoded.expect("valid").expect("whole");
+        assert_eq!((header.rsv1, header.rsv2, header.rsv3), bits);
+        assert_eq!((used, &header.encode()[..]), (2, &bytes[..]));
+    }
+    // RSV1 is that of messages: no control frame has it.
+    let decoded = Header::decode_extended(&[0xf9, 0]);
+    assert_eq!(decoded, Err(ProtocolError::ReservedBits));
 }
 
 #[test]
