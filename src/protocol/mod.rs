@@ -6,7 +6,8 @@
 //! - [`Header`], [`apply_mask`], [`Utf8Validator`]: the pieces of RFC 6455 §5 and §8.1;
 //! - [`Frame`] and [`FrameCodec`]: single frames, for tools and proxies;
 //! - [`Decoder`]: bytes into [events](crate::Event), with the rules on order, role and size;
-//! - [`DeflateParams`]: what to agree on for compressed messages (RFC 7692);
+//! - [`DeflateParams`]: what to agree on for compressed messages (RFC 7692); `Compressor` and `Decompressor`
+//!   (feature `deflate`) for payloads of frames;
 //! - [`Encoder`] and [`SendQueue`]: messages into bytes, without a connection;
 //! - [`Connection`]: all of it joined, with the closing handshake and the deadlines.
 
@@ -18,8 +19,12 @@ mod connection;
 mod control_rate;
 mod decoder;
 #[cfg_attr(
+    not(any(feature = "deflate", feature = "layer")),
+    expect(dead_code, reason = "sessions use all of it")
+)]
+#[cfg_attr(
     not(feature = "layer"),
-    expect(dead_code, unused_imports, reason = "sessions use all of it")
+    expect(unused_imports, reason = "sessions use all of it")
 )]
 mod deflate;
 mod encoded;
@@ -71,6 +76,8 @@ pub use codec::FrameCodec;
 pub use connection::Connection;
 pub use decoder::Decoder;
 pub use deflate::DeflateParams;
+#[cfg(feature = "deflate")]
+pub use deflate::{Compressor, Decompressor};
 pub use encoder::Encoder;
 pub(crate) use error::ProtocolError;
 pub(crate) use expiry::Deadline;

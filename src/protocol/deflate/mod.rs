@@ -3,13 +3,18 @@
 //! - `params`: what two endpoints agree on;
 //! - `deflater`, `inflater`: one direction each, by `engine`, which is zlib-rs;
 //! - `history`: what a later message may refer to;
-//! - `attach`: what there is only with the feature `deflate`.
+//! - `attach`: what there is only with the feature `deflate`;
+//! - `compressor`, `decompressor`: the same for payloads of frames, for who has no connection.
 //!
 //! Compressors and decompressors belong to the thread. A connection with context takeover remembers
 //! the last bytes of each direction, which is all that a message needs of those before it.
 
 #[cfg(feature = "deflate")]
 mod attach;
+#[cfg(feature = "deflate")]
+mod compressor;
+#[cfg(feature = "deflate")]
+mod decompressor;
 mod deflater;
 #[cfg(feature = "deflate")]
 mod engine;
@@ -21,6 +26,8 @@ mod inflater;
 mod params;
 
 pub use self::params::DeflateParams;
+#[cfg(feature = "deflate")]
+pub use self::{compressor::Compressor, decompressor::Decompressor};
 pub(crate) use self::{
     deflater::{Context, Deflater, Output, deflate},
     history::History,

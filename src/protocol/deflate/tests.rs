@@ -2,6 +2,7 @@
 
 mod blocks;
 mod bombs;
+mod payloads;
 mod prepared;
 mod received;
 mod sent;
