@@ -66,6 +66,7 @@
 //! - [`forward`]: passing connections on to another server, as a gateway does (feature `client`).
 //! - [`WebSocket::over`]: a connection over a stream whose handshake was done elsewhere, by hyper, reqwest or you;
 //!   [`session::Sessions`]: many of them.
+//! - [`blocking`]: client and server over blocking streams, without a runtime (feature `blocking`).
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
@@ -131,6 +132,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
 #[cfg(all(
     any(doc, doctest),
     feature = "axum",

@@ -311,6 +311,12 @@ impl Connection {
         self.outgoing.close_sent() && self.outgoing.close_received()
     }
 
+    /// Reports whether so much waits to be written that no further message should.
+    #[cfg(feature = "blocking")]
+    pub(crate) fn is_full(&self) -> bool {
+        self.outgoing.is_full(&self.config)
+    }
+
     #[cfg(feature = "deflate")]
     pub(super) fn set_deflate(&mut self, params: super::DeflateParams) {
         self.incoming.set_deflate(params);

@@ -23,7 +23,7 @@ mod decoder;
     expect(dead_code, reason = "sessions use all of it")
 )]
 #[cfg_attr(
-    not(feature = "layer"),
+    not(any(feature = "layer", all(test, feature = "deflate"))),
     expect(unused_imports, reason = "sessions use all of it")
 )]
 mod deflate;

@@ -1,6 +1,8 @@
 //! What a peer and an application see of the crate.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[cfg(feature = "blocking")]
+mod blocking;
 mod bytes;
 mod callbacks;
 #[cfg(feature = "client")]

@@ -1,0 +1,280 @@
+//! An open connection over a blocking stream.
+
+mod frame;
+mod turn;
+
+use std::{
+    io::{self, Read, Write},
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use self::frame::Frame;
+use super::deflated;
+use crate::{
+    config::Config,
+    error::Error,
+    handshake::deflate::Agreement,
+    protocol::{
+        Connection, Deadline, DeflateParams, Message, Outbound, Role, State, close::CloseFrame,
+        message::Event,
+    },
+};
+
+/// A WebSocket connection over a blocking stream.
+///
+/// Made by [`connect`](super::connect) and [`accept`](super::accept). It does nothing between calls: pings
+/// are answered, and deadlines kept, while [`recv`](Self::recv) waits. What the stream's timeouts mean is
+/// said [there](super#time): wherever [`may_repeat`](super::may_repeat) recognises an error, nothing is lost.
+///
+/// Dropping it drops the stream, without a Close frame: the peer sees that as 1006. Call
+/// [`close`](Self::close) before.
+///
+/// It takes 16 KiB to read into, what a message in progress takes, and what waits to be written.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    stream: S,
+    connection: Connection,
+    role: Role,
+    linger: Duration,
+    /// What was read; of it, what is in `unread` was not decoded.
+    buffer: Vec<u8>,
+    pub(super) unread: Range<usize>,
+    /// The frame that is being decoded: nothing behind it is, before what has come of it is looked at.
+    frame: Frame,
+    /// Something was written that the stream may still have.
+    unflushed: bool,
+    /// Nothing can be written any more.
+    broken: bool,
+    /// The peer has ended the stream.
+    eof: bool,
+    /// Until when the end of the stream is waited for, once all else is over.
+    draining: Option<Instant>,
+    /// Nothing more is read or written.
+    ended: bool,
+    /// How it ended was said, or why will be.
+    told: bool,
+    deadline: Option<Deadline>,
+    failure: Option<io::Error>,
+    received_close: Option<Option<CloseFrame>>,
+    subprotocol: Option<Box<str>>,
+    /// The connection's share of the memory for compression.
+    agreement: Option<Agreement>,
+}
+
+impl<S: Read + Write> WebSocket<S> {
+    /// Makes a socket of a stream whose handshake is over, by whatever means.
+    ///
+    /// `read` is what was read behind the handshake. There is no compression.
+    #[must_use]
+    pub fn upgraded(stream: S, role: Role, config: Config, read: &[u8]) -> Self {
+        Self::new(stream, role, &config, read, None)
+    }
+
+    pub(super) fn new(
+        stream: S,
+        role: Role,
+        config: &Config,
+        read: &[u8],
+        params: Option<DeflateParams>,
+    ) -> Self {
+        let connection = Connection::new(role, config.clone(), Instant::now());
+        let mut buffer = read.to_vec();
+        let unread = 0..buffer.len();
+        buffer.resize(buffer.len().max(READ), 0);
+        Self {
+            stream,
+            connection: deflated::with(connection, params),
+            role,
+            linger: config.linger,
+            buffer,
+            unread,
+            frame: Frame::default(),
+            unflushed: false,
+            broken: false,
+            eof: false,
+            draining: None,
+            ended: false,
+            told: false,
+            deadline: None,
+            failure: None,
+            received_close: None,
+            subprotocol: None,
+            agreement: None,
+        }
+    }
+
+    /// Takes over what else was agreed on.
+    pub(super) fn keep(mut self, subprotocol: Option<&str>, agreement: Option<Agreement>) -> Self {
+        self.subprotocol = subprotocol.map(Into::into);
+        self.agreement = agreement;
+        self
+    }
+
+    /// Receives the next message; `None` once the connection was closed cleanly.
+    ///
+    /// Pings are answered, and what is queued is written, before it waits. After our Close messages are
+    /// discarded, and the peer's Close is waited for.
+    ///
+    /// # Errors
+    ///
+    /// How the connection ended, once; then it returns `None`. Everything received whole comes before that.
+    /// An error that [`may_repeat`](super::may_repeat) is no end.
+    pub fn recv(&mut self) -> Result<Option<Message>, Error> {
+        loop {
+            match self.next()? {
+                Some(Event::Message(message)) => {
+                    self.connection.receive_paused(Instant::now());
+                    return Ok(Some(message));
+                }
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Receives whatever comes next, control frames too; `None` once the connection was closed cleanly.
+    ///
+    /// Pings are answered all the same, unless [`Config::auto_pong`] is off.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv).
+    pub fn recv_event(&mut self) -> Result<Option<Event>, Error> {
+        let event = self.next()?;
+        self.connection.receive_paused(Instant::now());
+        Ok(event)
+    }
+
+    /// Sends a message: when it returns, the stream has it.
+    ///
+    /// If the stream takes it only in part before its timeout, the rest leaves with the next call of any
+    /// kind, and this is no error; [`flush`](Self::flush) waits for it. A message is taken while no more waits
+    /// than [`Config::max_send_queue`] and [`max_send_messages`](Config::max_send_messages) allow.
+    ///
+    /// # Errors
+    ///
+    /// With any error nothing of the message was queued or it will never leave: [`Error::Closed`] once the
+    /// closing handshake has begun or writing has failed, [`Error::Io`] for the stream's errors. One that
+    /// [`may_repeat`](super::may_repeat) means that too much waits already: send it again.
+    pub fn send(&mut self, message: impl Into<Outbound>) -> Result<(), Error> {
+        self.check_writable()?;
+        if self.connection.is_full() {
+            self.flush()?;
+        }
+        let queued = self.connection.send(message);
+        queued.map_err(|_| Error::Closed)?;
+        self.write_queued()
+    }
+
+    /// Sends a ping. A payload longer than 125 bytes is truncated. Its pong is an event of
+    /// [`recv_event`](Self::recv_event).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.check_writable()?;
+        if self.connection.is_full() {
+            self.flush()?;
+        }
+        let queued = self.connection.ping(payload);
+        queued.map_err(|_| Error::Closed)?;
+        self.write_queued()
+    }
+
+    /// Sends a pong. A payload longer than 125 bytes is truncated. Pings are answered without it, unless
+    /// [`Config::auto_pong`] is off.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`send`](Self::send).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.check_writable()?;
+        if self.connection.is_full() {
+            self.flush()?;
+        }
+        let queued = self.connection.pong(payload);
+        queued.map_err(|_| Error::Closed)?;
+        self.write_queued()
+    }
+
+    /// Writes all that was sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream. One that [`may_repeat`](super::may_repeat) means that the rest still waits.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        if self.broken {
+            return Err(Error::Closed);
+        }
+        match self.write() {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.not_written(error)),
+        }
+    }
+
+    /// Closes the connection, and waits for the peer to do so: the closing handshake of RFC 6455 §7.1.2.
+    ///
+    /// All that was sent leaves before the Close frame. Messages that were not received are discarded. The
+    /// first Close counts: if one was sent or received before, only the end is waited for. With a read
+    /// timeout of the stream it waits for [`Config::close_timeout`] at most; call it again after an error
+    /// that [`may_repeat`](super::may_repeat).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`recv`](Self::recv).
+    pub fn close(&mut self, frame: impl Into<CloseFrame>) -> Result<(), Error> {
+        let _closing_already = self.connection.close(frame);
+        while self.next()?.is_some() {}
+        Ok(())
+    }
+
+    fn check_writable(&self) -> Result<(), Error> {
+        if self.broken || self.connection.state() != State::Open {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+}
+
+impl<S> WebSocket<S> {
+    /// Returns the subprotocol that was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// Reports whether messages can be sent: neither end has sent a Close.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.connection.state() == State::Open && !self.broken
+    }
+
+    /// Returns the peer's Close frame, once [`recv`](Self::recv) has come to it; `None` also if it had
+    /// neither code nor reason.
+    #[must_use]
+    pub fn received_close(&self) -> Option<&CloseFrame> {
+        self.received_close.as_ref()?.as_ref()
+    }
+
+    /// Returns the stream, to look at.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    /// Returns the stream, to set its timeouts. Reading from it or writing to it breaks the connection.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Takes the stream out. What was read from it and not received, and what waits to be written, is lost.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+}
+
+/// How much is read at once.
+const READ: usize = 16 << 10;
