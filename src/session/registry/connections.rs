@@ -5,13 +5,13 @@ use std::{fmt, sync::Arc};
 use tokio::task::yield_now;
 
 use super::{
+    closing::Closing,
     counters::Counters,
-    drain::Drain,
     entry::{Entry, Place},
     shards::{Registry, SHARDS},
 };
 use crate::{
-    handshake::Rejection,
+    handshake::{RETRY_AFTER_REFUSAL, Rejection},
     protocol::CloseFrame,
     session::{handle::Sender, id::ConnectionId},
     sync::atomic::{AtomicU64, Ordering},
@@ -153,13 +153,13 @@ impl Connections {
 
     /// Returns how handshakes are refused since then.
     pub(crate) fn refusal(&self) -> Option<Rejection> {
-        self.registry.doors.closed().map(Drain::rejection)
+        self.registry.doors.closed().map(Closing::rejection)
     }
 
     /// Refuses handshakes from now on, and closes what opens nevertheless.
-    pub(super) fn start_draining(&self, drain: &Drain) {
+    pub(super) fn start_draining(&self, closing: Closing) {
         // The first drain decides.
-        self.registry.doors.close(drain.clone());
+        self.registry.doors.close(closing);
         self.registry.draining.notify_waiters();
     }
 
@@ -171,7 +171,10 @@ impl Connections {
 
     /// Returns what connections are closed with since they are drained.
     pub(crate) fn farewell(&self) -> Option<CloseFrame> {
-        self.registry.doors.closed().map(Drain::frame).cloned()
+        self.registry
+            .doors
+            .closed()
+            .map(|closing| closing.frame.clone())
     }
 
     /// Returns how many connections there are whose handler may still run.
@@ -205,7 +208,9 @@ impl Connections {
         if !self.registry.doors.enter() {
             // They are closed with the reason why.
             let why = self.refusal();
-            return Err(why.unwrap_or_else(|| Drain::default().rejection()));
+            return Err(why.unwrap_or(Rejection::Draining {
+                retry_after: RETRY_AFTER_REFUSAL,
+            }));
         }
         self.registry.counting.accept();
         Ok(Place::new(Entry::new(
@@ -283,7 +288,10 @@ mod tests {
     fn nothing_is_accepted_once_connections_are_drained() {
         let connections = Connections::new();
         let before = connections.accept();
-        connections.start_draining(&Drain::default());
+        connections.start_draining(Closing {
+            frame: crate::CloseCode::GOING_AWAY.into(),
+            retry_after: RETRY_AFTER_REFUSAL,
+        });
         assert!(connections.accept().is_err());
         assert_eq!(connections.alive(), 1);
         drop(before);

@@ -7,9 +7,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{connections::Connections, shards::SHARDS};
+use super::{closing::Closing, connections::Connections, shards::SHARDS};
 use crate::{
-    handshake::{RETRY_AFTER_REFUSAL, Rejection},
+    handshake::RETRY_AFTER_REFUSAL,
     protocol::{CloseCode, CloseFrame, random},
     session::id::ConnectionId,
 };
@@ -75,15 +75,12 @@ impl Drain {
         self
     }
 
-    /// What connections are closed with that open nevertheless.
-    pub(super) fn frame(&self) -> &CloseFrame {
-        &self.frame
-    }
-
-    /// Why handshakes are refused.
-    pub(super) fn rejection(&self) -> Rejection {
-        let retry_after = self.retry_after;
-        Rejection::Draining { retry_after }
+    /// How what comes is turned away.
+    fn closing(&self) -> Closing {
+        Closing {
+            frame: self.frame.clone(),
+            retry_after: self.retry_after,
+        }
     }
 
     /// Until when it may go on that starts now.
@@ -162,7 +159,7 @@ impl Connections {
     /// Dropping the future leaves handshakes refused, and open what was not closed yet.
     pub async fn drain(&self, drain: Drain) -> Drained {
         let deadline = drain.deadline();
-        self.start_draining(&drain);
+        self.start_draining(drain.closing());
         let before = self.alive();
         let closed = timeout_at(deadline, self.close_all(&drain)).await;
         if closed.is_ok() && timeout_at(deadline, self.wait_until_gone()).await.is_ok() {

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
-use super::{drain::Drain, shards::Registry};
+use super::shards::Registry;
 use crate::{
     protocol::CloseFrame,
     session::{id::ConnectionId, report::SessionReport, shared::Shared, traffic::Traffic},
@@ -58,8 +58,8 @@ impl Drains {
     pub(crate) async fn begun(&self) -> CloseFrame {
         loop {
             let draining = self.0.draining.notified();
-            if let Some(drain) = self.0.doors.closed() {
-                return drain.frame().clone();
+            if let Some(closing) = self.0.doors.closed() {
+                return closing.frame.clone();
             }
             draining.await;
         }
@@ -112,7 +112,7 @@ impl Entry {
         registry.open.fetch_add(1, Ordering::Relaxed);
         registry.shard(self.id).insert(self.id, shared.clone());
         // Looked at after it could be found: whoever drains has seen it, or is seen here.
-        registry.doors.closed().map(Drain::frame)
+        registry.doors.closed().map(|closing| &closing.frame)
     }
 
     /// Counts the end: the transport is gone.

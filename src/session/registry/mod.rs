@@ -1,5 +1,6 @@
 //! All connections of a layer, from outside.
 
+mod closing;
 mod connections;
 mod counters;
 mod doors;

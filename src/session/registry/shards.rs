@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{counters::Counting, doors::Doors, drain::Drain};
+use super::{closing::Closing, counters::Counting, doors::Doors};
 use crate::{
     lock::{Lock, LockGuard},
     protocol::random,
@@ -23,7 +23,7 @@ pub(super) struct Registry {
     pub(super) open: AtomicUsize,
     /// For connections from the answer to the handshake until their handler is gone, too; closed,
     /// with how that is done, once they are drained.
-    pub(super) doors: Doors<Drain>,
+    pub(super) doors: Doors<Closing>,
     /// The next number, where they are not drawn at random.
     next: Option<AtomicU64>,
     /// How many are in no shard.

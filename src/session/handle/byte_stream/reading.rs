@@ -74,7 +74,9 @@ impl Reading {
                 return Poll::Ready(self.end(shared));
             };
             if kind == MessageKind::Text && !self.accept_text {
-                shared.close(Some(&(CloseCode::UNSUPPORTED_DATA, "binary messages only").into()));
+                shared.close(Some(
+                    &(CloseCode::UNSUPPORTED_DATA, "binary messages only").into(),
+                ));
                 return Poll::Ready(Err(self.fail(ByteStreamError::Text.into())));
             }
             if !payload.is_empty() {
