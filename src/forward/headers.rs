@@ -53,7 +53,11 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Passes the listed headers of a client's request on.
 pub(super) fn pass_on(from: &HeaderMap, listed: &[HeaderName], to: &mut HeaderMap) {
     for name in listed {
-        if is_hop_by_hop(name) || has_token(from, &CONNECTION, name.as_str()) {
+        // The gateway's own word counts.
+        if is_hop_by_hop(name)
+            || has_token(from, &CONNECTION, name.as_str())
+            || to.contains_key(name)
+        {
             continue;
         }
         let lines = from.get_all(name).iter();
@@ -67,7 +71,6 @@ pub(super) fn pass_on(from: &HeaderMap, listed: &[HeaderName], to: &mut HeaderMa
             }
             continue;
         }
-        to.remove(name);
         for line in lines {
             to.append(name, line.clone());
         }

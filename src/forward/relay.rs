@@ -32,24 +32,35 @@ impl Drop for Upstream {
     }
 }
 
+/// Where the client's handler is dropped, the upstream is told.
+struct ClosedOnDrop(Sender);
+
+impl Drop for ClosedOnDrop {
+    fn drop(&mut self) {
+        self.0.close(client_gone());
+    }
+}
+
 /// Passes messages both ways until both connections have come to their end.
 pub(super) async fn relay(client: WebSocket, mut upstream: Upstream) {
     let Some(upstream) = upstream.0.take() else {
         return;
     };
-    let ((to_client, from_client), (to_upstream, from_upstream)) =
+    // Neither receiver goes before the end: nobody else keeps the upstream's connection open.
+    let ((to_client, mut from_client), (to_upstream, mut from_upstream)) =
         (client.split(), upstream.split());
-    let there = pass(from_client, &to_upstream, client_gone);
-    let back = pass(from_upstream, &to_client, upstream_gone);
+    let _gone = ClosedOnDrop(to_upstream.clone());
+    let there = pass(&mut from_client, &to_upstream, client_gone);
+    let back = pass(&mut from_upstream, &to_client, upstream_gone);
     both(there, back).await;
 }
 
 /// Passes messages one way, and then the end.
-async fn pass(mut from: Receiver, to: &Sender, lost: fn() -> CloseFrame) {
+async fn pass(from: &mut Receiver, to: &Sender, lost: fn() -> CloseFrame) {
     let end = if from.is_streaming() {
-        pass_pieces(&mut from, to, lost).await
+        pass_pieces(from, to, lost).await
     } else {
-        pass_messages(&mut from, to).await
+        pass_messages(from, to).await
     };
     match end {
         End::Closed => match from.first_close() {
@@ -58,7 +69,8 @@ async fn pass(mut from: Receiver, to: &Sender, lost: fn() -> CloseFrame) {
         },
         End::Lost => to.close(lost()),
         // The other way brings the reason.
-        End::NotTaken => {}
+        // What still comes is for nobody, and must not hold up its Close.
+        End::NotTaken => while let Ok(Some(_skipped)) = from.recv_reader().await {},
     }
 }
 
@@ -104,9 +116,16 @@ async fn pass_pieces(from: &mut Receiver, to: &Sender, lost: fn() -> CloseFrame)
             let written = match message.chunk().await {
                 Ok(Some(piece)) => writer.send(piece).await,
                 Ok(None) => break,
-                Err(_) => {
+                Err(error) => {
+                    drop(message);
                     // Before the writer goes, which has a reason of its own to close.
-                    to.close(lost());
+                    match from.first_close() {
+                        // It was closed in the middle of the message.
+                        Some(frame) if matches!(error, Error::Io(_)) => {
+                            to.pass_close(frame.as_ref());
+                        }
+                        _ => to.close(lost()),
+                    }
                     return End::Lost;
                 }
             };

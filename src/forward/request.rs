@@ -168,7 +168,9 @@ fn leads_out(path: &str) -> bool {
     for (escaped, meant) in [("%2e", "."), ("%2f", "/"), ("%5c", "/"), ("\\", "/")] {
         path = path.replace(escaped, meant);
     }
-    path.split('/').any(|segment| segment == "..")
+    // What some servers take for parameters of the segment is left out.
+    path.split('/')
+        .any(|segment| segment.split(';').next() == Some(".."))
 }
 
 #[cfg(test)]

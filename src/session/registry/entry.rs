@@ -77,19 +77,52 @@ impl Drains {
     expect(dead_code, reason = "gateways have such")
 )]
 impl Entry {
-    pub(crate) fn open_unlisted(&self) {
+    pub(crate) fn open_unlisted(self) -> Unlisted {
         self.registry.open.fetch_add(1, Ordering::Relaxed);
         self.registry.unlisted.fetch_add(1, Ordering::Relaxed);
+        Unlisted {
+            entry: self,
+            open: true,
+        }
+    }
+}
+
+/// Such a connection. Dropped it leaves the registry, however its task has ended.
+pub(crate) struct Unlisted {
+    entry: Entry,
+    open: bool,
+}
+
+#[cfg_attr(
+    not(feature = "client"),
+    expect(dead_code, reason = "gateways have such")
+)]
+impl Unlisted {
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.entry.id
     }
 
-    pub(crate) fn close_unlisted(&self, report: &SessionReport, traffic: Traffic) {
-        self.registry.unlisted.fetch_sub(1, Ordering::Relaxed);
-        self.count(traffic);
-        self.close(report);
+    /// Counts the end: the transports are gone.
+    pub(crate) fn close(&mut self, report: &SessionReport, traffic: Traffic) {
+        self.open = false;
+        self.entry.registry.unlisted.fetch_sub(1, Ordering::Relaxed);
+        self.entry.count(traffic);
+        self.entry.close(report);
     }
 
     pub(crate) fn drains(&self) -> Drains {
-        Drains(self.registry.clone())
+        Drains(self.entry.registry.clone())
+    }
+}
+
+impl Drop for Unlisted {
+    fn drop(&mut self) {
+        let registry = &*self.entry.registry;
+        if self.open {
+            registry.unlisted.fetch_sub(1, Ordering::Relaxed);
+            registry.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.entry.leave();
     }
 }
 

@@ -17,5 +17,5 @@ pub use drain::{Drain, Drained};
 pub use round_trips::RttHistogram;
 
 #[cfg(feature = "client")]
-pub(super) use entry::Entry;
+pub(super) use entry::{Entry, Unlisted};
 pub(crate) use entry::Place;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use self::way::{Moved, Way};
 use super::{
     id::ConnectionId,
-    registry::{Entry, Place},
+    registry::{Entry, Place, Unlisted},
     report::{EndedBy, SessionReport},
     setup::Setup,
     traffic::Traffic,
@@ -40,14 +40,11 @@ pub(crate) struct Spliced {
 ///
 /// It is counted, closed and reported as the session of the client's side.
 pub(crate) async fn splice(client: Spliced, upstream: Spliced, place: Option<Place>) {
-    let entry = place.and_then(Place::take);
-    if let Some(entry) = &entry {
-        entry.open_unlisted();
-    }
+    let mut entry = place.and_then(Place::take).map(Entry::open_unlisted);
     let setup = client.setup.clone();
     let mut splice = Splice::new(client, upstream);
     {
-        let drains = entry.as_ref().map(Entry::drains);
+        let drains = entry.as_ref().map(Unlisted::drains);
         let mut draining = pin!(async {
             match &drains {
                 Some(drains) => drains.begun().await,
@@ -74,17 +71,14 @@ pub(crate) async fn splice(client: Spliced, upstream: Spliced, place: Option<Pla
         .await;
     }
     let traffic = splice.traffic();
-    let report = splice.report(entry.as_ref().map(Entry::id), traffic);
+    let report = splice.report(entry.as_ref().map(Unlisted::id), traffic);
     // Before anybody is told: the transports are gone.
     drop(splice);
-    if let Some(entry) = &entry {
-        entry.close_unlisted(&report, traffic);
+    if let Some(entry) = &mut entry {
+        entry.close(&report, traffic);
     }
     if let Some(hook) = &setup.on_end {
         hook(&report);
-    }
-    if let Some(entry) = entry {
-        entry.leave();
     }
 }
 
@@ -103,6 +97,10 @@ struct Splice {
     /// For each way, since when it is not taken.
     blocked_since: [Option<Instant>; 2],
     last_traffic: Instant,
+    /// A deadline has changed something since the ways were polled.
+    expired: bool,
+    /// The way that is polled first in the next turn.
+    first: usize,
     started: Instant,
 }
 
@@ -125,15 +123,20 @@ impl Splice {
             end_by: None,
             blocked_since: [None; 2],
             last_traffic: now,
+            expired: false,
+            first: CLIENT,
             started: now,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut budget = TURN;
+        // In turns, as the first one may spend all of it.
+        let first = self.first;
+        self.first = 1 - first;
         loop {
             let mut moved = false;
-            for from in [CLIENT, UPSTREAM] {
+            for from in [first, 1 - first] {
                 moved |= self.poll_way(cx, from, &mut budget);
             }
             if self.over == [true; 2] {
@@ -143,6 +146,8 @@ impl Splice {
                 // Given up.
                 return Poll::Ready(());
             }
+            // A deadline has queued what nothing else would write.
+            moved |= mem::take(&mut self.expired);
             if !moved {
                 return Poll::Pending;
             }
@@ -227,8 +232,9 @@ impl Splice {
 
     fn begin_end(&mut self) {
         let config = &self.setups[CLIENT].config;
-        let end_by = Instant::now() + config.close_timeout;
-        self.end_by.get_or_insert(end_by);
+        if self.end_by.is_none() {
+            self.end_by = Some(Instant::now() + config.close_timeout.min(FOREVER));
+        }
     }
 
     /// Ends connections whose closing handshake is complete; reports whether something has changed.
@@ -236,7 +242,7 @@ impl Splice {
         let before = (self.over, self.ways.each_ref().map(Way::is_shutting));
         for side in [CLIENT, UPSTREAM] {
             let (there, back) = (&self.ways[side], &self.ways[1 - side]);
-            let complete = there.has_seen_close() && back.has_closed() && back.is_empty();
+            let complete = there.has_seen_close() && back.has_sent_close() && back.is_empty();
             let ended = there.is_at_end();
             // One that has ended after its Close, as browsers do, still gets the other's.
             if self.over[side] || !complete {
@@ -289,6 +295,7 @@ impl Splice {
         if self.end_by.is_some_and(|end| end <= now) {
             return true;
         }
+        self.expired = true;
         for from in [CLIENT, UPSTREAM] {
             if self.stalls_at(from).is_some_and(|at| at <= now) {
                 self.blocked_since[from] = None;
@@ -335,7 +342,7 @@ impl Splice {
 
     fn report(&mut self, id: Option<ConnectionId>, traffic: Traffic) -> SessionReport {
         let [there, back] = &self.ways;
-        let clean = there.has_seen_close() && back.has_closed() && back.is_empty();
+        let clean = there.has_seen_close() && back.has_sent_close() && back.is_empty();
         let ended = match mem::take(&mut self.first_close) {
             Some((by, frame)) => (by, Some(frame)),
             None => (EndedBy::Disconnect, None),
@@ -356,6 +363,9 @@ fn gone(side: usize) -> [CloseFrame; 2] {
 fn until(instant: Instant) -> Duration {
     instant.saturating_duration_since(Instant::now())
 }
+
+/// Longer than any connection lives, and within what an `Instant` can say.
+const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// How much one turn moves before other tasks have theirs, in bytes.
 const TURN: usize = 512 << 10;

@@ -305,6 +305,11 @@ impl Way {
         self.closed || self.closing.is_some()
     }
 
+    /// Reports whether the target's Close is queued or written.
+    pub(super) fn has_sent_close(&self) -> bool {
+        self.closed
+    }
+
     /// Reports whether the target could be closed now.
     pub(super) fn can_close(&self) -> bool {
         self.closed || self.tracker.is_between_frames()
