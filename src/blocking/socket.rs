@@ -44,6 +44,8 @@ pub struct WebSocket<S> {
     frame: Frame,
     /// Something was written that the stream may still have.
     unflushed: bool,
+    /// The stream took nothing since what is in `unread` was read.
+    stalled: bool,
     /// Nothing can be written any more.
     broken: bool,
     /// The peer has ended the stream.
@@ -91,6 +93,7 @@ impl<S: Read + Write> WebSocket<S> {
             unread,
             frame: Frame::default(),
             unflushed: false,
+            stalled: false,
             broken: false,
             eof: false,
             draining: None,

@@ -34,8 +34,10 @@ impl<S: Read + Write> WebSocket<S> {
                 self.wait()?;
             } else {
                 self.decode();
-                // A pong that cannot leave now leaves later.
-                self.try_to_write();
+                // A pong that cannot leave now leaves later: the stream's timeout passes once for all that was read.
+                if !self.stalled {
+                    self.try_to_write();
+                }
             }
         }
     }
@@ -51,6 +53,7 @@ impl<S: Read + Write> WebSocket<S> {
 
     /// Writes what waits, keeps the deadlines and reads.
     fn wait(&mut self) -> Result<(), Error> {
+        self.stalled = false;
         self.try_to_write();
         self.keep_time();
         // What a deadline has to say leaves before anything is waited for.
@@ -110,6 +113,10 @@ impl<S: Read + Write> WebSocket<S> {
             .get_or_insert_with(|| now + self.linger.min(LONGEST));
         match self.read() {
             Ok(len @ 1..) if now < until => self.unread = 0..len,
+            // Dropped with more on its way, the stream would be reset.
+            Err(error) if blocks(&error) && now < until && !self.connection.is_clean() => {
+                return Err(Error::Io(error));
+            }
             _ => self.ended = true,
         }
         Ok(())
@@ -158,11 +165,16 @@ impl<S: Read + Write> WebSocket<S> {
 
     /// Writes what is queued, while something else is waited for: how that fails is said at the end.
     fn try_to_write(&mut self) {
-        if !self.broken
-            && let Err(error) = self.write()
-            && !blocks(&error)
-        {
-            self.fail(error);
+        if self.broken {
+            return;
+        }
+        match self.write() {
+            Ok(()) => {}
+            Err(error) if blocks(&error) => {
+                self.stalled = true;
+                self.keep_time();
+            }
+            Err(error) => self.fail(error),
         }
     }
 
@@ -181,6 +193,8 @@ impl<S: Read + Write> WebSocket<S> {
                 self.unflushed = true;
             }
             self.connection.transmitted(Instant::now());
+            // A peer that takes a byte now and then keeps us here.
+            self.keep_time();
             written?;
         }
         if self.unflushed {
