@@ -199,7 +199,8 @@ impl<const N: usize> From<&[u8; N]> for Message {
 /// What one endpoint does and the other sees: a message, or a control frame.
 ///
 /// [`recv_event`](crate::WebSocket::recv_event) receives them, and a [`session::EventSocket`](crate::session::EventSocket)
-/// sends them as well. Whatever becomes a [`Message`] becomes an event, and so do a [`CloseFrame`] and a [`CloseCode`].
+/// sends them as well. Whatever becomes a [`Message`] becomes an event, and so do a [`CloseFrame`], a [`CloseCode`],
+/// and a code with a reason.
 ///
 /// ```
 /// use tower_websocket::{CloseCode, Event, Message};
@@ -253,6 +254,12 @@ impl From<CloseFrame> for Event {
 impl From<CloseCode> for Event {
     fn from(code: CloseCode) -> Self {
         CloseFrame::from(code).into()
+    }
+}
+
+impl<R: Into<Utf8Bytes>> From<(CloseCode, R)> for Event {
+    fn from(close: (CloseCode, R)) -> Self {
+        CloseFrame::from(close).into()
     }
 }
 
@@ -346,7 +353,13 @@ mod tests {
         assert_eq!(Event::from("Hi"), Event::Message(Message::text("Hi")));
         assert_eq!(Event::from(b"Hi"), Event::Message(Message::binary("Hi")));
         let frame = CloseFrame::new(CloseCode::GOING_AWAY, "bye");
-        assert_eq!(Event::from(frame.clone()), Event::Close(Some(frame)));
+        let close = Event::Close(Some(frame.clone()));
+        assert_eq!(Event::from(frame), close);
+        assert_eq!(Event::from((CloseCode::GOING_AWAY, "bye")), close);
+        assert_eq!(
+            Event::from((CloseCode::GOING_AWAY, "bye".to_owned())),
+            close
+        );
         let normal = Event::Close(Some(CloseCode::NORMAL.into()));
         assert_eq!(Event::from(CloseCode::NORMAL), normal);
     }
