@@ -70,16 +70,19 @@
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
-//! - `authentication`: cookies, tokens and tickets, and how long they hold (a page of these docs).
-//! - `deployment`: behind nginx, HAProxy, Envoy and others, in containers and under systemd (a page of these docs).
-//! - `migration`: from axum's WebSocket, tokio-tungstenite and others (a page of these docs).
-//! - `security`: what is defended, by which setting, and what is left to you (a page of these docs).
-//! - `scaling`: groups over many processes (a page of these docs).
-//! - `troubleshooting`: what is seen when something is wrong, and what to do (a page of these docs).
-//! - `tuning`: what each setting costs, HTTP/2, many cores (a page of these docs).
 //! - [`service`], [`session`], [`groups`]: what is named less often: futures, bodies, callbacks,
 //!   reports, counters, draining, members.
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
+//!
+//! Pages of these docs, on docs.rs and with `cargo doc --all-features`:
+//!
+//! - `authentication`: cookies, tokens and tickets, and how long they hold.
+//! - `deployment`: behind nginx, HAProxy, Envoy and others, in containers and under systemd.
+//! - `migration`: from axum's WebSocket, tokio-tungstenite and others.
+//! - `security`: what is defended, by which setting, and what is left to you.
+//! - `scaling`: groups over many processes.
+//! - `troubleshooting`: what is seen when something is wrong, and what to do.
+//! - `tuning`: what each setting costs, HTTP/2, many cores.
 //!
 //! # What holds everywhere
 //!
@@ -187,6 +190,7 @@ mod memory;
 #[cfg(all(
     any(doc, doctest),
     feature = "axum",
+    feature = "blocking",
     feature = "client",
     feature = "nats",
     feature = "redis",
