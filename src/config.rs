@@ -278,8 +278,9 @@ impl Config {
 
     /// Answers pings automatically (RFC 6455 §5.5.2).
     ///
-    /// If disabled, the application receives them through `recv_event` and has to send the pongs
-    /// itself. Default: `true`.
+    /// If disabled, the application receives them through `recv_event` or `into_events` and has to send
+    /// the pongs itself. A ping that comes before the first call of either is not shown, and so not
+    /// answered: call it before anything is awaited. Default: `true`.
     #[must_use]
     pub fn auto_pong(mut self, answer: bool) -> Self {
         self.auto_pong = answer;

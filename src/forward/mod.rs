@@ -11,6 +11,12 @@
 //! # }
 //! ```
 //!
+//! The host of the request is the upstream's, and `Origin` the page's. So an upstream that compares the two, as this
+//! crate's [default](crate::OriginPolicy::SameHost) does, refuses every page, unless
+//! [`preserve_host`](Forward::preserve_host) is on, or the origin is checked here, by
+//! [`Config::origin`](crate::Config::origin) of the layer, and left out of the [headers](Forward::headers) that are
+//! passed on.
+//!
 //! The upstream is asked before the client is answered: what it refuses, the client sees refused, and the
 //! subprotocol is the upstream's choice. Either side may speak HTTP/1.1 or HTTP/2:
 //! [`Client::http_version`](crate::client::Client::http_version) says which one the upstream is asked by, and

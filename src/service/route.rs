@@ -59,6 +59,7 @@ use crate::session::WebSocket;
     label = "not a `tower::Service<Request<WebSocket>, Response = ()>`",
     note = "a function of a `WebSocket` goes through `WebSocketLayer::from_fn(function)` or `handler(function)`",
     note = "a function of a `Request<WebSocket>` goes through `tower::service_fn(function)`",
+    note = "a `forward::Forward` is made a layer by `forward.layer()`",
     note = "an `EventHandler` goes through `service::event_handler(handler)`"
 )]
 pub trait RouteService: Service<Request<WebSocket>, Response = ()> {}

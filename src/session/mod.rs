@@ -3,6 +3,8 @@
 //! - [`MessageReader`], [`MessageWriter`]: a message that is read or written piece by piece.
 //! - [`EventSocket`], and its halves [`EventSink`] and [`EventStream`]: messages, pings, pongs and the Close as a
 //!   `Stream` and a `Sink`, [for libraries that want one](#for-libraries-that-want-a-stream-and-a-sink).
+//! - [`ByteStream`], and its halves [`ByteReader`] and [`ByteWriter`]: a connection as bytes, made by
+//!   [`WebSocket::into_byte_stream`](crate::WebSocket::into_byte_stream); [`ByteStreamError`].
 //! - [`SendFuture`]: the future of [`WebSocket::send`](crate::WebSocket::send).
 //! - [`SessionReport`], [`EndedBy`]: how a connection ended, and what it carried.
 //! - [`ConnectionInfo`]: who is at the other end, what was asked for, since when.

@@ -46,6 +46,8 @@ use crate::{
 ///   `forward` does, or with the events of another connection.
 /// - Closing the *sink* (`poll_close`) sends a Close with code 1000, unless one was sent, and waits until the
 ///   connection is over. The stream has to be received meanwhile only where the peer's Close is wanted.
+/// - A bridge that passes all events of two connections on answers pings twice, here and at the other end, unless
+///   [`Config::auto_pong`](crate::Config::auto_pong) is off on both.
 ///
 /// A dropped sink closes nothing, and a dropped `EventSocket` starts the closing handshake with code 1000, as a
 /// [`WebSocket`] does.
@@ -147,7 +149,9 @@ impl EventStream {
 impl WebSocket {
     /// Makes it a `Stream` and a `Sink` of [`Event`]s, for libraries that want one; see [`EventSocket`].
     ///
-    /// Messages that have come before are received first; control frames are shown from now on.
+    /// Messages that have come before are received first; control frames are shown from now on. A ping that has come
+    /// before is not shown, and so not answered where [`Config::auto_pong`](crate::Config::auto_pong) is off: call it
+    /// before anything is awaited.
     #[must_use]
     pub fn into_events(self) -> EventSocket {
         self.observe();
@@ -168,7 +172,8 @@ impl Sender {
 impl Receiver {
     /// Makes it a `Stream` of [`Event`]s; see [`EventSocket`].
     ///
-    /// Messages that have come before are received first; control frames are shown from now on.
+    /// As [`WebSocket::into_events`]: messages that have come before are received first; control frames are shown from
+    /// now on.
     #[must_use]
     pub fn into_events(self) -> EventStream {
         self.observe();

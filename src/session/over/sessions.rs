@@ -57,6 +57,10 @@ use crate::{
 /// let sessions = Sessions::new(Role::Server);
 /// ```
 ///
+/// hyper's connection has to be awaited with its `with_upgrades`, on a server and on a client
+/// (`hyper::client::conn::http1`): otherwise hyper gives nothing away, and `upgrade` is the error "upgrade expected but
+/// low level API in use".
+///
 /// With a task for its session and another one for its messages, an idle connection over TCP takes about 1,200 bytes.
 #[derive(Clone, Debug)]
 pub struct Sessions {
@@ -133,9 +137,9 @@ impl WebSocket {
     /// Begins a session over a stream whose opening handshake is over, as one of its two endpoints.
     ///
     /// Any stream will do: one that [reqwest](https://docs.rs/reqwest) has upgraded, TLS, a Unix socket, one of many of
-    /// QUIC's, a pipe in memory. Hyper's may be in a `TokioIo` or
-    /// [as it is](Self::over_upgraded); what it has read beyond the handshake is read first, in both cases. What
-    /// *you* have read beyond it has to be [given](SessionBuilder::already_read).
+    /// QUIC's, a pipe in memory. hyper's `Upgraded` itself, which is no stream of tokio's, goes to
+    /// [`over_upgraded`](Self::over_upgraded), and here only in a `TokioIo`; what it has read beyond the handshake is
+    /// read first, in both cases. What *you* have read beyond it has to be [given](SessionBuilder::already_read).
     ///
     /// The builder takes what was agreed on, and ends in [`spawn`](SessionBuilder::spawn) or
     /// [`open`](SessionBuilder::open). Several connections with the same settings: [`Sessions`].
@@ -165,7 +169,8 @@ impl WebSocket {
     /// Begins a session over a stream that hyper has upgraded, on a server or a client.
     ///
     /// As [`over`](Self::over). What hyper has read beyond the handshake is not lost, and a TCP connection below is taken
-    /// out of hyper's boxes, which makes it smaller.
+    /// out of hyper's boxes, which makes it smaller. hyper upgrades nothing unless its connection is awaited with
+    /// `with_upgrades`: a server's, and a client's as well.
     ///
     /// ```no_run
     /// use http::Response;
