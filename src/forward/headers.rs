@@ -53,11 +53,9 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Passes the listed headers of a client's request on.
 pub(super) fn pass_on(from: &HeaderMap, listed: &[HeaderName], to: &mut HeaderMap) {
     for name in listed {
+        let passes = !is_hop_by_hop(name) && !has_token(from, &CONNECTION, name.as_str());
         // The gateway's own word counts.
-        if is_hop_by_hop(name)
-            || has_token(from, &CONNECTION, name.as_str())
-            || to.contains_key(name)
-        {
+        if !passes || to.contains_key(name) {
             continue;
         }
         let lines = from.get_all(name).iter();

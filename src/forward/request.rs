@@ -165,7 +165,13 @@ fn leads_out(path: &str) -> bool {
         return false;
     }
     let mut path = path.to_ascii_lowercase();
-    for (escaped, meant) in [("%2e", "."), ("%2f", "/"), ("%5c", "/"), ("\\", "/")] {
+    for (escaped, meant) in [
+        ("%2e", "."),
+        ("%2f", "/"),
+        ("%5c", "/"),
+        ("\\", "/"),
+        ("%3b", ";"),
+    ] {
         path = path.replace(escaped, meant);
     }
     // What some servers take for parameters of the segment is left out.
@@ -212,6 +218,10 @@ mod tests {
             "/a%2f..%2fx",
             "/a%5C..%5cx",
             "/..\\x",
+            "/..;/x",
+            "/a/%2e.;x=1/x",
+            "/..%3b/x",
+            "/..%3B/x",
         ] {
             let path: Uri = path.parse().unwrap();
             assert!(joined(&Uri::from_static("ws://a/v2"), &path).is_err());

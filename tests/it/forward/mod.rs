@@ -2,6 +2,7 @@
 
 mod ends;
 mod failures;
+mod promises;
 mod requests;
 mod spliced;
 mod traffic;
