@@ -369,3 +369,6 @@ const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// How much one turn moves before other tasks have theirs, in bytes.
 const TURN: usize = 512 << 10;
+
+#[cfg(test)]
+mod tests;
