@@ -133,7 +133,8 @@ impl Forward {
 
     /// Appends the client's address, and the host it asked for, to `Forwarded` (RFC 7239). Default: `false`.
     ///
-    /// It is believed as [`x_forwarded_for`](Self::x_forwarded_for) is.
+    /// It is believed as [`x_forwarded_for`](Self::x_forwarded_for) is. A line of the client's that leaves a quoted string
+    /// open is left out: the gateway's word would be a part of it.
     #[must_use]
     pub fn forwarded(mut self, append: bool) -> Self {
         self.settings_mut().forwarded = append;

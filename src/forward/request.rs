@@ -88,6 +88,23 @@ fn tell_client(settings: &Settings, handshake: &Handshake, headers: &mut HeaderM
     }
 }
 
+/// Reports whether no quoted string of a line is left open (RFC 7239 §4): what follows would be taken for a part of it.
+fn closes_quotes(line: &[u8]) -> bool {
+    let (mut quoted, mut bytes) = (false, line.iter());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => {
+                let _escaped = bytes.next();
+            }
+            // Nothing is escaped there, and who reads it may think so.
+            b'\\' => return false,
+            _ => {}
+        }
+    }
+    !quoted
+}
+
 /// Returns an address as a node of RFC 7239 §6.
 fn node(peer: Option<SocketAddr>) -> String {
     match peer.map(|peer| peer.ip().to_canonical()) {
@@ -101,7 +118,9 @@ fn node(peer: Option<SocketAddr>) -> String {
 fn append(headers: &mut HeaderMap, from: &HeaderMap, name: HeaderName, element: &str) {
     headers.remove(&name);
     for line in from.get_all(&name) {
-        headers.append(name.clone(), line.clone());
+        if name != FORWARDED || closes_quotes(line.as_bytes()) {
+            headers.append(name.clone(), line.clone());
+        }
     }
     // Made of what fits in a header.
     if let Ok(element) = HeaderValue::try_from(element) {
@@ -225,6 +244,16 @@ mod tests {
         ] {
             let path: Uri = path.parse().unwrap();
             assert!(joined(&Uri::from_static("ws://a/v2"), &path).is_err());
+        }
+    }
+
+    #[test]
+    fn quoted_strings_are_closed() {
+        for line in ["", "for=a", "for=\"a\"", "for=\"a\\\"\", by=\"b;\""] {
+            assert!(closes_quotes(line.as_bytes()), "{line}");
+        }
+        for line in ["for=\"a", "for=\"a\\\"", "\"\\", "a\"\"\"", "\\\"a\""] {
+            assert!(!closes_quotes(line.as_bytes()), "{line}");
         }
     }
 

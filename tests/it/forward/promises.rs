@@ -145,6 +145,24 @@ async fn own_headers_of_the_gateway_win() {
 }
 
 #[tokio::test]
+async fn forwarded_line_with_an_open_quote_is_left_out() {
+    let told = async |head: http::request::Parts, socket: WebSocket| {
+        let lines = head.headers.get_all("forwarded").iter();
+        let lines: Vec<_> = lines.map(|line| line.to_str().unwrap()).collect();
+        socket.send(lines.join(", ")).await.unwrap();
+    };
+    let upstream = upstream(Config::default(), told).await;
+    let gateway = gateway(to(upstream.address, Http::One).forwarded(true)).await;
+    let ask = Ask::handshake(Http::One, "/")
+        .authority("example.com")
+        .header("forwarded", "for=\"192.0.2.1\"")
+        .header("forwarded", "for=192.0.2.2;by=\"");
+    let mut peer = within(ask.send(&gateway)).await.opened(Http::One);
+    let (_, text) = within(peer.whole_frame()).await.unwrap();
+    assert_eq!(text, "for=\"192.0.2.1\", for=unknown;host=\"example.com\"");
+}
+
+#[tokio::test]
 async fn frame_that_is_on_its_way_comes_whole_before_the_close_of_a_violation() {
     let (address, stream) = answering(|head| accepting(head, "").into_bytes()).await;
     let gateway = gateway(to(address, Http::One).end_to_end(true)).await;
