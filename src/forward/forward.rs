@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Request, header::SEC_WEBSOCKET_EXTENSIONS, request::Parts};
+use http::{HeaderMap, HeaderName, Request, Uri, header::SEC_WEBSOCKET_EXTENSIONS, request::Parts};
 use tower::BoxError;
 
 use super::{
@@ -296,8 +296,20 @@ fn checked(names: impl IntoIterator<Item = HeaderName>) -> Vec<HeaderName> {
 impl fmt::Debug for Forward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forward")
-            .field("upstream", &self.settings.uri)
+            .field("upstream", &WithoutUser(&self.settings.uri))
             .field("client", &self.settings.client)
             .finish_non_exhaustive()
+    }
+}
+
+/// A URI, for logs: a password in it is not for them.
+struct WithoutUser<'a>(&'a Uri);
+
+impl fmt::Debug for WithoutUser<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.0.scheme_str().unwrap_or_default();
+        let authority = self.0.authority().map_or("", |all| all.as_str());
+        let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        write!(f, "{scheme}://{host}{}", self.0.path())
     }
 }

@@ -247,3 +247,14 @@ async fn longest_deadlines_are_none() {
     within(socket.closed()).await;
     assert_eq!(socket.received_close(), Some(frame));
 }
+
+#[test]
+fn password_of_the_upstream_is_not_logged() {
+    let forward = Forward::to("ws://admin:secret@10.0.0.7:9000/v2").unwrap();
+    let text = format!("{forward:?}");
+    assert!(text.contains("ws://10.0.0.7:9000/v2"), "{text}");
+    assert!(
+        !text.contains("admin") && !text.contains("secret"),
+        "{text}"
+    );
+}
