@@ -35,7 +35,10 @@ impl Forward {
     /// The path of a client's request is put behind that of the URI, the query behind its query: with
     /// `ws://10.0.0.7:9000/v2` a request for `/chat?room=1` becomes one for `/v2/chat?room=1`. To have another path,
     /// change it by [`on_request`](Self::on_request). The headers of a request are sent with every request to the
-    /// upstream. Nothing is connected yet.
+    /// upstream, in place of the client's of the same name. Nothing is connected yet.
+    ///
+    /// Make it once, and clone it: a loop is found by a name that is made here, so that one which is made anew for each
+    /// request finds none.
     ///
     /// # Errors
     ///
@@ -90,7 +93,8 @@ impl Forward {
     /// Sets which headers of a client's request are passed on, all of their lines. Default: `Accept-Language`,
     /// `Authorization`, `Cookie`, `Origin` and `User-Agent`.
     ///
-    /// Others are not: an upstream that believes `X-Real-IP` and the like is told no lies. What belongs to
+    /// One that is given to [`to`](Self::to) is the gateway's own, and takes the place of the client's.
+    /// Others are not passed: an upstream that believes `X-Real-IP` and the like is told no lies. What belongs to
     /// one connection only is never passed on, listed or not: hop-by-hop headers, those that the client's
     /// `Connection` names (RFC 9110 §7.6.1), and the handshake's. Subprotocols always are.
     ///

@@ -53,7 +53,8 @@
 //! the other end: where neither does it, set the last one.
 //!
 //! Such a connection has no [`Sender`](crate::Sender): it is counted by [`Connections`](crate::Connections), and closed
-//! by a drain, at once, but is not among those it lists. The hook of
+//! by a drain, at once, but is not among those it lists; its messages and bytes are added to the counters when it
+//! ends. The hook of
 //! [`on_open`](crate::WebSocketLayer::on_open) and that of [`Client::on_end`](crate::client::Client::on_end) are not
 //! called; [`on_end`](crate::WebSocketLayer::on_end) of the layer is. Until the upgraded stream is there, a client that
 //! is gone just ends the stream to the upstream.
@@ -71,7 +72,7 @@
 //!
 //! | | |
 //! | --- | --- |
-//! | the upstream refuses, with a status of 3xx, 4xx or 5xx | the same status and body, and [chosen headers](Forward::response_headers) |
+//! | the upstream refuses, with a status of 3xx, 4xx or 5xx | the same status and body, of at most 64 KiB, and [chosen headers](Forward::response_headers) |
 //! | it cannot be reached, or takes no more requests (GOAWAY) | 503, `Retry-After: 5` |
 //! | it does not answer in time | 504 |
 //! | it answers anything else: 200, 407, 426, a 101 that does not fit | 502 |
