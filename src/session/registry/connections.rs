@@ -165,8 +165,10 @@ impl Connections {
 
     /// Ends the connections that are in no list; returns how many there are.
     pub(super) fn abort_unlisted(&self) -> usize {
+        // Before they are told, as they are gone soon after.
+        let left = self.registry.unlisted.load(Ordering::Relaxed);
         self.registry.aborting.notify_waiters();
-        self.registry.unlisted.load(Ordering::Relaxed)
+        left
     }
 
     /// Returns what connections are closed with since they are drained.
