@@ -16,6 +16,6 @@ pub use counters::Counters;
 pub use drain::{Drain, Drained};
 pub use round_trips::RttHistogram;
 
+pub(crate) use entry::Place;
 #[cfg(feature = "client")]
 pub(super) use entry::{Entry, Unlisted};
-pub(crate) use entry::Place;
