@@ -27,7 +27,7 @@ pub(super) async fn tunnel(
     let mut request = vec![VERSION, CONNECT, 0];
     request.extend(address);
     request.extend(server.port.to_be_bytes());
-    stream.write_all(&request).await.map_err(ProxyError::Io)?;
+    say(&mut stream, &request).await?;
     read_reply(&mut stream).await?;
     Ok(stream)
 }
@@ -38,7 +38,7 @@ async fn choose_method(stream: &mut BoxStream, password: bool) -> Result<u8, Pro
         true => &[VERSION, 2, NONE, PASSWORD],
         false => &[VERSION, 1, NONE],
     };
-    stream.write_all(offer).await.map_err(ProxyError::Io)?;
+    say(stream, offer).await?;
     let [version, method] = read(stream).await?;
     if version != VERSION {
         return Err(ProxyError::Io(no_socks(version)));
@@ -57,7 +57,7 @@ async fn log_in(stream: &mut BoxStream, user: &[u8], password: &[u8]) -> Result<
         request.push(u8::try_from(part.len()).map_err(|_| ProxyError::SocksCredentials)?);
         request.extend(part);
     }
-    stream.write_all(&request).await.map_err(ProxyError::Io)?;
+    say(stream, &request).await?;
     let [_version, status] = read(stream).await?;
     match status {
         0 => Ok(()),
@@ -92,6 +92,12 @@ async fn read_reply(stream: &mut BoxStream) -> Result<(), ProxyError> {
     let mut bound = [0; 255 + 2];
     let reading = stream.read_exact(&mut bound[..len + 2]).await;
     reading.map(drop).map_err(ProxyError::Io)
+}
+
+/// Writes, and sees that it leaves: a stream of the application may have a buffer.
+async fn say(stream: &mut BoxStream, bytes: &[u8]) -> Result<(), ProxyError> {
+    stream.write_all(bytes).await.map_err(ProxyError::Io)?;
+    stream.flush().await.map_err(ProxyError::Io)
 }
 
 async fn read<const N: usize>(stream: &mut BoxStream) -> Result<[u8; N], ProxyError> {

@@ -1,5 +1,6 @@
 //! A SOCKS5 proxy, and what it may answer (RFC 1928, RFC 1929).
 
+use tokio::io::BufStream;
 use tower_websocket::client::ProxyError;
 
 use super::*;
@@ -83,6 +84,26 @@ async fn socks_proxy_leads_to_servers_by_name_and_by_address() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn stream_with_a_buffer_leads_through_a_socks_proxy() {
+    let server = Server::start(app()).await;
+    for uri in ["socks5h://proxy", "socks5h://user:p%40ss:wrd@proxy"] {
+        let (pen, mut log) = Log::new();
+        let password = uri.contains('@');
+        let client = Client::new().connector(service_fn(move |_: Uri| {
+            let (ours, theirs) = duplex(PIPE);
+            tokio::spawn(proxy(theirs, password, pen.clone()));
+            ready(Ok::<_, Infallible>(BufStream::new(ours)))
+        }));
+        let client = client.proxy(uri).unwrap();
+        let uri = format!("ws://{}/echo", server.address);
+        let mut socket = within(client.connect(uri)).await.unwrap();
+        echoes(&mut socket, "hello").await;
+        close(socket).await;
+        assert_eq!(log.next().await, (1, vec![127, 0, 0, 1]));
+    }
 }
 
 #[tokio::test]
