@@ -51,7 +51,7 @@ impl Client {
     pub(super) async fn reach(&self, server: &Server) -> Result<Way, ConnectError> {
         let deadline = Deadline::of(Phase::Connect, self.connect_timeout);
         let secured = self.secured && self.connector.is_own();
-        if let Some(proxy) = self.proxies.of(server, &server.http_uri(server.tls)?) {
+        if let Some(proxy) = self.proxies.of(server) {
             return self.pass_through(proxy, server, deadline).await;
         }
         let uri = server.http_uri(server.tls && secured)?;

@@ -58,8 +58,9 @@ impl Client {
     ///   environment there is a `REQUEST_METHOD`, as a CGI script has it, does not read `HTTP_PROXY`, which may be a
     ///   header of the request.
     ///
-    /// `no_proxy`, or else `NO_PROXY`, names servers that are reached without, separated by commas: a name with all
-    /// that is below it, with or without a leading dot; an address; a network such as `10.0.0.0/8`; or `*` for all.
+    /// `no_proxy`, or else `NO_PROXY`, names servers that are reached without, separated by commas or blanks: a name
+    /// with all that is below it, with or without a leading dot; an address; a network such as `10.0.0.0/8`; or `*`
+    /// for all, names and addresses. A zone, and the dot at the end of a name, make no difference.
     ///
     /// ```no_run
     /// use tower_websocket::client::Client;

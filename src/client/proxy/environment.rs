@@ -6,14 +6,15 @@ use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::uri::{InvalidProxy, Proxy};
+use crate::client::request::Server;
 
 /// Which proxy leads where, by the environment's variables.
 pub(crate) struct Environment {
     /// Those for `ws` and for `wss`.
     plain: Option<Proxy>,
     tls: Option<Proxy>,
-    /// Intercepts what is not reached without.
-    reached: Matcher,
+    /// Intercepts what is not reached without; there is none where everything is.
+    reached: Option<Matcher>,
 }
 
 impl Environment {
@@ -30,20 +31,35 @@ impl Environment {
         Ok(Self {
             plain: proxy(&read, plain)?,
             tls: proxy(&read, TLS.iter())?,
-            reached: Matcher::builder()
-                .all("http://proxy")
-                .no(no_proxy.map(|(_, text)| text).unwrap_or_default())
-                .build(),
+            reached: reached(&no_proxy.map(|(_, text)| text).unwrap_or_default()),
         })
     }
 
-    /// Returns the proxy for a server with or without TLS.
-    pub(super) fn proxy(&self, tls: bool, uri: &Uri) -> Option<&Proxy> {
-        let proxy = if tls { &self.tls } else { &self.plain };
-        proxy
-            .as_ref()
-            .filter(|_| self.reached.intercept(uri).is_some())
+    /// Returns the proxy for a server, if it is not reached without.
+    pub(super) fn proxy(&self, server: &Server) -> Option<&Proxy> {
+        let proxy = if server.tls { &self.tls } else { &self.plain };
+        let reached = self.reached.as_ref()?;
+        // A name with the dot of the root is the same one, and here the host has no zone.
+        let host = server.host.strip_suffix('.').unwrap_or(&server.host);
+        let uri = Uri::builder().scheme("http").authority(host);
+        let uri = uri.path_and_query("/").build();
+        let is_passed = uri.is_ok_and(|uri| reached.intercept(&uri).is_none());
+        proxy.as_ref().filter(|_| !is_passed)
     }
+}
+
+/// Reads which servers are reached without a proxy; commas and blanks stand between them.
+fn reached(no_proxy: &str) -> Option<Matcher> {
+    let entries = no_proxy.split(|c: char| c == ',' || c.is_whitespace());
+    let entries: Vec<_> = entries
+        .map(|entry| entry.strip_suffix('.').unwrap_or(entry))
+        .collect();
+    // The matcher takes it for all names, and for no address.
+    if entries.contains(&"*") {
+        return None;
+    }
+    let matcher = Matcher::builder().all("http://proxy");
+    Some(matcher.no(entries.join(",")).build())
 }
 
 impl fmt::Debug for Environment {
@@ -114,8 +130,8 @@ mod tests {
 
     /// Which host leads to this server.
     fn way<'a>(environment: &'a Environment, uri: &str) -> &'a str {
-        let tls = uri.starts_with("https");
-        let proxy = environment.proxy(tls, &uri.parse().unwrap());
+        let server = Server::of(&uri.parse().unwrap()).unwrap();
+        let proxy = environment.proxy(&server);
         proxy.map_or("", |proxy| &proxy.host)
     }
 
@@ -173,8 +189,42 @@ mod tests {
             let uri = format!("https://{host}:8443/");
             assert_eq!(way(&with_list, &uri), expected, "{host}");
         }
-        let none = environment(&[("all_proxy", "proxy"), ("no_proxy", "*")]).unwrap();
-        assert_eq!(way(&none, "http://server/"), "");
+    }
+
+    #[test]
+    fn a_star_is_every_server() {
+        for list in ["*", "server,*", "server *", " * ", "*,server"] {
+            let none = environment(&[("all_proxy", "proxy"), ("no_proxy", list)]).unwrap();
+            for host in ["server", "127.0.0.1", "[::1]", "[fe80::1%25eth0]", "a."] {
+                let uri = format!("http://{host}:8080/");
+                assert_eq!(way(&none, &uri), "", "{list}: {host}");
+            }
+        }
+        let all = environment(&[("all_proxy", "proxy"), ("no_proxy", "*.example")]).unwrap();
+        assert_eq!(way(&all, "http://127.0.0.1/"), "proxy");
+    }
+
+    #[test]
+    fn servers_are_told_apart_by_commas_and_blanks() {
+        let list = "\tlocalhost  corp.example,fe80::/10\n10.0.0.1 , root.example. ";
+        let environment = environment(&[("all_proxy", "proxy"), ("no_proxy", list)]).unwrap();
+        for (host, expected) in [
+            ("localhost", ""),
+            ("localhost.", ""),
+            ("corp.example", ""),
+            ("corp.example.", ""),
+            ("a.corp.example.", ""),
+            ("root.example", ""),
+            ("10.0.0.1", ""),
+            ("10.0.0.2", "proxy"),
+            ("[fe80::1]", ""),
+            ("[fe80::1%25eth0]", ""),
+            ("[2001:db8::1]", "proxy"),
+            ("server.", "proxy"),
+        ] {
+            let uri = format!("https://{host}:8443/");
+            assert_eq!(way(&environment, &uri), expected, "{host}");
+        }
     }
 
     #[test]

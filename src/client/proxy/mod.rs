@@ -10,7 +10,6 @@ pub(super) use uri::Proxy;
 
 use std::sync::Arc;
 
-use http::Uri;
 use tokio::time::Instant;
 
 use self::{environment::Environment, uri::Kind};
@@ -41,11 +40,11 @@ impl Proxies {
     }
 
     /// Returns the proxy for a server, if it is not reached without.
-    pub(super) fn of(&self, server: &Server, uri: &Uri) -> Option<&Proxy> {
+    pub(super) fn of(&self, server: &Server) -> Option<&Proxy> {
         match self {
             Self::None => None,
             Self::One(proxy) => Some(proxy),
-            Self::Environment(environment) => environment.proxy(server.tls, uri),
+            Self::Environment(environment) => environment.proxy(server),
         }
     }
 }
