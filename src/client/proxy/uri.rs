@@ -94,11 +94,18 @@ impl Proxy {
     /// Reads a proxy's URI; without a scheme it is one of HTTP.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidProxy> {
         let text = text.trim();
-        let uri = match text.contains("://") {
-            true => text.parse(),
-            false => format!("http://{text}").parse(),
+        // It would begin a fragment, and what stands before it would be taken for the host.
+        if text.contains('#') {
+            return Err(Why::Malformed.into());
+        }
+        let text = match text.contains("://") {
+            true => text.to_owned(),
+            false => format!("http://{text}"),
         };
-        let uri: Uri = uri.map_err(|_| Why::Malformed)?;
+        if lacks_host(&text) {
+            return Err(Why::Host.into());
+        }
+        let uri: Uri = text.parse().map_err(|_| Why::Malformed)?;
         let (user, host) = match uri.authority().map(|authority| authority.as_str()) {
             Some(authority) => authority.rsplit_once('@').unwrap_or(("", authority)),
             None => return Err(Why::Host.into()),
@@ -185,6 +192,14 @@ impl fmt::Debug for Proxy {
     }
 }
 
+/// Reports whether a text with a scheme has nothing where a host belongs.
+fn lacks_host(text: &str) -> bool {
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    host.is_empty() || host.starts_with(':')
+}
+
 /// Takes user and password apart.
 fn credentials(text: &str) -> (Vec<u8>, Vec<u8>) {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
@@ -248,8 +263,15 @@ mod tests {
     #[test]
     fn what_names_no_proxy_is_told_without_its_password() {
         for (uri, expected) in [
-            ("", "malformed"),
-            ("http://", "malformed"),
+            ("", "has no host"),
+            ("http://", "has no host"),
+            ("socks5:///", "has no host"),
+            ("http://secret@", "has no host"),
+            ("http://user:secret@:3128", "has no host"),
+            ("http://bob#1:secret@proxy:3128", "malformed"),
+            ("http://user:123#45secret@proxy:8080", "malformed"),
+            ("user:123#secret@proxy", "malformed"),
+            ("http://proxy#secret", "malformed"),
             ("ftp://secret@proxy", "begins with none of http://"),
             ("socks4://secret@proxy", "begins with none of http://"),
             ("ws://secret@proxy", "begins with none of http://"),
