@@ -131,6 +131,9 @@ impl Client {
     /// Sets the TLS configuration, for client certificates and more. Its `alpn_protocols` are replaced
     /// by those of [`http_version`](Self::http_version), and it takes the place of the [`roots`](Self::roots) set and
     /// of those [added](Self::add_root_pem) before.
+    ///
+    /// Its roots and its verifier hold for a [`proxy`](Self::proxy) of `https`, too. The client certificate does not:
+    /// it is for the server alone.
     #[must_use]
     pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
         self.trust = Trust::Given(config.into());

@@ -24,7 +24,8 @@ impl Client {
     ///
     /// User and password of the URI are told to the proxy, percent-decoded: as `Proxy-Authorization: Basic`, or as
     /// those of RFC 1929. Nothing shows them, neither an error nor `Debug`. All else is the server's: TLS, the
-    /// handshake, the headers.
+    /// handshake, the headers. Roots and verifier of [`tls`](Self::tls) hold for a proxy of `https`, too, but its
+    /// certificate of a client is shown to the server alone.
     ///
     /// [`connect_timeout`](Self::connect_timeout) is for the whole way, and a proxy that takes too long is
     /// [`Phase::Proxy`](super::Phase::Proxy). The head of an HTTP proxy's answer may have 64 KiB. The proxy itself is

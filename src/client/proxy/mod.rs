@@ -13,9 +13,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use self::{environment::Environment, uri::Kind};
-use super::{
-    connector::BoxStream, proxy_error::ProxyError, request::Server, tls, version::HttpVersion,
-};
+use super::{connector::BoxStream, proxy_error::ProxyError, request::Server, tls};
 use crate::trust::Trust;
 
 /// Which proxy leads to a server.
@@ -73,7 +71,7 @@ pub(super) async fn tunnel(
 }
 
 async fn secure(proxy: &Proxy, stream: BoxStream, trust: &Trust) -> Result<BoxStream, ProxyError> {
-    let connecting = tls::connect(trust, stream, &proxy.host, HttpVersion::Http1);
+    let connecting = tls::connect_to_proxy(trust, stream, &proxy.host);
     let stream = connecting.await.map_err(ProxyError::Tls)?;
     Ok(Box::new(stream))
 }

@@ -1,6 +1,7 @@
 //! The way through a proxy: to servers on real sockets, and with proxies in memory that misbehave.
 
 mod answers;
+mod identity;
 mod socks;
 
 use std::{
