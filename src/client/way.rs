@@ -57,7 +57,7 @@ impl Client {
     /// - for `wss`: `wss_proxy`, `WSS_PROXY`, `https_proxy`, `HTTPS_PROXY`, `all_proxy`, `ALL_PROXY`;
     /// - for `ws`: `ws_proxy`, `WS_PROXY`, `http_proxy`, `HTTP_PROXY`, `all_proxy`, `ALL_PROXY`. A program in whose
     ///   environment there is a `REQUEST_METHOD`, as a CGI script has it, does not read `HTTP_PROXY`, which may be a
-    ///   header of the request.
+    ///   header of the request; nor `http_proxy` on Windows, where it is the same variable.
     ///
     /// `no_proxy`, or else `NO_PROXY`, names servers that are reached without, separated by commas or blanks: a name
     /// with all that is below it, with or without a leading dot; an address; a network such as `10.0.0.0/8`; or `*`

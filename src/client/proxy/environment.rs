@@ -26,7 +26,7 @@ impl Environment {
         let is_cgi = read("REQUEST_METHOD").is_some();
         let plain = PLAIN
             .iter()
-            .filter(|name| !is_cgi || **name != "HTTP_PROXY");
+            .filter(|name| !is_cgi || !may_be_header(name, cfg!(windows)));
         let no_proxy = text(&read, NO_PROXY.iter())?;
         Ok(Self {
             plain: proxy(&read, plain)?,
@@ -46,6 +46,11 @@ impl Environment {
         let is_passed = uri.is_ok_and(|uri| reached.intercept(&uri).is_none());
         proxy.as_ref().filter(|_| !is_passed)
     }
+}
+
+/// Reports whether a CGI script's variable of this name may be a header. On Windows names have no case.
+fn may_be_header(name: &str, is_windows: bool) -> bool {
+    name == "HTTP_PROXY" || is_windows && name.eq_ignore_ascii_case("HTTP_PROXY")
 }
 
 /// Reads which servers are reached without a proxy; commas and blanks stand between them.
@@ -159,7 +164,7 @@ mod tests {
             ),
             (
                 &[("http_proxy", "plain"), ("REQUEST_METHOD", "GET")],
-                "plain",
+                if cfg!(windows) { "" } else { "plain" },
                 "",
             ),
         ];
@@ -167,6 +172,20 @@ mod tests {
             let environment = environment(variables).unwrap();
             assert_eq!(way(&environment, "http://server/"), ws, "{variables:?}");
             assert_eq!(way(&environment, "https://server/"), wss, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn header_has_another_name_where_names_have_case() {
+        for (name, is_windows, expected) in [
+            ("HTTP_PROXY", false, true),
+            ("HTTP_PROXY", true, true),
+            ("http_proxy", false, false),
+            ("http_proxy", true, true),
+            ("all_proxy", true, false),
+            ("ws_proxy", true, false),
+        ] {
+            assert_eq!(may_be_header(name, is_windows), expected, "{name}");
         }
     }
 
