@@ -22,8 +22,9 @@ pub(crate) enum Trust {
     Platform,
     /// Those that the platform trusts, and some more.
     More(Arc<More>),
-    /// Those of a store, and the settings made of it, if there was a cryptography for them then.
-    Roots(Arc<RootCertStore>, Option<Arc<ClientConfig>>),
+    /// Those of a store, and the settings made of it once, when the first connection wants them: until then the
+    /// process may choose its cryptography.
+    Roots(Arc<RootCertStore>, Arc<OnceCell<Arc<ClientConfig>>>),
     /// Those of a configuration that was given.
     Given(Arc<ClientConfig>),
 }
@@ -38,9 +39,7 @@ pub(crate) struct More {
 
 impl Trust {
     pub(crate) fn roots(roots: impl Into<Arc<RootCertStore>>) -> Self {
-        let roots = roots.into();
-        let config = trusting(&roots).ok();
-        Self::Roots(roots, config)
+        Self::Roots(roots.into(), Arc::default())
     }
 
     /// Trusts the certificates of a PEM text, too. An error leaves everything as it was.
@@ -90,8 +89,11 @@ impl Trust {
                 let roots = || platform(more.roots.clone());
                 more.config.get_or_try_init(roots).await?
             }
-            Self::Roots(_, Some(config)) | Self::Given(config) => config,
-            Self::Roots(roots, None) => &trusting(roots).map_err(io::Error::other)?,
+            Self::Roots(roots, config) => {
+                let made = async || trusting(roots).map_err(io::Error::other);
+                config.get_or_try_init(made).await?
+            }
+            Self::Given(config) => config,
         };
         let mut config = ClientConfig::clone(config);
         config.alpn_protocols = protocols;
@@ -253,11 +255,24 @@ mod tests {
         trust.add_pem(&der).unwrap_err();
     }
 
+    #[tokio::test]
+    async fn settings_of_a_store_are_made_by_the_first_connection_for_all_clones() {
+        let trust = Trust::roots(RootCertStore::empty());
+        let clone = trust.clone();
+        let made = |trust: &Trust| match trust {
+            Trust::Roots(_, config) => config.get().cloned(),
+            _ => unreachable!("they are roots"),
+        };
+        assert!(made(&trust).is_none());
+        clone.config(Vec::new()).await.unwrap();
+        let first = made(&trust).unwrap();
+        trust.config(Vec::new()).await.unwrap();
+        assert!(Arc::ptr_eq(&first, &made(&clone).unwrap()));
+    }
+
     #[test]
     fn configuration_that_was_given_keeps_its_roots() {
-        let Trust::Roots(_, Some(config)) = Trust::roots(RootCertStore::empty()) else {
-            unreachable!("they are roots");
-        };
+        let config = trusting(&Arc::new(RootCertStore::empty())).unwrap();
         let mut trust = Trust::Given(config);
         let text = pem("CERTIFICATE", &certificate());
         let error = trust.add_pem(text.as_bytes()).unwrap_err();

@@ -88,8 +88,9 @@ impl Client {
     /// Trusts the servers with certificates from these roots. Default: those the platform trusts,
     /// which are read once in a process.
     ///
-    /// Replaces what [`add_root_pem`](Self::add_root_pem) added before. TLS uses the process's default
-    /// `CryptoProvider` of rustls, or ring if there is none and the feature `ring` is on, as it is by default. An
+    /// Replaces what [`add_root_pem`](Self::add_root_pem) added before. TLS uses what is the process's default
+    /// `CryptoProvider` of rustls when this client or a clone of it connects first, or ring if there is none and the
+    /// feature `ring` is on, as it is by default. An
     /// application that also builds its own rustls configurations should take `tokio-rustls` with
     /// `default-features = false` and `ring`, or call `CryptoProvider::install_default`: with two
     /// providers compiled in and none chosen, rustls' own builders panic.
