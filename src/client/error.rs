@@ -65,13 +65,16 @@ impl ConnectError {
         self.response().map(Response::status)
     }
 
-    /// Returns how long the server wants to be left alone, by the `Retry-After` of the response that
-    /// refused (RFC 9110 §10.2.3).
+    /// Returns how long the server wants to be left alone, or an HTTP proxy that refused, by the `Retry-After` of the
+    /// response (RFC 9110 §10.2.3).
     ///
     /// A date counts from that of the response. It may be any time: bound it before waiting.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        retry_after::read(self.response()?.headers())
+        let (Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response))) = self else {
+            return None;
+        };
+        retry_after::read(response.headers())
     }
 
     /// Reports whether the same request may succeed later, without anybody changing it or the server's

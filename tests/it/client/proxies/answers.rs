@@ -65,6 +65,20 @@ async fn refusal_of_a_proxy_is_told_with_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn proxy_says_when_to_ask_again() {
+    for (answer, expected) in [
+        (
+            &b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\n\r\n"[..],
+            Some(7 * SECOND),
+        ),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", None),
+    ] {
+        let error = error("http://proxy", answer).await;
+        assert_eq!(error.retry_after(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn body_of_a_refusal_is_kept() {
     let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 12\r\n\r\nblocked here";
     let ConnectError::Proxy(ProxyError::Rejected(response)) = error("http://proxy", answer).await
