@@ -117,12 +117,9 @@ impl Server {
         let target = Target::of(uri)?;
         let tls = target.scheme.ok_or(InvalidRequest::Scheme)? == Scheme::HTTPS;
         let host = uri.host().ok_or(InvalidRequest::MissingHost)?;
-        let (host, zone) = match host.split_once('%') {
-            Some((address, zone)) => (format!("{address}]"), Some(self::zone(zone))),
-            None => (host.to_owned(), None),
-        };
+        let (host, zone) = split_zone(host);
         Ok(Self {
-            host: host.into(),
+            host,
             zone,
             port: target.port.unwrap_or(if tls { 443 } else { 80 }),
             tls,
@@ -131,12 +128,25 @@ impl Server {
 
     /// Returns the URI to connect to, as HTTP has it, with TLS or without; only a zone is written for `getaddrinfo`.
     pub(super) fn http_uri(&self, tls: bool) -> Result<Uri, ConnectError> {
-        let authority = match &self.zone {
-            Some(zone) => format!("{}%{zone}]:{}", self.host.trim_end_matches(']'), self.port),
-            None => format!("{}:{}", self.host, self.port),
-        };
         let uri = Uri::builder().scheme(if tls { "https" } else { "http" });
+        let authority = authority(&self.host, self.zone.as_deref(), self.port);
         Ok(uri.authority(authority).path_and_query("/").build()?)
+    }
+}
+
+/// Takes a zone out of the host of a URI.
+pub(super) fn split_zone(host: &str) -> (Box<str>, Option<Box<str>>) {
+    match host.split_once('%') {
+        Some((address, zone)) => (format!("{address}]").into(), Some(self::zone(zone))),
+        None => (host.into(), None),
+    }
+}
+
+/// Puts together where to connect to, with a zone as `getaddrinfo` has it.
+pub(super) fn authority(host: &str, zone: Option<&str>, port: u16) -> String {
+    match zone {
+        Some(zone) => format!("{}%{zone}]:{port}", host.trim_end_matches(']')),
+        None => format!("{host}:{port}"),
     }
 }
 

@@ -22,6 +22,8 @@ impl Client {
     /// | `socks5` | SOCKS5 (RFC 1928); the server's name is resolved here, and the first address taken | 1080 |
     /// | `socks5h` | SOCKS5; the server's name is resolved by the proxy | 1080 |
     ///
+    /// Its address may have a zone, as that of a server: `http://[fe80::1%25eth0]:3128`.
+    ///
     /// User and password of the URI are told to the proxy, percent-decoded: as `Proxy-Authorization: Basic`, or as
     /// those of RFC 1929. Nothing shows them, neither an error nor `Debug`. All else is the server's: TLS, the
     /// handshake, the headers. Roots and verifier of [`tls`](Self::tls) hold for a proxy of `https`, too, but its

@@ -6,11 +6,15 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::client::request::{authority, split_zone};
+
 /// A proxy, and how it is asked.
 pub(in crate::client) struct Proxy {
     pub(super) kind: Kind,
     /// As URIs have it, an address of IPv6 in brackets.
     pub(super) host: Box<str>,
+    /// The zone of an address of IPv6, as that of a server.
+    zone: Option<Box<str>>,
     port: u16,
 }
 
@@ -124,9 +128,11 @@ impl Proxy {
             return Err(Why::Malformed.into());
         }
         let (kind, default) = Kind::of(uri.scheme_str().unwrap_or_default(), user)?;
+        let (host, zone) = split_zone(uri.host().unwrap_or_default());
         Ok(Self {
             kind,
-            host: uri.host().unwrap_or_default().into(),
+            host,
+            zone,
             port: port.unwrap_or(default),
         })
     }
@@ -135,7 +141,7 @@ impl Proxy {
 impl Proxy {
     /// Returns where a stream to it is to lead, as HTTP has it.
     pub(in crate::client) fn http_uri(&self) -> Result<Uri, http::Error> {
-        let authority = format!("{}:{}", self.host, self.port);
+        let authority = authority(&self.host, self.zone.as_deref(), self.port);
         let uri = Uri::builder().scheme("http").authority(authority);
         uri.path_and_query("/").build()
     }
@@ -257,6 +263,23 @@ mod tests {
             ("user:@proxy:1", "proxy:1 tls=false Basic dXNlcjo="),
         ] {
             assert_eq!(parsed(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn zone_of_a_proxy_is_where_to_connect_and_not_its_name() {
+        for (uri, expected) in [
+            (
+                "http://[fe80::1%25eth0]:3128",
+                "http://[fe80::1%eth0]:3128/",
+            ),
+            ("https://[fe80::1%eth0]", "http://[fe80::1%eth0]:443/"),
+            ("socks5h://u%40:p@[fe80::1%252]", "http://[fe80::1%2]:1080/"),
+            ("http://[fe80::1]", "http://[fe80::1]:80/"),
+        ] {
+            let proxy = Proxy::parse(uri).unwrap();
+            assert_eq!(&*proxy.host, "[fe80::1]", "{uri}");
+            assert_eq!(proxy.http_uri().unwrap(), expected, "{uri}");
         }
     }
 
