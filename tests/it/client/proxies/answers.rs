@@ -141,6 +141,30 @@ async fn every_200_is_a_way() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn address_of_ipv6_is_asked_for_in_brackets() {
+    on_both(async |http| {
+        let (pen, mut log) = Log::new();
+        let client = leading_to(client_of(http), move |mut stream| {
+            let pen = pen.clone();
+            async move {
+                pen.write(head(&mut stream).await);
+                stream.write_all(GRANTED).await.unwrap();
+                let mut server = served(app());
+                let _gone = copy_bidirectional(&mut stream, &mut server).await;
+            }
+        });
+        let client = client.proxy("http://proxy").unwrap();
+        let connecting = client.connect("ws://[2001:db8::1]/echo");
+        let mut socket = connecting.await.unwrap();
+        echoes(&mut socket, "hello").await;
+        close(socket).await;
+        let expected = "CONNECT [2001:db8::1]:80 HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n\r\n";
+        assert_eq!(log.next().await, expected);
+    })
+    .await;
+}
+
 /// It is what the server says, and comes before it was asked anything.
 #[tokio::test(start_paused = true)]
 async fn garbage_behind_a_200_is_the_servers() {

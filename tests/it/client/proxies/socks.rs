@@ -87,6 +87,24 @@ async fn socks_proxy_leads_to_servers_by_name_and_by_address() {
 }
 
 #[tokio::test]
+async fn address_of_ipv6_is_told_as_its_bytes() {
+    let server = Server::start(app()).await;
+    let address = b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01";
+    for uri in ["socks5h://proxy", "socks5://proxy"] {
+        let (pen, mut log) = Log::new();
+        let client = leading_to(Client::new(), move |stream| {
+            proxy(stream, false, pen.clone())
+        });
+        let client = client.proxy(uri).unwrap();
+        let uri = format!("ws://[2001:db8::1]:{}/echo", server.address.port());
+        let mut socket = within(client.connect(uri)).await.unwrap();
+        echoes(&mut socket, "hello").await;
+        close(socket).await;
+        assert_eq!(log.next().await, (4, address.to_vec()));
+    }
+}
+
+#[tokio::test]
 async fn stream_with_a_buffer_leads_through_a_socks_proxy() {
     let server = Server::start(app()).await;
     for uri in ["socks5h://proxy", "socks5h://user:p%40ss:wrd@proxy"] {
