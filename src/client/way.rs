@@ -111,7 +111,24 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// A function is one, too:
+    /// A function is one, too, with `service_fn` around it; the type of its errors has to be said:
+    ///
+    /// ```no_run
+    /// use std::io;
+    /// use http::Uri;
+    /// use tokio::net::TcpStream;
+    /// use tower::service_fn;
+    /// use tower_websocket::client::Client;
+    ///
+    /// let client = Client::new().connector(service_fn(async |uri: Uri| {
+    ///     let host = uri.host().unwrap_or_default();
+    ///     let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+    ///     stream.set_nodelay(true)?;
+    ///     Ok::<_, io::Error>(stream)
+    /// }));
+    /// ```
+    ///
+    /// So is one that leads to a Unix socket:
     ///
     /// ```no_run
     /// use tokio::net::UnixStream;
