@@ -1,6 +1,9 @@
 //! Frames to and from bytes, without the rules of a connection.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    mem,
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -31,12 +34,28 @@ use super::{
 /// assert_eq!(server.decode(&mut bytes)?, None); // more bytes, please
 /// # Ok::<(), tower_websocket::ProtocolError>(())
 /// ```
-#[derive(Clone, Debug)]
+///
+/// A clone has the settings and begins between frames: what [`read_frame`](Self::read_frame) keeps of a
+/// frame stays with the codec that read it.
+#[derive(Debug)]
 pub struct FrameCodec {
     role: Role,
     max_frame_size: u64,
     /// The reserved bits that no extension gives a meaning to.
     refused: u8,
+    /// What has come of the frame that is being read from a stream, from its header on.
+    partial: Vec<u8>,
+}
+
+impl Clone for FrameCodec {
+    fn clone(&self) -> Self {
+        Self {
+            role: self.role,
+            max_frame_size: self.max_frame_size,
+            refused: self.refused,
+            partial: Vec::new(),
+        }
+    }
 }
 
 impl FrameCodec {
@@ -47,6 +66,7 @@ impl FrameCodec {
             role,
             max_frame_size: 1 << 20,
             refused: RSV1 | RSV2 | RSV3,
+            partial: Vec::new(),
         }
     }
 
@@ -152,25 +172,50 @@ impl FrameCodec {
 
     /// Reads a frame from a blocking stream; `None` where the stream ends between frames.
     ///
+    /// What has come of a frame when the stream fails is kept here, and takes no more memory than that: after
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut) call it again, with
+    /// the same stream, and it goes on. So a codec reads one stream; take a [clone](Self::clone) for another.
+    ///
     /// # Errors
     ///
     /// Those of the stream, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) inside a frame, and
-    /// [`InvalidData`](io::ErrorKind::InvalidData) with a [`ProtocolError`] in it.
+    /// [`InvalidData`](io::ErrorKind::InvalidData) with a [`ProtocolError`] in it, which later calls
+    /// return again: where the next frame begins is not known.
     pub fn read_frame(&mut self, mut stream: impl Read) -> io::Result<Option<Frame>> {
-        let Some(header) = read_header(&mut stream, self.refused)? else {
+        let Some((header, used)) = self.read_header(&mut stream)? else {
             return Ok(None);
         };
         self.check(&header).map_err(invalid)?;
-        let mut payload = Vec::new();
+        let missing = used as u64 + header.payload_len - self.partial.len() as u64;
         // Grows with the bytes received, whatever the header declares.
-        stream.take(header.payload_len).read_to_end(&mut payload)?;
-        if (payload.len() as u64) < header.payload_len {
+        let read = stream.take(missing).read_to_end(&mut self.partial)?;
+        if (read as u64) < missing {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        let mut bytes = mem::take(&mut self.partial);
         if let Some(key) = header.masking_key {
-            apply_mask(&mut payload, key);
+            apply_mask(&mut bytes[used..], key);
         }
-        Ok(Some(frame(&header, payload.into())))
+        let payload = Bytes::from(bytes).slice(used..);
+        Ok(Some(frame(&header, payload)))
+    }
+
+    /// Reads a header two bytes at a time: every header has an even length, so nothing behind it is taken.
+    fn read_header(&mut self, stream: &mut impl Read) -> io::Result<Option<(Header, usize)>> {
+        loop {
+            let header = Header::decode_without(&self.partial, self.refused).map_err(invalid)?;
+            if header.is_some() {
+                return Ok(header);
+            }
+            let missing = 2 - self.partial.len() % 2;
+            let read = stream.take(missing as u64).read_to_end(&mut self.partial)?;
+            if read == 0 && self.partial.is_empty() {
+                return Ok(None);
+            }
+            if read < missing {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
     }
 
     /// Writes a frame to a blocking stream, in one write where the stream takes it.
@@ -208,24 +253,6 @@ fn frame(header: &Header, payload: Bytes) -> Frame {
         rsv3: header.rsv3,
         opcode: header.opcode,
         payload,
-    }
-}
-
-/// Reads a header two bytes at a time: every header has an even length, so nothing behind it is
-/// taken.
-fn read_header(stream: &mut impl Read, refused: u8) -> io::Result<Option<Header>> {
-    let mut bytes = Vec::with_capacity(16);
-    loop {
-        let before = bytes.len();
-        stream.take(2).read_to_end(&mut bytes)?;
-        match bytes.len() - before {
-            0 if before == 0 => return Ok(None),
-            2 => {}
-            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-        if let Some((header, _)) = Header::decode_without(&bytes, refused).map_err(invalid)? {
-            return Ok(Some(header));
-        }
     }
 }
 

@@ -311,3 +311,90 @@ fn invalid_headers_are_errors_of_the_stream() {
         Some(&ProtocolError::ReservedOpcode(3))
     );
 }
+
+/// Gives pieces, and between them what a stream says whose timeout has passed.
+struct Halting<'a> {
+    pieces: Vec<&'a [u8]>,
+    halt: io::ErrorKind,
+}
+
+impl<'a> Halting<'a> {
+    fn new(pieces: impl DoubleEndedIterator<Item = &'a [u8]>, halt: io::ErrorKind) -> Self {
+        Self {
+            pieces: pieces.rev().collect(),
+            halt,
+        }
+    }
+}
+
+impl Read for Halting<'_> {
+    fn read(&mut self, dst: &mut [u8]) -> io::Result<usize> {
+        let Some(piece) = self.pieces.last_mut() else {
+            return Ok(0);
+        };
+        if piece.is_empty() {
+            self.pieces.pop();
+            return Err(self.halt.into());
+        }
+        piece.read(dst)
+    }
+}
+
+/// Reads to the end as an application does that repeats calls, and counts the repetitions.
+fn read_all(codec: &mut FrameCodec, stream: &mut Halting<'_>) -> (Vec<Frame>, usize) {
+    let (mut frames, mut halts) = (Vec::new(), 0);
+    loop {
+        match codec.read_frame(&mut *stream) {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => return (frames, halts),
+            Err(error) => {
+                assert_eq!(error.kind(), stream.halt);
+                halts += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn stream_that_halts_loses_no_byte_wherever_it_does() {
+    for (role, bytes, frame) in examples() {
+        let both = [&bytes[..], &bytes].concat();
+        let expected = [frame.clone(), frame];
+        let cuts = (1..300).chain(bytes.len() - 3..bytes.len() + 300);
+        for cut in cuts.filter(|cut| *cut < both.len()) {
+            let (first, second) = both.split_at(cut);
+            let pieces = [first, second].into_iter();
+            let mut stream = Halting::new(pieces, io::ErrorKind::WouldBlock);
+            let (frames, halts) = read_all(&mut FrameCodec::new(role), &mut stream);
+            assert!(frames == expected && halts == 2, "cut at {cut}");
+        }
+        let mut stream = Halting::new(both.chunks(1), io::ErrorKind::TimedOut);
+        let (frames, halts) = read_all(&mut FrameCodec::new(role), &mut stream);
+        assert!(frames == expected && halts == both.len());
+    }
+}
+
+#[test]
+fn halted_frame_takes_the_memory_that_has_come_and_is_not_a_clones() {
+    let bytes = [b"\x82\x7f", &(1_u64 << 62).to_be_bytes()[..], b"x"].concat();
+    let mut codec = FrameCodec::new(Role::Client).max_frame_size(None);
+    let mut stream = Halting::new([&bytes[..]].into_iter(), io::ErrorKind::WouldBlock);
+    codec.read_frame(&mut stream).unwrap_err();
+    assert_eq!(codec.partial, bytes);
+    assert!(codec.partial.capacity() <= 64);
+    let frame = codec.clone().read_frame(HELLO).unwrap();
+    assert_eq!(frame, Some(Frame::text("Hello")));
+    let error = codec.read_frame(&mut stream).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn refused_frame_stays_refused_and_its_payload_is_no_frame() {
+    let mut codec = FrameCodec::new(Role::Client).max_frame_size(1);
+    let mut stream = Cursor::new(from_server(0x82, b"\x81\x00"));
+    for _ in 0..2 {
+        let error = codec.read_frame(&mut stream).unwrap_err();
+        let expected = ProtocolError::FrameTooBig { size: 2, limit: 1 };
+        assert_eq!(protocol_error(&error), Some(&expected));
+    }
+}
