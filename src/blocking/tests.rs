@@ -649,3 +649,58 @@ fn messages_are_compressed_as_agreed_on_and_a_read_of_bombs_is_decoded_one_by_on
     let mut decompressor = Decompressor::new(Role::Client, params);
     assert_eq!(decompressor.decompress(&written[2..]), Ok(text.into()));
 }
+
+/// A peer that sends once and reads nothing: each write takes the stream's timeout.
+#[derive(Debug)]
+struct Stuffed {
+    reads: Script,
+    writes: usize,
+}
+
+impl Read for Stuffed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads.read(buffer)
+    }
+}
+
+impl Write for Stuffed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        self.writes += 1;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn writes_that_block_do_so_once_for_all_that_was_read() -> Result<(), Error> {
+    let fragments = from_client(0x00, b"x").repeat(1000);
+    let bytes = [from_client(0x02, b"x"), fragments].concat();
+    let reads = Script::new([bytes]).then_blocks();
+    let stream = Stuffed { reads, writes: 0 };
+    let mut socket = WebSocket::upgraded(stream, Role::Server, Config::default(), b"");
+    socket.send("never read")?;
+    let error = socket.recv().expect_err("nothing more comes");
+    assert!(may_repeat(&error), "{error:?}");
+    assert!(socket.get_ref().writes < 10, "{:?}", socket.get_ref());
+    Ok(())
+}
+
+#[test]
+fn what_is_too_big_is_read_to_its_end_though_reads_block() {
+    let frame = from_client(0x82, &[7; 1001]);
+    let (now, later) = frame.split_at(500);
+    let script = Script::new([now]).then_blocks().then(later);
+    let script = script.then_blocks().then(close_from_client());
+    let config = Config::default().max_message_size(1000);
+    let mut socket = WebSocket::upgraded(script, Role::Server, config, b"");
+    for _ in 0..2 {
+        let error = socket.recv().expect_err("it blocks");
+        assert!(may_repeat(&error), "{error:?}");
+    }
+    let error = socket.recv().expect_err("too big");
+    assert_eq!(error.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
+    assert!(socket.get_ref().reads.is_empty());
+}
