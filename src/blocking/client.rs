@@ -106,7 +106,13 @@ fn answer(input: &mut Input, stream: &mut impl Read) -> Result<Parts, ConnectErr
 
 /// Reads a refusal's body, as far as it is of interest and comes in time.
 fn refusal(head: &Parts, input: &mut Input, stream: &mut impl Read) -> Bytes {
-    if head.headers.contains_key(TRANSFER_ENCODING) {
+    // Such a response has no body, whatever its headers say (RFC 9112 §6.3).
+    let has_none = head.status.is_informational()
+        || matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+    if has_none || head.headers.contains_key(TRANSFER_ENCODING) {
         return Bytes::new();
     }
     let len = head.headers.get(CONTENT_LENGTH);

@@ -12,7 +12,7 @@ use http::{
 };
 use httparse::{EMPTY_HEADER, Error as ParseError, Header};
 
-use super::error::{HeadError, InvalidHead};
+use super::error::{HeadError, InvalidHead, blocks};
 
 /// What is read of a stream until the handshake is over.
 #[derive(Debug)]
@@ -56,20 +56,21 @@ impl Input {
     /// Reads more.
     pub(super) fn fill(&mut self, stream: &mut impl Read) -> Result<(), HeadError> {
         let mut buffer = [0; READ];
-        let len = loop {
+        let read = loop {
             match stream.read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => break result.map_err(HeadError::Io)?,
+                Ok(0) => break Err(io::ErrorKind::UnexpectedEof.into()),
+                read => break read,
             }
         };
-        if len == 0 {
-            return Err(HeadError::Io(io::ErrorKind::UnexpectedEof.into()));
-        }
-        self.bytes.extend_from_slice(&buffer[..len]);
+        let goes_on = read.as_ref().map_or_else(blocks, |_| true);
+        let late = |until| goes_on && Instant::now() >= until;
         // Each byte may come within the stream's timeout, and all of them in hours.
-        if self.until.is_some_and(|until| Instant::now() >= until) {
+        if self.until.is_some_and(late) {
             return Err(HeadError::Timeout);
         }
+        let len = read.map_err(HeadError::Io)?;
+        self.bytes.extend_from_slice(&buffer[..len]);
         Ok(())
     }
 

@@ -222,6 +222,12 @@ fn head_has_its_time() {
     let mut input = head::Input::new(Duration::ZERO);
     let result = input.head(&mut Script::new(["GET / HTTP/1.1\r\n", "Host: a\r\n\r\n"]));
     assert!(matches!(result, Err(error::HeadError::Timeout)));
+    let mut input = head::Input::new(Duration::ZERO);
+    let result = input.head(&mut Script::default().then_blocks());
+    assert!(matches!(result, Err(error::HeadError::Timeout)));
+    let mut input = head::Input::new(Duration::from_secs(60));
+    let result = input.head(&mut Script::default().then_blocks());
+    assert!(matches!(result, Err(error::HeadError::Io(_))));
 }
 
 #[test]
@@ -648,6 +654,25 @@ fn messages_are_compressed_as_agreed_on_and_a_read_of_bombs_is_decoded_one_by_on
     assert_eq!(written[0], 0xc1);
     let mut decompressor = Decompressor::new(Role::Client, params);
     assert_eq!(decompressor.decompress(&written[2..]), Ok(text.into()));
+}
+
+#[test]
+fn refusal_that_has_no_body_is_not_waited_for() {
+    for (answer, status) in [
+        ("HTTP/1.1 204 No Content\r\n\r\n", 204),
+        (
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 100\r\n\r\n",
+            304,
+        ),
+    ] {
+        let mut script = Script::new([answer, "never read"]);
+        let error = connect(&mut script, "ws://a.example/", &Config::default());
+        let error = error.expect_err("refused");
+        let response = error.response().expect("a response");
+        assert_eq!(response.status().as_u16(), status);
+        assert!(response.body().is_empty());
+        assert_eq!(script.reads.len(), 1);
+    }
 }
 
 /// A peer that sends once and reads nothing: each write takes the stream's timeout.
