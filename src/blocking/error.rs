@@ -3,7 +3,7 @@
 use std::{error, fmt, io};
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 
 use crate::{
     error::Error,
@@ -163,6 +163,9 @@ pub enum AcceptError {
     Head(InvalidHead),
     /// The request opens no WebSocket. It was answered with the rejection's response.
     Rejected(Rejection),
+    /// [`Handshake::accept_with`](super::Handshake::accept_with) was told to answer with this status, which
+    /// opens no WebSocket.
+    Status(StatusCode),
 }
 
 impl fmt::Display for AcceptError {
@@ -172,6 +175,9 @@ impl fmt::Display for AcceptError {
             Self::Timeout => "the request did not come in time",
             Self::Head(_) => "the request cannot be read",
             Self::Rejected(_) => "the handshake was refused",
+            Self::Status(status) => {
+                return write!(f, "the handshake was answered with {status}");
+            }
         })
     }
 }
@@ -182,7 +188,7 @@ impl error::Error for AcceptError {
             Self::Io(error) => Some(error),
             Self::Head(error) => Some(error),
             Self::Rejected(error) => Some(error),
-            Self::Timeout => None,
+            Self::Timeout | Self::Status(_) => None,
         }
     }
 }

@@ -3,7 +3,11 @@
 use std::io::{self, Read, Write};
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode, request::Parts};
+use http::{
+    Response, StatusCode,
+    header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE},
+    request::Parts,
+};
 
 use super::{
     error::{AcceptError, HeadError, InvalidHead},
@@ -114,11 +118,12 @@ impl<S: Read + Write> Handshake<S> {
     /// checks are passed.
     ///
     /// It may choose a [subprotocol](Accepted::select_subprotocol), decline compression, and add headers to
-    /// [`Accepted::response`], whose status and headers have to stay.
+    /// [`Accepted::response`], whose headers have to stay. A status other than 101 refuses: the response is
+    /// sent, without the headers that accept.
     ///
     /// # Errors
     ///
-    /// Those of [`accept`](Self::accept).
+    /// Those of [`accept`](Self::accept), and [`AcceptError::Status`] if `respond` refuses.
     pub fn accept_with(
         mut self,
         config: &Config,
@@ -131,8 +136,16 @@ impl<S: Read + Write> Handshake<S> {
                 return Err(AcceptError::Rejected(rejection));
             }
         };
-        let response = respond(&mut accepted);
-        write(&mut self.stream, &response.map(|()| Bytes::new()))?;
+        let mut response = respond(&mut accepted).map(|()| Bytes::new());
+        let status = response.status();
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
+                response.headers_mut().remove(name);
+            }
+            self.refuse(&response)?;
+            return Err(AcceptError::Status(status));
+        }
+        write(&mut self.stream, &response)?;
         let (read, params) = (&self.rest, accepted.deflate());
         let socket = WebSocket::new(self.stream, Role::Server, config, read, params);
         let agreement = accepted.take_deflate();

@@ -657,6 +657,27 @@ fn messages_are_compressed_as_agreed_on_and_a_read_of_bombs_is_decoded_one_by_on
 }
 
 #[test]
+fn response_that_does_not_accept_opens_nothing() {
+    let mut script = Script::new([REQUEST]);
+    let handshake = Handshake::read(&mut script).expect("a request");
+    let error = handshake
+        .accept_with(&Config::default(), |accepted| {
+            let mut response = accepted.response();
+            *response.status_mut() = StatusCode::FORBIDDEN;
+            response
+        })
+        .expect_err("it does not accept");
+    assert!(
+        matches!(error, AcceptError::Status(StatusCode::FORBIDDEN)),
+        "{error:?}"
+    );
+    assert_eq!(
+        script.text(),
+        "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+}
+
+#[test]
 fn refusal_that_has_no_body_is_not_waited_for() {
     for (answer, status) in [
         ("HTTP/1.1 204 No Content\r\n\r\n", 204),
