@@ -25,7 +25,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn serve(address: &str) -> Result<(), Box<dyn Error>> {
     for stream in TcpListener::bind(address)?.incoming() {
-        let stream = stream?;
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                // One that was aborted before it was accepted is not the server's end. With too many open
+                // files it fails again at once.
+                eprintln!("not accepted: {error}");
+                thread::sleep(Duration::from_millis(10));
+                continue;
+            }
+        };
         thread::spawn(|| {
             if let Err(error) = echo(stream) {
                 eprintln!("{error}");

@@ -18,7 +18,13 @@
 //!
 //! // A server: an echo, with a thread for each connection.
 //! for stream in TcpListener::bind("127.0.0.1:8080")?.incoming() {
-//!     let stream = stream?;
+//!     let stream = match stream {
+//!         Ok(stream) => stream,
+//!         Err(error) => {
+//!             eprintln!("not accepted: {error}"); // such as one that was aborted meanwhile
+//!             continue;
+//!         }
+//!     };
 //!     std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 //!         stream.set_nodelay(true)?;
 //!         let mut socket = blocking::accept(stream, &Config::default())?;
