@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Reports whether a call on a [`WebSocket`](super::WebSocket) failed only because the stream had nothing
-/// to give, or took nothing, in its time: nothing was lost, and the same call can be made again.
+/// to give, or took nothing, in its time: nothing was lost, and the same call can be made again. [`send`](super::WebSocket::send) has consumed its
+/// message then: repeat it with a clone, which copies no payload.
 ///
 /// So it is for the kinds `WouldBlock` and `TimedOut` of the stream's errors. A deadline of
 /// [`Config`](crate::Config) is [`Error::Timeout`], which ends the connection.

@@ -47,7 +47,8 @@
 //!
 //! With a timeout, or a nonblocking stream, calls return [`Error::Io`](crate::Error::Io) of the kind
 //! `WouldBlock` or `TimedOut` when nothing came; [`may_repeat`] recognises it. Nothing is lost: make the
-//! call again.
+//! call again. [`send`](WebSocket::send) consumes its message: to repeat that, keep a clone, which copies no
+//! payload.
 //!
 //! ```no_run
 //! # use std::{net::TcpStream, time::Duration};

@@ -119,6 +119,10 @@ impl<S: Read + Write> WebSocket<S> {
     /// Pings are answered, and what is queued is written, before it waits. After our Close messages are
     /// discarded, and the peer's Close is waited for.
     ///
+    /// The stream's read timeout passes only while nothing comes: with a peer that sends pings or a long
+    /// message, a byte now and then, this may not return for as long as it does. [`recv_event`](Self::recv_event)
+    /// returns with each control frame.
+    ///
     /// # Errors
     ///
     /// How the connection ended, once; then it returns `None`. Everything received whole comes before that.
@@ -159,7 +163,8 @@ impl<S: Read + Write> WebSocket<S> {
     ///
     /// With any error nothing of the message was queued or it will never leave: [`Error::Closed`] once the
     /// closing handshake has begun or writing has failed, [`Error::Io`] for the stream's errors. One that
-    /// [`may_repeat`](super::may_repeat) means that too much waits already: send it again.
+    /// [`may_repeat`](super::may_repeat) means that too much waits already: send a clone again, as this call has
+    /// consumed the message.
     pub fn send(&mut self, message: impl Into<Outbound>) -> Result<(), Error> {
         self.check_writable()?;
         if self.connection.is_full() {
