@@ -80,7 +80,18 @@ impl Frame {
         Self::new(Opcode::Pong, payload)
     }
 
-    /// A Close frame; `None` has neither code nor reason.
+    /// A Close frame; `None` has neither code nor reason. [`CloseFrame::decode`] takes a received one's
+    /// payload apart.
+    ///
+    /// ```
+    /// use tower_websocket::{CloseCode, CloseFrame, protocol::Frame};
+    ///
+    /// let close = CloseFrame::new(CloseCode::GOING_AWAY, "bye");
+    /// let frame = Frame::close(Some(&close));
+    /// assert_eq!(frame.payload, &b"\x03\xe9bye"[..]);
+    /// assert_eq!(CloseFrame::decode(&frame.payload), Ok(Some(close)));
+    /// assert_eq!(CloseFrame::decode(&Frame::close(None).payload), Ok(None));
+    /// ```
     #[must_use]
     pub fn close(frame: Option<&CloseFrame>) -> Self {
         let payload = frame.map_or_else(Bytes::new, CloseFrame::payload);
