@@ -212,7 +212,10 @@ impl Agreement {
     }
 
     /// Takes the memory out, to be given back when the connection ends.
-    #[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "sessions do"))]
+    #[cfg_attr(
+        not(any(feature = "layer", all(test, feature = "deflate"))),
+        expect(dead_code, reason = "sessions do")
+    )]
     pub(crate) fn into_parts(self) -> (DeflateParams, Option<Reservation>) {
         (self.params, self.reservation)
     }
