@@ -88,10 +88,6 @@ impl Entry {
 }
 
 /// Such a connection. Dropped it leaves the registry, however its task has ended.
-#[cfg_attr(
-    not(feature = "client"),
-    expect(dead_code, reason = "gateways have such")
-)]
 pub(crate) struct Unlisted {
     entry: Entry,
     open: bool,
