@@ -403,3 +403,28 @@ fn handles_of_events_go_anywhere() {
     anywhere::<EventSink>();
     anywhere::<EventStream>();
 }
+
+#[tokio::test(start_paused = true)]
+async fn control_frames_behind_our_close_do_not_pile_up() {
+    for shape in SHAPES {
+        let config = Config::default()
+            .control_frame_rate(None)
+            .max_read_ahead(10_000);
+        let (mut peer, socket, _reports) = hold(shape, config).await;
+        let sender = socket.sender();
+        let mut events = socket.into_events();
+        // So control frames are kept.
+        assert!(once(pin!(events.next())).await.is_pending());
+        sender.close(CloseCode::NORMAL);
+        assert!(peer.frame().await.is_close());
+        peer.send(ping([1; 100]).repeat(1000)).await;
+        peer.send(close(1000, "")).await;
+        peer.finish().await;
+        idle().await;
+        let mut kept = 0;
+        while within(events.next()).await.is_some() {
+            kept += 1;
+        }
+        assert!((1..110).contains(&kept), "{kept}");
+    }
+}

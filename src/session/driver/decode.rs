@@ -71,7 +71,7 @@ impl Driver {
                     decoded.push(event);
                 }
                 Ok(Some(Decoded::Event(event))) => {
-                    if let Some(event) = self.take_control(event, snapshot) {
+                    if let Some(event) = self.take_control(event, snapshot, waiting) {
                         budget.spend(1, 0);
                         decoded.push(Decoded::Event(event));
                     }
@@ -89,7 +89,7 @@ impl Driver {
 
     /// Does what a control frame asks for; gives it back if the application is to see it.
     #[inline(never)]
-    fn take_control(&mut self, event: Event, snapshot: &Snapshot) -> Option<Event> {
+    fn take_control(&mut self, event: Event, snapshot: &Snapshot, waiting: usize) -> Option<Event> {
         if let Event::Close(frame) = event {
             self.defer(Deferred::Close(frame));
             return None;
@@ -111,7 +111,9 @@ impl Driver {
             self.defer(Deferred::Violation(error));
             return None;
         }
-        snapshot.observed.then_some(event)
+        // After our Close reading goes on however full it is: what does not fit is answered and not shown.
+        let fits = !snapshot.closing || self.shared.has_room_beside(waiting);
+        (snapshot.observed && fits).then_some(event)
     }
 
     /// Hands decoded events to the application, all at once.
