@@ -22,14 +22,15 @@ impl Shared {
     }
 
     /// Starts the closing handshake, unless it has begun; what was not received is discarded.
+    /// Reports whether it is this that has begun it.
     ///
     /// `None` has neither code nor reason.
-    pub(crate) fn close(&self, frame: Option<&CloseFrame>) {
+    pub(crate) fn close(&self, frame: Option<&CloseFrame>) -> bool {
         let discarded = self.update(|locked| {
             let first = locked.close_with(&self.setup, EndedBy::Local, frame);
             first.then(|| locked.discard_inbox())
         });
-        drop(discarded);
+        discarded.is_some()
     }
 
     /// Returns what the connection was closed with first; `None` where no Close was sent or received.
@@ -44,12 +45,9 @@ impl Shared {
         self.look().peer_close()
     }
 
-    /// Returns the peer's Close frame, if it came first and with a code.
-    pub(crate) fn closed_by_peer(&self) -> Option<CloseFrame> {
-        match self.look().first_close() {
-            Some((EndedBy::Peer, frame)) => frame.clone(),
-            _ => None,
-        }
+    /// Returns who has closed first, and with what.
+    pub(crate) fn first_closed(&self) -> Option<(EndedBy, Option<CloseFrame>)> {
+        self.look().first_close().cloned()
     }
 
     /// Reports whether the peer's Close frame has come.

@@ -181,7 +181,45 @@ async fn a_close_with_another_code_is_the_callers() {
         peer.send(close(1014, "")).await;
         peer.finish().await;
         within(stream.shutdown()).await.unwrap();
-        // It is the answer to ours, and nothing that the peer complains of.
-        expect_eof(&mut stream).await;
+        // It is the answer to ours, and nothing that the peer complains of; no regular end either.
+        let error = within(stream.read(&mut [0])).await.unwrap_err();
+        let Some(ByteStreamError::ClosedHere(Some(frame))) = inside(&error) else {
+            panic!("no Close frame: {error:?}");
+        };
+        assert_eq!(frame.code(), CloseCode::BAD_GATEWAY);
+        let error = expect_error(&mut stream).await;
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_in_the_middle_of_a_message_is_no_clean_end() {
+    for shape in SHAPES {
+        let config = Config::default().streaming(true);
+        let (mut peer, socket, _) = hold(shape, config).await;
+        let mut stream = socket.into_byte_stream();
+        // Without FIN.
+        peer.send([client_frame(0x02, "begun"), close(1000, "")].concat())
+            .await;
+        assert_eq!(read(&mut stream, 5).await, b"begun");
+        let error = expect_error(&mut stream).await;
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_by_somebody_else_here_is_no_clean_end() {
+    for shape in SHAPES {
+        let (mut peer, socket, _) = hold(shape, Config::default()).await;
+        let sender = socket.sender();
+        let mut stream = socket.into_byte_stream();
+        peer.send(binary("thrown away")).await;
+        idle().await;
+        sender.close(CloseCode::NORMAL);
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        peer.send(close(1000, "")).await;
+        peer.finish().await;
+        let error = expect_error(&mut stream).await;
+        assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
     }
 }

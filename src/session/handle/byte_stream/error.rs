@@ -27,6 +27,9 @@ pub enum ByteStreamError {
     Closed(CloseFrame),
     /// The peer has sent a text message. The connection was closed with code 1003.
     Text,
+    /// The connection was closed here, and not by shutting the stream down: by a drain, a group, or any other handle.
+    /// What was received and not read is gone. `None` is a Close frame without a code.
+    ClosedHere(Option<CloseFrame>),
     /// The connection ended before the peer answered the Close: what was written last may not have arrived.
     Unanswered,
 }
@@ -35,11 +38,12 @@ impl fmt::Display for ByteStreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(frame) => {
-                write!(f, "the peer closed with code {}", frame.code().as_u16())?;
-                match frame.reason() {
-                    "" => Ok(()),
-                    reason => write!(f, ": {}", reason.escape_debug()),
-                }
+                f.write_str("the peer closed")?;
+                describe(frame, f)
+            }
+            Self::ClosedHere(frame) => {
+                f.write_str("closed at this end")?;
+                frame.as_ref().map_or(Ok(()), |frame| describe(frame, f))
             }
             Self::Text => f.write_str("text message in a stream of bytes"),
             Self::Unanswered => {
@@ -49,14 +53,25 @@ impl fmt::Display for ByteStreamError {
     }
 }
 
+fn describe(frame: &CloseFrame, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, " with code {}", frame.code().as_u16())?;
+    match frame.reason() {
+        "" => Ok(()),
+        reason => write!(f, ": {}", reason.escape_debug()),
+    }
+}
+
 impl Error for ByteStreamError {}
 
 impl From<ByteStreamError> for io::Error {
-    /// Wraps it: as `ConnectionAborted` for [`Closed`](ByteStreamError::Closed), `InvalidData` for
+    /// Wraps it: as `ConnectionAborted` for [`Closed`](ByteStreamError::Closed) and
+    /// [`ClosedHere`](ByteStreamError::ClosedHere), `InvalidData` for
     /// [`Text`](ByteStreamError::Text), `UnexpectedEof` for [`Unanswered`](ByteStreamError::Unanswered).
     fn from(error: ByteStreamError) -> Self {
         let kind = match &error {
-            ByteStreamError::Closed(_) => io::ErrorKind::ConnectionAborted,
+            ByteStreamError::Closed(_) | ByteStreamError::ClosedHere(_) => {
+                io::ErrorKind::ConnectionAborted
+            }
             ByteStreamError::Text => io::ErrorKind::InvalidData,
             ByteStreamError::Unanswered => io::ErrorKind::UnexpectedEof,
         };

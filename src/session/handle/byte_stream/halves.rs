@@ -3,7 +3,10 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -29,7 +32,7 @@ use crate::{
 /// down. Dropping both does what dropping the stream does.
 #[derive(Debug)]
 pub struct ByteReader {
-    socket: Arc<WebSocket>,
+    both: Arc<Both>,
     reading: Reading,
 }
 
@@ -40,19 +43,30 @@ pub struct ByteReader {
 /// [shut it down](tokio::io::AsyncWriteExt::shutdown).
 #[derive(Debug)]
 pub struct ByteWriter {
-    socket: Arc<WebSocket>,
+    both: Arc<Both>,
     max_write: usize,
+}
+
+/// What both halves have.
+#[derive(Debug)]
+struct Both {
+    socket: WebSocket,
+    /// It was closed by shutting it down.
+    shut_down: AtomicBool,
 }
 
 /// Makes the halves of a connection.
 pub(super) fn of(socket: WebSocket) -> (ByteReader, ByteWriter) {
-    let socket = Arc::new(socket);
+    let both = Arc::new(Both {
+        socket,
+        shut_down: AtomicBool::new(false),
+    });
     let reader = ByteReader {
-        socket: socket.clone(),
+        both: both.clone(),
         reading: Reading::default(),
     };
     let writer = ByteWriter {
-        socket,
+        both,
         max_write: MAX_WRITE,
     };
     (reader, writer)
@@ -66,16 +80,18 @@ impl ByteReader {
     /// Returns the connection; as [`ByteStream::get_ref`](super::ByteStream::get_ref).
     #[must_use]
     pub fn get_ref(&self) -> &WebSocket {
-        &self.socket
+        &self.both.socket
     }
 
     /// Reports whether both are halves of the same connection.
     pub(super) fn is_of(&self, writer: &ByteWriter) -> bool {
-        Arc::ptr_eq(&self.socket, &writer.socket)
+        Arc::ptr_eq(&self.both, &writer.both)
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        self.reading.poll_fill(self.socket.sending().shared(), cx)
+        let Both { socket, shut_down } = &*self.both;
+        self.reading
+            .poll_fill(socket.sending().shared(), shut_down, cx)
     }
 }
 
@@ -108,7 +124,12 @@ impl AsyncBufRead for ByteReader {
 
 impl Drop for ByteReader {
     fn drop(&mut self) {
-        let discarded = self.socket.sending().shared().update(Locked::drop_reader);
+        let discarded = self
+            .both
+            .socket
+            .sending()
+            .shared()
+            .update(Locked::drop_reader);
         drop(discarded);
     }
 }
@@ -121,11 +142,11 @@ impl ByteWriter {
     /// Returns the connection; as [`ByteStream::get_ref`](super::ByteStream::get_ref).
     #[must_use]
     pub fn get_ref(&self) -> &WebSocket {
-        &self.socket
+        &self.both.socket
     }
 
     fn shared(&self) -> &Shared {
-        self.socket.sending().shared()
+        self.both.socket.sending().shared()
     }
 
     /// Queues a message of `len` bytes, for which `payload` is asked once there is room.
@@ -177,7 +198,9 @@ impl AsyncWrite for ByteWriter {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shared = self.shared();
-        shared.close(Some(&CloseCode::NORMAL.into()));
+        if shared.close(Some(&CloseCode::NORMAL.into())) {
+            self.both.shut_down.store(true, Ordering::Release);
+        }
         ready!(shared.poll_sink_closed(cx));
         Poll::Ready(match shared.is_close_received() {
             true => Ok(()),
