@@ -18,7 +18,6 @@ use std::{fs, io, process::ExitCode, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri};
 use tokio::{
-    io::{AsyncWriteExt, copy, copy_buf},
     net::{TcpListener, TcpStream},
     pin, select, signal,
     sync::{Semaphore, watch},
@@ -74,31 +73,8 @@ async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
 async fn carry(socket: WebSocket, mut tcp: TcpStream, broken: CloseCode) -> io::Result<()> {
     // Who types one letter does not wait for the next.
     let _unsupported = tcp.set_nodelay(true);
-    let (mut from_peer, mut to_peer) = socket.into_byte_stream().into_split();
-    let (mut from_tcp, mut to_tcp) = tcp.split();
-    let result = {
-        let down = async {
-            copy_buf(&mut from_peer, &mut to_tcp).await?;
-            to_tcp.shutdown().await
-        };
-        let up = async {
-            copy(&mut from_tcp, &mut to_peer).await?;
-            to_peer.shutdown().await
-        };
-        pin!(down);
-        select! {
-            // A WebSocket that has ended takes nothing more.
-            down = &mut down => down.map(drop),
-            up = up => match up {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-                // Why a WebSocket takes nothing more, who reads is told.
-                closed => down.await.and(closed),
-            },
-        }
-    };
+    let result = socket.into_byte_stream().tunnel(&mut tcp, broken).await;
     if result.is_err() {
-        // The first Close counts: it is the WebSocket's where that has failed.
-        to_peer.get_ref().close(broken);
         // Then the other end is not told that this is the regular end.
         let _unsupported = tcp.set_zero_linger();
     }
@@ -254,7 +230,11 @@ async fn to_server(tcp: TcpStream, client: Client, uri: Uri, mut stopped: watch:
             }
             return;
         }
-        _stopped = stopped.changed() => sender.close(CloseCode::GOING_AWAY),
+        () = async {
+            let _stopped = stopped.changed().await;
+            // Here, where the tunnel is there still: dropping it closes with 1000.
+            sender.close(CloseCode::GOING_AWAY);
+        } => {}
     }
     sender.closed().await;
 }

@@ -1,10 +1,23 @@
 //! Whole tunnels: any protocol of bytes at both ends, with WebSocket between.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, copy_buf, duplex};
-use tower_websocket::{Compression, Config, testing};
+use std::{
+    io::{self, ErrorKind},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{
+        AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional, copy_buf,
+        duplex,
+    },
+    time::{Instant, advance},
+};
+use tower_websocket::{CloseCode, Compression, Config, testing};
 
 use super::noise;
-use crate::session::support::within;
+use crate::session::support::{Frame, SHAPES, binary, close, hold, idle, within};
 
 #[tokio::test]
 async fn bytes_are_the_same_at_the_other_end_however_they_were_written() {
@@ -92,12 +105,115 @@ async fn both_directions_go_at_once() {
     assert_eq!((client.unwrap(), server.unwrap()), (lengths, lengths));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_has_sent_before_it_closed_arrives_however_slow_the_other_end_is() {
+    for shape in SHAPES {
+        // Its Close is there long before the database has read all.
+        let config = Config::default().max_read_ahead(100_000);
+        let (mut peer, socket, _reports) = hold(shape, config).await;
+        let (mut here, mut database) = duplex(1000);
+        let tunnel = tokio::spawn(async move {
+            let stream = socket.into_byte_stream();
+            stream.tunnel(&mut here, CloseCode::BAD_GATEWAY).await
+        });
+        let bytes = noise(50_000);
+        peer.send(binary(&bytes)).await;
+        peer.send(close(1000, "")).await;
+        idle().await;
+        // By now the Close is answered, for all that is still to be read.
+        advance(Duration::from_secs(1)).await;
+        idle().await;
+        // What it says meanwhile nobody takes any more, and it does not read before it has said it.
+        within(database.write_all(&[0; 10_000])).await.unwrap();
+        let mut received = vec![];
+        within(database.read_to_end(&mut received)).await.unwrap();
+        assert!(received == bytes, "{}", received.len());
+        // And what it says behind the end is no reason to reset it.
+        within(database.write_all(&[0; 10_000])).await.unwrap();
+        assert!(!tunnel.is_finished());
+        drop(database);
+        within(tunnel).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_other_end_that_does_not_end_is_left_after_a_while() {
+    for shape in SHAPES {
+        let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
+        let (mut here, mut database) = duplex(1000);
+        peer.send(close(1000, "")).await;
+        peer.finish().await;
+        let began = Instant::now();
+        let stream = socket.into_byte_stream();
+        let tunnel = stream.tunnel(&mut here, CloseCode::BAD_GATEWAY);
+        tunnel.await.unwrap();
+        let took = began.elapsed();
+        assert!((5..6).contains(&took.as_secs()), "{took:?}");
+        assert_eq!(within(database.read(&mut [0])).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_of_the_other_end_closes_and_an_error_says_so() {
+    for shape in SHAPES {
+        let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
+        let (mut here, mut database) = duplex(1000);
+        let tunnel = tokio::spawn(async move {
+            let stream = socket.into_byte_stream();
+            stream.tunnel(&mut here, CloseCode::BAD_GATEWAY).await
+        });
+        database.write_all(b"bye").await.unwrap();
+        database.shutdown().await.unwrap();
+        assert_eq!(peer.frame().await, Frame::binary("bye"));
+        assert_eq!(peer.frame().await.code(), Some(1000));
+        peer.send(close(1000, "")).await;
+        peer.finish().await;
+        within(tunnel).await.unwrap().unwrap();
+
+        let (mut peer, socket, _reports) = hold(shape, Config::default()).await;
+        let tunnel = tokio::spawn(async move {
+            let (stream, mut broken) = (socket.into_byte_stream(), Broken);
+            stream.tunnel(&mut broken, CloseCode::BAD_GATEWAY).await
+        });
+        let error = within(tunnel).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert_eq!(peer.frame().await.code(), Some(1014));
+    }
+}
+
+/// What was reset.
+struct Broken;
+
+impl AsyncRead for Broken {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(ErrorKind::ConnectionReset.into()))
+    }
+}
+
+impl AsyncWrite for Broken {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 #[cfg(feature = "client")]
 mod over_sockets {
     use std::io::ErrorKind;
 
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+        io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
     };
     use tower_websocket::{
@@ -121,9 +237,8 @@ mod over_sockets {
         let (pen, ended) = Log::new();
         let layer = WebSocketLayer::new(handler(move |socket: WebSocket| async move {
             let mut upstream = TcpStream::connect(upstream).await?;
-            let mut stream = socket.into_byte_stream();
-            copy_bidirectional(&mut stream, &mut upstream).await?;
-            std::io::Result::Ok(())
+            let stream = socket.into_byte_stream();
+            stream.tunnel(&mut upstream, CloseCode::BAD_GATEWAY).await
         }))
         .on_end(move |report| pen.write(report.close_code));
         let server = Server::start(layer.endpoint()).await;
@@ -176,7 +291,10 @@ mod over_sockets {
             assert_eq!(ended.next().await, 1000);
 
             let (_server, mut stream, mut ended) = tunnel(&upstream, http).await;
-            let (there, _) = within(upstream.accept()).await.unwrap();
+            let (mut there, _) = within(upstream.accept()).await.unwrap();
+            // The tunnel is there.
+            there.write_all(b"hi").await.unwrap();
+            within(stream.read_exact(&mut [0; 2])).await.unwrap();
             // What is closed so is reset.
             there.set_zero_linger().unwrap();
             drop(there);
@@ -185,8 +303,8 @@ mod over_sockets {
             let Some(ByteStreamError::Closed(frame)) = inside(&error) else {
                 panic!("no Close frame: {error:?}");
             };
-            assert_eq!(frame.code(), CloseCode::INTERNAL_ERROR);
-            assert_eq!(ended.next().await, 1011);
+            assert_eq!(frame.code(), CloseCode::BAD_GATEWAY);
+            assert_eq!(ended.next().await, 1014);
         })
         .await;
     }

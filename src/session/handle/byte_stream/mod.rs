@@ -3,6 +3,7 @@
 mod error;
 mod halves;
 mod reading;
+mod tunnel;
 
 pub use error::ByteStreamError;
 pub use halves::{ByteReader, ByteWriter};
@@ -27,14 +28,14 @@ use super::socket::WebSocket;
 /// handshake are taken care of as always.
 ///
 /// ```
-/// use tokio::{io::copy_bidirectional, net::TcpStream};
-/// use tower_websocket::WebSocket;
+/// use tokio::net::TcpStream;
+/// use tower_websocket::{CloseCode, WebSocket};
 ///
 /// /// For `handler`: what the client sends goes to the server of a database, and back.
 /// async fn tunnel(socket: WebSocket) -> std::io::Result<()> {
 ///     let mut database = TcpStream::connect("127.0.0.1:5432").await?;
-///     copy_bidirectional(&mut socket.into_byte_stream(), &mut database).await?;
-///     Ok(())
+///     let stream = socket.into_byte_stream();
+///     stream.tunnel(&mut database, CloseCode::BAD_GATEWAY).await
 /// }
 /// ```
 ///
@@ -47,13 +48,14 @@ use super::socket::WebSocket;
 /// A text message is an error, and closes the connection with code 1003, unless
 /// [`accept_text`](Self::accept_text) is on.
 ///
-/// The stream ends when the peer has closed with code 1000, 1001 or none, and when it was closed here. What else
-/// there is, is an error of this [kind](io::Error::kind), and of the same kind whenever it is asked again:
+/// The stream ends when the peer has closed with code 1000, 1001 or none, not in the middle of a message, and when it
+/// was shut down here. What else there is, is an error of this [kind](io::Error::kind), and of the same kind whenever it is asked again:
 ///
-/// - `ConnectionAborted`: the peer has closed with another code, and means that something is missing. The
-///   [`ByteStreamError`] inside has its Close frame.
+/// - `ConnectionAborted`: the peer has closed with another code, and means that something is missing; or it was closed at
+///   this end, not by shutting the stream down. The [`ByteStreamError`] inside has the Close frame.
 /// - `InvalidData`: a text message, as a [`ByteStreamError`], or the peer broke the protocol.
-/// - `UnexpectedEof`, `ConnectionReset` and others of the transport: the peer has vanished.
+/// - `UnexpectedEof`, `ConnectionReset` and others of the transport: the peer has vanished, or closed in the middle
+///   of a message.
 /// - `TimedOut`: a deadline passed.
 ///
 /// All but [`ByteStreamError`]s become the [`Error`](crate::Error) that they were with `Error::from`.
@@ -64,7 +66,7 @@ use super::socket::WebSocket;
 /// written in part, as always with [`AsyncWrite`]. A vectored write is one message, too. Put a
 /// [`BufWriter`](tokio::io::BufWriter) around it where many small pieces are written. Writing waits while
 /// [`Config::max_send_queue`](crate::Config::max_send_queue) is full, and is an error of the kind `BrokenPipe` once the
-/// closing handshake has begun on either side. Flushing waits as [`WebSocket::flush`](crate::WebSocket::flush).
+/// closing handshake has begun on either side: there may still be something to read. Flushing waits as [`WebSocket::flush`](crate::WebSocket::flush).
 ///
 /// Shutting down sends a Close frame with code 1000 behind all that was written, and waits until the connection is
 /// over. It is an error where the peer did not answer: then nobody knows what it has received.
@@ -73,14 +75,15 @@ use super::socket::WebSocket;
 ///
 /// A WebSocket is closed in both directions at once (RFC 6455 §5.5.1). After a shutdown nothing more is received: what the
 /// peer was still sending is discarded, and reading ends. A protocol that ends its requests by closing one direction
-/// loses the responses. And once the connection has ended, [`copy_bidirectional`](tokio::io::copy_bidirectional) waits for
-/// the other stream to end, too: where that may not end when its writing side is shut down, copy each direction by
-/// itself, and drop both when one has ended, as the example `tunnel` does.
+/// loses the responses. And [`copy_bidirectional`](tokio::io::copy_bidirectional) gives up what is still to be read once
+/// writing fails, and waits for the other stream to end where the connection has: [`tunnel`](Self::tunnel) is what copies
+/// both ways.
 ///
 /// # Dropping it
 ///
 /// Does what dropping a [`WebSocket`](crate::WebSocket) does: starts the closing handshake, behind all that was
-/// written.
+/// written, with code 1000, which the peer takes for the regular end. After an error,
+/// [close](crate::WebSocket::close) it with another code first, by [`get_ref`](Self::get_ref).
 ///
 /// # Cancel safety
 ///
