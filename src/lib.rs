@@ -140,17 +140,16 @@ pub mod blocking;
 #[cfg(all(
     any(doc, doctest),
     feature = "axum",
+    feature = "blocking",
+    feature = "client",
     feature = "deflate",
-    feature = "http2",
+    feature = "json",
     feature = "nats",
     feature = "redis",
     feature = "serve",
     feature = "testing"
 ))]
-#[doc = include_str!("authentication.md")]
-pub mod authentication {
-    use crate::*;
-}
+mod book;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "cluster")]
@@ -159,20 +158,6 @@ mod compression;
 #[cfg(all(test, shuttle))]
 mod concurrency;
 mod config;
-#[cfg(all(
-    any(doc, doctest),
-    feature = "axum",
-    feature = "client",
-    feature = "deflate",
-    feature = "nats",
-    feature = "redis",
-    feature = "serve",
-    feature = "testing"
-))]
-#[doc = include_str!("deployment.md")]
-pub mod deployment {
-    use crate::*;
-}
 mod error;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -187,20 +172,6 @@ pub mod json;
 mod listeners;
 mod lock;
 mod memory;
-#[cfg(all(
-    any(doc, doctest),
-    feature = "axum",
-    feature = "blocking",
-    feature = "client",
-    feature = "nats",
-    feature = "redis",
-    feature = "serve",
-    feature = "testing"
-))]
-#[doc = include_str!("migration.md")]
-pub mod migration {
-    use crate::*;
-}
 mod pool;
 pub mod protocol;
 #[cfg(any(
@@ -218,61 +189,29 @@ pub mod serve;
 pub mod service;
 #[cfg(feature = "layer")]
 pub mod session;
-#[cfg(all(
-    any(doc, doctest),
-    feature = "nats",
-    feature = "redis",
-    feature = "testing"
-))]
-#[doc = include_str!("scaling.md")]
-pub mod scaling {
-    use crate::*;
-}
-#[cfg(all(
-    doc,
-    feature = "axum",
-    feature = "deflate",
-    feature = "http2",
-    feature = "serve"
-))]
-#[doc = include_str!("security.md")]
-pub mod security {
-    use crate::*;
-}
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(any(feature = "client", feature = "nats", feature = "redis"))]
+mod trust;
+
 #[cfg(all(
     any(doc, doctest),
     feature = "axum",
+    feature = "blocking",
     feature = "client",
     feature = "deflate",
+    feature = "json",
     feature = "nats",
     feature = "redis",
     feature = "serve",
     feature = "testing"
 ))]
-#[doc = include_str!("troubleshooting.md")]
-pub mod troubleshooting {
-    use crate::*;
-}
-#[cfg(any(feature = "client", feature = "nats", feature = "redis"))]
-mod trust;
-#[cfg(all(
-    doc,
-    feature = "axum",
-    feature = "deflate",
-    feature = "http2",
-    feature = "serve"
-))]
-#[doc = include_str!("tuning.md")]
-#[doc = include_str!("connections.svg")]
-#[doc = include_str!("million.md")]
-#[doc = include_str!("million.svg")]
-pub mod tuning {
-    use crate::*;
-}
-
+#[doc(inline)]
+pub use book::{
+    authentication, comparison, cookbook, deployment, migration, scaling, security,
+    troubleshooting, tuning, tutorial,
+};
 pub use compression::{Compression, CompressionSettings};
 pub use config::{Config, settings::Settings};
 pub use error::{Error, TrySendError};

@@ -300,9 +300,10 @@ fn circles(arrows: &Arrows<'_>) -> BTreeSet<BTreeSet<String>> {
 }
 
 /// Imports from `lib.rs`, which is for users: `use crate::Message`, or `crate::handler` in the midst of code.
+/// The pages of `book` are for them, too, and link to what they see.
 fn through_the_roof(sources: &Sources) -> Vec<String> {
     let paths = sources.paths().filter(|(file, _, path)| {
-        let is_of_the_crate = path[0] == "crate" && *file != "lib.rs";
+        let is_of_the_crate = path[0] == "crate" && !["lib.rs", "book/mod.rs"].contains(file);
         is_of_the_crate && path.get(1).is_none_or(|name| !sources.has_module(name))
     });
     let told = paths.map(|(file, line, path)| {

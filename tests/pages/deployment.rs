@@ -6,7 +6,7 @@ use crate::{read, root};
 
 #[test]
 fn configurations_on_the_page_are_those_that_are_run() {
-    let page = read("src/deployment.md");
+    let page = read("src/book/deployment.md");
     let mut quoted = BTreeSet::new();
     for part in page.split("<!-- tests/deploy/").skip(1) {
         let (file, rest) = part.split_once(" -->\n```").expect("a file, and a block");

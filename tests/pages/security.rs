@@ -10,7 +10,7 @@ const PENDING: [usize; 0] = [];
 
 #[test]
 fn every_row_names_tests_that_exist() {
-    let page = read("src/security.md");
+    let page = read("src/book/security.md");
     let rows = page.lines().filter(|line| line.starts_with("| T"));
     let mut missing = vec![];
     let mut number = 0;

@@ -4,7 +4,7 @@ use crate::{read, security::exists};
 
 #[test]
 fn every_test_on_the_page_exists() {
-    let page = read("src/troubleshooting.md");
+    let page = read("src/book/troubleshooting.md");
     let names = page
         .split('`')
         .filter(|name| name.starts_with("it::") && *name != "it::");
