@@ -1,5 +1,8 @@
 //! The pages of the documentation: text, and programs of `examples`.
 
+// What links on the pages are looked up in: the docs of a module belong to the one around it.
+use crate::*;
+
 /// Shows a program of `examples`, whole, as a block that is compiled and not run.
 macro_rules! program {
     ($path:literal) => {
@@ -25,46 +28,26 @@ macro_rules! file {
 }
 
 #[doc = include_str!("authentication.md")]
-pub mod authentication {
-    use crate::*;
-}
+pub mod authentication {}
 #[doc = include_str!("comparison.md")]
-pub mod comparison {
-    use crate::*;
-}
+pub mod comparison {}
 #[doc = include_str!("cookbook/messages.md")]
 #[doc = include_str!("cookbook/services.md")]
-pub mod cookbook {
-    use crate::*;
-}
+pub mod cookbook {}
 #[doc = include_str!("deployment.md")]
-pub mod deployment {
-    use crate::*;
-}
+pub mod deployment {}
 #[doc = include_str!("migration.md")]
-pub mod migration {
-    use crate::*;
-}
+pub mod migration {}
 #[doc = include_str!("scaling.md")]
-pub mod scaling {
-    use crate::*;
-}
+pub mod scaling {}
 #[doc = include_str!("security.md")]
-pub mod security {
-    use crate::*;
-}
+pub mod security {}
 #[doc = include_str!("troubleshooting.md")]
-pub mod troubleshooting {
-    use crate::*;
-}
+pub mod troubleshooting {}
 #[doc = include_str!("tuning.md")]
 #[doc = include_str!("connections.svg")]
 #[doc = include_str!("million.md")]
 #[doc = include_str!("million.svg")]
-pub mod tuning {
-    use crate::*;
-}
+pub mod tuning {}
 #[doc = include_str!("tutorial.md")]
-pub mod tutorial {
-    use crate::*;
-}
+pub mod tutorial {}
