@@ -83,6 +83,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("the connection is closed"),
+            Self::Protocol(ProtocolError::CorruptDeflate) => f.write_str(
+                "the peer broke the protocol: see `troubleshooting#1007-compressed-message-cannot-be-decompressed`",
+            ),
             Self::Protocol(_) => f.write_str("the peer broke the protocol"),
             Self::Io(_) => f.write_str("the transport failed"),
             Self::Timeout(expiry) => {

@@ -181,7 +181,10 @@ impl Gaps {
         self.told = Some(now);
         let groups = mem::take(&mut self.topics).len();
         let missed = mem::take(&mut self.missed);
-        warn!(groups, missed, "messages of other nodes did not come");
+        warn!(
+            groups,
+            missed, "messages of other nodes did not come: see `scaling#after-a-gap`"
+        );
     }
 }
 

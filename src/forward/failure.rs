@@ -36,7 +36,10 @@ pub(super) fn of(error: ConnectError) -> Failure {
             return Failure::Refused(response);
         }
         // The operator's concern, and nothing of the client's making.
-        ref error => tracing::warn!(error = chain(error), "no websocket to the upstream"),
+        ref error => tracing::warn!(
+            error = chain(error),
+            "no websocket to the upstream: see `troubleshooting#gateways`"
+        ),
     }
     match error {
         ConnectError::Connect(_) => Failure::Unreached,

@@ -149,7 +149,8 @@ impl Rejection {
 
     /// Makes the answer to a request of this HTTP version.
     ///
-    /// Its body is one line of plain text that repeats nothing of the request. On HTTP/1 the connection
+    /// Its body is one line of plain text that repeats nothing of the request, with the page of these docs that says
+    /// what to do if it is the server's setup that is wrong, such as `troubleshooting#403`. On HTTP/1 the connection
     /// ends with the answer: what the client has already sent may be frames, and must not be served as
     /// a second request.
     ///
@@ -197,10 +198,12 @@ impl Rejection {
         match self {
             Self::UpgradeRequired => {
                 "this resource speaks WebSocket only: open it by an HTTP/1.1 upgrade or an \
-                 HTTP/2 extended CONNECT"
+                 HTTP/2 extended CONNECT: see `troubleshooting#426`"
             }
             Self::UnsupportedProtocol => "the only :protocol spoken here is websocket",
-            Self::MethodNotAllowed => "the method of a WebSocket handshake is GET",
+            Self::MethodNotAllowed => {
+                "the method of a WebSocket handshake is GET: see `troubleshooting#405`"
+            }
             Self::BodyPresent => "a WebSocket handshake has no body",
             Self::MissingHost => "the request does not name its host",
             Self::DuplicateHost => "more than one Host line",
@@ -213,7 +216,7 @@ impl Rejection {
                 "pages of this Origin are not allowed by the server's setting Config::origin; \
                  its default, OriginPolicy::SameHost, compares with the Host that the server \
                  receives: behind a proxy that rewrites Host, list the origins with \
-                 OriginPolicy::list"
+                 OriginPolicy::list: see `troubleshooting#403`"
             }
             Self::MalformedSubprotocols => "Sec-WebSocket-Protocol is not a list of tokens",
             Self::NoCommonSubprotocol => "none of the offered subprotocols is spoken here",
@@ -227,7 +230,8 @@ impl Rejection {
             }
             Self::NotUpgradable => {
                 "the request carries no OnUpgrade: another layer took it, or the request was made \
-                 by hand, as in a test: see testing::connect and testing::upgradable(request)"
+                 by hand, as in a test, which wants testing::connect or \
+                 testing::upgradable(request): see `troubleshooting#500`"
             }
         }
     }

@@ -171,7 +171,7 @@ pub(super) async fn accept<L: Listener>(listener: &mut L) -> io::Result<(L::Io, 
                 yield_now().await;
             }
             _ => {
-                tracing::error!(%error, ?pause, "no connection can be accepted");
+                tracing::error!(%error, ?pause, "no connection can be accepted: see `troubleshooting#descriptors-used-up`");
                 sleep(pause).await;
                 pause = (pause * 2).min(LAST_PAUSE);
             }

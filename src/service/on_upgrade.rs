@@ -145,11 +145,11 @@ impl UpgradeFailure {
             Self::Hyper(error) if error.is_user() => tracing::error!(
                 %error,
                 "websocket upgrade failed: the server needs `with_upgrades` or \
-                 `serve_connection_with_upgrades`"
+                 `serve_connection_with_upgrades`: see `troubleshooting#the-upgrade-failed`"
             ),
             Self::Replaced => tracing::error!(
                 "websocket upgrade failed: another layer replaced the answer, or wraps its body \
-                 without passing `is_end_stream` on"
+                 without passing `is_end_stream` on: see `troubleshooting#the-upgrade-failed`"
             ),
             failure => tracing::debug!(%failure, "websocket upgrade failed"),
         }

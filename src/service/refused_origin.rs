@@ -28,7 +28,7 @@ pub(crate) fn tell(rejection: &Rejection, head: &Parts) {
             host = %escaped(host(head)),
             "a page was refused a websocket, and browsers do not show it why: if it is yours, allow its \
              origin by Config::origin, such as with OriginPolicy::same_host_or; if host is not what browsers \
-             ask for, have the proxy pass Host on (an origin is told of once a minute)"
+             ask for, have the proxy pass Host on: see `troubleshooting#403` (an origin is told of once a minute)"
         ),
         Tell::More => tracing::warn!(
             "more pages are refused a websocket by their origin than are told of in a minute: {MOST}"

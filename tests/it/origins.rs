@@ -173,6 +173,7 @@ async fn refused_origin_is_logged_once_with_its_host_and_what_to_set() {
             assert!(line.contains("host=here.example:8080 "), "{line}");
             assert!(line.contains("Config::origin"), "{line}");
             assert!(line.contains("OriginPolicy::same_host_or"), "{line}");
+            assert!(line.contains("`troubleshooting#403`"), "{line}");
         }
     })
     .await;

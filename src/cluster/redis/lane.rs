@@ -197,7 +197,7 @@ impl Lane {
         if !self.warned {
             self.warned = true;
             let error = fault::server_words(error);
-            warn!(server = %self.server, error, "Redis refused to {what}");
+            warn!(server = %self.server, error, "Redis refused to {what}: see `scaling#engines`");
         }
     }
 }

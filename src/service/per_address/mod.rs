@@ -246,7 +246,8 @@ impl Shared {
         if !self.told.swap(true, Relaxed) {
             tracing::warn!(
                 "a request without an address is not limited: put PeerAddr among its extensions, serve axum's \
-                 into_make_service_with_connect_info, or set PerAddress::address (told once)"
+                 into_make_service_with_connect_info, or set PerAddress::address: see \
+                 `deployment#what-every-proxy-has-to-do` (told once)"
             );
         }
     }

@@ -64,7 +64,7 @@ impl Driver {
         if shared.config().memory_budget.warns() {
             tracing::warn!(
                 budget = ?shared.config().memory_budget,
-                "websocket connections are closed: the memory budget is used up"
+                "websocket connections are closed: the memory budget is used up: see `tuning#what-a-setting-costs`"
             );
         }
         self.incoming.discard_messages();

@@ -133,7 +133,7 @@ impl Shards<'_> {
         if !self.warned {
             self.warned = true;
             let (server, error) = (&self.masters[master].server, fault::server_words(error));
-            warn!(%server, error, "Redis refused to {what}");
+            warn!(%server, error, "Redis refused to {what}: see `scaling#engines`");
         }
     }
 }
