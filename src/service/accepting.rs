@@ -12,19 +12,16 @@ use tokio::time::{Sleep, sleep};
 use tower::{BoxError, Service};
 
 use super::{
+    admission::admit,
     body::ResponseBody,
-    hook::{Decision, Handshake, Hook, HookFuture, Verdict, add_headers},
+    hook::{Decision, Handshake, Hook, HookFuture, Verdict},
     on_upgrade::Upgrade,
     permits::Counted,
     refusal::refuse,
     take_over::take_over,
     upgrading::{Opening, Upgrading},
 };
-use crate::{
-    handshake::Rejection,
-    protocol::CloseFrame,
-    session::{Connections, WebSocket},
-};
+use crate::{handshake::Rejection, protocol::CloseFrame, session::WebSocket};
 
 /// A handshake that passed all checks, on its way to an answer.
 pub(super) struct Accepting<H> {
@@ -138,20 +135,11 @@ where
     H::Error: Into<BoxError>,
     H::Future: Send + 'static,
 {
-    let handshake = &mut opening.handshake;
-    let connections = handshake.connections.as_ref();
-    let place = connections.map(Connections::accept);
-    let place = match place.transpose() {
-        Ok(place) => place,
-        Err(rejection) => {
-            // Since it was checked.
-            let refusal = refuse(connections, &rejection, handshake.version);
-            return refusal.map(ResponseBody::text);
-        }
+    let (place, response) = match admit(&mut opening.handshake) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.map(ResponseBody::text),
     };
-    let mut response = handshake.opening.take_response();
-    add_headers(&mut response, &mut handshake.response_headers);
-    let permits = mem::take(&mut handshake.permits);
+    let permits = mem::take(&mut opening.handshake.permits);
     let witness = opening.upgrade.witness();
     let upgrading = Upgrading::new(opening, place, close);
     // Boxed, because a task's memory comes in steps of 128 bytes, and a box's does not.

@@ -27,6 +27,7 @@
 //    service with a `Request<WebSocket>`, and is the session from then on.
 
 mod accepting;
+mod admission;
 #[cfg(feature = "axum")]
 mod axum_head;
 #[cfg(not(feature = "axum"))]

@@ -5,15 +5,14 @@ use std::{future::poll_fn, mem};
 use http::Response;
 
 use super::{
+    admission::admit,
     body::ResponseBody,
-    hook::{Handshake, add_headers},
+    hook::Handshake,
     on_upgrade::Upgrade,
     permits::Counted,
-    refusal::refuse,
     reroute::TakeOver,
     upgrading::{Opening, Waiting},
 };
-use crate::session::Connections;
 
 /// Accepts a handshake, and spawns the task that takes its stream. What is held is kept until that has ended.
 pub(super) fn take_over<B>(
@@ -22,18 +21,10 @@ pub(super) fn take_over<B>(
     take_over: TakeOver,
     held: impl Send + 'static,
 ) -> Response<ResponseBody<B>> {
-    let connections = handshake.connections.as_ref();
-    let place = connections.map(Connections::accept);
-    let place = match place.transpose() {
-        Ok(place) => place,
-        Err(rejection) => {
-            // Since it was checked.
-            let refusal = refuse(connections, &rejection, handshake.version);
-            return refusal.map(ResponseBody::text);
-        }
+    let (place, mut response) = match admit(&mut handshake) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal.map(ResponseBody::text),
     };
-    let mut response = handshake.opening.take_response();
-    add_headers(&mut response, &mut handshake.response_headers);
     for (name, value) in take_over.answer {
         response.headers_mut().append(name, value);
     }
