@@ -88,5 +88,5 @@ async fn serve(arguments: Vec<String>) -> Result<(), BoxError> {
     let listener = listener.map_err(|error| format!("{address}: {error}"))?;
     println!("counting at ws://{}/rooms/…", listener.local_addr()?);
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    stop::until_ctrl_c(axum::serve(listener, app).into_future(), &connections).await
+    stop::until_asked(axum::serve(listener, app).into_future(), &connections).await
 }

@@ -98,7 +98,7 @@ async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
         tokio::join!(plain.serve(app.clone()), tls.serve(app));
         Ok::<_, Infallible>(())
     };
-    stop::until_ctrl_c(ports, &connections).await
+    stop::until_asked(ports, &connections).await
 }
 
 const PAGE: &str = "<!doctype html><title>tower-websocket</title><p>Echo is at <code>/echo</code>.";

@@ -46,7 +46,7 @@ async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
     let listener = listener.map_err(|error| format!("{address}: {error}"))?;
     println!("echoing at ws://{}/echo", listener.local_addr()?);
     let connections = Connections::new();
-    stop::until_ctrl_c(serve(listener, &connections), &connections).await
+    stop::until_asked(serve(listener, &connections), &connections).await
 }
 
 async fn serve(listener: TcpListener, connections: &Connections) -> Result<(), BoxError> {

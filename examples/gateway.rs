@@ -1,12 +1,14 @@
 //! A gateway: passes WebSockets on to another server, HTTP/1.1 to HTTP/2 and back.
 //!
 //! Run: `cargo run --features client,serve --example gateway -- --to ws://127.0.0.1:9000/`; with `--help` it says what
-//! else there is. Ctrl-C closes every WebSocket with 1001 before it ends.
+//! else there is. Ctrl-C or SIGTERM closes every WebSocket with 1001 before it ends.
+
+#[path = "support/asked.rs"]
+mod asked;
 
 use std::{env, error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::Router;
-use tokio::signal;
 use tokio_rustls::rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -79,7 +81,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         .bind()
         .await?
         .drain(Drain::default().timeout(Duration::from_secs(10)))
-        .graceful_shutdown(ctrl_c());
+        .graceful_shutdown(asked::to_stop());
     let mut scheme = "ws";
     if options.tls {
         server = server.tls(certificate()?);
@@ -88,13 +90,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     println!("{scheme}://{} to {}", server.local_addr()?, options.to);
     println!("{:?}", server.await?);
     Ok(())
-}
-
-async fn ctrl_c() {
-    if signal::ctrl_c().await.is_err() {
-        eprintln!("no Ctrl-C here: the gateway will not stop by itself");
-        std::future::pending().await
-    }
 }
 
 /// A certificate for this machine alone.

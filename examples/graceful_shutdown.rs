@@ -1,14 +1,17 @@
-//! A server that says goodbye: on Ctrl-C every WebSocket is closed with 1001 before it ends.
+//! A server that says goodbye: on Ctrl-C or SIGTERM it closes every WebSocket with 1001 before it ends.
 //!
 //! Run: `cargo run --example graceful_shutdown`, connect to ws://127.0.0.1:8080/echo, press Ctrl-C.
+//! systemd, Kubernetes and `kill` send SIGTERM, which does the same.
 
+#[path = "support/asked.rs"]
+mod asked;
 #[path = "support/cli.rs"]
 mod cli;
 
 use std::{process::ExitCode, time::Duration};
 
 use axum::{Router, routing::any, serve::ListenerExt};
-use tokio::{net::TcpListener, signal, sync::watch};
+use tokio::{net::TcpListener, sync::watch};
 use tower::BoxError;
 use tower_websocket::{Connections, Error, WebSocket, WebSocketLayer, handler, session::Drain};
 
@@ -42,12 +45,8 @@ async fn serve(arguments: Vec<String>) -> Result<(), BoxError> {
 
     let (stopper, stopping) = watch::channel(false);
     tokio::spawn(async move {
-        if signal::ctrl_c().await.is_ok() {
-            stopper.send_replace(true);
-        } else {
-            eprintln!("no Ctrl-C here: the server will not stop by itself");
-            std::future::pending::<()>().await;
-        }
+        asked::to_stop().await;
+        stopper.send_replace(true);
     });
     // Both at once: the server stops accepting and finishes plain requests, and the WebSockets, which
     // it would forget over HTTP/1.1 and wait for over HTTP/2, are closed and waited for.

@@ -75,7 +75,7 @@ async fn serve(address: SocketAddr) -> Result<(), BoxError> {
     let app = Router::new().route("/", any(async || "a page").layer(websocket));
     let listener = listen(address).map_err(|error| format!("{address}: {error}"))?;
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    stop::until_ctrl_c(axum::serve(listener, app).into_future(), &connections).await
+    stop::until_asked(axum::serve(listener, app).into_future(), &connections).await
 }
 
 /// Listens on an address on which others may listen too.

@@ -118,7 +118,7 @@ async fn serve(arguments: Vec<String>) -> Result<(), BoxError> {
     println!("http://{}", listener.local_addr()?);
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    stop::until_ctrl_c(axum::serve(listener, app).into_future(), &connections).await
+    stop::until_asked(axum::serve(listener, app).into_future(), &connections).await
 }
 
 const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>notify</title><ul id="news"></ul><script>

@@ -1,7 +1,10 @@
 //! A server of its own: WebSocket and a page on one port, over HTTP/1.1 and HTTP/2, with all that `serve` has.
 //!
 //! Run: `cargo run --features serve --example serve`, and open http://127.0.0.1:8080; with `-- --help` it says what
-//! else there is. Ctrl-C closes every WebSocket with 1001 before it ends.
+//! else there is. Ctrl-C or SIGTERM closes every WebSocket with 1001 before it ends.
+
+#[path = "support/asked.rs"]
+mod asked;
 
 use std::{env, error::Error, process::ExitCode, sync::Arc, time::Duration};
 
@@ -10,7 +13,6 @@ use axum::{
     response::Html,
     routing::{any, get},
 };
-use tokio::signal;
 use tokio_rustls::rustls::{
     ServerConfig,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
@@ -77,7 +79,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             ConnectionEnd::Closed | ConnectionEnd::Upgraded => {}
             end => eprintln!("{:?} after {:?}: {end}", report.peer, report.lasted),
         })
-        .graceful_shutdown(ctrl_c());
+        .graceful_shutdown(asked::to_stop());
     let mut scheme = "https";
     match (options.files, options.tls) {
         (Some((chain, key)), _) => server = server.tls(PemFiles::open(chain, key)?),
@@ -90,13 +92,6 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     println!("{scheme}://{}", server.local_addr()?);
     println!("{:?}", server.await?);
     Ok(())
-}
-
-async fn ctrl_c() {
-    if signal::ctrl_c().await.is_err() {
-        eprintln!("no Ctrl-C here: the server will not stop by itself");
-        std::future::pending().await
-    }
 }
 
 /// What the command line says.

@@ -7,10 +7,12 @@
 //! ```
 //!
 //! Run: `cargo run --release --example tunnel --features client,serve -- --help`. Both ends speak the subprotocol
-//! `binary`, as websockify and noVNC do. Ctrl-C closes all that is open with 1001.
+//! `binary`, as websockify and noVNC do. Ctrl-C or SIGTERM closes all that is open with 1001.
 //!
 //! A WebSocket ends in both directions at once: a client of TCP that says with a FIN that it has sent all is closed.
 
+#[path = "support/asked.rs"]
+mod asked;
 #[path = "support/cli.rs"]
 mod cli;
 
@@ -19,7 +21,7 @@ use std::{fs, io, process::ExitCode, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue, Uri};
 use tokio::{
     net::{TcpListener, TcpStream},
-    pin, select, signal,
+    pin, select,
     sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -30,7 +32,7 @@ use tower_websocket::{
     client::{Client, HttpVersion},
     handler, serve,
     serve::PemFiles,
-    session::Drain,
+    session::{ByteStreamError, Drain},
 };
 
 const HELP: &str = "\
@@ -52,7 +54,7 @@ connect: takes TCP connections at ADDRESS, each of which becomes a WebSocket to 
   --ca FILE                trust the certificates of this PEM file, too
   --header 'Name: value'   send this header in the handshake
 
-Nobody is asked who they are: that is for what --to is. Ctrl-C closes with 1001.";
+Nobody is asked who they are: that is for what --to is. Ctrl-C or SIGTERM closes with 1001.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -81,6 +83,15 @@ async fn carry(socket: WebSocket, mut tcp: TcpStream, broken: CloseCode) -> io::
     result
 }
 
+/// Says that a tunnel broke. One that was closed here, by a drain, did not.
+fn report(carried: io::Result<()>) {
+    let Err(error) = carried else { return };
+    let inside = error.get_ref().and_then(|inside| inside.downcast_ref());
+    if !matches!(inside, Some(ByteStreamError::ClosedHere(_))) {
+        eprintln!("a tunnel broke: {error}");
+    }
+}
+
 fn config() -> Config {
     // A message of any size is carried as it comes.
     Config::default().subprotocols(["binary"]).streaming(true)
@@ -98,7 +109,7 @@ async fn listen(options: Listen) -> Result<(), BoxError> {
         .bind()
         .await?
         .drain(Drain::default().timeout(PATIENCE))
-        .graceful_shutdown(ctrl_c());
+        .graceful_shutdown(asked::to_stop());
     let mut scheme = "ws";
     if let Some((chain, key)) = options.files {
         server = server.tls(PemFiles::open(chain, key)?);
@@ -129,9 +140,7 @@ async fn to_upstream(
             return refuse(CloseCode::BAD_GATEWAY, "no answer");
         }
     };
-    if let Err(error) = carry(socket, upstream, CloseCode::BAD_GATEWAY).await {
-        eprintln!("a tunnel broke: {error}");
-    }
+    report(carry(socket, upstream, CloseCode::BAD_GATEWAY).await);
     Ok(())
 }
 
@@ -185,7 +194,7 @@ async fn connect(options: Connect) -> Result<(), BoxError> {
     println!("{} to {}", listener.local_addr()?, options.uri);
     let (stop, stopped) = watch::channel(());
     let mut tunnels = JoinSet::new();
-    let end = ctrl_c();
+    let end = asked::to_stop();
     pin!(end);
     loop {
         select! {
@@ -225,9 +234,7 @@ async fn to_server(tcp: TcpStream, client: Client, uri: Uri, mut stopped: watch:
     let sender = socket.sender();
     select! {
         carried = carry(socket, tcp, CloseCode::INTERNAL_ERROR) => {
-            if let Err(error) = carried {
-                eprintln!("a tunnel broke: {error}");
-            }
+            report(carried);
             return;
         }
         () = async {
@@ -319,13 +326,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     words
-}
-
-async fn ctrl_c() {
-    if signal::ctrl_c().await.is_err() {
-        eprintln!("no Ctrl-C here: it will not stop by itself");
-        std::future::pending().await
-    }
 }
 
 /// How long an upstream has to answer, and what is open has to close.

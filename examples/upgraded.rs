@@ -48,7 +48,7 @@ async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
             eprintln!("the client failed: {error}");
         }
     });
-    let stopped = stop::until_ctrl_c(serve(listener, sessions), &connections).await;
+    let stopped = stop::until_asked(serve(listener, sessions), &connections).await;
     client.abort();
     stopped
 }

@@ -1,8 +1,8 @@
 //! A chat with rooms, for browsers: one page, and a WebSocket per room and member.
 //!
 //! Run: `cargo run --release --example chat`, and open what it prints in two windows. Addresses of
-//! your own: `… -- 127.0.0.1:9000 127.0.0.1:9443`. Ctrl-C closes every WebSocket with 1001; the pages wait, and come
-//! back to the next one that is started.
+//! your own: `… -- 127.0.0.1:9000 127.0.0.1:9443`. Ctrl-C or SIGTERM closes every WebSocket with 1001; the pages
+//! wait, and come back to the next one that is started.
 
 mod chat;
 #[path = "../support/cli.rs"]
@@ -38,5 +38,5 @@ async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
         tokio::join!(http.serve(app.clone()), https.serve(app));
         Ok::<_, Infallible>(())
     };
-    stop::until_ctrl_c(ports, &connections).await
+    stop::until_asked(ports, &connections).await
 }

@@ -66,7 +66,7 @@ async fn run(arguments: Vec<String>) -> Result<(), BoxError> {
         }
         Ok::<_, BoxError>(())
     };
-    stop::until_ctrl_c(nodes, &connections).await
+    stop::until_asked(nodes, &connections).await
 }
 
 /// Starts a node over the engine at a URL. It need not be there yet.
