@@ -3,6 +3,8 @@
 
 mod architecture;
 mod deployment;
+mod links;
+mod markdown;
 mod security;
 mod sources;
 mod troubleshooting;
