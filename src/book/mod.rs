@@ -45,8 +45,11 @@ pub mod security {}
 #[doc = include_str!("troubleshooting.md")]
 pub mod troubleshooting {}
 #[doc = include_str!("tuning.md")]
+#[doc = ""] // A file's own blank lines at its ends are not there.
 #[doc = include_str!("connections.svg")]
+#[doc = ""]
 #[doc = include_str!("million.md")]
+#[doc = ""]
 #[doc = include_str!("million.svg")]
 pub mod tuning {}
 #[doc = include_str!("tutorial.md")]

@@ -95,7 +95,10 @@ impl Texts {
             if let Some((_, file)) = line.split_once("#[doc = include_str!(\"") {
                 let file = file.split('"').next().unwrap_or_default();
                 let added = self.files.get(&format!("src/book/{file}"));
-                text += added.map_or("", String::as_str);
+                // As rustdoc does, which passes over the blank lines at the ends.
+                text += added.map_or("", |text| text.trim_matches('\n'));
+                text.push('\n');
+            } else if line.starts_with("#[doc = \"\"]") {
                 text.push('\n');
             } else if let Some(name) = line.strip_prefix("pub mod ") {
                 let name = name.split([' ', ';']).next().unwrap_or_default();
@@ -315,19 +318,20 @@ fn planted() -> Texts {
             ),
             (
                 "src/book/deployment.md",
-                "[a](#nginx) [b](#caddy)\n# nginx\n# Caddy\n# AWS\n[a](other.md)\n",
+                "[a](#nginx) [b](#caddy)\n\n# nginx\n\n# Caddy\n\n# AWS\n[a](other.md)\n",
             ),
             (
                 "src/book/tuning.md",
-                "# Cost\n[a](crate::deployment#nginx) [b](deployment#apache) [c](Config#time) [d](Config#no)\n",
+                "# Cost\n[a](crate::deployment#nginx) [b](deployment#apache) [c](Config#time) [d](Config#no)\n\n<svg></svg>\n",
             ),
+            ("src/book/million.md", "\n# Million\n[a](#million)\n"),
         ]),
         others: ["a", "src/lib.rs"].map(str::to_owned).into(),
         sources: owned(&[
             (
                 "src/book/mod.rs",
-                "#[doc = include_str!(\"deployment.md\")]\npub mod deployment {\n}\n\
-                 #[doc = include_str!(\"tuning.md\")]\npub mod tuning;\n",
+                "#[doc = include_str!(\"deployment.md\")]\n#[doc = \"\"]\npub mod deployment {\n}\n\
+                 #[doc = include_str!(\"tuning.md\")]\n#[doc = include_str!(\"million.md\")]\npub mod tuning;\n",
             ),
             (
                 "src/lib.rs",
@@ -348,9 +352,10 @@ fn links_that_lead_nowhere_are_seen() {
     ];
     assert_eq!(planted().wrong_of_files(), files);
     let docs = [
-        "deployment:5: other.md is no link of rustdoc's",
+        "deployment:8: other.md is no link of rustdoc's",
         "tuning:2: deployment#apache has no section #apache",
         "tuning:2: Config#no no comment has the section #no",
+        "tuning:6: #million has no section #million",
         "src/lib.rs:2: crate::tuning#costs has no section #costs",
     ];
     assert_eq!(planted().wrong_of_docs(), docs);

@@ -30,10 +30,13 @@ pub(crate) enum Slugs {
 impl Markdown {
     pub(crate) fn of(text: &str) -> Self {
         let prose = without_blocks(text);
+        let mut above = "";
         let headings = prose.lines().enumerate().filter_map(|(index, line)| {
             let text = line.trim_start_matches('#');
             let level = line.len() - text.len();
-            let is_one = (1..=6).contains(&level) && text.starts_with(' ');
+            // Behind HTML, such as a drawing, it would be none without a blank line.
+            let is_one = (1..=6).contains(&level) && text.starts_with(' ') && above.is_empty();
+            above = line.trim();
             is_one.then(|| Heading {
                 line: index + 1,
                 level,
@@ -183,20 +186,20 @@ fn links(prose: &str) -> Vec<Link> {
 #[test]
 fn headings_and_links_are_found_and_code_is_passed_over() {
     let text = "# One, *two* & `three`\n\n```rust\n# fn no() {}\n[no](no)\n```\n\n\
-                ## See [`four`](five#six)\n`[no](no)` [`yes()`](yes)\n[d]: there\n## Schön Ä_b-c\n# One two  three\n";
+                ## See [`four`](five#six)\n# No\n`[no](no)` [`yes()`](yes)\n[d]: there\n\n## Schön Ä_b-c\n\n# One two  three\n";
     let found = Markdown::of(text);
     let targets: Vec<_> = found
         .links
         .iter()
         .map(|link| (link.line, &*link.target))
         .collect();
-    assert_eq!(targets, [(8, "five#six"), (9, "yes"), (10, "there")]);
+    assert_eq!(targets, [(8, "five#six"), (10, "yes"), (11, "there")]);
     let levels: Vec<_> = found
         .headings
         .iter()
         .map(|it| (it.line, it.level))
         .collect();
-    assert_eq!(levels, [(1, 1), (8, 2), (11, 2), (12, 1)]);
+    assert_eq!(levels, [(1, 1), (8, 2), (13, 2), (15, 1)]);
     let github = [
         "one-two--three",
         "see-four",
