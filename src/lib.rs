@@ -1,8 +1,13 @@
-//! WebSocket for every tower, hyper and axum server, as a layer.
+//! WebSocket for every tower, hyper and axum server, as a layer or as axum's extractor.
 //!
-//! [`WebSocketLayer`] answers the opening handshakes of HTTP/1.1 (RFC 6455) and HTTP/2 (RFC 8441)
-//! and hands the open connection to a route-level service; every other request goes to the inner
-//! service untouched.
+//! [`WebSocketLayer`] answers the opening handshakes of HTTP/1.1 (RFC 6455) and HTTP/2 (RFC 8441), and hands the
+//! open connection to a handler. Every other request goes to the inner service untouched.
+//! [`extract::WebSocketUpgrade`] does the same in axum's handlers (feature `axum`).
+//!
+//! # Begin here
+//!
+//! The page [`tutorial`] builds a chat with login, tests and two nodes, from an empty folder. A server needs no more than
+//! this:
 //!
 //! ```
 //! # #[cfg(feature = "layer")]
@@ -22,34 +27,52 @@
 //! # }
 //! ```
 //!
+//! # Pages
+//!
+//! They are modules of these docs, which have to be built with all features: on docs.rs, or by `cargo doc --all-features`.
+//!
+//! | page | what for |
+//! | --- | --- |
+//! | [`tutorial`] | a first application, step by step |
+//! | [`cookbook`] | requests and answers, presence, uploads, GraphQL, rate limits and more, each as a program |
+//! | [`authentication`] | origins, cookies, tokens and tickets, and how long they hold |
+//! | [`deployment`] | behind nginx, HAProxy, Envoy and others, in containers, under systemd |
+//! | [`troubleshooting`] | from what is seen to its cause, and what to do |
+//! | [`security`] | what is limited and defended, by which setting, and what is left to the application |
+//! | [`scaling`] | many cores, many nodes, deploys |
+//! | [`tuning`] | what each setting costs, a server by hyper, HTTP/2, the kernel |
+//! | [`migration`] | from axum's WebSocket, tokio-tungstenite, Socket.IO and others |
+//! | [`comparison`] | feature by feature beside other libraries, and what this one does not do |
+//!
 //! # What to take
 //!
 //! | I need to | take |
 //! | --- | --- |
-//! | know who is there before the answer, and refuse others | [`WebSocketLayer::on_handshake`] |
-//! | keep my own data with a connection, its address and path | [`WebSocket::set_data`], [`WebSocketLayer::connection_info`] |
-//! | tell the same to many | [`Groups::broadcast`], [`Connections::broadcast`] |
-//! | know who is in a room, and tell that somebody has left it | [`Groups::join_as`], [`presence`](Groups::presence), [`on_leave`](groups::Membership::on_leave) |
-//! | send from somewhere else: a timer, a plain request | [`Sender`], a clone of it, or [`Connections::get`] |
-//! | bound what a client may send, and how many there may be | [`Config`], [`service::PerAddress`] |
-//! | know that a message has arrived | an answer of the application's; that the peer is there: [`WebSocket::ping_and_wait`] |
+//! | check who connects before the answer, and refuse others | [`WebSocketLayer::on_handshake`] |
+//! | let in pages of another port or site | [`Config::origin`], [`OriginPolicy`]; see [`authentication`](authentication#a-page-on-another-port-or-site) |
+//! | keep data with a connection, or its address and path | [`WebSocket::set_data`], [`WebSocketLayer::connection_info`] |
+//! | send the same message to many | [`Groups::broadcast`], [`Connections::broadcast`] |
+//! | list the members of a room, and announce that one has left | [`Groups::join_as`], [`presence`](Groups::presence), [`on_leave`](groups::Membership::on_leave) |
+//! | send from elsewhere: a timer, a plain request | a clone of [`Sender`], or [`Connections::get`] |
+//! | limit what a client may send, and how many clients there may be | [`Config`], [`service::PerAddress`] |
+//! | know that a message has arrived | a reply of the application's own; for whether the peer is there, [`WebSocket::ping_and_wait`] |
 //! | send and receive values | [`json`] |
-//! | use callbacks, with state of their own | [`service::event_handler_with`] |
-//! | take or send what is larger than memory | [`WebSocket::recv_reader`], [`WebSocket::send_writer`] |
-//! | stop without losing anything | [`Connections::drain`], [`Serve::graceful_shutdown`](serve::Serve::graceful_shutdown) |
-//! | see numbers in Prometheus | [`Counters::to_prometheus`](session::Counters::to_prometheus) |
+//! | use callbacks, with state for each connection | [`service::event_handler_with`] |
+//! | receive or send messages larger than memory | [`WebSocket::recv_reader`], [`WebSocket::send_writer`] |
+//! | close every connection before the server stops | [`Connections::drain`], [`Serve::graceful_shutdown`](serve::Serve::graceful_shutdown) |
+//! | export metrics to Prometheus | [`Counters::to_prometheus`](session::Counters::to_prometheus) |
 //! | run several processes | [`GroupsBuilder::cluster`](groups::GroupsBuilder::cluster) |
-//! | be a client that comes back | [`client::reconnect`] |
+//! | connect as a client that reconnects | [`client::reconnect`] |
 //! | test all of it without a socket | [`testing`] |
 //!
 //! # Where to look
 //!
-//! - [`WebSocketLayer`], [`endpoint`]: how to mount it, and what happens to a request.
+//! - [`WebSocketLayer`], [`endpoint`]: how to mount it, and what becomes of a request.
 //! - [`extract::WebSocketUpgrade`]: for axum's handlers, like axum's own (feature `axum`).
 //! - [`handler`], [`service::event_handler`]: the service that handles the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
-//! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection; [`WebSocket::info`] and [`WebSocket::data`] say
-//!   whose it is.
+//! - [`WebSocket`], [`Sender`], [`Receiver`]: the connection; [`WebSocket::info`] and [`WebSocket::data`] describe
+//!   its peer.
 //! - [`WebSocket::send_writer`], [`WebSocket::recv_reader`]: messages larger than memory, by
 //!   [`session::MessageWriter`] and [`session::MessageReader`].
 //! - [`WebSocket::into_events`]: a `Stream` and a `Sink` of messages, pings, pongs and the Close, for other libraries.
@@ -70,19 +93,9 @@
 //! - [`session::Http2Stream`]: for servers that run `h2` themselves.
 //! - [`serve`](mod@serve): a ready-to-run server (feature `serve`).
 //! - [`testing`]: conversations in memory (feature `testing`).
-//! - [`service`], [`session`], [`groups`]: what is named less often: futures, bodies, callbacks,
+//! - [`service`], [`session`], [`groups`]: types that are named less often: futures, bodies, callbacks,
 //!   reports, counters, draining, members.
 //! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
-//!
-//! Pages of these docs, on docs.rs and with `cargo doc --all-features`:
-//!
-//! - `authentication`: cookies, tokens and tickets, and how long they hold.
-//! - `deployment`: behind nginx, HAProxy, Envoy and others, in containers and under systemd.
-//! - `migration`: from axum's WebSocket, tokio-tungstenite and others.
-//! - `security`: what is defended, by which setting, and what is left to you.
-//! - `scaling`: groups over many processes.
-//! - `troubleshooting`: what is seen when something is wrong, and what to do.
-//! - `tuning`: what each setting costs, HTTP/2, many cores.
 //!
 //! # What holds everywhere
 //!
@@ -149,6 +162,8 @@ pub mod blocking;
     feature = "serve",
     feature = "testing"
 ))]
+// Pages are no part of the API that a feature would bring.
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 mod book;
 #[cfg(feature = "client")]
 pub mod client;
@@ -207,6 +222,7 @@ mod trust;
     feature = "serve",
     feature = "testing"
 ))]
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
 #[doc(inline)]
 pub use book::{
     authentication, comparison, cookbook, deployment, migration, scaling, security,
@@ -243,6 +259,7 @@ pub use session::{
     feature = "axum",
     feature = "client",
     feature = "deflate",
+    feature = "redis",
     feature = "serve",
     feature = "testing"
 ))]
