@@ -25,7 +25,7 @@ type Counts = Arc<Mutex<HashMap<String, u64>>>;
 #[derive(Clone)]
 struct Room(String);
 
-/// Admits those who know the token. axum's extractors work on the head of the handshake.
+/// Admits clients that know the token. axum's extractors work on the head of the handshake.
 async fn admit(mut handshake: Handshake) -> Decision {
     type Asked = (Path<String>, Query<HashMap<String, String>>);
     // Not in a header, which pages cannot set on a WebSocket.
@@ -43,7 +43,7 @@ fn talk(request: Request<WebSocket>, counts: Counts) -> impl Future<Output = Res
     let (mut head, mut socket) = request.into_parts();
     let room = head.extensions.remove::<Room>();
     async move {
-        let Room(room) = room.ok_or("nobody comes past the hook without a room")?;
+        let Room(room) = room.ok_or("the hook admits no client without a room")?;
         while let Some(_message) = socket.recv().await? {
             let reply = format!("message {} of {room}", count(&counts, &room, 1));
             socket.send(reply).await?;
@@ -52,7 +52,7 @@ fn talk(request: Request<WebSocket>, counts: Counts) -> impl Future<Output = Res
     }
 }
 
-/// Adds to the count of a room, and tells the sum. A lock is never held over an `.await`.
+/// Adds to the count of a room, and returns the sum. A lock is never held over an `.await`.
 fn count(counts: &Counts, room: &str, more: u64) -> u64 {
     let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
     let count = counts.entry(room.to_owned()).or_default();

@@ -1,6 +1,6 @@
 //! A client for the terminal: what is typed is sent, what comes is printed. Piped input works, too.
 //!
-//! Run: `cargo run --example client --features client -- ws://127.0.0.1:8080/echo`; `--help` tells the rest.
+//! Run: `cargo run --example client --features client -- ws://127.0.0.1:8080/echo`; `--help` has the rest.
 //!
 //! When the connection is lost it comes back, and shows how long it waits. Try it: stop a server and start it
 //! again. Ctrl-C closes with 1001.

@@ -35,7 +35,7 @@ async fn echo(mut socket: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells which HTTP a WebSocket came over: a test through a proxy has to know.
+/// Returns which HTTP a WebSocket came over: a test through a proxy has to know.
 async fn announce(handshake: Handshake) -> Decision {
     println!("{:?} {}", handshake.version(), handshake.uri().path());
     handshake.accept()

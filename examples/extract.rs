@@ -47,7 +47,7 @@ async fn room(
         .on_upgrade(move |socket| talk(socket, room, app.rooms))
 }
 
-/// Tells everybody in the room what one of them says.
+/// Sends what one member of the room says to all of them.
 async fn talk(mut socket: WebSocket, room: String, rooms: Groups) -> Result<(), Error> {
     let Ok(_membership) = rooms.join(room.clone(), &socket.sender()) else {
         return Ok(()); // it has ended already

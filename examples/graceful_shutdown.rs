@@ -24,7 +24,7 @@ async fn echo(mut socket: WebSocket) -> Result<(), Error> {
 
 /// Waits until the server has to stop.
 async fn stop(mut stopping: watch::Receiver<bool>) {
-    // An error would mean that nobody is left to say so.
+    // An error would mean that the sender is gone, and with it the program.
     let _stop = stopping.wait_for(|stop| *stop).await;
 }
 

@@ -30,7 +30,7 @@ async fn echo(mut socket: WebSocket) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells everybody in the lobby what somebody says.
+/// Sends what one member says to everyone in the lobby.
 async fn lobby(mut socket: WebSocket, rooms: Rooms) -> Result<(), Error> {
     let Ok(_member) = rooms.join("lobby", &socket.sender()) else {
         // The connection has ended meanwhile.

@@ -49,7 +49,7 @@ async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Says hello, and gives what comes back.
+/// Says hello, and returns the answer.
 async fn greet(n: usize, mut socket: WebSocket) -> Result<String, Error> {
     socket.send(format!("hello from socket {n}")).await?;
     let answer = socket.recv().await?;

@@ -30,7 +30,7 @@ use tower_websocket::{
     service::Decision,
 };
 
-/// Who is at the other end.
+/// The user at the other end.
 struct Name(String);
 
 /// Keeps the name with the connection. A login would be looked at here.
@@ -44,7 +44,7 @@ async fn greet(mut handshake: Handshake) -> Decision {
     handshake.accept()
 }
 
-/// Tells the page its number, then waits for the end: everything else is pushed from outside.
+/// Sends the page its number, then waits for the end: everything else is pushed from outside.
 async fn listen(mut socket: WebSocket) -> Result<(), Error> {
     if let Some(id) = socket.id() {
         socket.send(format!("this page is {id}")).await?;
@@ -56,7 +56,7 @@ async fn listen(mut socket: WebSocket) -> Result<(), Error> {
 /// Queues the text for every open connection, and says for how many.
 async fn notify_all(State(connections): State<Connections>, text: String) -> String {
     let message = PreparedMessage::new(text);
-    // Whoever has more unsent than fits its queue misses this one.
+    // A page with more unsent than fits its queue misses this one.
     let told = connections
         .iter()
         .filter(|socket| socket.try_send(&message).is_ok());

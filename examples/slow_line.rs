@@ -11,7 +11,7 @@
 //!   sends it when it has them all, says nothing for so long, and returns.
 //! - `/return?bytes=6291456` sends so many bytes, and returns.
 //!
-//! Every connection is told of on a line of its own: how it was opened, and how it ended.
+//! Every connection is reported on a line of its own: how it was opened, and how it ended.
 
 #[path = "support/cli.rs"]
 mod cli;
@@ -149,7 +149,7 @@ async fn ctrl_c() {
     }
 }
 
-/// A certificate for whoever does not look.
+/// A certificate for clients that do not check it.
 fn certificate() -> Result<Arc<ServerConfig>, BoxError> {
     let made = rcgen::generate_simple_self_signed(["localhost".into(), "127.0.0.1".into()])?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());

@@ -54,7 +54,7 @@ connect: takes TCP connections at ADDRESS, each of which becomes a WebSocket to 
   --ca FILE                trust the certificates of this PEM file, too
   --header 'Name: value'   send this header in the handshake
 
-Nobody is asked who they are: that is for what --to is. Ctrl-C or SIGTERM closes with 1001.";
+Clients are not authenticated: that is for what --to is. Ctrl-C or SIGTERM closes with 1001.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -73,11 +73,11 @@ async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
 
 /// Carries bytes both ways until one end has ended or failed; `broken` is what a TCP that fails is called.
 async fn carry(socket: WebSocket, mut tcp: TcpStream, broken: CloseCode) -> io::Result<()> {
-    // Who types one letter does not wait for the next.
+    // A letter that is typed does not wait for the next one.
     let _unsupported = tcp.set_nodelay(true);
     let result = socket.into_byte_stream().tunnel(&mut tcp, broken).await;
     if result.is_err() {
-        // Then the other end is not told that this is the regular end.
+        // Then the other end does not take this for the regular end.
         let _unsupported = tcp.set_zero_linger();
     }
     result

@@ -1,4 +1,4 @@
-//! WebSocket for who does the handshake by other means: a server that answers by itself, and a client that makes the
+//! WebSocket after a handshake by other means: a server that answers by itself, and a client that makes the
 //! request, both with hyper alone.
 //!
 //! Run: `cargo run --release --example upgraded`, or with an address of your own: `… -- 127.0.0.1:9000`. Its client has

@@ -38,7 +38,7 @@ pub(crate) fn app(rooms: Groups, connections: &Connections) -> Router {
         .route_service("/rooms/{room}", layer.endpoint())
 }
 
-/// Who wants to enter which room.
+/// Which room a visitor wants to enter, and by which name.
 #[derive(Clone)]
 struct Visit {
     room: String,
@@ -80,7 +80,7 @@ fn chat(request: Request<WebSocket>, chat: Chat) -> impl Future<Output = Result<
     let (mut head, mut socket) = request.into_parts();
     let visit = head.extensions.remove::<Visit>();
     async move {
-        let visit = visit.ok_or("nobody comes past the door without a room")?;
+        let visit = visit.ok_or("the door admits no visitor without a room")?;
         let member = Member::enter(chat, visit, &socket.sender()).await?;
         while let Some(message) = socket.recv().await? {
             member.say(text_of(&message)?).await;
@@ -102,12 +102,12 @@ fn text_of(message: &Message) -> Result<&str, CloseFrame> {
 #[derive(Clone)]
 struct Chat {
     rooms: Groups,
-    /// Locked by who comes or goes until everyone knows: all see it in the same order.
+    /// Locked by a member that comes or goes until everyone knows: all see it in the same order.
     names: Arc<Mutex<HashMap<String, BTreeSet<String>>>>,
 }
 
 impl Chat {
-    /// Tells everyone in a room. Who cannot keep up is closed, as groups do where nothing else is
+    /// Sends to everyone in a room. A member that cannot keep up is closed, as groups do if nothing else is
     /// asked for.
     async fn tell(&self, room: &str, event: Value) {
         self.rooms.broadcast(room, event.to_string()).await;
@@ -134,7 +134,7 @@ struct Member {
 }
 
 impl Member {
-    /// Welcomes a new member, with a number after a name that is taken, and tells the others.
+    /// Welcomes a new member, with a number after a name that is taken, and announces it to the others.
     async fn enter(chat: Chat, mut visit: Visit, socket: &Sender) -> Result<Self, JoinError> {
         let mut names = chat.names.lock().await;
         let taken = names.entry(visit.room.clone()).or_default();
@@ -174,7 +174,7 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         let (chat, visit) = (self.chat.clone(), self.visit.clone());
-        // Without a runtime the program is ending, and nobody is left to tell.
+        // Without a runtime the program is ending, and no one is left to send to.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move { chat.forget(&visit).await });
         }

@@ -31,7 +31,7 @@ async fn start(arguments: Vec<String>) -> Result<(), BoxError> {
     let https = Port::tls(addresses.next().unwrap_or("127.0.0.1:8443")).await?;
     let (plain, tls) = (http.address()?, https.address()?);
     println!("The chat is open at http://{plain} (HTTP/1.1) and https://{tls} (HTTP/2).");
-    println!("The certificate was made just now: the browser will warn, and can be told to go on.");
+    println!("The certificate was made just now: the browser will warn, and lets you go on.");
     let connections = Connections::new();
     let app = chat::app(Groups::new(), &connections);
     let ports = async {

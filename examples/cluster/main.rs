@@ -1,4 +1,4 @@
-//! The chat on two nodes of a cluster, each with a port: who writes at one is read at the other.
+//! The chat on two nodes of a cluster, each with a port: what is written at one is read at the other.
 //!
 //! Start a Redis, by `redis-server` or `docker run -p 6379:6379 redis`. Then run
 //! `cargo run --release --example cluster --features redis,nats`, and open both addresses that it prints. With
@@ -6,7 +6,7 @@
 //! several processes do the same: run it twice, with one address each.
 //!
 //! Stop the engine, and start it again: each port goes on by itself meanwhile, and the two find each other again.
-//! Who is in a room is known to each node for itself.
+//! Each node knows the members of a room that are its own.
 
 #[path = "../chat/chat.rs"]
 mod chat;

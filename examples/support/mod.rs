@@ -64,7 +64,7 @@ impl Port {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Serves `app` to every client, for ever.
+    /// Serves `app` to every client, forever.
     pub(crate) async fn serve<S, B>(self, app: S)
     where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
