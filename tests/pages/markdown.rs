@@ -34,8 +34,9 @@ impl Markdown {
         let headings = prose.lines().enumerate().filter_map(|(index, line)| {
             let text = line.trim_start_matches('#');
             let level = line.len() - text.len();
-            // Behind HTML, such as a drawing, it would be none without a blank line.
-            let is_one = (1..=6).contains(&level) && text.starts_with(' ') && above.is_empty();
+            // Right behind HTML, such as a drawing, it would be none.
+            let is_one =
+                (1..=6).contains(&level) && text.starts_with(' ') && !above.starts_with('<');
             above = line.trim();
             is_one.then(|| Heading {
                 line: index + 1,
@@ -186,20 +187,20 @@ fn links(prose: &str) -> Vec<Link> {
 #[test]
 fn headings_and_links_are_found_and_code_is_passed_over() {
     let text = "# One, *two* & `three`\n\n```rust\n# fn no() {}\n[no](no)\n```\n\n\
-                ## See [`four`](five#six)\n# No\n`[no](no)` [`yes()`](yes)\n[d]: there\n\n## Schön Ä_b-c\n\n# One two  three\n";
+                ## See [`four`](five#six)\n</p>\n# No\n`[no](no)` [`yes()`](yes)\n[d]: there\n## Schön Ä_b-c\n# One two  three\n";
     let found = Markdown::of(text);
     let targets: Vec<_> = found
         .links
         .iter()
         .map(|link| (link.line, &*link.target))
         .collect();
-    assert_eq!(targets, [(8, "five#six"), (10, "yes"), (11, "there")]);
+    assert_eq!(targets, [(8, "five#six"), (11, "yes"), (12, "there")]);
     let levels: Vec<_> = found
         .headings
         .iter()
         .map(|it| (it.line, it.level))
         .collect();
-    assert_eq!(levels, [(1, 1), (8, 2), (13, 2), (15, 1)]);
+    assert_eq!(levels, [(1, 1), (8, 2), (13, 2), (14, 1)]);
     let github = [
         "one-two--three",
         "see-four",
