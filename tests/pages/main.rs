@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod architecture;
+mod comparison;
 mod deployment;
 mod links;
 mod markdown;
