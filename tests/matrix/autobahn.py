@@ -13,7 +13,7 @@ CASES = {
 }
 CASES["dedicated"] = CASES["shared"]
 GOOD = {"OK", "INFORMATIONAL"}
-WORDS = {"lax": "not strict", "failed": "failed", "late": "TCP ended late", "none": "not offered"}
+WORDS = {"lax": "not strict", "failed": "failed", "late": "not ended in a second", "none": "not offered"}
 
 
 def run(servers):
@@ -22,7 +22,7 @@ def run(servers):
         say("LEFT OUT: Autobahn (no CPython 2.7)")
         return
     wstest = wstest.splitlines()[-1]
-    print("| server | mode | cases | OK | not strict | failed | TCP ended late | not offered | which |")
+    print("| server | mode | cases | OK | not strict | failed | not ended in a second | not offered | which |")
     print("|---" * 9 + "|")
     for mode in CASES:
         work = WORK / "autobahn" / mode
