@@ -1,75 +1,21 @@
 //! async-graphql: subscriptions by both protocols of GraphQL over WebSocket.
 
-use std::future::ready;
+#[path = "programs/graphql.rs"]
+#[expect(dead_code, reason = "its `main` is for those who run it")]
+mod program;
 
-use async_graphql::{
-    EmptyMutation, Object, Schema, Subscription,
-    http::{ALL_WEBSOCKET_PROTOCOLS, WebSocket as GraphqlSocket, WsMessage},
-};
-use futures_util::{SinkExt, Stream, StreamExt, stream};
+use async_graphql::http::ALL_WEBSOCKET_PROTOCOLS;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tower_websocket::{
-    CloseCode, CloseFrame, Error, Event, WebSocket,
-    client::HttpVersion,
-    session::{EventSocket, EventStream},
-};
+use tower_websocket::{CloseCode, CloseFrame, Event, client::HttpVersion, session::EventSocket};
 
 use crate::support::{Server, VERSIONS, within};
 
-struct Query;
-
-#[Object]
-impl Query {
-    async fn answer(&self) -> i32 {
-        42
-    }
-}
-
-struct Numbers;
-
-#[Subscription]
-impl Numbers {
-    /// The numbers below `end`, and without one all that there are.
-    async fn numbers(&self, end: Option<i32>) -> impl Stream<Item = i32> {
-        stream::iter(0..end.unwrap_or(i32::MAX))
-    }
-}
-
-/// Answers the requests of one connection, as long as the client wants.
-async fn graphql(socket: WebSocket) -> Result<(), Error> {
-    let Some(protocol) = socket.subprotocol().and_then(|name| name.parse().ok()) else {
-        socket.close((NO_SUBPROTOCOL, "no subprotocol"));
-        return Ok(());
-    };
-    let schema = Schema::new(Query, EmptyMutation, Numbers);
-    let (sink, stream) = socket.into_events().split();
-    GraphqlSocket::new(schema, messages(stream), protocol)
-        .map(|message| Ok(event(message)))
-        .forward(sink)
-        .await
-}
-
-/// The messages of a connection, up to its end, whichever it is.
-fn messages(stream: EventStream) -> impl Stream<Item: AsRef<[u8]>> + Unpin {
-    stream.filter_map(|event| ready(event.ok().and_then(Event::into_message)))
-}
-
-fn event(message: WsMessage) -> Event {
-    match message {
-        WsMessage::Text(text) => text.into(),
-        WsMessage::Close(code, reason) => {
-            let code = CloseCode::new(code);
-            Event::Close(code.map(|code| CloseFrame::new(code, reason)))
-        }
-    }
-}
-
-/// What the protocol graphql-transport-ws closes with where no subprotocol was agreed on.
-const NO_SUBPROTOCOL: CloseCode = CloseCode::new(4406).unwrap();
-
 /// A server that takes both protocols.
 pub(crate) async fn start() -> Server {
-    Server::start(&ALL_WEBSOCKET_PROTOCOLS, graphql).await
+    let schema = program::schema();
+    let run = move |socket| program::graphql(schema.clone(), socket);
+    Server::start(&ALL_WEBSOCKET_PROTOCOLS, run).await
 }
 
 async fn connect(server: &Server, version: HttpVersion, protocol: &'static str) -> EventSocket {
@@ -148,7 +94,7 @@ async fn server_closes_with_the_codes_of_the_protocol() {
         let close = next(&mut other.into_events()).await;
         assert_eq!(
             close,
-            CloseFrame::new(NO_SUBPROTOCOL, "no subprotocol").into()
+            CloseFrame::new(program::NO_SUBPROTOCOL, "no subprotocol").into()
         );
     }
 }

@@ -3,6 +3,8 @@
 
 mod graphql;
 mod graphql_client;
+mod mqtt;
 mod node;
+mod postgres;
 mod support;
 mod yjs;

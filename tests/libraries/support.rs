@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use axum::Router;
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -26,8 +27,8 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 /// A server, which ends with the test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    task: JoinHandle<()>,
     ended: UnboundedReceiver<Result<(), Error>>,
+    _task: Task,
 }
 
 impl Server {
@@ -37,8 +38,6 @@ impl Server {
         F: FnMut(WebSocket) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), Error>> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let config = Config::default()
             .subprotocols(subprotocols.iter().copied())
             .max_send_queue(16 << 10);
@@ -51,13 +50,23 @@ impl Server {
             }
         });
         let app = WebSocketLayer::new(run).config(config).endpoint();
+        let server = Self::serve(Router::new().route_service("/", app)).await;
+        Self { ended, ..server }
+    }
+
+    /// Starts one for the routes of a program.
+    pub(crate) async fn serve(app: Router) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async {
             serve(listener, app).await.unwrap();
         });
+        let task = Task(task);
+        let (_, ended) = unbounded_channel();
         Self {
             address,
-            task,
             ended,
+            _task: task,
         }
     }
 
@@ -72,16 +81,28 @@ impl Server {
         version: HttpVersion,
         subprotocols: &[&'static str],
     ) -> WebSocket {
-        let client = Client::new()
-            .http_version(version)
-            .config(Config::default().subprotocols(subprotocols.iter().copied()));
-        let uri = format!("ws://{}/", self.address);
+        let config = Config::default().subprotocols(subprotocols.iter().copied());
+        self.connect_to("", version, config).await
+    }
+
+    /// Connects to a path, which is without its first slash.
+    pub(crate) async fn connect_to(
+        &self,
+        path: &str,
+        version: HttpVersion,
+        config: Config,
+    ) -> WebSocket {
+        let client = Client::new().http_version(version).config(config);
+        let uri = format!("ws://{}/{path}", self.address);
         within(client.connect(uri)).await.unwrap()
     }
 }
 
-impl Drop for Server {
+/// A task that ends when it is dropped.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }

@@ -1,51 +1,35 @@
 //! yrs and yrs-axum: documents that many write at once, by the protocol of Yjs. Its transports are sinks and streams
 //! of `Vec<u8>`, which a `WebSocket` becomes with a word for each direction.
 
-use std::{future::ready, sync::Arc};
+#[path = "programs/yjs.rs"]
+#[expect(dead_code, reason = "its `main` is for those who run it")]
+mod program;
 
-use futures_util::{Sink, SinkExt, Stream, TryStreamExt};
-use tokio::sync::{Mutex, RwLock, mpsc};
-use tower_websocket::{CloseCode, Error, Message, Receiver, Sender, WebSocket};
+use std::sync::Arc;
+
+use futures_util::{SinkExt, TryStreamExt};
+use tokio::sync::{RwLock, mpsc};
+use tower_websocket::{CloseCode, Config, Message, WebSocket, client::HttpVersion};
 use yrs::{
     Doc, GetString, ReadTxn, StateVector, Text, Transact,
     sync::{self, Awareness, SyncMessage},
     updates::encoder::Encode,
 };
-use yrs_axum::{broadcast::BroadcastGroup, conn::Connection};
+use yrs_axum::conn::Connection;
 
 use crate::support::{Server, VERSIONS, within};
 
-fn sink(sender: Sender) -> impl Sink<Vec<u8>, Error = Error> + Send + Sync + Unpin + 'static {
-    sender.with(|bytes: Vec<u8>| ready(Ok(Message::from(bytes))))
+/// A server, with its documents.
+async fn start() -> (Server, program::Documents) {
+    let documents = program::Documents::default();
+    let server = Server::serve(program::app(&documents)).await;
+    (server, documents)
 }
 
-fn stream(
-    receiver: Receiver,
-) -> impl Stream<Item = Result<Vec<u8>, Error>> + Send + Sync + Unpin + 'static {
-    receiver.map_ok(|message| message.into_bytes().into())
-}
-
-/// A server of one document, which is given with it.
-async fn start() -> (Server, Arc<BroadcastGroup>) {
-    let awareness = Awareness::new(Doc::new());
-    let group = BroadcastGroup::new(Arc::new(RwLock::new(awareness)), 32).await;
-    let group = Arc::new(group);
-    let shared = group.clone();
-    let server = Server::start(&[], move |socket: WebSocket| {
-        let group = shared.clone();
-        async move {
-            let (sender, receiver) = socket.split();
-            let sink = Arc::new(Mutex::new(sink(sender.clone())));
-            let subscription = group.subscribe(sink, stream(receiver));
-            if let Err(error) = subscription.completed().await {
-                // What was received is none of its messages, where the connection is open.
-                sender.close((CloseCode::POLICY_VIOLATION, error.to_string()));
-            }
-            Ok(())
-        }
-    })
-    .await;
-    (server, group)
+async fn connect(server: &Server, document: &str, version: HttpVersion) -> WebSocket {
+    server
+        .connect_to(document, version, Config::default())
+        .await
 }
 
 /// One who writes the document.
@@ -59,7 +43,10 @@ struct Writer {
 
 impl Writer {
     fn new(socket: WebSocket) -> Self {
-        let doc = Doc::new();
+        Self::with(Doc::new(), socket)
+    }
+
+    fn with(doc: Doc, socket: WebSocket) -> Self {
         let (changed, changes) = mpsc::unbounded_channel();
         let observed = doc.observe_update_v1(move |_, _| {
             let _over = changed.send(());
@@ -67,8 +54,8 @@ impl Writer {
         let awareness = Arc::new(RwLock::new(Awareness::new(doc)));
         let (sender, receiver) = socket.split();
         let other = |error| sync::Error::Other(Box::new(error));
-        let sink = sink(sender).sink_map_err(other);
-        let stream = stream(receiver).map_err(other);
+        let sink = program::sink(sender).sink_map_err(other);
+        let stream = program::stream(receiver).map_err(other);
         let connection = Connection::new(awareness.clone(), sink, stream);
         let (updates, mut queue) = mpsc::unbounded_channel();
         tokio::spawn(async move {
@@ -85,8 +72,12 @@ impl Writer {
     }
 
     async fn write(&self, words: &str) {
+        self.write_to("text", words).await;
+    }
+
+    async fn write_to(&self, name: &str, words: &str) {
         let awareness = self.awareness.read().await;
-        let text = awareness.doc().get_or_insert_text("text");
+        let text = awareness.doc().get_or_insert_text(name);
         let mut transaction = awareness.doc().transact_mut();
         let before = transaction.state_vector();
         text.push(&mut transaction, words);
@@ -111,33 +102,70 @@ async fn content(awareness: &RwLock<Awareness>) -> String {
 
 #[tokio::test]
 async fn what_one_writes_all_read() {
-    let (server, group) = start().await;
+    let (server, documents) = start().await;
+    let document = documents.open("a").await;
     let mut writers = Vec::new();
     for version in VERSIONS {
-        writers.push(Writer::new(server.connect(version, &[]).await));
+        writers.push(Writer::new(connect(&server, "a", version).await));
     }
     // Written by the one of HTTP/1.1 and read by that of HTTP/2, and the other way round.
     writers[0].write("hello").await;
     writers[1].reads("hello").await;
     writers[1].write(" world").await;
     writers[0].reads("hello world").await;
-    assert_eq!(content(group.awareness()).await, "hello world");
+    assert_eq!(content(document.awareness()).await, "hello world");
     // One that comes later asks for all of it.
-    let mut late = Writer::new(server.connect(VERSIONS[0], &[]).await);
+    let mut late = Writer::new(connect(&server, "a", VERSIONS[0]).await);
     late.reads("hello world").await;
+    // Another document has nothing of it.
+    let other = documents.open("b").await;
+    assert_eq!(content(other.awareness()).await, "");
+}
+
+#[tokio::test]
+async fn what_was_written_before_connecting_all_read() {
+    let (server, _documents) = start().await;
+    let doc = Doc::new();
+    let text = doc.get_or_insert_text("text");
+    text.push(&mut doc.transact_mut(), "hello");
+    let _writer = Writer::with(doc, connect(&server, "a", VERSIONS[0]).await);
+    let mut reader = Writer::new(connect(&server, "a", VERSIONS[1]).await);
+    reader.reads("hello").await;
 }
 
 #[tokio::test]
 async fn what_is_no_update_closes_the_connection() {
-    let (server, group) = start().await;
+    let (server, documents) = start().await;
+    let document = documents.open("a").await;
     for version in VERSIONS {
-        let mut socket = server.connect(version, &[]).await;
+        let mut socket = connect(&server, "a", version).await;
         socket.send(vec![0xff; 3]).await.unwrap();
         while within(socket.recv()).await.unwrap().is_some() {}
         let close = socket.received_close().unwrap();
         assert_eq!(close.code(), CloseCode::POLICY_VIOLATION);
     }
-    let awareness = group.awareness().read().await;
+    let awareness = document.awareness().read().await;
     let state = awareness.doc().transact().state_vector();
     assert_eq!(state, StateVector::default());
+}
+
+#[tokio::test]
+async fn client_that_falls_behind_is_closed_and_the_others_go_on() {
+    let (server, _documents) = start().await;
+    let mut slow = connect(&server, "a", VERSIONS[0]).await;
+    let mut reader = Writer::new(connect(&server, "a", VERSIONS[0]).await);
+    let writer = Writer::new(connect(&server, "a", VERSIONS[0]).await);
+    // More than the kernel, the queue and the subscription keep together for one that does not read.
+    let words = "x".repeat(64 << 10);
+    for number in 0..300 {
+        writer.write_to(&format!("text{number}"), &words).await;
+        within(reader.changes.recv()).await.unwrap();
+    }
+    let mut updates = 0;
+    while let Some(message) = within(slow.recv()).await.unwrap() {
+        updates += usize::from(matches!(message, Message::Binary(_)));
+    }
+    assert!((1..300).contains(&updates), "{updates}");
+    let close = slow.received_close().unwrap();
+    assert_eq!(close.code(), CloseCode::TRY_AGAIN_LATER);
 }
