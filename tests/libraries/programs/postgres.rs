@@ -217,7 +217,7 @@ async fn main() -> Result<()> {
             if let Err(error) = feed.listen(&database).await {
                 eprintln!("the database: {error}");
             }
-            sleep(Duration::from_millis(500)).await; // as one of a hundred nodes: a random time
+            sleep(Duration::from_millis(500)).await; // with many nodes: a random time
         }
     });
     server.await?;
