@@ -33,6 +33,7 @@ pub mod authentication {}
 pub mod comparison {}
 #[doc = include_str!("cookbook/messages.md")]
 #[doc = include_str!("cookbook/services.md")]
+#[doc = program!("cookbook/mqtt.rs")]
 pub mod cookbook {}
 #[doc = include_str!("deployment.md")]
 pub mod deployment {}

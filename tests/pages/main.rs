@@ -3,9 +3,9 @@
 
 mod architecture;
 mod comparison;
-mod deployment;
 mod links;
 mod markdown;
+mod quoted;
 mod security;
 mod sources;
 mod troubleshooting;
