@@ -6,7 +6,7 @@ use super::utf8::Utf8Bytes;
 
 /// A status code that may travel in a Close frame (RFC 6455 §7.4).
 ///
-/// Every such code of the IANA registry has a constant; others are made by [`new`](Self::new).
+/// Every such code of the IANA registry has a constant. [`new`](Self::new) makes all others.
 ///
 /// ```
 /// use tower_websocket::CloseCode;
@@ -17,15 +17,34 @@ use super::utf8::Utf8Bytes;
 /// assert_eq!(CloseCode::new(3000), Some(CloseCode::UNAUTHORIZED));
 /// assert_eq!(CloseCode::new(1006), None);
 /// ```
+///
+/// What a client may do next depends on the code:
+///
+/// ```
+/// use tower_websocket::CloseCode;
+///
+/// /// Reports whether it makes sense to connect again with the same request.
+/// fn come_back(code: CloseCode) -> bool {
+///     match code {
+///         CloseCode::GOING_AWAY | CloseCode::SERVICE_RESTART | CloseCode::TRY_AGAIN_LATER => true,
+///         CloseCode::INTERNAL_ERROR | CloseCode::BAD_GATEWAY | CloseCode::TIMEOUT => true,
+///         // The end was meant, or the same request would be refused again.
+///         _ => false,
+///     }
+/// }
+///
+/// assert!(come_back(CloseCode::SERVICE_RESTART));
+/// assert!(!come_back(CloseCode::MESSAGE_TOO_BIG)); // the same message would be too big again
+/// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// The purpose of the connection is fulfilled.
+    /// The connection has served its purpose.
     pub const NORMAL: Self = Self(1000);
     /// The endpoint is leaving: a server stops, a page is closed.
     pub const GOING_AWAY: Self = Self(1001);
-    /// The peer broke the protocol.
+    /// The peer broke a rule of the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// A kind of data that this endpoint does not take.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
@@ -33,31 +52,31 @@ impl CloseCode {
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// A message against the endpoint's policy.
     pub const POLICY_VIOLATION: Self = Self(1008);
-    /// A message too big to be processed.
+    /// A message that is too big to be processed.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
-    /// The server did not agree on an extension the client needs.
+    /// The server did not agree on an extension that the client needs.
     pub const MANDATORY_EXTENSION: Self = Self(1010);
     /// The endpoint met an unexpected condition.
     pub const INTERNAL_ERROR: Self = Self(1011);
-    /// The service restarts; come back, with some delay.
+    /// The service restarts; the client may connect again after some delay.
     pub const SERVICE_RESTART: Self = Self(1012);
-    /// The service is overloaded; try again later or elsewhere.
+    /// The service is overloaded; the client may try again later or elsewhere.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// A gateway received an invalid answer from its upstream.
     pub const BAD_GATEWAY: Self = Self(1014);
-    /// The client has to authenticate itself first, as by HTTP's status 401.
+    /// The client has to authenticate itself first, as with status 401 of HTTP.
     pub const UNAUTHORIZED: Self = Self(3000);
-    /// The client is known and may not do this, as by HTTP's status 403.
+    /// The client is known and is not allowed to do this, as with status 403 of HTTP.
     pub const FORBIDDEN: Self = Self(3003);
-    /// The client took too long, as by HTTP's status 408.
+    /// The client took too long, as with status 408 of HTTP.
     pub const TIMEOUT: Self = Self(3008);
 
-    /// Makes a code of a number, or `None` where that must not be in a Close frame.
+    /// Makes a code from a number; `None` if that number must not be in a Close frame.
     ///
     /// | number | may be sent | |
     /// | --- | --- | --- |
     /// | 1000–1003, 1007–1014 | yes | defined by RFC 6455 or registered since |
-    /// | 3000–3999 | yes | for libraries and frameworks, who register theirs with IANA; unassigned ones, too |
+    /// | 3000–3999 | yes | for libraries and frameworks, which register theirs with IANA; also unassigned ones |
     /// | 4000–4999 | yes | for applications |
     /// | 1005, 1006, 1015 | no | say locally that there was no code, no Close frame, or no TLS |
     /// | 1004, 1016–2999 | no | reserved, or not assigned yet |
@@ -70,13 +89,13 @@ impl CloseCode {
         }
     }
 
-    /// The code as a number.
+    /// Returns the code as a number.
     #[must_use]
     pub const fn as_u16(self) -> u16 {
         self.0
     }
 
-    /// Reports whether the code is for applications to give a meaning to (4000–4999, §7.4.2).
+    /// Reports whether applications define what the code means (4000–4999, §7.4.2).
     #[must_use]
     pub const fn is_private(self) -> bool {
         self.0 >= 4000
@@ -104,6 +123,18 @@ impl From<CloseCode> for u16 {
 /// The content of a Close frame: why a connection ends.
 ///
 /// It is an [`Error`] too: a handler that returns it as its error closes the connection with it.
+/// Functions that take a `CloseFrame` also take a code alone, or a code with a reason.
+///
+/// ```
+/// use tower_websocket::{CloseCode, CloseFrame};
+///
+/// let frame = CloseFrame::new(CloseCode::POLICY_VIOLATION, "too many rooms");
+/// assert_eq!((frame.code().as_u16(), frame.reason()), (1008, "too many rooms"));
+/// assert_eq!(frame.to_string(), "closed with 1008 (too many rooms)");
+///
+/// assert_eq!(CloseFrame::from((CloseCode::POLICY_VIOLATION, "too many rooms")), frame);
+/// assert_eq!(CloseFrame::from(CloseCode::NORMAL).reason(), "");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CloseFrame {
     code: CloseCode,
@@ -111,7 +142,14 @@ pub struct CloseFrame {
 }
 
 impl CloseFrame {
-    /// Makes a Close frame; the reason is cut to 123 bytes at a character boundary (§5.5).
+    /// Makes a Close frame; a reason longer than 123 bytes is truncated at a character boundary (§5.5).
+    ///
+    /// ```
+    /// use tower_websocket::{CloseCode, CloseFrame};
+    ///
+    /// let frame = CloseFrame::new(CloseCode::NORMAL, "é".repeat(100)); // two bytes each
+    /// assert_eq!(frame.reason().len(), 122);
+    /// ```
     #[must_use]
     pub fn new(code: CloseCode, reason: impl Into<Utf8Bytes>) -> Self {
         let reason = reason.into();
@@ -124,13 +162,13 @@ impl CloseFrame {
         Self { code, reason }
     }
 
-    /// Why the connection ends, as a number.
+    /// Returns the code: why the connection ends, as a number.
     #[must_use]
     pub fn code(&self) -> CloseCode {
         self.code
     }
 
-    /// Why the connection ends, in words; at most 123 bytes.
+    /// Returns the reason: why the connection ends, in words, with 123 bytes at most.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason

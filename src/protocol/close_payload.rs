@@ -10,8 +10,9 @@ use super::{
 };
 
 impl CloseFrame {
-    /// Reads the payload of a Close frame (RFC 6455 §5.5.1); `None` if it is empty, which has neither
-    /// code nor reason.
+    /// Reads the payload of a Close frame; `None` if it is empty, which has neither code nor reason.
+    ///
+    /// The rules are those of RFC 6455 §5.5.1.
     ///
     /// ```
     /// use tower_websocket::{CloseCode, CloseFrame, ProtocolError};
@@ -26,7 +27,7 @@ impl CloseFrame {
     ///
     /// # Errors
     ///
-    /// One byte, more than 125, a code that must not travel, or a reason that is not UTF-8.
+    /// One byte, more than 125 bytes, a code that must not travel, or a reason that is not UTF-8.
     pub fn decode(payload: &[u8]) -> Result<Option<Self>, ProtocolError> {
         if payload.len() > MAX_SHORT {
             return Err(ProtocolError::ControlTooLong(payload.len() as u64));

@@ -18,10 +18,10 @@ use super::{
 
 /// Encodes and decodes single frames.
 ///
-/// It checks what a single frame can break, both ways, and the masking that the role demands. The order
-/// of frames and the content of messages are left to the caller: for those there is
-/// [`Decoder`](super::Decoder). With the feature `codec` it is a codec of `tokio_util` too; payloads are
-/// compressed by `Compressor` and `Decompressor` (feature `deflate`).
+/// It checks the rules that a single frame can break, in both directions, and the masking that the role
+/// demands. The order of frames and the content of messages are left to the caller;
+/// [`Decoder`](super::Decoder) checks those too. With the feature `codec` it is also a codec of
+/// `tokio_util`. `Compressor` and `Decompressor` (feature `deflate`) compress payloads.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -35,8 +35,8 @@ use super::{
 /// # Ok::<(), tower_websocket::ProtocolError>(())
 /// ```
 ///
-/// A clone has the settings and begins between frames: what [`read_frame`](Self::read_frame) keeps of a
-/// frame stays with the codec that read it.
+/// A clone has the same settings and begins between two frames. The part of a frame that
+/// [`read_frame`](Self::read_frame) keeps stays with the codec that has read it.
 #[derive(Debug)]
 pub struct FrameCodec {
     role: Role,
@@ -71,28 +71,43 @@ impl FrameCodec {
     }
 
     /// Limits the payload of a received frame, in bytes.
+    ///
+    /// A larger frame is [`FrameTooBig`](ProtocolError::FrameTooBig), found by its header. `None` means no
+    /// limit. Default: 1 MiB.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use tower_websocket::{ProtocolError, protocol::{FrameCodec, Role}};
+    ///
+    /// let mut codec = FrameCodec::new(Role::Client).max_frame_size(4);
+    /// let refused = codec.decode(&mut BytesMut::from(&b"\x82\x05"[..]));
+    /// assert_eq!(refused, Err(ProtocolError::FrameTooBig { size: 5, limit: 4 }));
+    /// ```
     #[must_use]
     pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_frame_size = bytes.into().map_or(u64::MAX, |bytes| bytes as u64);
         self
     }
 
-    /// Lets RSV1 of data frames through, both ways, for callers that have agreed on an extension.
+    /// Allows RSV1 in data frames, sent and received, for callers that have agreed on an extension.
+    ///
     /// Default: `false`.
     #[must_use]
     pub fn allow_rsv1(self, allow: bool) -> Self {
         self.allow(RSV1, allow)
     }
 
-    /// Lets RSV2 through, both ways, for callers that have agreed on an extension of their own. Default:
-    /// `false`.
+    /// Allows RSV2, sent and received, for callers that have agreed on an extension of their own.
+    ///
+    /// Default: `false`.
     #[must_use]
     pub fn allow_rsv2(self, allow: bool) -> Self {
         self.allow(RSV2, allow)
     }
 
-    /// Lets RSV3 through, both ways, for callers that have agreed on an extension of their own. Default:
-    /// `false`.
+    /// Allows RSV3, sent and received, for callers that have agreed on an extension of their own.
+    ///
+    /// Default: `false`.
     #[must_use]
     pub fn allow_rsv3(self, allow: bool) -> Self {
         self.allow(RSV3, allow)
@@ -107,13 +122,15 @@ impl FrameCodec {
         self
     }
 
-    /// Appends a frame to `dst`, masked on the client's end.
+    /// Appends a frame to `dst`, masked if this is the client's end.
+    ///
+    /// The size of the frame is not checked: that limit is the peer's.
     ///
     /// # Errors
     ///
     /// A frame that [`decode`](Self::decode) of a peer with the same reserved bits would refuse: a control
     /// frame that is fragmented, compressed or longer than 125 bytes (RFC 6455 §5.5), or a reserved bit
-    /// that is not allowed (§5.2). Nothing is appended then. The size of a frame is the peer's to limit.
+    /// that is not allowed (§5.2). Nothing is appended then.
     ///
     /// ```
     /// use bytes::BytesMut;
@@ -149,7 +166,7 @@ impl FrameCodec {
         Ok(())
     }
 
-    /// Takes a frame from the front of `src`; `None` means "more bytes, please".
+    /// Takes a frame from the front of `src`; `None` if more bytes are needed.
     ///
     /// # Errors
     ///
@@ -170,17 +187,29 @@ impl FrameCodec {
         Ok(Some(frame(&header, payload.freeze())))
     }
 
-    /// Reads a frame from a blocking stream; `None` where the stream ends between frames.
+    /// Reads a frame from a blocking stream; `None` if the stream ends between two frames.
     ///
-    /// What has come of a frame when the stream fails is kept here, and takes no more memory than that: after
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut) call it again, with
-    /// the same stream, and it goes on. So a codec reads one stream; take a [clone](Self::clone) for another.
+    /// If the stream fails within a frame, the codec keeps what has come of it, and no more memory than that.
+    /// After [`WouldBlock`](io::ErrorKind::WouldBlock) or [`TimedOut`](io::ErrorKind::TimedOut) call this again,
+    /// with the same stream, and it continues. So a codec reads one stream; take a [clone](Self::clone) for another.
+    ///
+    /// ```
+    /// use tower_websocket::protocol::{Frame, FrameCodec, Role};
+    ///
+    /// let (mut client, mut server) = (FrameCodec::new(Role::Client), FrameCodec::new(Role::Server));
+    /// let mut stream = Vec::new();
+    /// client.write_frame(&mut stream, &Frame::binary(vec![1, 2, 3]))?;
+    /// let mut stream = &stream[..];
+    /// assert_eq!(server.read_frame(&mut stream)?, Some(Frame::binary(vec![1, 2, 3])));
+    /// assert_eq!(server.read_frame(&mut stream)?, None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// Those of the stream, [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) inside a frame, and
-    /// [`InvalidData`](io::ErrorKind::InvalidData) with a [`ProtocolError`] in it, which later calls
-    /// return again: where the next frame begins is not known.
+    /// [`InvalidData`](io::ErrorKind::InvalidData) with a [`ProtocolError`] in it. Later calls return that one
+    /// again, since it is not known where the next frame begins.
     pub fn read_frame(&mut self, mut stream: impl Read) -> io::Result<Option<Frame>> {
         let Some((header, used)) = self.read_header(&mut stream)? else {
             return Ok(None);
@@ -218,12 +247,12 @@ impl FrameCodec {
         }
     }
 
-    /// Writes a frame to a blocking stream, in one write where the stream takes it.
+    /// Writes a frame to a blocking stream, in one write if the stream takes it.
     ///
     /// # Errors
     ///
     /// Those of the stream, and [`InvalidInput`](io::ErrorKind::InvalidInput) with a [`ProtocolError`] in
-    /// it for a frame that [`encode`](Self::encode) refuses; nothing is written then.
+    /// it for a frame that [`encode`](Self::encode) refuses. Nothing is written in the latter case.
     pub fn write_frame(&mut self, mut stream: impl Write, frame: &Frame) -> io::Result<()> {
         let mut bytes = BytesMut::new();
         self.encode(frame, &mut bytes)

@@ -30,19 +30,19 @@ use crate::config::Config;
 ///
 /// It has four kinds of methods:
 ///
-/// - the world happened to it: [`receive`](Self::receive), [`receive_paused`](Self::receive_paused),
+/// - what happened outside: [`receive`](Self::receive), [`receive_paused`](Self::receive_paused),
 ///   [`receive_eof`](Self::receive_eof), [`transmitted`](Self::transmitted),
 ///   [`handle_timeout`](Self::handle_timeout);
-/// - the application asks: [`send`](Self::send), [`ping`](Self::ping), [`pong`](Self::pong),
+/// - what the application wants: [`send`](Self::send), [`ping`](Self::ping), [`pong`](Self::pong),
 ///   [`close`](Self::close);
-/// - it wants something done: [`poll_event`](Self::poll_event),
+/// - what the caller has to do: [`poll_event`](Self::poll_event),
 ///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout);
-/// - it is asked: [`state`](Self::state), [`error`](Self::error),
+/// - what is known: [`state`](Self::state), [`error`](Self::error),
 ///   [`is_finished`](Self::is_finished), [`is_clean`](Self::is_clean).
 ///
-/// After any of the first two kinds, take what the third has until each says `None`. Once
-/// [`is_finished`](Self::is_finished) says so and everything is transmitted, end the stream: the
-/// server closes first (RFC 6455 §7.1.1).
+/// After a method of the first two kinds, call those of the third until they return `None`. Once
+/// [`is_finished`](Self::is_finished) returns `true` and everything is transmitted, end the stream: the
+/// server closes first (RFC 6455 §7.1.1). The [module](super#both-ends-in-memory) shows both ends at work.
 ///
 /// ```
 /// use std::time::Instant;
@@ -100,9 +100,9 @@ impl Connection {
         }
     }
 
-    /// Takes bytes from the peer, cut anyhow.
+    /// Takes bytes from the peer, in pieces of any size.
     ///
-    /// Pings and Closes are answered, errors fail the connection. After this: take events, transmit.
+    /// Pings and Closes are answered, and errors fail the connection. Then take the events, and transmit.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) {
         if self.finished || bytes.is_empty() {
             return;
@@ -130,7 +130,7 @@ impl Connection {
         self.undecoded = input;
     }
 
-    /// Reading stops for a while, as the application cannot keep up.
+    /// Records that reading stops for a while, as the application cannot keep up.
     ///
     /// Until the next [`receive`](Self::receive) neither the peer's silence nor an unfinished frame
     /// is held against it.
@@ -139,16 +139,16 @@ impl Connection {
         self.timers.watch_frame(None, || now, &self.config);
     }
 
-    /// The peer ended the stream. After this: take the rest of the events, end the stream.
+    /// Records that the peer has ended the stream; take the remaining events, and end the stream too.
     pub fn receive_eof(&mut self) {
         self.finished = true;
         self.outgoing.end();
         self.timers.ended();
     }
 
-    /// What [`poll_transmit`](Self::poll_transmit) gave has been written, as far as was possible.
+    /// Records that what [`poll_transmit`](Self::poll_transmit) returned was written as far as possible.
     ///
-    /// Call it even if nothing was: [`Config::write_timeout`] runs from then on.
+    /// Call it even if nothing was written: [`Config::write_timeout`] runs from then on.
     pub fn transmitted(&mut self, now: Instant) {
         let queued = self.outgoing.queued();
         let left = self.offered.saturating_sub(queued);
@@ -174,11 +174,11 @@ impl Connection {
         }
     }
 
-    /// A deadline passed, or may have. After this: transmit.
+    /// Handles the deadlines that have passed; it may be called at any time.
     ///
-    /// Sends pings and starts the closing handshake by itself. Returns the deadline that passed last,
-    /// which a ping's is not. If it is [`Deadline::Write`] or [`Deadline::Close`], the connection is closed and what was queued
-    /// is thrown away; end the stream without more ado.
+    /// Transmit afterwards: it sends pings and starts the closing handshake by itself. It returns the deadline that
+    /// passed last, which is never that of a ping. After [`Deadline::Write`] or [`Deadline::Close`] the connection is
+    /// closed and its queue is dropped: end the stream at once.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Deadline> {
         let mut last = None;
         while let Some(expiry) = self.timers.expired(now, self.facts(), &self.config) {
@@ -198,11 +198,11 @@ impl Connection {
         last
     }
 
-    /// Queues a message. After this: transmit.
+    /// Queues a message, which the caller has to transmit then.
     ///
     /// # Errors
     ///
-    /// [`NotOpen`] once the closing handshake has begun on either side; the message is dropped.
+    /// [`NotOpen`] once the closing handshake has begun on either side. The message is dropped.
     pub fn send(&mut self, message: impl Into<Outbound>) -> Result<(), NotOpen> {
         let outbound = message.into();
         if self.state() != State::Open {
@@ -226,7 +226,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a ping. A payload longer than 125 bytes is truncated.
+    /// Queues a ping; a payload longer than 125 bytes is truncated.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ impl Connection {
         self.outgoing.ping(&self.encoder, payload)
     }
 
-    /// Queues a pong. A payload longer than 125 bytes is truncated.
+    /// Queues a pong; a payload longer than 125 bytes is truncated.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl Connection {
         self.outgoing.pong(&self.encoder, payload)
     }
 
-    /// Starts the closing handshake. The first Close counts.
+    /// Starts the closing handshake; only the first Close counts.
     ///
     /// # Errors
     ///
@@ -253,7 +253,7 @@ impl Connection {
         self.close_with(Some(&frame.into()))
     }
 
-    /// Starts the closing handshake with an empty Close frame (RFC 6455 §5.5.1). The first Close counts.
+    /// Starts the closing handshake with an empty Close frame (RFC 6455 §5.5.1); only the first Close counts.
     ///
     /// # Errors
     ///
@@ -267,45 +267,44 @@ impl Connection {
         self.outgoing.close(&self.encoder, frame)
     }
 
-    /// The next thing the peer did.
+    /// Returns the next event: a message or a control frame of the peer.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// What is to be written; `None` where nothing is.
+    /// Returns what is to be written; `None` if there is nothing.
     ///
-    /// Call [`transmitted`](Self::transmitted) after having taken from it what could be written.
+    /// Take what can be written from it, and call [`transmitted`](Self::transmitted) afterwards.
     pub fn poll_transmit(&mut self) -> Option<&mut SendQueue> {
         self.offered = self.outgoing.queued();
         (self.offered > 0).then(|| self.outgoing.frames_mut())
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` if no deadline runs.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// How far the connection is.
+    /// Returns the state of the connection.
     #[must_use]
     pub fn state(&self) -> State {
         self.outgoing.state()
     }
 
-    /// How the peer failed the connection, if it did.
+    /// Returns the rule or limit that the peer broke, if that failed the connection.
     #[must_use]
     pub fn error(&self) -> Option<&ProtocolError> {
         self.error.as_ref()
     }
 
-    /// Reports whether nothing more is received: what is queued may leave, then the stream ends.
+    /// Reports whether nothing more is received: write what is queued, then end the stream.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.finished
     }
 
-    /// Reports whether the closing handshake is complete (§7.1.4): a Close frame came, and ours is queued
-    /// or has left.
+    /// Reports whether the closing handshake is complete: a Close came, and ours is queued or written (§7.1.4).
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.outgoing.close_sent() && self.outgoing.close_received()

@@ -26,7 +26,9 @@ use crate::config::Config;
 /// let encoder = Encoder::new(Role::Server, &Config::default());
 /// let mut queue = SendQueue::new();
 /// encoder.message(Message::text("Hello"), &mut queue);
-/// assert_eq!(queue.chunk(), b"\x81\x05Hello");
+/// encoder.ping(b"1", &mut queue);
+/// encoder.close(None, &mut queue);
+/// assert_eq!(queue.chunk(), b"\x81\x05Hello\x89\x011\x88\x00");
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
@@ -51,9 +53,9 @@ impl Encoder {
         }
     }
 
-    /// Draws masking keys from `source`: for tests, which want to know them.
+    /// Draws masking keys from `source`, for tests that have to know them.
     ///
-    /// Without effect on a server. Predictable keys on the open internet are an attack on proxies
+    /// It has no effect on a server. Predictable keys on the open internet are an attack on proxies
     /// (§10.3).
     #[must_use]
     pub fn masking_keys(mut self, source: fn() -> [u8; 4]) -> Self {
@@ -135,12 +137,12 @@ impl Encoder {
         self.fragment_size
     }
 
-    /// Encodes a ping; of `payload` at most 125 bytes are used (§5.5).
+    /// Encodes a ping; a payload longer than 125 bytes is truncated (§5.5).
     pub fn ping(&self, payload: &[u8], queue: &mut SendQueue) {
         self.control(Opcode::Ping, payload, queue);
     }
 
-    /// Encodes a pong; of `payload` at most 125 bytes are used (§5.5).
+    /// Encodes a pong; a payload longer than 125 bytes is truncated (§5.5).
     pub fn pong(&self, payload: &[u8], queue: &mut SendQueue) {
         self.control(Opcode::Pong, payload, queue);
     }

@@ -10,11 +10,39 @@ use super::{
 /// The peer broke RFC 6455, or a limit of this endpoint.
 ///
 /// After one of these the connection is failed (§7.1.7): a Close frame with
-/// [`close_code`](Self::close_code) is sent and nothing received afterwards is looked at.
+/// [`close_code`](Self::close_code) is sent, and nothing that is received afterwards is looked at.
+///
+/// ```
+/// use bytes::BytesMut;
+/// use tower_websocket::{CloseCode, Config, ProtocolError, protocol::{Decoder, Role}};
+///
+/// let config = Config::default().max_message_size(1000).max_frame_size(500).max_fragments(1);
+/// let broken: [(&[u8], ProtocolError); 13] = [
+///     (b"\xc1\x00", ProtocolError::ReservedBits),
+///     (b"\x83\x00", ProtocolError::ReservedOpcode(3)),
+///     (b"\x09\x00", ProtocolError::FragmentedControl),
+///     (b"\x89\x7e\x00\x7e", ProtocolError::ControlTooLong(126)),
+///     (b"\x82\x7e\x00\x01", ProtocolError::NonMinimalLength(1)),
+///     (b"\x82\x81\0\0\0\0\0", ProtocolError::MaskedFrame),
+///     (b"\x80\x00", ProtocolError::UnexpectedContinuation),
+///     (b"\x01\x00\x81\x00", ProtocolError::ExpectedContinuation),
+///     (b"\x88\x01\x03", ProtocolError::TruncatedCloseCode),
+///     (b"\x88\x02\x03\xee", ProtocolError::InvalidCloseCode(1006)),
+///     (b"\x81\x01\xff", ProtocolError::InvalidUtf8),
+///     (b"\x82\x7e\x01\xf5", ProtocolError::FrameTooBig { size: 501, limit: 500 }),
+///     (b"\x01\x00\x80\x00", ProtocolError::TooManyFragments { limit: 1 }),
+/// ];
+/// for (bytes, expected) in broken {
+///     let mut decoder = Decoder::new(Role::Client, &config);
+///     let error = decoder.decode(&mut BytesMut::from(bytes)).unwrap_err();
+///     assert_eq!(error, expected);
+/// }
+/// assert_eq!(ProtocolError::InvalidUtf8.close_code(), CloseCode::INVALID_PAYLOAD);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A reserved bit is set without an extension that gives it a meaning (§5.2).
+    /// A reserved bit that no extension uses (§5.2).
     ReservedBits,
     /// An opcode that no standard defines (§5.2).
     ReservedOpcode(u8),
@@ -26,15 +54,15 @@ pub enum ProtocolError {
     NonMinimalLength(u64),
     /// A length with its most significant bit set (§5.2).
     LengthOverflow(u64),
-    /// A frame from a client that is not masked (§5.1).
+    /// A frame without a mask from a client (§5.1).
     UnmaskedFrame,
-    /// A frame from a server that is masked (§5.1).
+    /// A frame with a mask from a server (§5.1).
     MaskedFrame,
     /// A continuation while no message is open (§5.4).
     UnexpectedContinuation,
     /// A new message while another one is open (§5.4).
     ExpectedContinuation,
-    /// A Close frame with one byte, where a code takes two (§5.5.1).
+    /// A Close frame with one byte; a code has two (§5.5.1).
     TruncatedCloseCode,
     /// A close code that must not travel (§7.4).
     InvalidCloseCode(u16),
@@ -71,13 +99,13 @@ pub enum ProtocolError {
         /// The limit, per second.
         rate: u32,
     },
-    /// Messages above [`Config::message_rate`](crate::Config::message_rate), where that
+    /// Messages above [`Config::message_rate`](crate::Config::message_rate), if that
     /// [closes](crate::Config::close_over_rate).
     MessageFlood {
         /// The limit, per second.
         rate: u32,
     },
-    /// Bytes above [`Config::byte_rate`](crate::Config::byte_rate), where that
+    /// Bytes above [`Config::byte_rate`](crate::Config::byte_rate), if that
     /// [closes](crate::Config::close_over_rate).
     ByteFlood {
         /// The limit, per second.
@@ -86,7 +114,7 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// The code to close with (RFC 6455 §7.4.1).
+    /// Returns the code to close with (RFC 6455 §7.4.1).
     #[must_use]
     pub fn close_code(&self) -> CloseCode {
         match self {

@@ -14,11 +14,27 @@ pub(crate) enum Expiry {
     Passed(Deadline),
 }
 
-/// A deadline that passed.
+/// A deadline that has passed: the content of [`Error::Timeout`](crate::Error::Timeout).
+///
+/// [`Error::close_code`](crate::Error::close_code) lists the code that each of them closes with.
+///
+/// ```
+/// use tower_websocket::{CloseCode, Deadline, Error};
+///
+/// for (deadline, code) in [
+///     (Deadline::Idle, Some(CloseCode::GOING_AWAY)),
+///     (Deadline::Lifetime, Some(CloseCode::GOING_AWAY)),
+///     (Deadline::FirstMessage, Some(CloseCode::POLICY_VIOLATION)),
+///     (Deadline::PeerSilent, Some(CloseCode::INTERNAL_ERROR)),
+///     (Deadline::Write, None), // nothing can be sent
+/// ] {
+///     assert_eq!(Error::Timeout(deadline).close_code(), code);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Deadline {
-    /// No byte came for [`Config::ping_timeout`](crate::Config::ping_timeout) after a ping.
+    /// No byte arrived for [`Config::ping_timeout`](crate::Config::ping_timeout) after a ping.
     PeerSilent,
     /// A frame took longer than [`Config::frame_timeout`](crate::Config::frame_timeout).
     Frame,
@@ -26,9 +42,9 @@ pub enum Deadline {
     Write,
     /// The peer did not end the connection within [`Config::close_timeout`](crate::Config::close_timeout).
     Close,
-    /// No message came or left for [`Config::idle_timeout`](crate::Config::idle_timeout).
+    /// No message was received or sent for [`Config::idle_timeout`](crate::Config::idle_timeout).
     Idle,
-    /// No message came within [`Config::first_message_timeout`](crate::Config::first_message_timeout).
+    /// No message arrived within [`Config::first_message_timeout`](crate::Config::first_message_timeout).
     FirstMessage,
     /// The connection is older than [`Config::max_lifetime`](crate::Config::max_lifetime).
     Lifetime,

@@ -7,18 +7,23 @@ use super::{close::CloseFrame, header::Opcode, utf8::Utf8Bytes};
 /// A frame of RFC 6455 §5.2, unmasked.
 ///
 /// The constructors make frames with FIN; [`fragment`](Self::fragment) and [`compressed`](Self::compressed)
-/// change that. What they let a caller make and no peer takes, such as a ping in fragments, is found by
-/// [`FrameCodec::encode`](super::FrameCodec::encode).
+/// change that. They do not check anything: [`FrameCodec::encode`](super::FrameCodec::encode) refuses what no
+/// peer accepts, such as a ping in fragments.
 ///
 /// ```
 /// use tower_websocket::protocol::{Frame, Opcode};
 ///
-/// let frame = Frame::text("Hel").fragment();
-/// assert_eq!((frame.fin, frame.opcode), (false, Opcode::Text));
+/// let message = [Frame::text("Hel").fragment(), Frame::continuation("lo")];
+/// assert_eq!((message[0].fin, message[0].opcode), (false, Opcode::Text));
+/// assert_eq!((message[1].fin, message[1].opcode), (true, Opcode::Continuation));
 ///
 /// let payload = &b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..]; // RFC 7692 §7.2.3.1
 /// let frame = Frame::new(Opcode::Text, payload).compressed();
-/// assert_eq!((frame.fin, frame.rsv1), (true, true));
+/// assert_eq!((frame.fin, frame.rsv1, frame.rsv2, frame.rsv3), (true, true, false, false));
+///
+/// let (ping, pong) = (Frame::ping("1"), Frame::pong("1"));
+/// assert_eq!(ping.payload, pong.payload);
+/// assert!(ping.opcode.is_control() && !Frame::binary(vec![1]).opcode.is_control());
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(
@@ -26,24 +31,24 @@ use super::{close::CloseFrame, header::Opcode, utf8::Utf8Bytes};
     reason = "the fields are those of the standard"
 )]
 pub struct Frame {
-    /// The frame is the last one of its message.
+    /// Whether the frame is the last one of its message.
     pub fin: bool,
-    /// The message is compressed, where an extension says so (RFC 7692 §6).
+    /// Whether the message is compressed, if that was agreed on (RFC 7692 §6).
     pub rsv1: bool,
-    /// Whatever an extension says that both endpoints have agreed on; `false` without one.
+    /// What an extension defines that both endpoints have agreed on; `false` without one.
     pub rsv2: bool,
-    /// Whatever an extension says that both endpoints have agreed on; `false` without one.
+    /// What an extension defines that both endpoints have agreed on; `false` without one.
     pub rsv3: bool,
-    /// What the frame is.
+    /// The kind of the frame.
     pub opcode: Opcode,
-    /// What it carries.
+    /// The payload, unmasked.
     pub payload: Bytes,
 }
 
 impl Frame {
     /// Makes a frame with FIN and without reserved bits, whatever the payload is.
     ///
-    /// So a compressed text can be made, which is no UTF-8.
+    /// So the payload of a text frame may be compressed, which is not UTF-8.
     pub fn new(opcode: Opcode, payload: impl Into<Bytes>) -> Self {
         Self {
             fin: true,
@@ -55,33 +60,34 @@ impl Frame {
         }
     }
 
-    /// A text message in one frame.
+    /// Makes a text message in one frame.
     pub fn text(text: impl Into<Utf8Bytes>) -> Self {
         Self::new(Opcode::Text, text.into().into_bytes())
     }
 
-    /// A binary message in one frame.
+    /// Makes a binary message in one frame.
     pub fn binary(payload: impl Into<Bytes>) -> Self {
         Self::new(Opcode::Binary, payload)
     }
 
-    /// The last fragment of a message; see [`fragment`](Self::fragment) for those before it.
+    /// Makes the last fragment of a message; see [`fragment`](Self::fragment) for those before it.
     pub fn continuation(payload: impl Into<Bytes>) -> Self {
         Self::new(Opcode::Continuation, payload)
     }
 
-    /// A ping.
+    /// Makes a ping.
     pub fn ping(payload: impl Into<Bytes>) -> Self {
         Self::new(Opcode::Ping, payload)
     }
 
-    /// A pong.
+    /// Makes a pong.
     pub fn pong(payload: impl Into<Bytes>) -> Self {
         Self::new(Opcode::Pong, payload)
     }
 
-    /// A Close frame; `None` has neither code nor reason. [`CloseFrame::decode`] takes a received one's
-    /// payload apart.
+    /// Makes a Close frame; `None` has neither code nor reason.
+    ///
+    /// [`CloseFrame::decode`] reads the payload of a received one.
     ///
     /// ```
     /// use tower_websocket::{CloseCode, CloseFrame, protocol::Frame};
@@ -105,7 +111,7 @@ impl Frame {
         self
     }
 
-    /// The same frame, marked as compressed (RFC 7692 §6): the payload already is.
+    /// Marks the frame as compressed (RFC 7692 §6); its payload has to be compressed already.
     #[must_use]
     pub fn compressed(mut self) -> Self {
         self.rsv1 = true;

@@ -4,7 +4,18 @@ use std::{fmt, ops::Deref};
 
 use super::error::ProtocolError;
 
-/// What a frame is (RFC 6455 §5.2, §11.8).
+/// The kind of a frame (RFC 6455 §5.2, §11.8).
+///
+/// ```
+/// use tower_websocket::protocol::Opcode;
+///
+/// assert_eq!(Opcode::new(0x1), Some(Opcode::Text));
+/// assert_eq!(Opcode::new(0x3), None);
+/// let (data, control): (Vec<_>, Vec<_>) =
+///     (0x0..=0xf).filter_map(Opcode::new).partition(|opcode| !opcode.is_control());
+/// assert_eq!(data, [Opcode::Continuation, Opcode::Text, Opcode::Binary]);
+/// assert_eq!(control, [Opcode::Close, Opcode::Ping, Opcode::Pong]);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "a new opcode needs a new standard")]
 #[repr(u8)]
@@ -19,7 +30,7 @@ pub enum Opcode {
     Close = 0x8,
     /// A request for a pong.
     Ping = 0x9,
-    /// The answer to a ping, or a sign of life of its own.
+    /// The answer to a ping, or an unsolicited sign of life.
     Pong = 0xa,
 }
 
@@ -46,33 +57,44 @@ impl Opcode {
 }
 
 /// The header of a frame (RFC 6455 §5.2).
+///
+/// ```
+/// use tower_websocket::{ProtocolError, protocol::{Header, Opcode}};
+///
+/// let (header, used) = Header::decode(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58")?.expect("a whole header");
+/// assert_eq!((used, header.fin, header.opcode), (6, true, Opcode::Text));
+/// assert_eq!((header.payload_len, header.masking_key), (5, Some([0x37, 0xfa, 0x21, 0x3d])));
+/// assert_eq!(&header.encode()[..], b"\x81\x85\x37\xfa\x21\x3d");
+/// assert_eq!(Header::decode(b"\x81\x85\x37")?, None); // more bytes, please
+/// # Ok::<(), ProtocolError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "the fields are those of the standard"
 )]
 pub struct Header {
-    /// The frame is the last one of its message.
+    /// Whether the frame is the last one of its message.
     pub fin: bool,
-    /// The message is compressed, where an extension says so (RFC 7692 §6).
+    /// Whether the message is compressed, if that was agreed on (RFC 7692 §6).
     pub rsv1: bool,
-    /// Whatever an extension says that both endpoints have agreed on; `false` without one.
+    /// What an extension defines that both endpoints have agreed on; `false` without one.
     pub rsv2: bool,
-    /// Whatever an extension says that both endpoints have agreed on; `false` without one.
+    /// What an extension defines that both endpoints have agreed on; `false` without one.
     pub rsv3: bool,
-    /// What the frame is.
+    /// The kind of the frame.
     pub opcode: Opcode,
-    /// The key the payload is masked with (§5.3).
+    /// The key that masks the payload (§5.3); `None` if nothing does.
     pub masking_key: Option<[u8; 4]>,
     /// The length of the payload, in bytes.
     pub payload_len: u64,
 }
 
 impl Header {
-    /// Reads a header from the front of `src`, with the number of bytes it took.
+    /// Reads a header from the front of `src`, and returns it with the number of bytes that it took.
     ///
-    /// Returns `None` while `src` is too short to tell. Rules that one header can break by itself
-    /// are checked as soon as the first two bytes are there.
+    /// Returns `None` if `src` is too short. Rules that one header can break by itself are checked as soon as the
+    /// first two bytes are there.
     ///
     /// # Errors
     ///
@@ -83,8 +105,9 @@ impl Header {
         Self::decode_without(src, RSV2 | RSV3)
     }
 
-    /// Reads a header as [`decode`](Self::decode) does, and leaves it to the caller what RSV2 and RSV3
-    /// mean, for extensions that give them a meaning (RFC 6455 §9).
+    /// Reads a header as [`decode`](Self::decode) does, and allows RSV2 and RSV3.
+    ///
+    /// It is for extensions that use these bits (RFC 6455 §9); the caller has to check them.
     ///
     /// ```
     /// use tower_websocket::{ProtocolError, protocol::Header};
@@ -97,7 +120,7 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// Those of [`decode`](Self::decode), but for RSV2 and RSV3.
+    /// Those of [`decode`](Self::decode), except for RSV2 and RSV3.
     pub fn decode_extended(src: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
         Self::decode_without(src, 0)
     }
@@ -150,7 +173,9 @@ impl Header {
         }
     }
 
-    /// Writes the header, the length in as few bytes as it takes. Nothing is checked.
+    /// Writes the header, with the length in as few bytes as possible.
+    ///
+    /// It does not check anything.
     #[inline]
     #[must_use]
     pub fn encode(&self) -> EncodedHeader {

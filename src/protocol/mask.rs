@@ -1,6 +1,19 @@
 //! Masking (RFC 6455 §5.3).
 
-/// Masks or unmasks `payload` in place; the two are the same.
+/// Masks or unmasks `payload` in place; the two are the same (RFC 6455 §5.3).
+///
+/// ```
+/// use tower_websocket::protocol::{apply_mask, random_masking_key};
+///
+/// let mut payload = *b"\x7f\x9f\x4d\x51\x58"; // the example of RFC 6455 §5.7
+/// apply_mask(&mut payload, [0x37, 0xfa, 0x21, 0x3d]);
+/// assert_eq!(&payload, b"Hello");
+///
+/// let key = random_masking_key();
+/// apply_mask(&mut payload, key);
+/// apply_mask(&mut payload, key);
+/// assert_eq!(&payload, b"Hello");
+/// ```
 #[inline]
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4]) {
     let word = u32::from_ne_bytes(key);

@@ -8,7 +8,26 @@ use super::{
     utf8::{InvalidUtf8, Utf8Bytes},
 };
 
-/// A message: what an application sends and receives. Cloning it shares its bytes.
+/// A message: what an application sends and receives.
+///
+/// A clone shares its bytes. Everything that sends takes text and bytes as they are: `socket.send("hello")`.
+///
+/// ```
+/// use tower_websocket::{Message, MessageKind};
+///
+/// let message = Message::from("hello");
+/// assert_eq!(message, Message::text("hello"));
+/// assert_eq!((message.as_text(), message.len()), (Some("hello"), 5));
+///
+/// let message = Message::binary(vec![1, 2, 3]);
+/// assert_eq!((message.as_text(), message.as_bytes()), (None, &[1, 2, 3][..]));
+/// assert_eq!(message.kind(), MessageKind::Binary);
+///
+/// match message {
+///     Message::Text(text) => println!("{text}"),
+///     Message::Binary(bytes) => println!("{} bytes", bytes.len()),
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "RFC 6455 has two kinds of data")]
 pub enum Message {
@@ -29,7 +48,7 @@ impl Message {
         Self::Binary(payload.into())
     }
 
-    /// The text, if this is text.
+    /// Returns the text; `None` if this is binary data.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -38,7 +57,7 @@ impl Message {
         }
     }
 
-    /// The payload, whatever the kind.
+    /// Returns the payload, whatever the kind.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -47,7 +66,13 @@ impl Message {
         }
     }
 
-    /// The payload, whatever the kind, without a copy.
+    /// Returns the payload, whatever the kind, without copying it.
+    ///
+    /// ```
+    /// use tower_websocket::Message;
+    ///
+    /// assert_eq!(Message::text("hello").into_bytes(), "hello");
+    /// ```
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         match self {
@@ -56,7 +81,7 @@ impl Message {
         }
     }
 
-    /// The length of the payload, in bytes.
+    /// Returns the length of the payload, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.as_bytes().len()
@@ -68,7 +93,7 @@ impl Message {
         self.len() == 0
     }
 
-    /// Returns whether this is text or binary data.
+    /// Returns the kind: text or binary data.
     #[must_use]
     pub fn kind(&self) -> MessageKind {
         match self {
@@ -90,7 +115,7 @@ impl Message {
     }
 }
 
-/// Whether a message is text or binary data.
+/// The kind of a message: text or binary data.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(
     clippy::exhaustive_enums,
@@ -135,14 +160,14 @@ impl MessageKind {
 }
 
 impl AsRef<[u8]> for Message {
-    /// The payload, whatever the kind, as [`as_bytes`](Self::as_bytes).
+    /// Returns the payload, whatever the kind, as [`as_bytes`](Self::as_bytes) does.
     fn as_ref(&self) -> &[u8] {
         self.as_bytes()
     }
 }
 
 impl From<Message> for Bytes {
-    /// The payload, whatever the kind, as [`Message::into_bytes`].
+    /// Returns the payload, whatever the kind, as [`Message::into_bytes`] does.
     fn from(message: Message) -> Self {
         message.into_bytes()
     }
@@ -199,15 +224,19 @@ impl<const N: usize> From<&[u8; N]> for Message {
 /// What one endpoint does and the other sees: a message, or a control frame.
 ///
 /// [`recv_event`](crate::WebSocket::recv_event) receives them, and a [`session::EventSocket`](crate::session::EventSocket)
-/// sends them as well. Whatever becomes a [`Message`] becomes an event, and so do a [`CloseFrame`], a [`CloseCode`],
-/// and a code with a reason.
+/// also sends them. Everything that becomes a [`Message`] also becomes an event, and so do a [`CloseFrame`], a
+/// [`CloseCode`], and a code with a reason.
 ///
 /// ```
 /// use tower_websocket::{CloseCode, Event, Message};
 ///
 /// assert_eq!(Event::from("hello"), Event::Message(Message::text("hello")));
 /// assert_eq!(Message::try_from(Event::from("hello")), Ok(Message::text("hello")));
-/// assert!(Event::from(CloseCode::NORMAL).into_message().is_none());
+///
+/// let close = Event::from((CloseCode::NORMAL, "bye"));
+/// assert!(matches!(&close, Event::Close(Some(frame)) if frame.reason() == "bye"));
+/// assert!(close.is_control());
+/// assert!(close.into_message().is_none());
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(
@@ -221,7 +250,7 @@ pub enum Event {
     Ping(Bytes),
     /// A pong, with its payload of at most 125 bytes.
     Pong(Bytes),
-    /// A Close; `None` where it carries no code (1005 in the words of RFC 6455 §7.1.5).
+    /// A Close; `None` if it has no code (which RFC 6455 §7.1.5 calls 1005).
     Close(Option<CloseFrame>),
 }
 
@@ -232,7 +261,7 @@ impl Event {
         !matches!(self, Self::Message(_))
     }
 
-    /// The message, if this is one.
+    /// Returns the message; `None` if this is a control frame.
     #[must_use]
     pub fn into_message(self) -> Option<Message> {
         self.try_into().ok()
@@ -264,10 +293,10 @@ impl<R: Into<Utf8Bytes>> From<(CloseCode, R)> for Event {
 }
 
 impl TryFrom<Event> for Message {
-    /// What is no message.
+    /// An event that is no message.
     type Error = Event;
 
-    /// The message, or the control frame that it is not.
+    /// Returns the message; a control frame is the error.
     fn try_from(event: Event) -> Result<Self, Event> {
         match event {
             Event::Message(message) => Ok(message),

@@ -1,4 +1,4 @@
-//! The WebSocket protocol without I/O: bytes and instants in, events, bytes and deadlines out.
+//! The WebSocket protocol without I/O: bytes and instants in; events, bytes and deadlines out.
 //!
 //! Nothing here reads a socket or a clock, so it runs under any runtime, or under none. From the
 //! bottom up:
@@ -10,6 +10,61 @@
 //!   (feature `deflate`) for payloads of frames;
 //! - [`Encoder`] and [`SendQueue`]: messages into bytes, without a connection;
 //! - [`Connection`]: all of it joined, with the closing handshake and the deadlines.
+//!
+//! # Both ends in memory
+//!
+//! An application that drives a [`Connection`] moves bytes between it and a stream, and keeps its deadlines:
+//!
+//! ```
+//! use std::time::Instant;
+//! use bytes::Buf;
+//! use tower_websocket::{CloseCode, Config, Event, Message, protocol::{Connection, NotOpen, Role, State}};
+//!
+//! /// Takes from one end what is to be written, and hands it to the other end.
+//! fn carry(from: &mut Connection, to: &mut Connection, now: Instant) {
+//!     while let Some(queue) = from.poll_transmit() {
+//!         let bytes = queue.copy_to_bytes(queue.len()); // as if the stream had taken all of it
+//!         from.transmitted(now);
+//!         to.receive(&bytes, now);
+//!     }
+//! }
+//!
+//! let now = Instant::now();
+//! let mut client = Connection::new(Role::Client, Config::default(), now);
+//! let mut server = Connection::new(Role::Server, Config::default(), now);
+//!
+//! // A message.
+//! client.send("hello")?;
+//! carry(&mut client, &mut server, now);
+//! assert_eq!(server.poll_event(), Some(Event::Message(Message::text("hello"))));
+//!
+//! // A ping, which the server answers by itself.
+//! client.ping(b"1")?;
+//! carry(&mut client, &mut server, now);
+//! carry(&mut server, &mut client, now);
+//! assert_eq!(client.poll_event(), Some(Event::Pong("1".into())));
+//!
+//! // Time: `Config::ping_interval` has passed without a message.
+//! let now = server.poll_timeout().expect("the time of a ping");
+//! assert_eq!(server.handle_timeout(now), None); // a ping is no deadline that ends something
+//! carry(&mut server, &mut client, now);
+//! assert!(matches!(client.poll_event(), Some(Event::Ping(_))));
+//!
+//! // The end.
+//! server.close(CloseCode::GOING_AWAY)?;
+//! assert_eq!(server.state(), State::Closing);
+//! let refused: Result<(), NotOpen> = server.send("too late");
+//! assert!(refused.is_err());
+//! carry(&mut server, &mut client, now);
+//! carry(&mut client, &mut server, now);
+//! for mut end in [server, client] {
+//!     assert!(end.is_finished() && end.is_clean());
+//!     assert_eq!(end.error(), None);
+//!     end.receive_eof();
+//!     assert_eq!(end.state(), State::Closed);
+//! }
+//! # Ok::<(), NotOpen>(())
+//! ```
 
 mod below;
 pub(crate) mod close;

@@ -20,13 +20,16 @@ use crate::{
     sync::{Mutex, OnceLock},
 };
 
-/// What `send` takes: a [`Message`], or anything that becomes one, or a [`PreparedMessage`].
+/// What `send` takes: a [`Message`], anything that becomes one, or a [`PreparedMessage`].
 ///
 /// ```
-/// use tower_websocket::{protocol::Outbound, Message};
+/// use tower_websocket::{Message, protocol::Outbound};
 ///
 /// let usual = Outbound::from("hello");
-/// let secret = Message::text("token=42").uncompressed();
+/// assert_eq!(usual.into_message(), Message::text("hello"));
+///
+/// let secret: Outbound = Message::text("token=42").uncompressed();
+/// assert_eq!(secret.into_message(), Message::text("token=42"));
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outbound {
@@ -67,7 +70,7 @@ impl Outbound {
         matches!(self.content, Content::Prepared(_))
     }
 
-    /// The message, without its say in compression.
+    /// Returns the message, without its setting of compression.
     #[must_use]
     #[inline(always)]
     pub fn into_message(self) -> Message {
@@ -141,17 +144,27 @@ impl Outbound {
 }
 
 impl Message {
-    /// The same message, to be sent as it is: for secrets beside text of others (BREACH).
+    /// Returns the same message, to be sent without compression.
     ///
-    /// Without effect where no compression was agreed on.
+    /// Use it for a secret beside text that others choose (BREACH): see [`Compression`]. It has no effect if no
+    /// compression was agreed on.
+    ///
+    /// ```
+    /// use tower_websocket::Message;
+    /// # #[cfg(feature = "layer")]
+    /// # async fn example(socket: tower_websocket::WebSocket) -> Result<(), tower_websocket::Error> {
+    /// socket.send(Message::text("token=42").uncompressed()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn uncompressed(self) -> Outbound {
         Outbound::new(self, Choice::Never)
     }
 
-    /// The same message, to be compressed however short it is, unless that makes it no shorter.
+    /// Returns the same message, to be compressed however short it is.
     ///
-    /// Without effect where no compression was agreed on.
+    /// It is sent as it is if compression makes it no shorter, or if none was agreed on.
     #[must_use]
     pub fn compressed(self) -> Outbound {
         Outbound::new(self, Choice::Always)
@@ -173,7 +186,7 @@ impl From<PreparedMessage> for Outbound {
 }
 
 impl From<Outbound> for PreparedMessage {
-    /// Prepares what is to be sent, unless it is prepared.
+    /// Prepares the message, unless it is prepared already.
     fn from(outbound: Outbound) -> Self {
         match outbound.content {
             Content::Prepared(prepared) => prepared,
@@ -188,11 +201,11 @@ impl From<&PreparedMessage> for Outbound {
     }
 }
 
-/// A message for many connections: encoded once, compressed at most once.
+/// A message for many connections: encoded once, and compressed at most once.
 ///
-/// Cheap to clone. Connections of every kind share its bytes, whatever their HTTP version; those
+/// Clones are cheap. All connections share its bytes, whatever their HTTP version; those
 /// that agreed on compression share one compressed form for each window size that clients asked for.
-/// A client, which has to mask what it sends, encodes it anew.
+/// A client has to mask what it sends, so it encodes the message anew.
 ///
 /// ```
 /// # #[cfg(feature = "layer")]
@@ -202,11 +215,13 @@ impl From<&PreparedMessage> for Outbound {
 /// fn broadcast(members: &[Sender], news: &str) {
 ///     let news = PreparedMessage::new(news);
 ///     for member in members {
-///         // Where the queue is full or the connection closed, there is nothing to be done.
+///         // Ignore a full queue and a closed connection.
 ///         let _ = member.try_send(&news);
 ///     }
 /// }
 /// # }
+/// # use tower_websocket::{Message, PreparedMessage};
+/// # assert_eq!(PreparedMessage::new("hello").message(), &Message::text("hello"));
 /// ```
 #[derive(Clone)]
 pub struct PreparedMessage(Arc<Encodings>);
@@ -247,7 +262,7 @@ impl PreparedMessage {
         }))
     }
 
-    /// The message.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &Message {
         &self.0.message

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 ///
 /// # Panics
 ///
-/// Panics when the operating system has no random numbers to give.
+/// Panics if the operating system has no random numbers.
 #[must_use]
 pub fn random_masking_key() -> [u8; 4] {
     random()

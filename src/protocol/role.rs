@@ -1,8 +1,8 @@
 //! The two ends of a connection.
 
-/// Which end of a connection an endpoint is.
+/// The end of a connection that an endpoint is.
 ///
-/// Clients mask what they send, servers never do (RFC 6455 §5.1).
+/// Clients mask what they send; servers never do (RFC 6455 §5.1).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "a connection has two ends")]
 pub enum Role {

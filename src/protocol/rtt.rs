@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-/// The round-trip time of a connection: from a ping that was given to the transport to its pong.
+/// The round-trip time of a connection: from the moment the transport takes a ping until its pong arrives.
 ///
 /// It is measured with the pings of [`Config::ping_interval`](crate::Config::ping_interval) and of
-/// [`Sender::ping_and_wait`](crate::Sender::ping_and_wait), in microseconds, up to 71 minutes. What waits in the
-/// buffers of both kernels before the ping counts, and so does the time until the session's task runs.
+/// [`Sender::ping_and_wait`](crate::Sender::ping_and_wait), in microseconds, up to 71 minutes. It includes the bytes
+/// that wait before the ping in the buffers of both kernels, and the time until the session's task runs.
+/// [`WebSocket::rtt`](crate::WebSocket::rtt) returns it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Rtt {
-    /// The last one.
+    /// The last one measured.
     pub last: Duration,
-    /// All of them, smoothed as TCP does: an eighth of the last one and seven of what was before (RFC 6298 §2).
+    /// The smoothed one, as TCP has it: an eighth of the last one and seven of what was before (RFC 6298 §2).
     pub smoothed: Duration,
 }
 

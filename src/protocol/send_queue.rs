@@ -7,12 +7,30 @@ use bytes::{Buf, BufMut, Bytes};
 use super::{header::EncodedHeader, spare};
 use crate::memory::Held;
 
-/// Encoded frames in the order they leave.
+/// Encoded frames, in the order in which they leave.
 ///
 /// Headers and small payloads are gathered in one buffer, so that many messages leave in one
-/// write; payloads of 4 KiB and more are shared, not copied. It is a [`Buf`]: write
+/// write. Payloads of 4 KiB and more are shared, not copied. It is a [`Buf`]: write
 /// [`chunk`](Buf::chunk)s or [`chunks_vectored`](Buf::chunks_vectored), then
 /// [`advance`](Buf::advance). Once empty it keeps its memory for the next frames.
+///
+/// ```
+/// use bytes::{Buf, Bytes};
+/// use tower_websocket::protocol::SendQueue;
+///
+/// let mut queue = SendQueue::new();
+/// queue.gather(b"\x82\x7e\x20\x00"); // a header
+/// queue.share(Bytes::from(vec![0; 8192])); // its payload
+/// assert_eq!((queue.len(), queue.chunk().len()), (8196, 4));
+///
+/// let mut later = SendQueue::new();
+/// later.gather(b"\x89\x00");
+/// queue.append(later);
+/// queue.advance(8196);
+/// assert_eq!(queue.chunk(), b"\x89\x00");
+/// queue.advance(2);
+/// assert!(queue.is_empty());
+/// ```
 #[derive(Debug, Default)]
 pub struct SendQueue {
     /// Headers and small payloads.
@@ -44,13 +62,13 @@ impl SendQueue {
         Self::default()
     }
 
-    /// The bytes that wait.
+    /// Returns how many bytes wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.remaining
     }
 
-    /// Reports whether nothing waits.
+    /// Reports whether no bytes wait.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.remaining == 0
@@ -90,7 +108,7 @@ impl SendQueue {
         transform(&mut self.gathered[start..]);
     }
 
-    /// Adds bytes: few are copied, many are shared.
+    /// Adds bytes, by sharing them if they are 4 KiB or more and by copying them otherwise.
     pub fn share(&mut self, bytes: Bytes) {
         drop(self.share_back(bytes));
     }
@@ -133,7 +151,7 @@ impl SendQueue {
         }
     }
 
-    /// Adds all that `other` holds behind what is here.
+    /// Appends everything that `other` holds.
     pub fn append(&mut self, mut other: Self) {
         if self.is_empty() {
             *self = other;
@@ -157,7 +175,7 @@ impl SendQueue {
         }
     }
 
-    /// The memory that is kept for gathering, in bytes.
+    /// Returns how much memory is kept for gathering, in bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.gathered.capacity()

@@ -1,15 +1,15 @@
 //! How far a connection is.
 
-/// How far a connection is.
+/// The state of a connection.
 ///
-/// Before [`Open`](Self::Open) it is the HTTP server's.
+/// Before [`Open`](Self::Open) the HTTP server or client owns the connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the states of RFC 6455 §7.1")]
 pub enum State {
-    /// Messages go both ways.
+    /// Messages are sent and received.
     Open,
     /// A Close frame was sent or received.
     Closing,
-    /// Nothing is sent or received any more.
+    /// Nothing is sent or received any longer.
     Closed,
 }

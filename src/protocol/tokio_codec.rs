@@ -9,10 +9,10 @@ use super::{codec::FrameCodec, frame::Frame};
 
 /// Turns a byte stream into a stream of frames, with `tokio_util::codec::Framed`.
 ///
-/// What the peer breaks is an error of the kind [`InvalidData`](io::ErrorKind::InvalidData) with a
-/// [`ProtocolError`](crate::ProtocolError) in it, and a frame that
-/// [`encode`](FrameCodec::encode) refuses one of the kind [`InvalidInput`](io::ErrorKind::InvalidInput); an end inside a frame is
-/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+/// If the peer breaks a rule, the error is of the kind [`InvalidData`](io::ErrorKind::InvalidData) with a
+/// [`ProtocolError`](crate::ProtocolError) in it. For a frame that
+/// [`encode`](FrameCodec::encode) refuses it is of the kind [`InvalidInput`](io::ErrorKind::InvalidInput), and for an
+/// end inside a frame [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 ///
 /// ```
 /// use bytes::BytesMut;

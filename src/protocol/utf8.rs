@@ -6,11 +6,23 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 /// Text in shared bytes: cheap to clone, always valid UTF-8.
+///
+/// ```
+/// use bytes::Bytes;
+/// use tower_websocket::Utf8Bytes;
+///
+/// const GREETING: Utf8Bytes = Utf8Bytes::from_static("hello");
+/// assert_eq!(GREETING.as_str(), "hello");
+/// assert_eq!(GREETING.into_bytes(), "hello");
+///
+/// assert_eq!(Utf8Bytes::try_from(Bytes::from("grüße")).unwrap().to_uppercase(), "GRÜSSE");
+/// assert!(Utf8Bytes::try_from(Bytes::from_static(b"\xff")).is_err());
+/// ```
 #[derive(Clone, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Utf8Bytes(ByteString);
 
 impl Utf8Bytes {
-    /// Takes text that lives for ever, without copying it.
+    /// Makes text from a string that lives forever, without copying it.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
         Self(ByteString::from_static(text))
@@ -25,13 +37,13 @@ impl Utf8Bytes {
         }
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The bytes, without a copy.
+    /// Returns the bytes, without copying them.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0.into_bytes()
@@ -172,7 +184,7 @@ impl Utf8Validator {
     ///
     /// # Errors
     ///
-    /// No continuation could make the text valid. It stays so whatever follows.
+    /// No continuation can make the text valid. Every later call fails too.
     #[inline]
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
         while self.len > 0 {

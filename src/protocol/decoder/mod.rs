@@ -62,15 +62,14 @@ impl Decoder {
         self.state.set_deflate(params);
     }
 
-    /// Takes the next event from the front of `src`; `None` means "more bytes, please".
+    /// Takes the next event from the front of `src`; `None` if more bytes are needed.
     ///
     /// What stays in `src` then is the beginning of a header or of a control frame, at most 130
-    /// bytes; keep it in front of the bytes to come.
+    /// bytes. Keep it in front of the bytes to come.
     ///
     /// # Errors
     ///
-    /// The peer broke a rule or a limit. The connection has failed: from then on all input is
-    /// discarded.
+    /// The peer broke a rule or a limit. The connection has failed: all later input is discarded.
     pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Event>, ProtocolError> {
         let mut unlimited = usize::MAX;
         match self.state.decode(&self.limits, src, &mut unlimited)? {
@@ -80,15 +79,28 @@ impl Decoder {
         }
     }
 
-    /// Where the rest of a large payload may be read to, without a detour through `src`.
+    /// Returns a buffer to read the rest of a large payload into, without a detour through `src`.
     ///
-    /// `None` unless at least 4 KiB of the open frame are to come. Whatever is put there is taken
-    /// into account by the next [`decode`](Self::decode), which must be given an empty `src`.
+    /// It is `None` unless at least 4 KiB of the open frame are still to come. The next
+    /// [`decode`](Self::decode) processes what was put there; its `src` must be empty then.
     pub fn payload_buffer(&mut self) -> Option<Limit<&mut BytesMut>> {
         self.state.payload_buffer(&self.limits)
     }
 
-    /// Reports whether a message has begun and not ended.
+    /// Reports whether a message has begun and has not ended.
+    ///
+    /// ```
+    /// use bytes::BytesMut;
+    /// use tower_websocket::{Config, protocol::{Decoder, Role}};
+    ///
+    /// let mut decoder = Decoder::new(Role::Client, &Config::default());
+    /// let first = decoder.decode(&mut BytesMut::from(&b"\x01\x03Hel"[..]))?; // a fragment of a text
+    /// assert_eq!(first, None);
+    /// assert!(decoder.is_message_open());
+    /// assert!(decoder.decode(&mut BytesMut::from(&b"\x80\x02lo"[..]))?.is_some());
+    /// assert!(!decoder.is_message_open());
+    /// # Ok::<(), tower_websocket::ProtocolError>(())
+    /// ```
     #[must_use]
     pub fn is_message_open(&self) -> bool {
         self.state.open().is_some()

@@ -4,7 +4,7 @@ use super::params::DeflateParams;
 use crate::protocol::{connection::Connection, decoder::Decoder};
 
 impl Decoder {
-    /// Takes compressed messages, as agreed on in the handshake.
+    /// Enables the decompression of messages, as agreed on in the handshake.
     #[must_use]
     pub fn deflate(mut self, params: DeflateParams) -> Self {
         self.set_deflate(params);
@@ -13,10 +13,10 @@ impl Decoder {
 }
 
 impl Connection {
-    /// Takes and sends compressed messages, as agreed on in the handshake.
+    /// Enables compression in both directions, as agreed on in the handshake.
     ///
-    /// How much is compressed and how is said by [`Config::compression`](crate::Config::compression);
-    /// without it nothing is.
+    /// [`Config::compression`](crate::Config::compression) sets how much is compressed and how. Without it
+    /// nothing that is sent is compressed.
     #[must_use]
     pub fn deflate(mut self, params: DeflateParams) -> Self {
         self.set_deflate(params);

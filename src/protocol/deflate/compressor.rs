@@ -10,10 +10,10 @@ use crate::{compression::Compression, protocol::role::Role};
 
 /// Compresses the payloads of what one end of a connection sends (RFC 7692 §7.2.1).
 ///
-/// It is for callers who write frames themselves, with [`FrameCodec`](crate::protocol::FrameCodec);
-/// [`Connection`](crate::protocol::Connection) and sessions compress by themselves. Messages refer to
-/// those before them, if that was agreed on (context takeover): then what is compressed has to be sent,
-/// in the same order. The first frame of a compressed message has RSV1, and no other one.
+/// It is for callers that write frames themselves, with [`FrameCodec`](crate::protocol::FrameCodec);
+/// [`Connection`](crate::protocol::Connection) and sessions compress by themselves. With context takeover,
+/// messages refer to those before them, so every compressed payload has to be sent, in the same order.
+/// Only the first frame of a compressed message has RSV1.
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -65,9 +65,9 @@ pub struct Compressor {
 impl Compressor {
     /// Makes the compressor of this end of a connection.
     ///
-    /// `params` are what was [agreed on](crate::handshake::deflate). Of `settings`, level, memory level and
-    /// the limit on memory are used: window and context takeover are those of `params`, and every message
-    /// is compressed, however short.
+    /// `params` are what was [agreed on](crate::handshake::deflate). Of `settings` it uses level, memory level and
+    /// the limit on memory. Window and context takeover are those of `params`. Every message is compressed,
+    /// however short it is.
     #[must_use]
     pub fn new(role: Role, params: DeflateParams, settings: &Compression) -> Self {
         let direction = params.direction(role);
@@ -79,11 +79,10 @@ impl Compressor {
         }
     }
 
-    /// Compresses a whole message, or what is left of the one that
-    /// [`compress_fragment`](Self::compress_fragment) has begun.
+    /// Compresses a whole message, or the last part of one.
     ///
-    /// The result is never empty. It may be longer than `payload`, by no more than a few bytes for each
-    /// 16 KiB.
+    /// The other parts are for [`compress_fragment`](Self::compress_fragment). The result is never empty. It may be
+    /// longer than `payload`, by no more than a few bytes for each 16 KiB.
     #[must_use = "what is compressed has to be sent: later messages may refer to it"]
     pub fn compress(&mut self, payload: &[u8]) -> Bytes {
         let mut output = Vec::new();
@@ -93,11 +92,19 @@ impl Compressor {
         output.into()
     }
 
-    /// Compresses a whole message; `None` if that does not make it shorter: send it as it is, without
-    /// RSV1. It is as if it had never been given then.
+    /// Compresses a whole message; `None` if that does not make it shorter.
     ///
-    /// What is left of a message that [`compress_fragment`](Self::compress_fragment) has begun is
-    /// compressed in any case.
+    /// Send the message as it is then, without RSV1; the compressor is in the state that it had before. The last
+    /// part of a message that [`compress_fragment`](Self::compress_fragment) has begun is compressed in any case.
+    ///
+    /// ```
+    /// use tower_websocket::{Compression, protocol::{Compressor, DeflateParams, Role}};
+    ///
+    /// let params = DeflateParams::default();
+    /// let mut compressor = Compressor::new(Role::Server, params, &Compression::shared());
+    /// assert!(compressor.compress_if_shorter(&[b'a'; 1000]).is_some_and(|short| short.len() < 50));
+    /// assert_eq!(compressor.compress_if_shorter(b"x"), None);
+    /// ```
     #[must_use = "what is compressed has to be sent: later messages may refer to it"]
     pub fn compress_if_shorter(&mut self, payload: &[u8]) -> Option<Bytes> {
         if self.message.is_some() {
@@ -110,7 +117,7 @@ impl Compressor {
         output.map(|output| Bytes::copy_from_slice(&output))
     }
 
-    /// Compresses a part of a message, of which more is to come.
+    /// Compresses a part of a message that is not the last one.
     ///
     /// The result is never empty, and enough for the peer to read all of `payload`. The last part is for
     /// [`compress`](Self::compress).
@@ -128,7 +135,7 @@ impl Compressor {
         output.into()
     }
 
-    /// Reports whether a message has begun and not ended.
+    /// Reports whether a message has begun and has not ended.
     #[must_use]
     pub fn is_message_open(&self) -> bool {
         self.message.is_some()

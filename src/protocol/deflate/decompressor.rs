@@ -11,14 +11,14 @@ use crate::protocol::{error::ProtocolError, role::Role};
 
 /// Decompresses the payloads of what one end of a connection receives (RFC 7692 §7.2.2).
 ///
-/// It is for callers who read frames themselves, as shown at [`Compressor`](super::Compressor);
+/// It is for callers that read frames themselves, as shown at [`Compressor`](super::Compressor);
 /// [`Decoder`](crate::protocol::Decoder), [`Connection`](crate::protocol::Connection) and sessions
-/// decompress by themselves. Every payload of a compressed message has to be given, in order; those of
-/// other messages must not be.
+/// decompress by themselves. Pass it every payload of each compressed message, in order, and no payload of
+/// other messages.
 ///
 /// A few bytes may decompress to a thousand times as many, so a message has a limit: 1 MiB unless
-/// [`max_message_size`](Self::max_message_size) sets another one. Whether a text is UTF-8 is left to
-/// the caller.
+/// [`max_message_size`](Self::max_message_size) sets another one. The caller has to check that text is
+/// UTF-8.
 ///
 /// ```
 /// use tower_websocket::{ProtocolError, protocol::{Decompressor, DeflateParams, Role}};
@@ -68,37 +68,40 @@ impl Decompressor {
         }
     }
 
-    /// Limits what comes out of one message, in bytes. Default: 1 MiB.
+    /// Limits the decompressed size of one message, in bytes.
+    ///
+    /// Default: 1 MiB.
     #[must_use]
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.limit = bytes.into().unwrap_or(usize::MAX);
         self
     }
 
-    /// Decompresses a whole message, or what is left of the one that
-    /// [`decompress_fragment`](Self::decompress_fragment) has begun: the payload of a frame with FIN.
+    /// Decompresses a whole message, or the last part of one: the payload of a frame with FIN.
+    ///
+    /// The other parts are for [`decompress_fragment`](Self::decompress_fragment).
     ///
     /// # Errors
     ///
-    /// [`InflatedTooBig`](ProtocolError::InflatedTooBig) beyond the limit,
-    /// [`CorruptDeflate`](ProtocolError::CorruptDeflate) for what is no DEFLATE. The connection has failed:
-    /// from then on every call returns the same error.
+    /// [`InflatedTooBig`](ProtocolError::InflatedTooBig) beyond the limit, and
+    /// [`CorruptDeflate`](ProtocolError::CorruptDeflate) for what is not DEFLATE. The connection has failed:
+    /// every later call returns the same error.
     pub fn decompress(&mut self, payload: &[u8]) -> Result<Bytes, ProtocolError> {
         self.run(payload, true)
     }
 
-    /// Decompresses a part of a message, of which more is to come: the payload of a frame without FIN.
+    /// Decompresses a part of a message that is not the last one: the payload of a frame without FIN.
     ///
-    /// What part of the message comes out depends on how the peer has cut it; it may be nothing.
+    /// How much of the message comes out depends on how the peer has cut it; it may be nothing.
     ///
     /// # Errors
     ///
-    /// Those of [`decompress`](Self::decompress); the limit is for all parts of the message together.
+    /// Those of [`decompress`](Self::decompress). The limit applies to all parts of the message together.
     pub fn decompress_fragment(&mut self, payload: &[u8]) -> Result<Bytes, ProtocolError> {
         self.run(payload, false)
     }
 
-    /// Reports whether a message has begun and not ended.
+    /// Reports whether a message has begun and has not ended.
     #[must_use]
     pub fn is_message_open(&self) -> bool {
         self.message.is_some()

@@ -6,6 +6,16 @@ use super::history::History;
 use crate::{compression::Compression, protocol::role::Role};
 
 /// The parameters of permessage-deflate, as both endpoints agreed on them (RFC 7692 §7.1).
+///
+/// The default is what an answer without parameters means: context takeover, and windows of 32 KiB.
+///
+/// ```
+/// use tower_websocket::protocol::DeflateParams;
+///
+/// let agreed = DeflateParams { client_no_context_takeover: true, ..DeflateParams::default() };
+/// assert!(!agreed.server_no_context_takeover);
+/// assert_eq!((agreed.server_max_window_bits, agreed.client_max_window_bits), (15, 15));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -23,7 +33,7 @@ pub struct DeflateParams {
 }
 
 impl Default for DeflateParams {
-    /// What an answer without parameters means: context takeover, and windows of 32 KiB.
+    /// Returns what an answer without parameters means: context takeover, and windows of 32 KiB.
     fn default() -> Self {
         Self {
             server_no_context_takeover: false,
