@@ -15,20 +15,61 @@ use crate::{compression::Compression, handshake::OriginPolicy, memory::MemoryBud
 /// Settings of a WebSocket endpoint.
 ///
 /// The layer, a single handshake and the sans-I/O core all take the same struct. It is plain data and
-/// cheap to clone; setters have the names of what they set, and [`settings`](Self::settings) tells all
+/// cheap to clone. Setters have the names of what they set, and [`settings`](Self::settings) returns all
 /// values. With the feature `serde` it is read from a file, with a name and a unit for each
 /// setting, [as `Deserialize` says](#impl-Deserialize<'de>-for-Config). `None` means "no limit" or "never". No
 /// value makes anything panic or spin: if a setter cannot use a value, its documentation says which
 /// one it uses instead. Deadlines are kept in steps of 10 ms, rounded up.
+///
+/// Start with the defaults, and change what the application knows better. A chat has short messages, and few
+/// of them:
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_websocket::{Config, OriginPolicy};
+///
+/// let config = Config::default()
+///     .subprotocols(["chat.v1"])
+///     .require_subprotocol(true)
+///     .origin(OriginPolicy::same_host_or(["https://app.example.com"]))
+///     .max_message_size(16 << 10)
+///     .message_rate(10)
+///     .message_burst(30)
+///     .max_send_queue(256 << 10)
+///     .max_send_messages(100)
+///     .first_message_timeout(Duration::from_secs(10))
+///     .idle_timeout(Duration::from_secs(15 * 60));
+/// assert_eq!(config.settings().max_message_size, Some(16 << 10));
+/// ```
+///
+/// An upload has one message, which may be larger than memory:
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower_websocket::Config;
 ///
 /// let config = Config::default()
-///     .max_message_size(16 << 20)
-///     .ping_interval(Duration::from_secs(30))
-///     .idle_timeout(None);
+///     .streaming(true)
+///     .max_stream_size(4 << 30)
+///     .max_read_ahead(256 << 10)
+///     .byte_rate(10 << 20)
+///     .max_lifetime(Duration::from_secs(60 * 60));
+/// assert_eq!(config.settings().max_stream_size, Some(4 << 30));
+/// ```
+///
+/// A load balancer that drops idle connections after 10 seconds, and mobile clients that come and go, need
+/// more pings and shorter deadlines:
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_websocket::Config;
+///
+/// let config = Config::default()
+///     .ping_interval(Duration::from_secs(7))
+///     .ping_timeout(Duration::from_secs(15))
+///     .write_timeout(Duration::from_secs(15))
+///     .close_timeout(Duration::from_secs(2));
+/// assert_eq!(config.settings().ping_interval, Some(Duration::from_secs(7)));
 /// ```
 ///
 /// # What is on its way
@@ -39,7 +80,7 @@ use crate::{compression::Compression, handshake::OriginPolicy, memory::MemoryBud
 /// [`ping_timeout`](Self::ping_timeout), [`close_timeout`](Self::close_timeout) and
 /// [`linger`](Self::linger) are prolonged by the time that written bytes may take to the peer: a
 /// second for each 14 KiB, as on a line of 128 kbit/s. A pong shows that everything written before
-/// its ping has arrived. A connection that sends little has the deadlines as they are set. Before a
+/// its ping has arrived. If a connection sends little, its deadlines are as they are set. Before a
 /// deadline ends a connection, writing is tried once more.
 ///
 /// At most 6 MiB count as on their way, about as much as a peer's buffers hold. So the deadlines grow
@@ -117,12 +158,12 @@ impl Default for Config {
 impl Config {
     /// Limits the size of a received message, in bytes of payload, on the wire and decompressed.
     ///
-    /// A larger one closes the connection with code 1009 as soon as a header or the decompressor shows
+    /// A larger one closes the connection with code 1009, as soon as a header or the decompressor shows
     /// it. Memory grows with the received bytes, never with the length that a header declares, and
     /// stays below twice this limit. In addition, a thread that sends messages of 64 KiB and more keeps
     /// the buffer of one, of at most 1 MiB, for the next message it receives.
     /// [`memory_budget`](Self::memory_budget) bounds all connections together, and has to be twice as
-    /// large as a message that is to be received. Default: 1 MiB. Zero allows only empty messages.
+    /// large as the largest message to be received. Default: 1 MiB. Zero allows only empty messages.
     #[must_use]
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_message_size = bytes.into();
@@ -131,8 +172,8 @@ impl Config {
 
     /// Limits the payload of one received data frame, in bytes.
     ///
-    /// The header is checked; a larger frame closes with code 1009. Default: `None`, which leaves the
-    /// limit to [`max_message_size`](Self::max_message_size).
+    /// The header shows it: a larger frame closes the connection with code 1009. Default: `None`, which leaves
+    /// the limit to [`max_message_size`](Self::max_message_size).
     #[must_use]
     pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.max_frame_size = bytes.into();
@@ -141,40 +182,39 @@ impl Config {
 
     /// Limits the number of fragments of one received message; empty ones count.
     ///
-    /// One more closes with code 1009. Default: `None`, which means `max_message_size / 64`, at least
-    /// 1024, and no limit if the message size has none. Zero means one: each message is one frame.
+    /// One more closes the connection with code 1009. Default: `None`, which means `max_message_size / 64`, at
+    /// least 1024, and no limit if the message size has none. Zero means one: each message is one frame.
     #[must_use]
     pub fn max_fragments(mut self, fragments: impl Into<Option<usize>>) -> Self {
         self.max_fragments = fragments.into().map(|fragments| fragments.max(1));
         self
     }
 
-    /// Receives messages as they arrive, for
-    /// [`WebSocket::recv_reader`](crate::WebSocket::recv_reader).
+    /// Enables [`WebSocket::recv_reader`](crate::WebSocket::recv_reader), which receives messages as they arrive.
     ///
     /// A message may then be larger than memory. [`max_message_size`](Self::max_message_size) still
     /// limits messages that the application receives whole, and
     /// [`max_stream_size`](Self::max_stream_size) limits all. A message that is received as it arrives
     /// takes [`max_read_ahead`](Self::max_read_ahead) and 64 KiB of memory at most, and about 80 KiB
     /// more if it is compressed. [`max_fragments`](Self::max_fragments) has no default then. Default:
-    /// `false`, a message is delivered when all of it has arrived.
+    /// `false`, so that a message is delivered when all of it has arrived.
     #[must_use]
     pub fn streaming(mut self, streaming: bool) -> Self {
         self.streaming = streaming;
         self
     }
 
-    /// Limits the size of a message that is received as it arrives, in bytes of payload, on the
-    /// wire and decompressed.
+    /// Limits the size of a message that is received as it arrives, in bytes of payload.
     ///
-    /// A larger one closes the connection with code 1009. Default: `None`.
+    /// It applies to the payload on the wire and to the decompressed one. A larger message closes the connection
+    /// with code 1009. Default: `None`.
     #[must_use]
     pub fn max_stream_size(mut self, bytes: impl Into<Option<u64>>) -> Self {
         self.max_stream_size = bytes.into();
         self
     }
 
-    /// Limits what is decoded ahead of the application, in bytes.
+    /// Limits how much is decoded before the application receives it, in bytes.
     ///
     /// At least one message is decoded, whatever its size. Beyond the limit reading stops until the
     /// application receives: the peer sees backpressure, and pings wait too. It costs no memory while
@@ -185,10 +225,10 @@ impl Config {
         self
     }
 
-    /// Limits what all connections with this budget hold in memory together.
+    /// Limits the memory that all connections with this budget hold together.
     ///
-    /// Near the limit the largest are not read and handshakes are rejected with 503; beyond it the
-    /// largest are closed with code 1013: see [`MemoryBudget`]. Sessions count, the sans-I/O
+    /// Near the limit the largest connections are not read, and handshakes are rejected with 503. Beyond it the
+    /// largest are closed with code 1013: see [`MemoryBudget`]. Sessions count; the sans-I/O
     /// [`Connection`](crate::protocol::Connection) does not. It costs nothing if connections keep up.
     /// Default: [`MemoryBudget::default`], 256 MiB for the process.
     #[must_use]
@@ -199,7 +239,7 @@ impl Config {
 
     /// Limits the rate of received control frames, per second.
     ///
-    /// More, beyond [`control_frame_burst`](Self::control_frame_burst), closes the connection with
+    /// More than that, beyond [`control_frame_burst`](Self::control_frame_burst), closes the connection with
     /// code 1008. One pong for each sent ping does not count. Zero allows the burst and nothing after
     /// it. Default: 100 per second.
     #[must_use]
@@ -210,8 +250,8 @@ impl Config {
 
     /// Sets how many control frames may arrive at once before the rate applies.
     ///
-    /// A pong and a ping, or a Close, often come together. Zero refuses every control frame, a Close
-    /// too, with code 1008. Default: 200.
+    /// A pong and a ping, or a Close, often come together. Zero refuses every control frame, also a Close,
+    /// with code 1008. Default: 200.
     #[must_use]
     pub fn control_frame_burst(mut self, frames: u32) -> Self {
         self.control_frame_burst = frames;
@@ -232,20 +272,19 @@ impl Config {
     /// Sets how many bytes may be queued before `send` waits.
     ///
     /// A message is queued whole while no more than this is queued, so the queue can exceed the limit
-    /// by one message. What the session's own handler sends in one turn, and what others send meanwhile, is
-    /// counted apart: that can be 64 KiB more. With a small value a burst can fill the queue before the session can write, even
-    /// if the peer keeps up. Default: 1 MiB.
+    /// by one message. What the session's own handler sends in one turn, and what other tasks send meanwhile, is
+    /// counted separately: that can be 64 KiB more. If the value is small, a burst can fill the queue before the
+    /// session can write, even if the peer keeps up. Default: 1 MiB.
     #[must_use]
     pub fn max_send_queue(mut self, bytes: usize) -> Self {
         self.max_send_queue = bytes;
         self
     }
 
-    /// Sets how many messages may be queued before `send` waits, in addition to
-    /// [`max_send_queue`](Self::max_send_queue).
+    /// Sets how many messages may be queued before `send` waits.
     ///
-    /// Messages that are being written count until the whole batch was written. Zero means one.
-    /// Default: `None`, only their bytes count.
+    /// It applies in addition to [`max_send_queue`](Self::max_send_queue). Messages that are being written count until
+    /// the whole batch is written. Zero means one. Default: `None`, so that only their bytes count.
     #[must_use]
     pub fn max_send_messages(mut self, messages: impl Into<Option<usize>>) -> Self {
         self.max_send_messages = messages.into().map(|messages| messages.max(1));
@@ -256,20 +295,20 @@ impl Config {
     ///
     /// No message is sent in more than 1,024 fragments, the default limit of a receiver's
     /// [`max_fragments`](Self::max_fragments): a longer one gets larger fragments. Only a
-    /// [`MessageWriter`](crate::session::MessageWriter) cannot know how long its message will be: with less
-    /// than 64 bytes per fragment such a receiver rejects a message of 1 MiB with code 1009. There
-    /// more than 1 MiB means 1 MiB, since a writer keeps a fragment until it is full.
+    /// [`MessageWriter`](crate::session::MessageWriter) cannot know how long its message will be. With less
+    /// than 64 bytes per fragment such a receiver rejects its message of 1 MiB with code 1009. A writer keeps a
+    /// fragment until it is full, so more than 1 MiB means 1 MiB for it.
     ///
-    /// Default: `None`, each message is one frame. Zero means one.
+    /// Default: `None`, so that each message is one frame. Zero means one.
     #[must_use]
     pub fn fragment_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.fragment_size = bytes.into().map(|size| size.max(1));
         self
     }
 
-    /// Compresses messages, if the peer supports it (RFC 7692).
+    /// Enables compression, if the peer supports it (RFC 7692).
     ///
-    /// Default: `None`. See [`Compression`] for what it costs, and for its danger to secrets.
+    /// Default: `None`. See [`Compression`] for its cost, and for the danger to secrets.
     #[must_use]
     pub fn compression(mut self, compression: impl Into<Option<Compression>>) -> Self {
         self.compression = compression.into();
@@ -279,8 +318,8 @@ impl Config {
     /// Answers pings automatically (RFC 6455 §5.5.2).
     ///
     /// If disabled, the application receives them through `recv_event` or `into_events` and has to send
-    /// the pongs itself. A ping that comes before the first call of either is not shown, and so not
-    /// answered: call it before anything is awaited. Default: `true`.
+    /// the pongs itself. A ping that arrives before the first call of either is not shown, and so not
+    /// answered: make that call before anything is awaited. Default: `true`.
     #[must_use]
     pub fn auto_pong(mut self, answer: bool) -> Self {
         self.auto_pong = answer;
@@ -292,11 +331,11 @@ impl Config {
 impl Config {
     /// Sets the subprotocols of this endpoint, best first (RFC 6455 §1.9).
     ///
-    /// The first one that the client offers is chosen. Default: none.
+    /// A server chooses the first one that the client offers. Default: none.
     ///
     /// # Panics
     ///
-    /// Panics when a name is not a token of RFC 9110 §5.6.2.
+    /// Panics if a name is not a token of RFC 9110 §5.6.2.
     #[must_use]
     pub fn subprotocols<P: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
         self.subprotocols = names.into_iter().map(Into::into).collect();
@@ -309,9 +348,9 @@ impl Config {
         self
     }
 
-    /// Rejects a client that offers none of [`subprotocols`](Self::subprotocols), with 400.
+    /// Rejects a client that offers none of [`subprotocols`](Self::subprotocols), with status 400.
     ///
-    /// Default: `false`, the connection opens without a subprotocol.
+    /// Default: `false`, so that the connection opens without a subprotocol.
     #[must_use]
     pub fn require_subprotocol(mut self, require: bool) -> Self {
         self.require_subprotocol = require;
@@ -321,6 +360,13 @@ impl Config {
     /// Sets which pages may open a connection (RFC 6455 §10.2).
     ///
     /// Default: [`OriginPolicy::SameHost`].
+    ///
+    /// ```
+    /// use tower_websocket::{Config, OriginPolicy};
+    ///
+    /// let config = Config::default().origin(OriginPolicy::SameHostOrLocalhost); // a development server
+    /// assert!(matches!(config.settings().origin, OriginPolicy::SameHostOrLocalhost));
+    /// ```
     #[must_use]
     pub fn origin(mut self, policy: OriginPolicy) -> Self {
         self.origin = policy;

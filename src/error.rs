@@ -4,15 +4,38 @@ use std::{fmt, io};
 
 use crate::protocol::{Deadline, Message, Outbound, ProtocolError, close::CloseCode};
 
-/// Why a connection can no longer be used.
+/// The reason why a connection can no longer be used.
 ///
 /// A clean end is not among them: receiving returns `None` then.
+///
+/// ```
+/// use tower_websocket::{CloseCode, Deadline, Error, ProtocolError};
+///
+/// /// What an application logs after a handler has failed.
+/// fn explain(error: &Error) -> String {
+///     match error {
+///         Error::Closed => "sent too late".to_owned(),
+///         Error::Protocol(broken) => format!("the peer is at fault: {broken}"),
+///         Error::Timeout(Deadline::PeerSilent) => "the peer has vanished".to_owned(),
+///         Error::Timeout(deadline) => format!("too slow: {deadline:?}"),
+///         Error::OverBudget => "the server was short of memory".to_owned(),
+///         Error::Io(error) => format!("the transport failed: {error}"),
+///         _ => error.to_string(),
+///     }
+/// }
+///
+/// let error = Error::from(ProtocolError::InvalidUtf8);
+/// assert!(error.is_protocol() && !error.is_timeout());
+/// assert_eq!(error.close_code(), Some(CloseCode::INVALID_PAYLOAD));
+/// assert!(explain(&error).starts_with("the peer is at fault"));
+/// assert_eq!(explain(&Error::Timeout(Deadline::PeerSilent)), "the peer has vanished");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The connection is closing or closed: nothing can be sent any more.
+    /// The connection is closing or closed: nothing can be sent any longer.
     Closed,
-    /// The peer broke the protocol or a limit, and the connection was failed.
+    /// The peer broke the protocol or a limit, and the connection has failed.
     Protocol(ProtocolError),
     /// The transport failed, or ended without a closing handshake (1006 in RFC 6455 §7.1.5).
     Io(io::Error),
@@ -24,7 +47,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Reports whether the connection had been closed before.
+    /// Reports whether the connection was closed before.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
@@ -42,7 +65,7 @@ impl Error {
         matches!(self, Self::Timeout(_))
     }
 
-    /// Reports whether the peer just went away: an everyday event, not a bug on either side.
+    /// Reports whether the peer has just gone away: an everyday event, not a bug on either side.
     #[must_use]
     pub fn is_disconnect(&self) -> bool {
         match self {
@@ -64,10 +87,10 @@ impl Error {
     ///   for [`Deadline::Write`] and [`Deadline::Close`], after which nothing is sent.
     /// - [`OverBudget`](Self::OverBudget): 1013.
     /// - [`Io`](Self::Io): `None`; RFC 6455 §7.1.5 calls that 1006, which is never sent.
-    /// - [`Closed`](Self::Closed): `None`, as it does not say who closed. The peer's code is that of
+    /// - [`Closed`](Self::Closed): `None`, as it does not say which end closed. The peer's code is that of
     ///   [`WebSocket::received_close`](crate::WebSocket::received_close).
     ///
-    /// Whether the Close frame has reached the peer nobody knows.
+    /// It is not known whether the Close frame has reached the peer.
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
@@ -142,6 +165,25 @@ impl From<Error> for io::Error {
 }
 
 /// A message that was not queued, returned to the caller.
+///
+/// ```
+/// # #[cfg(feature = "layer")]
+/// # {
+/// use tower_websocket::{Sender, TrySendError};
+///
+/// /// Sends a position to a member, and skips it if the member is too slow.
+/// fn update(member: &Sender, position: &str) -> bool {
+///     match member.try_send(position) {
+///         Ok(()) | Err(TrySendError::Full(_)) => true,
+///         Err(TrySendError::Closed(_)) => false, // the member is gone
+///     }
+/// }
+/// # }
+/// # use tower_websocket::{Message, TrySendError};
+/// # let error = TrySendError::Full(Message::text("here").into());
+/// # assert!(error.is_full() && !error.is_closed());
+/// # assert_eq!(error.into_message(), Message::text("here"));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(
     clippy::exhaustive_enums,
@@ -156,7 +198,7 @@ pub enum TrySendError {
 }
 
 impl TrySendError {
-    /// Reports whether the queue was full, so that it may be tried again.
+    /// Reports whether the queue was full, so that sending may be tried again.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full(_))
@@ -168,7 +210,7 @@ impl TrySendError {
         matches!(self, Self::Closed(_))
     }
 
-    /// Returns what was to be sent, with its setting of compression.
+    /// Returns what was not sent, with its setting of compression.
     #[must_use]
     pub fn into_outbound(self) -> Outbound {
         match self {
@@ -176,7 +218,7 @@ impl TrySendError {
         }
     }
 
-    /// Returns the message.
+    /// Returns the message that was not sent.
     #[must_use]
     pub fn into_message(self) -> Message {
         self.into_outbound().into_message()

@@ -10,12 +10,12 @@ pub use self::settings::CompressionSettings;
 
 /// How messages are compressed if the peer supports it: permessage-deflate (RFC 7692).
 ///
-/// Set with [`Config::compression`](crate::Config::compression). There are two modes:
+/// Set it with [`Config::compression`](crate::Config::compression). There are two modes:
 ///
-/// - [`shared`](Self::shared): every message stands by itself. Compressor and decompressor belong to
-///   the thread, so an idle connection takes next to no memory for it. The right choice for most.
+/// - [`shared`](Self::shared): every message is compressed by itself. Compressor and decompressor belong to
+///   the thread, so an idle connection takes next to no memory for them. This is the right choice for most.
 /// - [`dedicated`](Self::dedicated): messages refer to those before them (context takeover), which
-///   pays when many small ones are alike. Each connection remembers what was sent and received
+///   pays if many small ones are alike. Each connection remembers what it sent and received
 ///   last, and a busy one with a window above 8 KiB has a compressor of its own.
 ///
 /// ```
@@ -23,9 +23,16 @@ pub use self::settings::CompressionSettings;
 /// # {
 /// use tower_websocket::{Compression, Config};
 ///
-/// let config = Config::default().compression(Compression::shared());
+/// let config = Config::default().compression(Compression::shared().level(2).threshold(1024));
+/// let settings = config.settings().compression.expect("it is set");
+/// assert!(!settings.context_takeover);
+/// assert_eq!((settings.level, settings.threshold), (2, 1024));
+///
 /// let config = Config::default()
 ///     .compression(Compression::dedicated().max_window_bits(12).max_memory(64 << 20));
+/// let settings = config.settings().compression.expect("it is set");
+/// assert!(settings.context_takeover);
+/// assert_eq!((settings.max_window_bits, settings.max_memory), (12, Some(64 << 20)));
 /// # }
 /// ```
 ///
@@ -47,9 +54,9 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// Sets how hard to compress, 1 (fast) to 9 (small).
+    /// Sets how hard to compress, from 1 (fast) to 9 (small).
     ///
-    /// Default: 1. On JSON of 1 KiB level 2 takes twice as long for a fifth less.
+    /// Default: 1. On JSON of 1 KiB, level 2 takes twice as long and saves a fifth more.
     ///
     /// # Panics
     ///
@@ -61,7 +68,7 @@ impl Compression {
         self
     }
 
-    /// Leaves messages shorter than this as they are, in bytes.
+    /// Sets the length from which messages are compressed, in bytes; shorter ones are sent as they are.
     ///
     /// [`compressed`](crate::Message::compressed) and [`uncompressed`](crate::Message::uncompressed)
     /// override it for one message. Default: 512.
@@ -71,7 +78,7 @@ impl Compression {
         self
     }
 
-    /// Limits how far back what is sent may refer, as a power of two: 9 to 15 (512 B to 32 KiB).
+    /// Limits how far back sent messages may refer, as a power of two: 9 to 15 (512 B to 32 KiB).
     ///
     /// If the peer asks for less, it gets that. Default: 15.
     ///
@@ -87,8 +94,8 @@ impl Compression {
 
     /// Asks the peer to refer back no further than this, as a power of two: 9 to 15.
     ///
-    /// A client can be asked only if its offer says that it can do so. Default: 15, nothing is
-    /// asked.
+    /// A server can ask a client for it only if the client's offer allows that. Default: 15, which asks for
+    /// nothing.
     ///
     /// # Panics
     ///
@@ -100,9 +107,9 @@ impl Compression {
         self
     }
 
-    /// Sets how much memory a compressor takes for its work, 1 to 9.
+    /// Sets how much memory a compressor takes for its work, from 1 to 9.
     ///
-    /// `7 * 2^(level + 6)` bytes of it. Default: 8.
+    /// It takes `7 * 2^(level + 6)` bytes. Default: 8.
     ///
     /// # Panics
     ///
@@ -116,11 +123,11 @@ impl Compression {
 
     /// Limits the memory of all connections with context takeover together, in bytes.
     ///
-    /// A window counts with a quarter more, which is what it takes: 80 KiB a connection by default.
-    /// Once their windows have used the limit up, further connections open without context takeover.
-    /// Connections' own compressors get at most half of it: a connection without one borrows the
+    /// A window counts with a quarter more, which is what it takes: 80 KiB per connection by default.
+    /// Once their windows have used up the limit, further connections open without context takeover.
+    /// The compressors of connections get at most half of it. A connection without one borrows the
     /// thread's, which costs about 1 µs per KiB of window for each message. Clones of this value share
-    /// the limit, values made separately do not. `None` means no limit. Default: 256 MiB. It has no
+    /// the limit; values made separately do not. `None` means no limit. Default: 256 MiB. It has no
     /// effect in [`shared`](Self::shared) mode.
     #[must_use]
     pub fn max_memory(mut self, bytes: impl Into<Option<usize>>) -> Self {

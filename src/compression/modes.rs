@@ -6,7 +6,7 @@ impl Compression {
     /// Compresses each message by itself: no context takeover, in either direction.
     ///
     /// An idle connection takes 64 bytes for it. Each thread that compresses has a compressor of
-    /// about 376 KiB, and a decompressor of 47 KiB, made on first use. A message that arrives in
+    /// about 376 KiB and a decompressor of 47 KiB, made on first use. A message that arrives in
     /// pieces holds a decompressor until it is whole.
     #[must_use]
     pub fn shared() -> Self {
@@ -21,18 +21,17 @@ impl Compression {
         }
     }
 
-    /// Lets messages refer to those before them: context takeover, if the peer agrees.
+    /// Allows messages to refer to those before them: context takeover, if the peer agrees.
     ///
     /// A connection remembers up to `2^max_window_bits` bytes of what it has sent compressed, and
-    /// `2^peer_max_window_bits` of what it has received. A quarter of slack, so that not every
-    /// message moves all of it, makes that 80 KiB by default, allocated as it is needed.
+    /// `2^peer_max_window_bits` of what it has received. A quarter is added, so that not every
+    /// message moves all of it. By default that makes 80 KiB, allocated as needed.
     ///
     /// The thread's compressor has to be told what was sent before, which takes about 1 µs per KiB.
-    /// So, once that is more than 8 KiB, a connection gets a compressor of its own, as long as
-    /// [`max_memory`](Self::max_memory) allows it: 136 KiB and
+    /// So a connection gets a compressor of its own once that is more than 8 KiB, as long as
+    /// [`max_memory`](Self::max_memory) allows it. It takes 136 KiB and
     /// `4 * 2^max_window_bits + 7 * 2^(memory_level + 6)` bytes, 376 KiB by default. The connection
-    /// gives it back when it has compressed nothing for a whole
-    /// [`ping_interval`](crate::Config::ping_interval).
+    /// returns it after a whole [`ping_interval`](crate::Config::ping_interval) in which it has compressed nothing.
     #[must_use]
     pub fn dedicated() -> Self {
         Self {

@@ -3,10 +3,21 @@
 use super::Compression;
 
 /// The values of a [`Compression`], to be read: a field for each setter, with its name.
+///
+/// ```
+/// # #[cfg(feature = "deflate")]
+/// # {
+/// use tower_websocket::Compression;
+///
+/// let settings = Compression::dedicated().peer_max_window_bits(10).settings();
+/// assert_eq!((settings.max_window_bits, settings.peer_max_window_bits), (15, 10));
+/// assert_eq!((settings.level, settings.memory_level), (1, 8));
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CompressionSettings {
-    /// Whether it is the `dedicated` mode, in which messages refer to those before them.
+    /// Whether the mode is `dedicated`, in which messages refer to those before them.
     pub context_takeover: bool,
     /// [`Compression::level`].
     pub level: u8,
@@ -23,7 +34,7 @@ pub struct CompressionSettings {
 }
 
 impl Compression {
-    /// Returns what is set, and the defaults where nothing is.
+    /// Returns what is set, and the defaults for everything else.
     #[must_use]
     pub fn settings(&self) -> CompressionSettings {
         let Self {

@@ -25,26 +25,36 @@ impl RateLimits {
 
 /// Rates of what is received.
 ///
-/// Each is a token bucket: so much at once ([`message_burst`](Self::message_burst),
-/// [`byte_burst`](Self::byte_burst)), and after it so much a second. Beyond it the connection is not
-/// read until there is room again: the peer sees back pressure, the queue is the peer's, and nothing
-/// is lost. Pings and pongs of the peer wait too, which is not held against it by
-/// [`ping_timeout`](Self::ping_timeout), nor a frame by [`frame_timeout`](Self::frame_timeout). A
-/// connection that was stopped goes on with what comes in 50 ms, so that it wakes no more than 20
-/// times a second. With [`close_over_rate`](Self::close_over_rate) it is closed with code 1008
+/// Each is a token bucket: a number at once ([`message_burst`](Self::message_burst),
+/// [`byte_burst`](Self::byte_burst)), and then a number per second. Beyond the rate the connection is not
+/// read until there is room again: the peer sees backpressure, the messages wait on its side, and nothing
+/// is lost. Pings and pongs of the peer wait too: meanwhile neither
+/// [`ping_timeout`](Self::ping_timeout) nor [`frame_timeout`](Self::frame_timeout) runs. A
+/// stopped connection is read again once there is room for what the rate allows in 50 ms, so that it wakes no more
+/// than 20 times a second. With [`close_over_rate`](Self::close_over_rate) it is closed with code 1008
 /// instead.
 ///
 /// A peer with deadlines of its own, for what it sends or for its pings, may give up meanwhile.
 ///
-/// Sessions keep the rates, the sans-I/O [`Connection`](crate::protocol::Connection) does not. Once
-/// our Close was sent they no longer hold. A connection with a rate takes up to 500 bytes more
+/// Sessions apply the rates; the sans-I/O [`Connection`](crate::protocol::Connection) does not. They no longer
+/// apply once our Close was sent. A connection with a rate takes up to 500 bytes more
 /// once it has received something.
+///
+/// ```
+/// use tower_websocket::Config;
+///
+/// // Ten messages per second, thirty at once; a client that sends more waits.
+/// let config = Config::default().message_rate(10).message_burst(30);
+/// // One MiB per second; a peer that sends more is closed.
+/// let config = config.byte_rate(1 << 20).byte_burst(2 << 20).close_over_rate(true);
+/// assert_eq!((config.settings().message_burst, config.settings().byte_burst), (Some(30), Some(2 << 20)));
+/// ```
 impl Config {
     /// Limits the rate of received messages, per second.
     ///
-    /// A message counts when it ends, whatever its size and number of fragments; control frames are
-    /// none, and have [a rate of their own](Self::control_frame_rate). Up to one read of messages, of
-    /// 64 KiB, is held while they wait. Zero means one. Default: `None`.
+    /// A message counts when it ends, whatever its size and number of fragments. Control frames do not count:
+    /// they have [a rate of their own](Self::control_frame_rate). Beyond the rate messages wait, and up to one
+    /// read of them, of 64 KiB, is held meanwhile. Zero means one. Default: `None`.
     #[must_use]
     pub fn message_rate(self, per_second: impl Into<Option<u32>>) -> Self {
         self.with_rates(|rates| rates.message_rate = per_second.into().map(|rate| rate.max(1)))
@@ -52,7 +62,8 @@ impl Config {
 
     /// Sets how many messages may arrive at once before [`message_rate`](Self::message_rate) applies.
     ///
-    /// Fewer than may come in 50 ms means as many as that. Default: `None`, as many as may come in a second.
+    /// If the value is less than what the rate allows in 50 ms, that is used instead. Default: `None`, as many as
+    /// the rate allows in a second.
     #[must_use]
     pub fn message_burst(self, messages: impl Into<Option<u32>>) -> Self {
         self.with_rates(|rates| rates.message_burst = messages.into().map(|burst| burst.max(1)))
@@ -60,9 +71,10 @@ impl Config {
 
     /// Limits the rate of received bytes, per second.
     ///
-    /// Bytes count as they come: compressed, with headers, control frames too, and a message in
-    /// fragments with each of them. A message larger than the burst comes through at the rate, piece
-    /// by piece, and has [`first_message_timeout`](Self::first_message_timeout) for that where it is the first. On HTTP/2 up to [`max_read_ahead`](Self::max_read_ahead) is taken in while reading is
+    /// Bytes count as they arrive: compressed, with headers, control frames too, and a message in
+    /// fragments with each of them. A message larger than the burst is received at the rate, piece
+    /// by piece; if it is the first one, it has [`first_message_timeout`](Self::first_message_timeout) for that.
+    /// On HTTP/2 up to [`max_read_ahead`](Self::max_read_ahead) is taken in while reading is
     /// stopped, and held until there is room. Zero means one. Default: `None`.
     #[must_use]
     pub fn byte_rate(self, per_second: impl Into<Option<u64>>) -> Self {
@@ -71,18 +83,19 @@ impl Config {
 
     /// Sets how many bytes may arrive at once before [`byte_rate`](Self::byte_rate) applies.
     ///
-    /// Fewer than may come in 50 ms means as many as that. Default: `None`, as many as may come in a second.
+    /// If the value is less than what the rate allows in 50 ms, that is used instead. Default: `None`, as many as
+    /// the rate allows in a second.
     #[must_use]
     pub fn byte_burst(self, bytes: impl Into<Option<u64>>) -> Self {
         self.with_rates(|rates| rates.byte_burst = bytes.into().map(|burst| burst.max(1)))
     }
 
-    /// Closes a connection with code 1008 that receives more than
-    /// [`message_rate`](Self::message_rate) or [`byte_rate`](Self::byte_rate) allows.
+    /// Closes a connection with code 1008 that exceeds a rate, instead of reading it later.
     ///
-    /// What came before is still delivered. Let [`byte_burst`](Self::byte_burst) be no smaller than the
-    /// largest message then, with its headers: one that is sent at once is too much otherwise. Default:
-    /// `false`, the connection is not read until there is room.
+    /// The rates are [`message_rate`](Self::message_rate) and [`byte_rate`](Self::byte_rate). What arrived before is
+    /// still delivered. Make [`byte_burst`](Self::byte_burst) no smaller than the
+    /// largest message, with its headers: otherwise a message that is sent at once exceeds the rate. Default:
+    /// `false`, so that the connection is not read until there is room.
     #[must_use]
     pub fn close_over_rate(self, close: bool) -> Self {
         self.with_rates(|rates| rates.close = close)

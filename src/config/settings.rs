@@ -11,8 +11,8 @@ use crate::{
 
 /// The values of a [`Config`], to be read: a field for each setter, with its name.
 ///
-/// Values are those that hold: where a setter uses another one than it was given, that is here. What `None` means
-/// is said at the setter.
+/// They are the values in use: if a setter replaces the value that it gets, the replacement is here. The setter
+/// says what `None` means.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,6 +22,36 @@ use crate::{
 /// let settings = config.settings();
 /// assert_eq!(settings.ping_interval, Some(Duration::from_secs(30)));
 /// assert_eq!(settings.max_message_size, Some(1 << 20));
+/// ```
+///
+/// Without any setter these are the defaults:
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_websocket::Config;
+///
+/// let seconds = |seconds| Some(Duration::from_secs(seconds));
+/// let config = Config::default();
+/// let settings = config.settings();
+///
+/// // What may be received.
+/// assert_eq!((settings.max_message_size, settings.max_read_ahead), (Some(1 << 20), 64 << 10));
+/// assert_eq!((settings.max_frame_size, settings.max_fragments), (None, None));
+/// assert_eq!((settings.streaming, settings.max_stream_size), (false, None));
+/// assert_eq!(settings.memory_budget.limit(), Some(256 << 20));
+/// assert_eq!((settings.control_frame_rate, settings.control_frame_burst), (Some(100), 200));
+/// assert_eq!((settings.message_rate, settings.byte_rate, settings.close_over_rate), (None, None, false));
+///
+/// // What is sent.
+/// assert_eq!((settings.max_send_queue, settings.max_send_messages), (1 << 20, None));
+/// assert!(settings.fragment_size.is_none() && settings.compression.is_none() && settings.auto_pong);
+///
+/// // Deadlines.
+/// assert_eq!((settings.ping_interval, settings.ping_timeout), (seconds(20), seconds(20)));
+/// assert_eq!((settings.frame_timeout, settings.write_timeout), (seconds(30), seconds(10)));
+/// assert_eq!((Some(settings.close_timeout), Some(settings.linger)), (seconds(5), seconds(1)));
+/// assert_eq!((settings.idle_timeout, settings.max_lifetime), (None, None));
+/// assert_eq!((settings.first_message_timeout, settings.ready_timeout), (None, Duration::ZERO));
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -93,7 +123,7 @@ pub struct Settings<'a> {
 }
 
 impl Config {
-    /// Returns what is set, and the defaults where nothing is.
+    /// Returns what is set, and the defaults for everything else.
     #[must_use]
     pub fn settings(&self) -> Settings<'_> {
         // Every field is named: one that cannot be read does not compile.

@@ -16,20 +16,20 @@ pub(crate) use self::{account::Account, held::Held};
 use self::{ledger::Ledger, lent::Lent};
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// A limit on what all connections that share it hold in memory together.
+/// A limit on the memory that all connections which share it hold together.
 ///
 /// [`Config`](crate::Config) bounds each connection alone, but 20,000 of them with half a message each
 /// still take gigabytes. So what they hold counts against a budget:
 ///
-/// - what was received of messages that have not ended, decompressed or not;
-/// - what was received and not taken by the application;
-/// - what is queued and not taken by the transport. A [`PreparedMessage`](crate::PreparedMessage) message of 4 KiB
+/// - the received parts of messages that have not ended, decompressed or not;
+/// - received messages that the application has not taken;
+/// - queued messages that the transport has not taken. A [`PreparedMessage`](crate::PreparedMessage) of 4 KiB
 ///   and more, as each broadcast to a [group](crate::Groups) is, counts once for all its receivers,
 ///   from when it is first sent until it is dropped.
 ///
 /// What a connection holds is counted from 1 KiB on, when its turn ends: connections that keep up cost
 /// nothing. The budget does not count the buffers of the kernel, of the HTTP server and of TLS, what
-/// the application has taken, and the about 1,000 bytes of a connection itself. Context takeover has
+/// the application has taken, or the roughly 1,000 bytes of a connection itself. Context takeover has
 /// [a limit of its own](crate::Compression).
 ///
 /// # As it is used up
@@ -39,11 +39,11 @@ use crate::sync::atomic::Ordering::Relaxed;
 ///    less than 8 KiB. Every 250 ms a stopped connection checks whether there is room to read again.
 /// 2. With less than an eighth left, handshakes are rejected with 503 and `Retry-After`
 ///    ([`Rejection::OverBudget`](crate::handshake::Rejection::OverBudget)).
-/// 3. Beyond the limit, or where a connection that holds less than 8 KiB is stopped, the connections
+/// 3. Beyond the limit, or when a connection that holds less than 8 KiB is stopped, the connections
 ///    that hold most are closed with code 1013, until an eighth is free again. After a connection was
 ///    stopped for 2 seconds the largest are closed, too, until a quarter is free; one that was stopped
 ///    for 10 seconds is closed itself. Their application gets
-///    [`Error::OverBudget`](crate::Error::OverBudget), their report has
+///    [`Error::OverBudget`](crate::Error::OverBudget); their report has
 ///    [`EndedBy::OverBudget`](crate::session::EndedBy::OverBudget). If the peer does not take what was
 ///    sent before, the connection ends without a Close frame.
 ///
@@ -52,17 +52,21 @@ use crate::sync::atomic::Ordering::Relaxed;
 ///
 /// # Which connections share one
 ///
-/// Those that got the same one, or clones of it, by
-/// [`Config::memory_budget`](crate::Config::memory_budget). By default it is the one of the process,
-/// [`MemoryBudget::default`], with 256 MiB: a server with 1 GB of memory survives with it. If you have
-/// more and need it, set more.
+/// Those whose [`Config::memory_budget`](crate::Config::memory_budget) is the same budget, or a clone of
+/// it. The default is the budget of the process, [`MemoryBudget::default`], with 256 MiB: a server with
+/// 1 GB of memory survives with it. If you have more and need it, set more.
 ///
 /// ```
 /// use tower_websocket::{Config, MemoryBudget};
 ///
 /// let budget = MemoryBudget::new(2 << 30);
 /// let config = Config::default().memory_budget(&budget);
+///
+/// // Such as for a page of metrics:
 /// println!("{} of {:?} bytes", budget.used(), budget.limit());
+/// println!("{} connections were closed for it", budget.closed());
+/// assert!(!budget.is_nearly_used_up());
+/// assert!(config.settings().memory_budget.is_same(&budget));
 /// ```
 #[derive(Clone)]
 pub struct MemoryBudget {
@@ -82,6 +86,12 @@ impl MemoryBudget {
     }
 
     /// Makes a budget without a limit, which still counts.
+    ///
+    /// ```
+    /// use tower_websocket::MemoryBudget;
+    ///
+    /// assert_eq!(MemoryBudget::unlimited().limit(), None);
+    /// ```
     #[must_use]
     pub fn unlimited() -> Self {
         Self::new(usize::MAX)
@@ -93,25 +103,25 @@ impl MemoryBudget {
         Some(self.ledger.limit).filter(|limit| *limit < usize::MAX)
     }
 
-    /// Returns how many bytes are held.
+    /// Returns how many bytes its connections hold now.
     #[must_use]
     pub fn used(&self) -> usize {
         self.ledger.used.load(Relaxed)
     }
 
-    /// Returns how many connections were closed for it so far.
+    /// Returns how many connections were closed for this budget so far.
     #[must_use]
     pub fn closed(&self) -> u64 {
         self.ledger.closed.load(Relaxed)
     }
 
-    /// Reports whether so little is left that handshakes are rejected.
+    /// Reports whether less than an eighth is left, so that handshakes are rejected.
     #[must_use]
     pub fn is_nearly_used_up(&self) -> bool {
         self.left() < self.ledger.limit / 8 || self.ledger.limit == 0
     }
 
-    /// Reports whether both are one budget: made by cloning, or both the one of the process.
+    /// Reports whether both are the same budget: clones of one, or both the budget of the process.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.ledger, &other.ledger)

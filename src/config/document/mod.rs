@@ -193,9 +193,9 @@ impl Document {
 
 /// Writes every setting (feature `serde`), as [`Deserialize`](#impl-Deserialize<'de>-for-Config) reads it.
 ///
-/// What would be lost is an error: an origin policy that is a function. A
-/// [`MemoryBudget`](crate::MemoryBudget) is written with its limit, and that of the process as `process`: what is made of
-/// the former is another budget, which counts by itself.
+/// An origin policy that is a function cannot be written: that is an error. A
+/// [`MemoryBudget`](crate::MemoryBudget) is written with its limit, and that of the process as `process`. Reading a
+/// limit makes another budget, which counts by itself.
 impl Serialize for Config {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Document::new(self.settings()).serialize(serializer)
@@ -223,9 +223,9 @@ impl Serialize for Config {
 /// # }
 /// ```
 ///
-/// A field has the name of its setter and its unit: `_bytes`, `_ms` for milliseconds, `_per_second`; durations are
-/// rounded up to the next millisecond when they are written, and a number above 2⁶³ − 1, such as `usize::MAX`, is
-/// written as that, since formats such as TOML have no larger one.
+/// A field has the name of its setter and its unit: `_bytes`, `_ms` for milliseconds, `_per_second`. When written,
+/// durations are rounded up to the next millisecond. A number above 2⁶³ − 1, such as `usize::MAX`, is
+/// written as 2⁶³ − 1, since formats such as TOML have no larger one.
 ///
 /// - **Bytes**: `max_message_size_bytes`, `max_frame_size_bytes`, `max_stream_size_bytes`, `max_read_ahead_bytes`,
 ///   `memory_budget_bytes`, `max_send_queue_bytes`, `fragment_size_bytes`, `byte_burst_bytes`.
@@ -240,17 +240,17 @@ impl Serialize for Config {
 ///   list.
 /// - `memory_budget_bytes`: besides a number or `none`, `process`, the default, which all connections of the process
 ///   share. A number makes a new budget each time it is read: clone the `Config` to share it.
-/// - `compression` (feature `deflate`): `none`, `shared`, `dedicated`, or a map of `mode`, which is one of the latter,
-///   and what is to differ: `level`, `memory_level`, `max_window_bits`, `peer_max_window_bits`, `threshold_bytes`,
+/// - `compression` (feature `deflate`): `none`, `shared`, `dedicated`, or a map of `mode`, which is one of the last
+///   two, and of settings: `level`, `memory_level`, `max_window_bits`, `peer_max_window_bits`, `threshold_bytes`,
 ///   `max_memory_bytes`.
 ///
-/// Where a setter takes `None` the text `none` is written, since not every format has a null; both are read. What is
-/// left out has its default. A value that a setter replaces, such as a ping interval of 1 ms, is replaced.
+/// If a setter takes `None`, the text `none` is written, since not every format has a null; both are read. A missing
+/// field has its default. A value that a setter replaces, such as a ping interval of 1 ms, is replaced.
 ///
 /// # Errors
 ///
 /// Unknown fields, whole numbers that are negative or do not fit, and what the setters panic on: a subprotocol that is
-/// no token, an origin that is none, a window or a level of compression that there is not.
+/// not a token, an invalid origin, a window or a level of compression out of range.
 impl<'de> Deserialize<'de> for Config {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let document = deserializer.deserialize_map(Fields)?;
