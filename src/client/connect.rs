@@ -25,10 +25,14 @@ use crate::{
     session::{Agreed, ConnectionInfo, Opened, Session, Transport, WebSocket},
 };
 
-/// Connecting. Dropping a future gives up and closes the stream. The futures need a tokio runtime with
+/// Connecting.
+///
+/// Dropping a future of these methods stops connecting and closes the stream. The futures need a tokio runtime with
 /// I/O and time enabled, and panic without one.
 impl Client {
     /// Connects to a server.
+    ///
+    /// Dropping the future gives up and closes the stream.
     ///
     /// # Errors
     ///
@@ -37,8 +41,7 @@ impl Client {
         self.request(request).await.map(Response::into_body)
     }
 
-    /// Connects over a stream that leads to the server: as [`request_over`](Self::request_over), without
-    /// the response.
+    /// Connects over a stream that leads to the server: as [`request_over`](Self::request_over), without the response.
     ///
     /// # Errors
     ///
@@ -56,6 +59,17 @@ impl Client {
     }
 
     /// Connects to a server; the socket is the body of the response that accepted it.
+    ///
+    /// ```no_run
+    /// use tower_websocket::client::Client;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let response = Client::new().request("wss://example.com/chat").await?;
+    /// println!("{:?}", response.headers().get("server"));
+    /// let socket = response.into_body();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -102,18 +116,17 @@ impl Client {
         self.open_way(server, way, head, version).await
     }
 
-    /// Opens a connection over a stream that leads to the server, of whatever kind; the socket is the body of the
-    /// response.
+    /// Opens a connection over a stream that leads to the server; the socket is the body of the response.
     ///
     /// For `wss` TLS is done over the stream, unless it [is secured](Self::secured) already. The server is then one
-    /// with the name of the URI, which need not be resolvable, and the version of HTTP is agreed on as that of
-    /// [`request`](Self::request) is; where it cannot be agreed on, as there is no TLS, any other than
-    /// [`HttpVersion::Http2`] means HTTP/1.1. With HTTP/2 the stream becomes a connection with one socket. What
-    /// [`HttpVersion::Negotiated`] would need a second connection for fails with
+    /// with the name of the URI, which need not be resolvable. The version of HTTP is agreed on as for
+    /// [`request`](Self::request). Without TLS it cannot be agreed on: any other than
+    /// [`HttpVersion::Http2`] means HTTP/1.1. With HTTP/2 the stream becomes a connection with one socket. If
+    /// [`HttpVersion::Negotiated`] would need a second connection, it fails with
     /// [`ConnectError::NoExtendedConnect`].
     ///
-    /// The stream must not have carried any HTTP yet. No proxy is asked, and no
-    /// [connector](Self::connector): it is the stream that leads there.
+    /// The stream must not have carried any HTTP yet. No proxy and no [connector](Self::connector) is used: the
+    /// stream leads to the server.
     ///
     /// # Errors
     ///

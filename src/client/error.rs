@@ -8,10 +8,38 @@ use http::{Response, StatusCode};
 use super::{hint, phase::Phase, proxy_error::ProxyError, retry_after};
 use crate::handshake::client::{InvalidRequest, InvalidResponse};
 
-/// Why a client got no connection.
+/// The reason why a client got no connection.
 ///
 /// Its text says what failed and, in parentheses, what is most likely wrong. The cause is in `source()`:
 /// print the whole chain.
+///
+/// ```
+/// use tower_websocket::{client::{self, ConnectError, Phase}, handshake::client::InvalidRequest};
+///
+/// /// What a command line tool tells its user.
+/// fn advice(error: &ConnectError) -> &'static str {
+///     match error {
+///         ConnectError::Request(_) | ConnectError::Uri(_) => "check the address",
+///         ConnectError::Connect(_) | ConnectError::Io(_) => "is the server there?",
+///         ConnectError::Proxy(_) | ConnectError::Timeout(Phase::Proxy) => "check the proxy",
+///         ConnectError::Tls(_) => "check the certificate",
+///         ConnectError::Timeout(_) => "the server is too slow",
+///         ConnectError::Rejected(response) if response.status() == 401 => "log in first",
+///         ConnectError::Rejected(_) => "the server has refused",
+///         ConnectError::NoHttp2 | ConnectError::NoExtendedConnect => "try HTTP/1.1",
+///         _ => "the server does not keep to the standard",
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let error = client::connect("ftp://example.com/").await.unwrap_err();
+/// assert!(matches!(error, ConnectError::Request(InvalidRequest::Scheme)));
+/// assert_eq!(advice(&error), "check the address");
+/// assert!(!error.is_temporary() && !error.is_timeout());
+/// assert!(error.response().is_none() && error.status().is_none() && error.retry_after().is_none());
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -22,11 +50,11 @@ pub enum ConnectError {
     /// The name was not resolved, or no address accepted a TCP connection; or the
     /// [connector](super::Client::connector) failed.
     Connect(io::Error),
-    /// The proxy of [`Client::proxy`](super::Client::proxy) gave no way to the server.
+    /// The proxy of [`Client::proxy`](super::Client::proxy) did not connect to the server.
     Proxy(ProxyError),
     /// The TLS handshake failed, or there are no roots to trust.
     Tls(io::Error),
-    /// The connection failed before the answer, or the server does not speak HTTP.
+    /// The connection failed before the response, or the server does not speak HTTP.
     ///
     /// If an HTTP/2 [`Http2Connection`](super::Http2Connection) [is closed](super::Http2Connection::is_closed), the
     /// kind is `NotConnected` after a GOAWAY of the server, and `TimedOut` if it does not answer
@@ -39,7 +67,7 @@ pub enum ConnectError {
     /// The server speaks HTTP/2 without WebSocket: it does not announce
     /// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3).
     NoExtendedConnect,
-    /// The server answered something else. This includes redirections, which are not followed.
+    /// The server refused; this includes redirections, which are not followed.
     ///
     /// The body is truncated to what arrived within a second after the head and within the
     /// handshake's time, and to 64 KiB. The connection is dropped then. Status and headers are always
@@ -65,10 +93,10 @@ impl ConnectError {
         self.response().map(Response::status)
     }
 
-    /// Returns how long the server wants to be left alone, or an HTTP proxy that refused, by the `Retry-After` of the
-    /// response (RFC 9110 §10.2.3).
+    /// Returns how long the server, or an HTTP proxy that refused, asks the client to wait.
     ///
-    /// A date counts from that of the response. It may be any time: bound it before waiting.
+    /// It is the `Retry-After` of the response (RFC 9110 §10.2.3). A date counts from that of the response. The time
+    /// may be of any length: limit it before waiting.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let (Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response))) = self else {
@@ -77,14 +105,13 @@ impl ConnectError {
         retry_after::read(response.headers())
     }
 
-    /// Reports whether the same request may succeed later, without anybody changing it or the server's
-    /// settings.
+    /// Reports whether the same request may succeed later, without a change of the request or the server's settings.
     ///
-    /// So it is after [`Connect`](Self::Connect), [`Timeout`](Self::Timeout) and a connection that broke
-    /// off, be it during TLS; and after a refusal with a status of 5xx, 408, 421, 425 or 429. It is not
-    /// after any other status, a certificate that is not trusted, or an answer that is not HTTP; nor where the
+    /// That is so after [`Connect`](Self::Connect), [`Timeout`](Self::Timeout) and a connection that broke
+    /// off, also during TLS, and after a refusal with a status of 5xx, 408, 421, 425 or 429. It is not so
+    /// after any other status, a certificate that is not trusted, or a response that is not HTTP; nor if the
     /// `reach` of [`Client::reconnect_over`](super::Client::reconnect_over) or a connector says that there is no way.
-    /// For a proxy the same holds: it is not after a 407 or another status of 4xx, credentials that SOCKS does not
+    /// For a proxy the same holds: it is not so after a 407 or another status of 4xx, credentials that SOCKS does not
     /// take, and the codes 2, 7 and 8 of SOCKS.
     #[must_use]
     pub fn is_temporary(&self) -> bool {

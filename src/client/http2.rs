@@ -66,9 +66,13 @@ use crate::{
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let connection = Client::new().connect_http2("wss://example.com").await?;
+/// println!("{} sockets at a time", connection.max_sockets());
 /// let mut news = connection.connect("/news").await?;
 /// let mut chat = connection.connect("/chat").await?;
 /// chat.send("hello").await?;
+/// if connection.is_closed() {
+///     // Make another one for the next sockets.
+/// }
 /// # Ok(())
 /// # }
 /// ```
@@ -243,10 +247,10 @@ impl Http2Connection {
         Ok(Uri::from_parts(parts).map_err(http::Error::from)?)
     }
 
-    /// Reports whether it opens no more sockets: the server has sent GOAWAY or does not answer pings, or
-    /// the connection has ended or failed.
+    /// Reports whether it opens no more sockets.
     ///
-    /// Once `true` it stays so. `false` says only what is known so far: a server may vanish silently.
+    /// That is so once the server has sent GOAWAY or does not answer pings, or the connection has ended or failed.
+    /// `true` is final. `false` says only what is known so far: a server may vanish silently.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         failure(&self.requests).is_some()

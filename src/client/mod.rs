@@ -15,15 +15,15 @@
 //!
 //! A [`Client`] has settings: headers, TLS, deadlines, the version of HTTP, and the same
 //! [`Config`](crate::Config) as a server. It connects to a URI, or to that of a request with headers
-//! of its own; see [`IntoRequest`].
+//! of its own: see [`IntoRequest`].
 //!
 //! | | returns | |
 //! | --- | --- | --- |
 //! | [`connect`], [`Client::connect`] | the socket | |
 //! | [`Client::request`] | the socket as the body of the response | for its headers |
-//! | [`connect_over`], [`Client::connect_over`] | the socket | over a stream that is there: a tunnel, a Unix socket |
+//! | [`connect_over`], [`Client::connect_over`] | the socket | over an open stream: a tunnel, a Unix socket |
 //! | [`Client::request_over`] | the socket as the body of the response | the same, for its headers |
-//! | [`reconnect`], [`Client::reconnect`] | one socket after the other | which comes back when a connection is lost |
+//! | [`reconnect`], [`Client::reconnect`] | one socket after the other | a new one when a connection is lost |
 //! | [`Client::connect_http2`], [`Client::connect_http2_over`] | a [`Http2Connection`] | for many sockets over one connection |
 //!
 //! A socket runs in a task of its own, as on a server. The task answers pings and keeps deadlines even
@@ -46,15 +46,15 @@
 //! # }
 //! ```
 //!
-//! Where a program just returns from `main`, what was sent last is written all the same if the socket takes it at
+//! If a program just returns from `main`, the last messages are written all the same if the socket takes them at
 //! once, with TLS or without, and so is a Close if the socket was dropped before: a message or two get through. Over
-//! HTTP/2 they do not, nor does anything after `std::process::exit`, and nobody learns what has arrived.
+//! HTTP/2 they do not, nor does anything after `std::process::exit`. Neither end learns what has arrived.
 //!
 //! # Proxies, and other ways to a server
 //!
-//! No proxy is asked unless it is said: [`Client::proxy`] takes one of HTTP (`CONNECT`) or SOCKS5, with user and
+//! No proxy is used by default. [`Client::proxy`] takes one of HTTP (`CONNECT`) or SOCKS5, with user and
 //! password, and [`Client::proxy_from_env`] those that the environment names, as curl does. They serve `ws` and `wss`,
-//! HTTP/1.1 and HTTP/2, and coming back.
+//! HTTP/1.1 and HTTP/2, and reconnecting.
 //!
 //! ```no_run
 //! use tower_websocket::client::Client;
@@ -67,21 +67,21 @@
 //! ```
 //!
 //! [`Client::connector`] replaces TCP by a tower service that makes streams, such as one of hyper's connectors.
-//! [`connect_over`] takes a stream that is there, whatever it goes through, and does TLS over it for `wss`.
-//! What is secured already, [is told](Client::secured).
+//! [`connect_over`] takes an open stream of any kind, and does TLS over it for `wss`.
+//! If a stream has TLS already, [say so](Client::secured).
 //!
 //! # Cryptography
 //!
-//! TLS is rustls'. Its cryptography is that which the process has chosen with `CryptoProvider::install_default`, or
-//! ring (feature `ring`, one of the default ones). For another, as aws-lc-rs, leave `ring` out: take this crate with
-//! `default-features = false` and the features that are wanted, and install that one before the first connection. With
-//! neither, `wss` fails with [`ConnectError::Tls`], which says so.
+//! TLS is rustls'. Its cryptography is what the process has chosen with `CryptoProvider::install_default`, or
+//! ring (feature `ring`, one of the default ones). For another one, such as aws-lc-rs, leave out `ring`: take this crate
+//! with `default-features = false` and the features you need, and install that provider before the first connection.
+//! With neither, `wss` fails with [`ConnectError::Tls`], which says so.
 //!
 //! # Coming back
 //!
-//! A socket does not connect again by itself: what was lost with it, only the application knows.
+//! A socket does not connect again by itself: only the application knows what was lost with it.
 //! [`reconnect`] and [`Client::reconnect`] return a new socket for each one that was lost, after a pause; see
-//! [`Reconnect`] for how long it is, and when they give up.
+//! [`Reconnect`] for how long that is, and when they give up.
 //!
 //! ```no_run
 //! use tower_websocket::{WebSocket, client::{self, ReconnectError}};
@@ -93,14 +93,14 @@
 //!     // Say again who we are and what was seen last: for the server this is another client.
 //!     let goes_on = run(session.socket).await;
 //!     if !goes_on {
-//!         break; // else a session that was closed on this side is followed by another one, too
+//!         break; // otherwise a session that was closed on this side is followed by another one, too
 //!     }
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Who does it by hand waits before connecting again, longer each time, and not equally long in all clients:
+//! To do it by hand, wait before connecting again, longer each time, and not equally long in all clients:
 //! [`ConnectError::is_temporary`] and [`ConnectError::retry_after`] help to decide. A [`Client`] keeps no
 //! connections: replace a [`Http2Connection`] that [is closed](Http2Connection::is_closed) by a new one of
 //! [`Client::connect_http2`].
@@ -158,6 +158,17 @@ pub async fn connect(request: impl IntoRequest) -> Result<WebSocket, ConnectErro
 /// Connects over a stream that leads to the server, with the default settings: as [`Client::connect_over`].
 ///
 /// For `wss` TLS is done over the stream.
+///
+/// ```no_run
+/// use tokio::net::UnixStream;
+/// use tower_websocket::client;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let stream = UnixStream::connect("/run/chat").await?;
+/// let socket = client::connect_over(stream, "ws://localhost/chat").await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///

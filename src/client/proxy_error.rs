@@ -8,9 +8,25 @@ use tower::BoxError;
 
 use super::hint;
 
-/// Why a proxy gave no way to the server.
+/// The reason why a proxy did not connect to the server.
 ///
-/// Its text says that it was the proxy and, in parentheses, what is most likely wrong; it has no credentials.
+/// Its text says that the proxy failed and, in parentheses, what is most likely wrong. It has no credentials.
+///
+/// ```
+/// use tower_websocket::client::{ConnectError, ProxyError};
+///
+/// /// Reports whether the user has to be asked for the proxy's password.
+/// fn wants_password(error: &ConnectError) -> bool {
+///     match error {
+///         ConnectError::Proxy(ProxyError::Rejected(response)) => response.status() == 407,
+///         ConnectError::Proxy(error) => matches!(error, ProxyError::SocksCredentials),
+///         _ => false,
+///     }
+/// }
+///
+/// assert!(wants_password(&ConnectError::Proxy(ProxyError::SocksCredentials)));
+/// assert!(!wants_password(&ConnectError::Proxy(ProxyError::Socks(5)))); // connection refused
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProxyError {
@@ -18,17 +34,17 @@ pub enum ProxyError {
     Connect(io::Error),
     /// The TLS handshake with a proxy of `https://` failed.
     Tls(io::Error),
-    /// The connection to the proxy failed before it had answered, or what answers is no such proxy.
+    /// The connection to the proxy failed before its response, or the endpoint is no such proxy.
     Io(io::Error),
     /// An HTTP proxy answered with another status than 2xx.
     ///
-    /// The body is truncated as that of [`ConnectError::Rejected`](super::ConnectError::Rejected).
+    /// The body is truncated like that of [`ConnectError::Rejected`](super::ConnectError::Rejected).
     Rejected(Box<Response<Bytes>>),
     /// A SOCKS proxy answered with this code (RFC 1928 §6).
     Socks(u8),
-    /// A SOCKS proxy wants user and password, or others (RFC 1929).
+    /// A SOCKS proxy requires user and password, or other ones (RFC 1929).
     SocksCredentials,
-    /// The server's name was not resolved on this side, as `socks5://` wants it, or is too long for SOCKS.
+    /// The server's name was not resolved on this side, as `socks5://` requires, or is too long for SOCKS.
     Name(io::Error),
 }
 

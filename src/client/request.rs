@@ -19,10 +19,22 @@ use crate::handshake::{
 /// header (RFC 7617). Method and version of a request are ignored.
 ///
 /// Spaces and characters beyond ASCII in path and query are escaped, and white space around a text is
-/// left out. A host beyond ASCII is refused
+/// dropped. A host beyond ASCII is refused
 /// ([`InvalidRequest::NonAsciiHost`](crate::handshake::client::InvalidRequest::NonAsciiHost)): write
 /// it in its `xn--` form. An IPv6 address may have a zone, `ws://[fe80::1%25eth0]/` (RFC 6874), which
 /// is not sent to the server.
+///
+/// ```
+/// use http::Request;
+/// use tower_websocket::client::IntoRequest;
+///
+/// let request = " ws://example.com/rooms/tea time ".into_request()?;
+/// assert_eq!(request.uri(), "ws://example.com/rooms/tea%20time");
+///
+/// let request = Request::get("wss://example.com/chat").header("authorization", "Bearer 1234").body(())?;
+/// assert_eq!(request.into_request()?.headers()["authorization"], "Bearer 1234");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait IntoRequest {
     /// Makes the request.
     ///

@@ -19,7 +19,7 @@ use crate::{
 /// ```no_run
 /// use std::time::Duration;
 /// use http::header::{AUTHORIZATION, HeaderValue};
-/// use tower_websocket::{Compression, Config, client::Client};
+/// use tower_websocket::{Compression, Config, client::{Client, HttpVersion}};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let config = Config::default()
@@ -29,7 +29,13 @@ use crate::{
 /// let client = Client::new()
 ///     .config(config)
 ///     .header(AUTHORIZATION, HeaderValue::from_static("Bearer 1234"))
-///     .connect_timeout(Duration::from_secs(3));
+///     .http_version(HttpVersion::Negotiated)
+///     .connect_timeout(Duration::from_secs(3))
+///     .tls_timeout(Duration::from_secs(3))
+///     .handshake_timeout(Duration::from_secs(5))
+///     .tcp_keepalive(Duration::from_secs(60))
+///     .connection_info(true)
+///     .on_end(|report| println!("{report:?}"));
 /// let socket = client.connect("wss://example.com/chat").await?;
 /// assert_eq!(socket.subprotocol(), Some("chat.v2"));
 /// # Ok(())
@@ -58,39 +64,41 @@ impl Client {
         Self::default()
     }
 
-    /// Sets limits, deadlines, compression and subprotocols of the sockets. Default:
-    /// [`Config::default`].
+    /// Sets limits, deadlines, compression and subprotocols of the sockets.
     ///
-    /// Settings that only a server uses, such as [`Config::origin`], have no effect.
+    /// Settings that only a server uses, such as [`Config::origin`], have no effect. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         Arc::make_mut(&mut self.setup).config = config;
         self
     }
 
-    /// Adds a header to every handshake, behind those of the same name. Default: none.
+    /// Adds a header to every handshake, after those of the same name.
     ///
     /// A request that has the header itself keeps its own. The handshake's own headers cannot be
-    /// set this way.
+    /// set this way. Default: none.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self
     }
 
-    /// Sets the version of HTTP. Default: [`HttpVersion::Http1`].
+    /// Sets the version of HTTP.
+    ///
+    /// Default: [`HttpVersion::Http1`].
     #[must_use]
     pub fn http_version(mut self, version: HttpVersion) -> Self {
         self.version = version;
         self
     }
 
-    /// Trusts the servers with certificates from these roots. Default: those the platform trusts,
-    /// which are read once in a process.
+    /// Trusts the servers with certificates from these roots.
     ///
-    /// Replaces what [`add_root_pem`](Self::add_root_pem) added before. TLS uses what is the process's default
-    /// `CryptoProvider` of rustls when this client or a clone of it connects first, or ring if there is none and the
-    /// feature `ring` is on, as it is by default. An
+    /// Default: those that the platform trusts, which are read once in a process.
+    ///
+    /// It replaces what [`add_root_pem`](Self::add_root_pem) added before. TLS uses the process's default
+    /// `CryptoProvider` of rustls at the time when this client or a clone of it connects first. If there is none, it
+    /// uses ring if the feature `ring` is enabled, as it is by default. An
     /// application that also builds its own rustls configurations should take `tokio-rustls` with
     /// `default-features = false` and `ring`, or call `CryptoProvider::install_default`: with two
     /// providers compiled in and none chosen, rustls' own builders panic.
@@ -100,16 +108,16 @@ impl Client {
         self
     }
 
-    /// Trusts the certificates of a PEM text, too: beside those of the platform, or beside
-    /// [`roots`](Self::roots) set before.
+    /// Trusts the certificates of a PEM text, too.
     ///
-    /// For a server whose certificate is signed by an authority of one's own, or by itself. The latter must not be an
+    /// They are trusted beside those of the platform, or beside [`roots`](Self::roots) set before.
+    /// Use it for a server whose certificate is signed by an authority of your own, or by itself. The latter must not be an
     /// authority's, as openssl makes them by default: `openssl req -x509 -addext
-    /// basicConstraints=critical,CA:FALSE` makes one that is not. Several
-    /// certificates may stand in the text, and whatever else does is passed over.
+    /// basicConstraints=critical,CA:FALSE` makes one that is not. The text may have several
+    /// certificates; anything else in it is skipped.
     ///
-    /// On Android, whose verifier takes no other roots, it works beside [`roots`](Self::roots) alone; without them every
-    /// TLS handshake fails with an error that says so.
+    /// On Android, the platform's verifier takes no other roots: it works beside [`roots`](Self::roots) alone there.
+    /// Without them every TLS handshake fails with an error that says so.
     ///
     /// ```no_run
     /// use tower_websocket::client::Client;
@@ -121,31 +129,32 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`InvalidData`](io::ErrorKind::InvalidData) if no certificate is in it, or one that is
+    /// [`InvalidData`](io::ErrorKind::InvalidData) if the text has no certificate, or one that is
     /// malformed; [`InvalidInput`](io::ErrorKind::InvalidInput) after [`tls`](Self::tls), whose
-    /// configuration has its own.
+    /// configuration has roots of its own.
     pub fn add_root_pem(mut self, pem: impl AsRef<[u8]>) -> io::Result<Self> {
         self.trust.add_pem(pem.as_ref())?;
         Ok(self)
     }
 
-    /// Sets the TLS configuration, for client certificates and more. Its `alpn_protocols` are replaced
-    /// by those of [`http_version`](Self::http_version), and it takes the place of the [`roots`](Self::roots) set and
-    /// of those [added](Self::add_root_pem) before.
+    /// Sets the TLS configuration, for client certificates and more.
     ///
-    /// Its roots and its verifier hold for a [`proxy`](Self::proxy) of `https`, too. The client certificate does not:
-    /// it is for the server alone.
+    /// Its `alpn_protocols` are replaced by those of [`http_version`](Self::http_version). It replaces the
+    /// [`roots`](Self::roots) set and those [added](Self::add_root_pem) before.
+    ///
+    /// Its roots and its verifier also apply to a [`proxy`](Self::proxy) of `https`. The client certificate does not:
+    /// only the server gets it.
     #[must_use]
     pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
         self.trust = Trust::Given(config.into());
         self
     }
 
-    /// Limits the time to resolve the name and to connect, and to be let through by a proxy. Default: 10 seconds.
+    /// Limits the time to resolve the name and to connect, also through a proxy.
     ///
     /// After that it fails with [`ConnectError::Timeout`](super::ConnectError::Timeout). `None` means
-    /// no limit, and zero fails as soon as there is something to wait for. Both hold for the other two
-    /// timeouts, too.
+    /// no limit, and zero fails as soon as there is something to wait for. This applies to the other two
+    /// timeouts, too. Default: 10 seconds.
     ///
     /// If a name has several addresses, IPv6 and IPv4 are tried side by side.
     #[must_use]
@@ -154,27 +163,29 @@ impl Client {
         self
     }
 
-    /// Limits the time of the TLS handshake. Default: 10 seconds.
+    /// Limits the time of the TLS handshake.
+    ///
+    /// Default: 10 seconds.
     #[must_use]
     pub fn tls_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.tls_timeout = timeout.into();
         self
     }
 
-    /// Limits the time from the first byte of HTTP to the head of the answer. Default: 10 seconds.
+    /// Limits the time from the first byte of HTTP to the head of the response.
     ///
     /// The body of a refusal has at most a second of that: see
-    /// [`ConnectError::Rejected`](super::ConnectError::Rejected).
+    /// [`ConnectError::Rejected`](super::ConnectError::Rejected). Default: 10 seconds.
     #[must_use]
     pub fn handshake_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.handshake_timeout = timeout.into();
         self
     }
 
-    /// Keeps what is known of each connection as its [`ConnectionInfo`], which
-    /// [`WebSocket::info`](crate::WebSocket::info) and the [`SessionReport`] give. Default: `false`.
+    /// Keeps what is known of each connection as its [`ConnectionInfo`].
     ///
-    /// It takes about 250 bytes per connection, and the path.
+    /// [`WebSocket::info`](crate::WebSocket::info) and the [`SessionReport`] return it. It takes about 250 bytes per
+    /// connection, and the path. Default: `false`.
     #[must_use]
     pub fn connection_info(mut self, keep: bool) -> Self {
         self.keeps_info = keep;

@@ -1,6 +1,13 @@
 //! The version of HTTP that a connection is opened with.
 
-/// Which HTTP a connection is opened with.
+/// The version of HTTP that a connection is opened with.
+///
+/// ```
+/// use tower_websocket::client::{Client, HttpVersion};
+///
+/// assert_eq!(HttpVersion::default(), HttpVersion::Http1);
+/// let client = Client::new().http_version(HttpVersion::Negotiated); // HTTP/2 if the server offers it
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum HttpVersion {
@@ -8,9 +15,12 @@ pub enum HttpVersion {
     #[default]
     Http1,
     /// HTTP/2: announced over TLS, by prior knowledge over TCP.
+    ///
     /// [`Client::connect_http2`](super::Client::connect_http2) opens many sockets over one connection.
     Http2,
-    /// The server's choice in the TLS handshake (ALPN). If it chooses HTTP/2 without supporting
+    /// The server's choice in the TLS handshake (ALPN).
+    ///
+    /// If it chooses HTTP/2 without supporting
     /// WebSocket over it, or requires HTTP/1.1 (RFC 9113 §7), the client connects again with
     /// HTTP/1.1. Without TLS it is HTTP/1.1.
     Negotiated,

@@ -31,7 +31,16 @@ pub(super) enum Kind {
     },
 }
 
-/// Why a text names no proxy that a client can use. It does not repeat the text, which may have a password.
+/// The reason why a text names no proxy that a client can use.
+///
+/// Its message does not repeat the text, which may have a password.
+///
+/// ```
+/// use tower_websocket::client::Client;
+///
+/// let error = Client::new().proxy("ftp://user:secret@proxy.example").unwrap_err();
+/// assert!(!error.to_string().contains("secret"));
+/// ```
 #[derive(Debug)]
 pub struct InvalidProxy {
     why: Why,

@@ -29,16 +29,16 @@ use crate::{
 };
 
 impl Reconnect {
-    /// Returns the next session: waits until the last one is over, pauses and connects, as often as it takes.
+    /// Returns the next session: waits until the last one is over, pauses, and connects as often as it takes.
     ///
     /// It waits for the end of the connection, not for the socket to be dropped: the last messages may still
     /// be received elsewhere. A socket that is dropped has [`Config::close_timeout`](crate::Config::close_timeout)
     /// to end.
     ///
-    /// A session that was closed on this side is followed by another one, too: to end, do not call it again.
+    /// A session that was closed on this side is followed by another one, too. To end, do not call this again.
     ///
-    /// `None` says that the server has closed with 1000, the connection having served its purpose. After that,
-    /// and after an error, it is always `None`.
+    /// It returns `None` if the server has closed with 1000, as the connection has served its purpose. After that,
+    /// and after an error, it always returns `None`.
     ///
     /// # Errors
     ///
@@ -46,16 +46,15 @@ impl Reconnect {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: what it waited for goes on at the next call. A connection that is being
+    /// Dropping the future loses nothing: the next call continues with what it waited for. A connection that is being
     /// made is not driven meanwhile, though its deadlines pass.
     pub async fn next(&mut self) -> Result<Option<Connected>, ReconnectError> {
         poll_fn(|cx| self.poll_session(cx)).await
     }
 
-    /// Ends a pause: the next call of [`next`](Self::next) tries at once. For a user who will not wait, or a
-    /// network that is there again.
+    /// Ends a pause: the next call of [`next`](Self::next) tries at once.
     ///
-    /// Without effect where there is none.
+    /// Use it if the user asks for it, or when the network is back. It has no effect if there is no pause.
     pub fn skip_pause(&mut self) {
         if let Stage::Pausing(_) = self.stage {
             self.stage = Stage::Due;

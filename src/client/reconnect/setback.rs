@@ -10,7 +10,21 @@ use crate::{
     session::{EndedBy, SessionReport},
 };
 
-/// Why there is no session: the last has ended, or a try has failed.
+/// The reason why there is no session: the last one has ended, or a try has failed.
+///
+/// ```
+/// use tower_websocket::{CloseCode, client::Setback};
+///
+/// /// Reports whether the user has to log in again.
+/// fn logged_out(setback: &Setback) -> bool {
+///     match setback {
+///         Setback::Ended(_) => setback.close_code() == Some(CloseCode::UNAUTHORIZED),
+///         Setback::Failed(_) => setback.status().is_some_and(|status| status == 401),
+///     }
+/// }
+/// # use tower_websocket::client::ConnectError;
+/// # assert!(!logged_out(&Setback::Failed(ConnectError::NoHttp2)));
+/// ```
 #[derive(Debug)]
 #[expect(
     clippy::exhaustive_enums,
@@ -24,7 +38,7 @@ pub enum Setback {
 }
 
 impl Setback {
-    /// Reports whether coming back makes no sense, as far as this crate can tell.
+    /// Reports whether it makes no sense to connect again, as far as this crate can tell.
     ///
     /// That is so for a session that the server ended with 1000, "the purpose is fulfilled" (RFC 6455 §7.4.1),
     /// and for a try that failed with an error that [is not temporary](ConnectError::is_temporary), such as a
@@ -38,7 +52,7 @@ impl Setback {
         }
     }
 
-    /// Returns the code with which the server has ended the session, if it was the server and gave one.
+    /// Returns the code with which the server ended the session; `None` if it was not the server, or sent no code.
     #[must_use]
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
@@ -105,20 +119,44 @@ impl Error for Setback {
     }
 }
 
-/// A pause that begins.
+/// A pause that begins, for [`Reconnect::on_pause`](super::Reconnect::on_pause).
+///
+/// ```no_run
+/// use tower_websocket::client;
+///
+/// let sessions = client::reconnect("wss://example.com/chat").on_pause(|pause| {
+///     eprintln!("{}: try {} begins in {:?}", pause.setback, pause.tries + 1, pause.delay);
+/// });
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Pause<'a> {
-    /// Why there is one.
+    /// The reason for it.
     pub setback: &'a Setback,
-    /// How many tries there were since a session that lasted for
-    /// [`Reconnect::stable_after`](super::Reconnect::stable_after); 0 if it was that session that ended.
+    /// How many tries were made since the last stable session; 0 if that session has just ended.
+    ///
+    /// A session is stable if it lasted for [`Reconnect::stable_after`](super::Reconnect::stable_after).
     pub tries: u32,
-    /// How long it is.
+    /// How long it lasts.
     pub delay: Duration,
 }
 
-/// Why a [`Reconnect`](super::Reconnect) has given up. The last setback is its `source()`.
+/// The reason why a [`Reconnect`](super::Reconnect) has given up.
+///
+/// The last setback is its `source()`.
+///
+/// ```no_run
+/// use tower_websocket::client::{Reconnect, Setback};
+///
+/// # async fn example(mut sessions: Reconnect) {
+/// if let Err(error) = sessions.next().await {
+///     eprintln!("given up after {} tries: {}", error.tries(), error.setback());
+///     if let Setback::Failed(error) = error.into_setback() {
+///         eprintln!("{:?}", error.response());
+///     }
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ReconnectError {
     // Results that hold it are moved around.
