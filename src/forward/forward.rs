@@ -30,15 +30,15 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Passes connections on to a server, with the default settings.
+    /// Makes a gateway to a server, with the default settings.
     ///
     /// The path of a client's request is put behind that of the URI, the query behind its query: with
-    /// `ws://10.0.0.7:9000/v2` a request for `/chat?room=1` becomes one for `/v2/chat?room=1`. To have another path,
-    /// change it by [`on_request`](Self::on_request). The headers of a request are sent with every request to the
-    /// upstream, in place of the client's of the same name. Nothing is connected yet.
+    /// `ws://10.0.0.7:9000/v2` a request for `/chat?room=1` becomes one for `/v2/chat?room=1`. To use another path,
+    /// change it with [`on_request`](Self::on_request). The headers of a request are sent with every request to the
+    /// upstream, and replace the client's of the same name. Nothing is connected yet.
     ///
-    /// Make it once, and clone it: a loop is found by a name that is made here, so that one which is made anew for each
-    /// request finds none.
+    /// Make it once, and clone it. It recognises a loop by a name that is made here, so if it is made anew for each
+    /// request it recognises none.
     ///
     /// # Errors
     ///
@@ -67,10 +67,23 @@ impl Forward {
         })
     }
 
-    /// Sets how the upstream is connected to: version of HTTP, TLS, deadlines, headers, and the
-    /// [`Config`](crate::Config) of its side. Default: [`Client::new`].
+    /// Sets how to connect to the upstream: version of HTTP, TLS, deadlines, headers, and [`Config`](crate::Config).
     ///
-    /// The subprotocols of its `Config` are not offered: those of each client are.
+    /// That is the `Config` of the upstream's side. Its subprotocols are not offered: those of each client are. Default:
+    /// [`Client::new`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_websocket::{client::{Client, HttpVersion}, forward::Forward};
+    ///
+    /// # fn example() -> Result<Forward, tower_websocket::client::ConnectError> {
+    /// let client = Client::new()
+    ///     .http_version(HttpVersion::Negotiated)
+    ///     .connect_timeout(Duration::from_secs(2));
+    /// Ok(Forward::to("wss://chat.internal/")?.client(client).x_forwarded_for(true).preserve_host(true))
+    /// # }
+    /// # assert!(example().is_ok());
+    /// ```
     #[must_use]
     pub fn client(mut self, client: Client) -> Self {
         let settings = self.settings_mut();
@@ -79,27 +92,29 @@ impl Forward {
         self
     }
 
-    /// Has up to so many sockets share one HTTP/2 connection to the upstream, or as many as the upstream allows if
-    /// that is less. Default: every socket has a connection of its own.
+    /// Shares one HTTP/2 connection to the upstream among up to this many sockets.
     ///
-    /// Implies [`HttpVersion::Http2`](crate::client::HttpVersion::Http2). Where all connections are full, another one
-    /// is made. One that is closed, or whose upstream has sent GOAWAY, gets no more sockets. Zero means one.
+    /// If the upstream allows fewer, that is the limit.
+    /// It implies [`HttpVersion::Http2`](crate::client::HttpVersion::Http2). If all connections are full, another one
+    /// is made. One that is closed, or whose upstream has sent GOAWAY, gets no more sockets. Zero means one. Default:
+    /// every socket has a connection of its own.
     #[must_use]
     pub fn sockets_per_connection(mut self, sockets: usize) -> Self {
         self.settings_mut().pool = Some(Arc::new(Pool::new(sockets.max(1))));
         self
     }
 
-    /// Sets which headers of a client's request are passed on, all of their lines. Default: `Accept-Language`,
-    /// `Authorization`, `Cookie`, `Origin` and `User-Agent`.
+    /// Sets which headers of a client's request are passed on, with all of their lines.
     ///
-    /// One that is given to [`to`](Self::to) is the gateway's own, and takes the place of the client's.
-    /// Others are not passed: an upstream that believes `X-Real-IP` and the like is told no lies. What belongs to
-    /// one connection only is never passed on, listed or not: hop-by-hop headers, those that the client's
-    /// `Connection` names (RFC 9110 §7.6.1), and the handshake's. Subprotocols always are.
+    /// Default: `Accept-Language`, `Authorization`, `Cookie`, `Origin` and `User-Agent`.
     ///
-    /// An upstream that compares `Origin` with its host refuses pages, whose origin is the gateway's:
-    /// either [`preserve_host`](Self::preserve_host), or have the origin checked here alone and leave it out.
+    /// A header that was passed to [`to`](Self::to) is the gateway's own, and replaces the client's.
+    /// No other header is passed: so a client cannot set the `X-Real-IP` and the like that an upstream may trust. What
+    /// belongs to one connection only is never passed on, listed or not: hop-by-hop headers, those that the client's
+    /// `Connection` names (RFC 9110 §7.6.1), and the handshake's. Subprotocols are always passed.
+    ///
+    /// An upstream that compares `Origin` with its host refuses pages, whose origin is the gateway's.
+    /// Use [`preserve_host`](Self::preserve_host), or check the origin only here and leave it out.
     ///
     /// # Panics
     ///
@@ -110,10 +125,10 @@ impl Forward {
         self
     }
 
-    /// Sets which headers of the upstream's response are passed back. Default: `Content-Encoding`, `Content-Type`,
-    /// `Location`, `Retry-After`, `Set-Cookie` and `WWW-Authenticate`.
+    /// Sets which headers of the upstream's response are passed back.
     ///
-    /// They are of a refusal, or of the response that accepts, of which `Content-*` is left out.
+    /// They are those of a refusal, or of the response that accepts, without `Content-*`. Default: `Content-Encoding`,
+    /// `Content-Type`, `Location`, `Retry-After`, `Set-Cookie` and `WWW-Authenticate`.
     ///
     /// # Panics
     ///
@@ -124,42 +139,42 @@ impl Forward {
         self
     }
 
-    /// Appends the client's address to `X-Forwarded-For`. Default: `false`.
+    /// Appends the client's address to `X-Forwarded-For`.
     ///
-    /// What the client has sent in it stays in front, for whoever knows how many proxies are to be believed: only the
+    /// What the client has sent in it stays in front, for an upstream that knows how many proxies to trust: only the
     /// last address is this gateway's word. The address is that of [`PeerAddr`](crate::service::PeerAddr), and
-    /// `unknown` where there is none.
+    /// `unknown` if there is none. Default: `false`.
     #[must_use]
     pub fn x_forwarded_for(mut self, append: bool) -> Self {
         self.settings_mut().x_forwarded_for = append;
         self
     }
 
-    /// Appends the client's address, and the host it asked for, to `Forwarded` (RFC 7239). Default: `false`.
+    /// Appends the client's address, and the host it asked for, to `Forwarded` (RFC 7239).
     ///
-    /// It is believed as [`x_forwarded_for`](Self::x_forwarded_for) is. A line of the client's that leaves a quoted string
-    /// open is left out: the gateway's word would be a part of it.
+    /// Trust it as [`x_forwarded_for`](Self::x_forwarded_for) says. A line of the client's that leaves a quoted string
+    /// open is left out: otherwise the gateway's word would be a part of it. Default: `false`.
     #[must_use]
     pub fn forwarded(mut self, append: bool) -> Self {
         self.settings_mut().forwarded = append;
         self
     }
 
-    /// Sends the host that the client has asked for as that of the request. Default: `false`, that of the upstream's
-    /// URI.
+    /// Sends the host that the client has asked for as that of the request.
     ///
-    /// Over HTTP/2 it needs [`sockets_per_connection`](Self::sockets_per_connection).
+    /// Over HTTP/2 it needs [`sockets_per_connection`](Self::sockets_per_connection). Default: `false`, which sends the
+    /// host of the upstream's URI.
     #[must_use]
     pub fn preserve_host(mut self, preserve: bool) -> Self {
         self.settings_mut().preserve_host = preserve;
         self
     }
 
-    /// Changes each request to the upstream before it is sent. Default: as it is made.
+    /// Changes each request to the upstream before it is sent.
     ///
     /// `hook` gets the head of the client's request, and the one to the upstream, of which it may change URI and
-    /// headers. With another host in the URI the request goes there, without
-    /// [`sockets_per_connection`](Self::sockets_per_connection). A later call replaces the hook.
+    /// headers. If it changes the host in the URI, the request goes there, without
+    /// [`sockets_per_connection`](Self::sockets_per_connection). A later call replaces the hook. Default: no change.
     ///
     /// ```
     /// use tower_websocket::forward::Forward;
@@ -169,6 +184,7 @@ impl Forward {
     ///     *request.uri_mut() = "ws://10.0.0.7:9000/only/this".parse().expect("a URI");
     /// }))
     /// # }
+    /// # assert!(example().is_ok());
     /// ```
     #[must_use]
     pub fn on_request(
@@ -179,8 +195,9 @@ impl Forward {
         self
     }
 
-    /// Has client and upstream negotiate extensions with each other, and passes bytes on unread: see the
-    /// [module](self#end-to-end). Default: `false`.
+    /// Passes bytes on unread, so that client and upstream negotiate extensions with each other.
+    ///
+    /// See the [module](self#end-to-end). Default: `false`.
     #[must_use]
     pub fn end_to_end(mut self, end_to_end: bool) -> Self {
         self.settings_mut().end_to_end = end_to_end;
@@ -189,7 +206,7 @@ impl Forward {
 
     /// Makes a layer whose connections all go to the upstream.
     ///
-    /// It has the hook of [`WebSocketLayer::on_handshake`]: to set another one, call [`accept`](Self::accept) there.
+    /// The layer's [`WebSocketLayer::on_handshake`] is in use: to set another hook, call [`accept`](Self::accept) there.
     /// Leave [`Config::subprotocols`](crate::Config::subprotocols) of the layer empty: the upstream chooses.
     #[must_use]
     pub fn layer(self) -> WebSocketLayer<Forwarded> {
@@ -199,11 +216,11 @@ impl Forward {
         })
     }
 
-    /// Opens a connection to the upstream, and accepts the client's with what the upstream has chosen: for a hook of
-    /// [`WebSocketLayer::on_handshake`].
+    /// Opens a connection to the upstream, and accepts the client's with what the upstream has chosen.
     ///
+    /// Call it in a hook of [`WebSocketLayer::on_handshake`].
     /// The connection is passed on, whatever the layer's route service is; that is not called. Until the connection
-    /// has ended it keeps the permits that it has, as those of tower's `ConcurrencyLimit`.
+    /// has ended it keeps the permits of the route service, such as those of tower's `ConcurrencyLimit`.
     ///
     /// ```
     /// use http::StatusCode;
@@ -227,7 +244,7 @@ impl Forward {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives up connecting to the upstream.
+    /// Dropping the future stops connecting to the upstream.
     pub async fn accept(&self, mut handshake: Handshake) -> Decision {
         let opened = match upstream_request(&self.settings, &handshake) {
             Ok(request) => self.settings.open(request).await,

@@ -12,29 +12,29 @@
 //! ```
 //!
 //! The host of the request is the upstream's, and `Origin` the page's. So an upstream that compares the two, as this
-//! crate's [default](crate::OriginPolicy::SameHost) does, refuses every page, unless
-//! [`preserve_host`](Forward::preserve_host) is on, or the origin is checked here, by
-//! [`Config::origin`](crate::Config::origin) of the layer, and left out of the [headers](Forward::headers) that are
+//! crate's [default](crate::OriginPolicy::SameHost) does, refuses every page. Either enable
+//! [`preserve_host`](Forward::preserve_host), or check the origin here, by
+//! [`Config::origin`](crate::Config::origin) of the layer, and leave it out of the [headers](Forward::headers) that are
 //! passed on.
 //!
-//! The upstream is asked before the client is answered: what it refuses, the client sees refused, and the
-//! subprotocol is the upstream's choice. Either side may speak HTTP/1.1 or HTTP/2:
-//! [`Client::http_version`](crate::client::Client::http_version) says which one the upstream is asked by, and
-//! [`Forward::sockets_per_connection`] has many sockets share a connection of HTTP/2.
+//! The gateway connects to the upstream before it answers the client. If the upstream refuses, so does the gateway,
+//! and the subprotocol is the upstream's choice. Either side may speak HTTP/1.1 or HTTP/2:
+//! [`Client::http_version`](crate::client::Client::http_version) sets the version for the upstream, and
+//! [`Forward::sockets_per_connection`] shares a connection of HTTP/2 among many sockets.
 //!
-//! [`Forward::layer`] makes a [`WebSocketLayer`](crate::WebSocketLayer) as any other: the check of the origin,
+//! [`Forward::layer`] makes a [`WebSocketLayer`](crate::WebSocketLayer) like any other: the check of the origin,
 //! [`Config`](crate::Config), [`Connections`](crate::Connections) and reports are those of the client's side, and
-//! [`Forward::client`] has those of the upstream's. A hook of one's own may
+//! [`Forward::client`] has those of the upstream's. A hook of your own may
 //! authenticate first, and choose the upstream: see [`Forward::accept`].
 //!
 //! # Messages
 //!
-//! There are two connections, unless they are joined [end to end](#end-to-end), and a message is passed when all of it has come. With
-//! [`Config::streaming`](crate::Config::streaming) on the side it comes from, its pieces are passed as they come,
-//! and it may be larger than memory. Compression is agreed on with each side by its own `Config`, pings are answered
-//! on each side, and limits hold on both. A side that does not read stops the other one's sending, once about
-//! [`max_read_ahead`](crate::Config::max_read_ahead) and [`max_send_queue`](crate::Config::max_send_queue) are full;
-//! it stops no other connection.
+//! There are two connections, unless they are joined [end to end](#end-to-end). A message is passed when all of it
+//! has arrived. With [`Config::streaming`](crate::Config::streaming) on the side it comes from, its pieces are passed
+//! as they arrive, and it may be larger than memory. Compression is agreed on with each side by its own `Config`,
+//! pings are answered on each side, and limits apply to both. A side that does not read stops the other one's
+//! sending, once about [`max_read_ahead`](crate::Config::max_read_ahead) and
+//! [`max_send_queue`](crate::Config::max_send_queue) are full. It stops no other connection.
 //!
 //! # End to end
 //!
@@ -45,12 +45,12 @@
 //!
 //! Only the headers of frames are looked at: a frame that is masked and should not be, or the reverse, or that is larger
 //! than [`max_frame_size`](crate::Config::max_frame_size) of the side it comes from, or
-//! [`max_message_size`](crate::Config::max_message_size) where that is not set, ends both connections. A Close goes
-//! between two frames; where a side is gone in the middle of one, the other one's stream just ends. Of each `Config`
-//! also [`write_timeout`](crate::Config::write_timeout) holds, and of the layer's
+//! [`max_message_size`](crate::Config::max_message_size) if that is not set, ends both connections. A Close goes
+//! between two frames; if a side is gone in the middle of one, the other one's stream just ends. Of each `Config`
+//! [`write_timeout`](crate::Config::write_timeout) also applies, and of the layer's
 //! [`close_timeout`](crate::Config::close_timeout) and
-//! [`idle_timeout`](crate::Config::idle_timeout), for the time in which no byte has passed. Nobody is pinged but by
-//! the other end: where neither does it, set the last one.
+//! [`idle_timeout`](crate::Config::idle_timeout), for the time in which no byte has passed. Only the two ends ping
+//! each other: if neither does, set the last one.
 //!
 //! Such a connection has no [`Sender`](crate::Sender): it is counted by [`Connections`](crate::Connections), and closed
 //! by a drain, at once, but is not among those it lists; its messages and bytes are added to the counters when it
@@ -64,7 +64,7 @@
 //! | one side | the other side gets |
 //! | --- | --- |
 //! | sends a Close | the same code and reason, or none, behind all that came before |
-//! | is closed by this program, by [`Sender::close`](crate::Sender::close) or a drain | the same |
+//! | is closed by this program, with [`Sender::close`](crate::Sender::close) or a drain | the same |
 //! | is the client, and goes without a Close, or is closed for a violation, a limit or a deadline | 1001 |
 //! | is the upstream, and does so | 1014 |
 //!

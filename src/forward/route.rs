@@ -12,8 +12,8 @@ use crate::session::WebSocket;
 
 /// The route service of a layer whose connections are all passed on: see [`Forward::layer`](super::Forward::layer).
 ///
-/// `Forwarded::default()` makes one, for a layer with a [hook](super::Forward::accept) of one's own. It is always ready.
-/// A connection that is not passed on but comes here is closed with code 1011.
+/// `Forwarded::default()` makes one, for a layer with a [hook](super::Forward::accept) of your own. It is always ready.
+/// It closes a connection that is not passed on, but comes here, with code 1011.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Forwarded;
