@@ -34,10 +34,10 @@ use crate::{
 /// Opens a WebSocket on a stream: a connection just accepted, with TLS or without.
 ///
 /// It reads one request, over HTTP/1.1 or, with the feature `http2`, the first one of an HTTP/2
-/// connection, and answers it. The socket is the request's body, and lives as every other: its pings
-/// are answered and its deadlines kept by a task of its own. Of an HTTP/2 connection it is the only
+/// connection, and answers it. The socket is the request's body, and lives like every other: a task of its own
+/// answers pings and keeps deadlines. Of an HTTP/2 connection it is the only
 /// stream: the client is told to send no more. For a single stream of an HTTP/2 connection that is
-/// served elsewhere there is [`OnUpgrade`](crate::service::OnUpgrade).
+/// served elsewhere, use [`OnUpgrade`](crate::service::OnUpgrade).
 ///
 /// ```no_run
 /// use tower_websocket::{Config, serve};
@@ -58,7 +58,7 @@ use crate::{
 /// # Errors
 ///
 /// [`AcceptError`]. A request that opens no WebSocket has been answered, with what its
-/// [`Rejection`] says, when the error is there. The head of the request has to be there within 10
+/// [`Rejection`] says, before the error is returned. The head of the request has to arrive within 10
 /// seconds.
 ///
 /// # Cancel safety
@@ -67,7 +67,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// Needs tokio's runtime with time enabled, and panics without.
+/// Panics outside a tokio runtime with time enabled.
 pub async fn accept<T>(stream: T, config: Config) -> Result<Request<WebSocket>, AcceptError>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -98,15 +98,29 @@ where
     }
 }
 
-/// Why [`accept`] has opened no connection.
+/// The reason why [`accept`] has opened no connection.
+///
+/// ```no_run
+/// use tokio::net::TcpStream;
+/// use tower_websocket::{Config, serve::{self, AcceptError}};
+///
+/// # async fn example(stream: TcpStream) {
+/// match serve::accept(stream, Config::default()).await {
+///     Ok(request) => println!("{}", request.uri()),
+///     Err(AcceptError::Rejected(rejection)) => println!("refused: {}", rejection.name()),
+///     Err(AcceptError::Timeout) => println!("nothing came"),
+///     Err(error) => println!("gone: {error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The request was refused; the client was told so.
+    /// The request was refused, and the client has got the response.
     Rejected(Rejection),
     /// The client has gone, or did not speak HTTP.
     Io(io::Error),
-    /// The request did not come in time.
+    /// The head of the request did not arrive within 10 seconds.
     Timeout,
 }
 

@@ -7,11 +7,10 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tower::{BoxError, Service};
 
-/// What [`serve`](fn@crate::serve) serves: a service, of which each connection has a clone, or
-/// [`PerConnection`], to make one for each.
+/// What [`serve`](fn@crate::serve) serves: a service, or [`PerConnection`], which makes one for each connection.
 ///
-/// The service takes `http::Request<hyper::body::Incoming>`; an axum `Router` does. `A` is the address that the
-/// [`Listener`](super::Listener) tells of a client.
+/// Each connection has a clone of the service. It takes `http::Request<hyper::body::Incoming>`, as an axum `Router`
+/// does. `A` is the address that the [`Listener`](super::Listener) returns for a client.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be served to clients whose address is `{A}`",
     label = "no service of requests",
@@ -22,7 +21,7 @@ use tower::{BoxError, Service};
     note = "a WebSocket handler alone is served as `endpoint(handler(..))`"
 )]
 pub trait Application<A>: Clone + Send + 'static {
-    /// What a connection is served by.
+    /// The service of a connection.
     type Service: Service<
             Request<Incoming>,
             Response = Response<Self::Body>,
@@ -39,7 +38,7 @@ pub trait Application<A>: Clone + Send + 'static {
     ///
     /// # Errors
     ///
-    /// There is none for it: the connection is dropped.
+    /// There is no service for it: the connection is dropped.
     fn service(
         self,
         address: &A,
@@ -63,9 +62,9 @@ where
     }
 }
 
-/// Makes a service for each connection: a `tower::Service` of the client's address whose response is that
-/// service.
+/// Makes a service for each connection, from the client's address.
 ///
+/// It wraps a `tower::Service` of the address whose response is the service of the connection.
 /// So what axum makes of a `Router` can be served, and its extractor `ConnectInfo` works:
 ///
 /// ```no_run
@@ -82,8 +81,8 @@ where
 /// # }
 /// ```
 ///
-/// It is called when the connection is accepted, and with TLS once that is spoken; with
-/// [`proxy_protocol`](super::Serve::proxy_protocol) a TCP connection has the address that the proxy tells. An error
+/// It is called when the connection is accepted, and with TLS once the handshake is done. With
+/// [`proxy_protocol`](super::Serve::proxy_protocol) a TCP connection has the address that the proxy announces. An error
 /// ends the connection, as does a service that is not there within
 /// [`header_timeout`](super::Serve::header_timeout): [`ConnectionEnd::Service`](super::ConnectionEnd::Service). A server
 /// that stops does not wait for it.

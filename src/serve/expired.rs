@@ -3,6 +3,25 @@
 use std::fmt;
 
 /// What the client of a connection took too long for.
+///
+/// It is the content of [`ConnectionEnd::Timeout`](super::ConnectionEnd::Timeout).
+///
+/// ```
+/// use tower_websocket::serve::{ConnectionEnd, Expired};
+///
+/// /// Reports whether a client may be an attacker that holds connections open.
+/// fn is_suspicious(end: &ConnectionEnd) -> bool {
+///     match end {
+///         ConnectionEnd::Timeout(Expired::TlsHandshake | Expired::NoRequest | Expired::Head) => true,
+///         // A browser may just have left, or lost its network.
+///         ConnectionEnd::Timeout(Expired::Idle | Expired::Silent) => false,
+///         _ => false,
+///     }
+/// }
+///
+/// assert!(is_suspicious(&ConnectionEnd::Timeout(Expired::Head)));
+/// assert!(!is_suspicious(&ConnectionEnd::Closed));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Expired {
@@ -10,7 +29,7 @@ pub enum Expired {
     ProxyHeader,
     /// The TLS handshake.
     TlsHandshake,
-    /// Its first request: it has brought none.
+    /// Its first request: none has begun.
     NoRequest,
     /// The rest of the head of a request.
     Head,

@@ -14,7 +14,7 @@ use super::listener::Listener;
 /// What [`serve`](fn@crate::serve) listens on: a [`Listener`], or what one is made of.
 ///
 /// An address, as text or as a [`SocketAddr`], is bound when the server is awaited or
-/// [bound](super::Serve::bind). A name in it is looked up. Listeners of the standard library are taken as they
+/// [bound](super::Serve::bind). A name in it is looked up. Listeners of the standard library are used as they
 /// are, such as one that systemd, or another process, has handed over:
 ///
 /// ```
@@ -49,7 +49,7 @@ pub trait Listen {
     ///
     /// # Errors
     ///
-    /// The address is none, cannot be looked up, or is in use; the error names it.
+    /// The address is malformed, cannot be looked up, or is in use; the error names it.
     fn listen(self) -> impl Future<Output = io::Result<Self::Listener>> + Send + 'static;
 }
 

@@ -20,8 +20,43 @@ use crate::{
     session::{UNSENT_SHARED, set_notsent_lowat},
 };
 
-/// Where [`serve`](fn@crate::serve) takes connections from: TCP, Unix sockets, and whatever else
-/// implements it.
+/// The source of connections for [`serve`](fn@crate::serve): TCP, Unix sockets, and other types that implement it.
+///
+/// ```
+/// use std::{io, net::SocketAddr};
+/// use http::Extensions;
+/// use tokio::net::{TcpListener, TcpStream};
+/// use tower_websocket::{serve::Listener, service::PeerAddr};
+///
+/// /// Accepts clients of this machine only.
+/// struct Local(TcpListener);
+///
+/// impl Listener for Local {
+///     type Io = TcpStream;
+///     type Addr = SocketAddr;
+///
+///     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+///         loop {
+///             let (stream, address) = Listener::accept(&mut self.0).await?;
+///             if address.ip().is_loopback() {
+///                 return Ok((stream, address));
+///             }
+///         }
+///     }
+///
+///     fn local_addr(&self) -> io::Result<SocketAddr> {
+///         self.0.local_addr()
+///     }
+///
+///     fn extend(address: &SocketAddr, extensions: &mut Extensions) {
+///         extensions.insert(PeerAddr(*address));
+///     }
+///
+///     fn tcp(stream: &TcpStream) -> Option<&TcpStream> {
+///         Some(stream)
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is nothing that a server can listen on",
     label = "no address and no listener",
@@ -39,10 +74,10 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     ///
-    /// The kind of error decides what `serve` does. It goes on after a connection that failed before it
+    /// The kind of the error decides what `serve` does. It continues after a connection that failed before it
     /// was accepted ([`ConnectionAborted`](ErrorKind::ConnectionAborted),
     /// [`ConnectionReset`](ErrorKind::ConnectionReset) and the like), ends after
-    /// [`InvalidInput`](ErrorKind::InvalidInput), and calls again after a pause for all else.
+    /// [`InvalidInput`](ErrorKind::InvalidInput), and calls again after a pause for any other kind.
     ///
     /// # Cancel safety
     ///
@@ -58,24 +93,23 @@ pub trait Listener: Send + 'static {
 
     /// Puts the client's address among the extensions of a request.
     ///
-    /// Default: as it is. TCP wraps it in [`PeerAddr`].
+    /// Default: the address itself. TCP wraps it in [`PeerAddr`].
     fn extend(address: &Self::Addr, extensions: &mut Extensions) {
         extensions.insert(address.clone());
     }
 
-    /// Replaces the address of a connection by the client's that a proxy has announced: see
-    /// [`Serve::proxy_protocol`](super::Serve::proxy_protocol).
+    /// Replaces the address of a connection by the client's that a proxy has announced.
     ///
-    /// Default: it stays. TCP replaces it. The requests have the announced one as [`PeerAddr`] in any case.
+    /// See [`Serve::proxy_protocol`](super::Serve::proxy_protocol). Default: the address stays. TCP replaces it. The
+    /// requests have the announced one as [`PeerAddr`] in any case.
     fn announce(address: &mut Self::Addr, client: SocketAddr) {
         let _ = (address, client);
     }
 
-    /// Returns the TCP connection below a connection, for
-    /// [`Serve::tcp_keepalive`](super::Serve::tcp_keepalive) and
-    /// [`Serve::tcp_user_timeout`](super::Serve::tcp_user_timeout).
+    /// Returns the TCP connection below a connection, to set options of its socket.
     ///
-    /// Default: `None`, for which nothing is set.
+    /// They are those of [`Serve::tcp_keepalive`](super::Serve::tcp_keepalive) and
+    /// [`Serve::tcp_user_timeout`](super::Serve::tcp_user_timeout). Default: `None`, so that nothing is set.
     fn tcp(io: &Self::Io) -> Option<&TcpStream> {
         let _ = io;
         None
@@ -83,12 +117,12 @@ pub trait Listener: Send + 'static {
 }
 
 /// Sets `TCP_NODELAY` on every connection and, on Linux and Android, `TCP_NOTSENT_LOWAT` to 128 KiB. A
-/// WebSocket that has a TCP connection to itself and sends much makes 1 MiB of it, which is quicker.
+/// WebSocket that has a TCP connection to itself and sends much raises it to 1 MiB, which is quicker.
 ///
-/// With the latter no more than that waits in the kernel unsent. Without it up to 4 MiB do, which a
-/// slow line takes minutes to carry: until then pings, Close frames and the small messages of other
-/// HTTP/2 streams wait behind them, and a slow peer cannot be told from one that has gone. An own
-/// listener for TCP should set both:
+/// The second option limits what waits in the kernel unsent. Without it up to 4 MiB do, which a
+/// slow line takes minutes to carry. Until then pings, Close frames and the small messages of other
+/// HTTP/2 streams wait behind them, and a slow peer looks like one that has gone. A
+/// listener of your own for TCP should set both:
 ///
 /// ```
 /// # #[cfg(target_os = "linux")]
@@ -126,7 +160,7 @@ impl Listener for TcpListener {
     }
 }
 
-/// The file stays when the server has stopped: remove it before binding again. The address,
+/// The file stays after the server has stopped: remove it before binding again. The address,
 /// `tokio::net::unix::SocketAddr`, is among the extensions of each request.
 #[cfg(unix)]
 impl Listener for tokio::net::UnixListener {

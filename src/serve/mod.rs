@@ -2,7 +2,7 @@
 //!
 //! [`serve`](fn@crate::serve) takes an address or a listener, and a service: an axum `Router`,
 //! [`endpoint`](crate::endpoint), or any other `tower::Service<http::Request<hyper::body::Incoming>>`. It speaks HTTP/1.1 and HTTP/2,
-//! with or without TLS, survives what clients do to it, and stops in good order:
+//! with or without TLS, defends itself against clients, and stops in good order:
 //!
 //! ```no_run
 //! use axum::{Router, routing::any};
@@ -33,19 +33,19 @@
 //!
 //! # HTTP
 //!
-//! The first bytes of a connection tell HTTP/1.1 from HTTP/2, which clients may speak by prior
-//! knowledge or after ALPN; WebSocket over HTTP/2 (RFC 8441) is announced. Without the feature
-//! `http2` it is HTTP/1.1 alone, and HTTP/2 clients are refused.
+//! The first bytes of a connection show whether it is HTTP/1.1 or HTTP/2, which clients may speak by prior
+//! knowledge or after ALPN. WebSocket over HTTP/2 (RFC 8441) is announced. Without the feature
+//! `http2` only HTTP/1.1 is served, and HTTP/2 clients are refused.
 //!
-//! hyper's own limits hold: 200 streams per HTTP/2 connection, 16 KiB of headers per HTTP/2 request,
+//! hyper's own limits apply: 200 streams per HTTP/2 connection, 16 KiB of headers per HTTP/2 request,
 //! and those on resets and CONTINUATION frames.
 //!
 //! # Slow clients, and dead ones
 //!
-//! An HTTP/2 connection is pinged after 20 seconds, and ended if nothing comes within 20 more. Any byte
-//! is a sign of life. The answer to a ping waits behind what was sent before, so that has its own
-//! time: 14 KiB per second, at most 438 seconds. A client that reads nothing of what waits for it is
-//! given up after 40 seconds and the same allowance. HTTP/1.1 has no pings:
+//! An HTTP/2 connection is pinged after 20 seconds, and ended if nothing arrives within 20 more. Any byte
+//! is a sign of life. The answer to a ping waits behind what was sent before, so the deadline is prolonged for
+//! that: by a second for each 14 KiB, at most 438 seconds. A client that reads nothing of what waits for it is
+//! cut off after 40 seconds and the same allowance. HTTP/1.1 has no pings:
 //! [`Serve::keep_alive_timeout`] limits the time there.
 //!
 //! Over TCP little waits in the kernel, where nothing can overtake it: see
@@ -57,22 +57,22 @@
 //!
 //! Over TCP every request has a [`PeerAddr`](crate::service::PeerAddr) among its extensions: axum's handlers
 //! take `Extension(PeerAddr(address)): Extension<PeerAddr>`. For extractors
-//! and layers that want axum's `ConnectInfo` there is [`PerConnection`]. Behind a proxy that speaks the PROXY
-//! protocol it is the client's with [`Serve::proxy_protocol`]; one that adds `X-Forwarded-For` leaves it the
-//! proxy's.
+//! and layers that need axum's `ConnectInfo` use [`PerConnection`]. Behind a proxy that speaks the PROXY
+//! protocol, [`Serve::proxy_protocol`] makes it the client's address. If the proxy only adds `X-Forwarded-For`, it
+//! is the proxy's.
 //!
 //! # What happens to clients
 //!
-//! Connections are logged at DEBUG, when they end. [`Serve::on_connection_end`] tells of each of them how it ended:
-//! the ones that speak no TLS, or no HTTP, or nothing in time; and
-//! [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end) tells of WebSockets.
+//! Connections are logged at DEBUG, when they end. [`Serve::on_connection_end`] reports how each of them ended,
+//! also those that speak no TLS, no HTTP, or nothing in time.
+//! [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end) reports WebSockets.
 //!
 //! A layer that traces requests, such as `tower_http::trace`, sees a WebSocket as a request that was answered
 //! with 101, or 200 over HTTP/2, after a millisecond or two: its span ends there, and its latency is that of the
-//! handshake. What comes behind runs in the span `websocket` of this crate, at INFO, with id, peer, path, and at the end
-//! `close_code`. It has no parent: a session is a task of its own, and the request is over. What is to be found in
-//! both, such as the id of a request, can be put into the request's extensions by a layer, and logged by the route
-//! service. To log WebSockets as a trace layer logs requests, use `on_end`:
+//! handshake. The session runs in the span `websocket` of this crate, at INFO, with id, peer, path, and at the end
+//! `close_code`. That span has no parent: a session is a task of its own, and the request is over. To find the same
+//! value in both, such as the id of a request, let a layer put it into the request's extensions, and log it in the
+//! route service. To log WebSockets as a trace layer logs requests, use `on_end`:
 //!
 //! ```
 //! use tower_websocket::{WebSocket, WebSocketLayer, handler};

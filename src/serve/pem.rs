@@ -40,13 +40,13 @@ use crate::{lock::Lock, provider};
 /// ```
 ///
 /// At most once a second a TLS handshake looks at the time and the length of both files, and reads them
-/// when one is another than before: whoever renews the certificate has to replace the files and to tell
-/// nobody. Connections that are open keep theirs. Files that cannot be read, are only half there, or do not belong
-/// together, as when the certificate is replaced and the key is not yet, leave the certificate as it
-/// is; that is logged as a warning, once for each reason, and they are read again a second later.
+/// if one of them has changed. So to renew the certificate, replace the files; nothing else has to be
+/// done. Open connections keep theirs. The certificate stays as it is if files cannot be read, are incomplete, or do
+/// not belong together, as when the certificate is replaced and the key is not yet. That is logged as a warning, once
+/// for each reason, and they are read again a second later.
 ///
-/// The handshake that looks waits for the file system, and its thread with it: where that hangs, as one over the
-/// network may, one thread does. No other handshake looks until it is back; they have the certificate as it is.
+/// The handshake that looks waits for the file system, and its thread with it. If that hangs, as one over the
+/// network may, one thread does. No other handshake looks until it is back; the others use the certificate as it is.
 ///
 /// The first file has the certificate of the server first and those that lead to its root behind it;
 /// the second one a key (PKCS #8, PKCS #1 or SEC 1), without a password. Reading them takes the
@@ -81,16 +81,16 @@ type Reading = ([Stamp; 2], Arc<CertifiedKey>);
 impl PemFiles {
     /// Reads the files for the first time.
     ///
-    /// The cryptography is that which the process has chosen (`CryptoProvider::install_default`), or ring where the
-    /// feature `ring` goes with one of `client`, `redis` and `nats`, or the one that rustls is built with.
+    /// The cryptography is what the process has chosen (`CryptoProvider::install_default`). Otherwise it is ring if the
+    /// feature `ring` is enabled with one of `client`, `redis` and `nats`, or the one that rustls is built with.
     ///
     /// # Errors
     ///
-    /// A file is not there, is no PEM, or the key is not that of the certificate; the error names the file.
+    /// A file is not there or is not PEM, or the key is not that of the certificate; the error names the file.
     ///
     /// # Panics
     ///
-    /// Panics as `ServerConfig::builder` of rustls does where none of them is there: if rustls is built with none, or
+    /// Panics as `ServerConfig::builder` of rustls does if there is none of them: if rustls is built with none, or
     /// with more than one.
     pub fn open(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, PemError> {
         let provider =
@@ -137,7 +137,7 @@ impl PemFiles {
 }
 
 impl From<PemFiles> for Arc<ServerConfig> {
-    /// Makes a configuration with the certificate, for clients that have none.
+    /// Makes a configuration with the certificate, which asks clients for none.
     ///
     /// # Panics
     ///
@@ -230,7 +230,15 @@ impl Drop for Looking<'_> {
     }
 }
 
-/// Why a certificate could not be read.
+/// The reason why a certificate could not be read.
+///
+/// ```
+/// use std::path::Path;
+/// use tower_websocket::serve::PemFiles;
+///
+/// let error = PemFiles::open("no-such-chain.pem", "no-such-key.pem").unwrap_err();
+/// assert_eq!(error.path(), Path::new("no-such-chain.pem"));
+/// ```
 #[derive(Debug)]
 pub struct PemError {
     path: PathBuf,
@@ -246,7 +254,7 @@ enum Why {
 }
 
 impl PemError {
-    /// Returns the file that is to blame: the key's, if both are well and do not belong together.
+    /// Returns the file that is to blame: the key's, if both are valid and do not belong together.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -19,39 +19,73 @@ use tokio::time::Instant;
 
 use super::{expired::Expired, proxy::ProxyError};
 
-/// What became of one connection of a server, for [`Serve::on_connection_end`](super::Serve::on_connection_end).
+/// The report on one connection of a server, for [`Serve::on_connection_end`](super::Serve::on_connection_end).
+///
+/// ```no_run
+/// use tower_websocket::{serve, serve::ConnectionReport};
+///
+/// /// Counts what clients are doing, and logs what is unusual.
+/// fn ended(report: &ConnectionReport) {
+///     if let Some(error) = report.end.error() {
+///         tracing::info!(peer = ?report.peer, lasted = ?report.lasted, error, "{}", report.end);
+///     }
+/// }
+///
+/// # async fn run(app: axum::Router) -> std::io::Result<()> {
+/// serve("127.0.0.1:8080", app).on_connection_end(ended).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ConnectionReport {
-    /// The client's address, where there is one: [`PeerAddr`](crate::service::PeerAddr).
+    /// The client's address, as in [`PeerAddr`](crate::service::PeerAddr); `None` if it is not known.
     pub peer: Option<SocketAddr>,
-    /// Since it was accepted.
+    /// The time since the connection was accepted.
     pub lasted: Duration,
-    /// How it ended.
+    /// How the connection ended.
     pub end: ConnectionEnd,
 }
 
 /// How a connection of HTTP ended.
+///
+/// ```
+/// use tower_websocket::serve::ConnectionEnd;
+///
+/// /// The label of a counter.
+/// fn label(end: &ConnectionEnd) -> &'static str {
+///     match end {
+///         ConnectionEnd::Closed | ConnectionEnd::Upgraded => "fine",
+///         ConnectionEnd::Tls(_) | ConnectionEnd::Proxy(_) | ConnectionEnd::Http(_) => "client",
+///         ConnectionEnd::Timeout(_) => "slow",
+///         ConnectionEnd::Service(_) | ConnectionEnd::Panicked => "bug",
+///         ConnectionEnd::Aborted => "stopped",
+///         _ => "other",
+///     }
+/// }
+///
+/// assert_eq!(label(&ConnectionEnd::Panicked), "bug");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectionEnd {
     /// In good order: by the client, after its last response, or because the server stopped.
     Closed,
-    /// It goes on as a WebSocket over HTTP/1.1, or as something else that was asked for by `Upgrade`. What becomes of a
-    /// WebSocket is told by [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end).
+    /// It goes on as a WebSocket over HTTP/1.1, or as something else that was requested by `Upgrade`.
+    ///
+    /// [`WebSocketLayer::on_end`](crate::WebSocketLayer::on_end) reports what becomes of a WebSocket.
     Upgraded,
-    /// It did not begin as a proxy has it: see [`Serve::proxy_protocol`](super::Serve::proxy_protocol).
+    /// It did not begin with a valid PROXY header: see [`Serve::proxy_protocol`](super::Serve::proxy_protocol).
     Proxy(ProxyError),
     /// The TLS handshake failed: the client does not speak TLS, does not trust the certificate, or has gone.
     Tls(io::Error),
     /// No service could be made for it: see [`PerConnection`](super::PerConnection).
     Service(io::Error),
-    /// The client has gone in the middle of something, or broke a rule of HTTP; or the application
-    /// failed.
+    /// The client has gone in the middle of something or broke a rule of HTTP, or the application failed.
     Http(io::Error),
     /// The client took too long.
     Timeout(Expired),
-    /// The server stopped and it was not done in time.
+    /// The server stopped, and the connection was not done in time.
     Aborted,
     /// The application panicked over HTTP/1.1, or the hooks of a WebSocket did.
     Panicked,

@@ -16,6 +16,19 @@ use tokio::{
 use crate::session::{Connections, Drain, Drained};
 
 /// What became of everything that was open when a server was stopped.
+///
+/// [`Serve::graceful_shutdown`](super::Serve::graceful_shutdown) makes the server return it.
+///
+/// ```
+/// use tower_websocket::serve::Stopped;
+///
+/// fn report(stopped: &Stopped) -> String {
+///     let aborted = stopped.websockets.aborted + stopped.connections.aborted;
+///     format!("{} WebSockets closed, {aborted} aborted", stopped.websockets.ended)
+/// }
+///
+/// assert_eq!(report(&Stopped::default()), "0 WebSockets closed, 0 aborted");
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Stopped {

@@ -23,14 +23,30 @@ pub(super) enum Step {
 }
 
 /// What is wrong with the PROXY header that a connection has to begin with.
+///
+/// It is the content of [`ConnectionEnd::Proxy`](crate::serve::ConnectionEnd::Proxy).
+///
+/// ```
+/// use tower_websocket::serve::{ConnectionEnd, ProxyError};
+///
+/// fn advice(end: &ConnectionEnd) -> Option<&'static str> {
+///     match end {
+///         ConnectionEnd::Proxy(ProxyError::Missing) => Some("is the port open to others than the proxy?"),
+///         ConnectionEnd::Proxy(ProxyError::Malformed) => Some("does the proxy send version 1 or 2?"),
+///         _ => None,
+///     }
+/// }
+///
+/// assert!(advice(&ConnectionEnd::Proxy(ProxyError::Missing)).is_some());
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// It begins with something else: whoever connects is no proxy, or was not told to say so.
+    /// It begins with something else: the client is not a proxy, or the proxy is not configured to send the header.
     Missing,
-    /// It is not as the specification has it.
+    /// It does not follow the specification.
     Malformed,
-    /// The connection has ended before it was complete, or failed.
+    /// The connection failed, or ended before the header was complete.
     Io(io::Error),
 }
 
