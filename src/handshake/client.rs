@@ -25,10 +25,10 @@ use crate::{compression::Compression, config::Config, protocol::DeflateParams};
 
 /// Makes a handshake of a request's head, and remembers what it asks for.
 ///
-/// The version decides: HTTP/1.1 gets an `Upgrade`, HTTP/2 and later an Extended CONNECT, whose
-/// `:protocol` is `websocket` and has to be told to the HTTP implementation beside the head. The
-/// URI's scheme is one of `ws`, `wss`, `http` and `https`; over HTTP/1.1 it need not be there, and
-/// what stands before the path moves to `Host`, unless the request has that header.
+/// The version decides: HTTP/1.1 gets an `Upgrade`, HTTP/2 and later an Extended CONNECT. Its
+/// `:protocol` is `websocket`, and has to be passed to the HTTP implementation beside the head. The
+/// URI's scheme is one of `ws`, `wss`, `http` and `https`. Over HTTP/1.1 it may be missing, and
+/// the part before the path moves to `Host`, unless the request has that header.
 ///
 /// `Host` and `:authority` are host and port, without what does not concern the server: user and
 /// password, the scheme's own port (RFC 6455 §4.1), the zone of an IPv6 address. The target begins
@@ -69,7 +69,7 @@ use crate::{compression::Compression, config::Config, protocol::DeflateParams};
 ///
 /// # Panics
 ///
-/// Panics when the operating system has no random numbers.
+/// Panics if the operating system has no random numbers.
 pub fn offer(head: &mut request::Parts, config: &Config) -> Result<Offer, InvalidRequest> {
     let is_http1 = head.version < Version::HTTP_2;
     let target = Target::of(&head.uri)?;
@@ -140,8 +140,9 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Reads what a finished handshake asks for. Compression counts as offered if the configuration
-    /// has it and the request has an extension.
+    /// Reads what a finished handshake asks for.
+    ///
+    /// Compression counts as offered if the configuration has it and the request has an extension.
     ///
     /// # Errors
     ///
@@ -160,11 +161,10 @@ impl Offer {
         })
     }
 
-    /// Reports whether a response with this status opens the connection: 101 on HTTP/1.1, any
-    /// successful one on HTTP/2 (RFC 8441 §5).
+    /// Reports whether a response with this status opens the connection (RFC 8441 §5).
     ///
-    /// Everything else is a refusal, also a redirection: following one is up to the caller
-    /// (RFC 6455 §4.1).
+    /// That is 101 on HTTP/1.1, and any successful one on HTTP/2. Everything else is a refusal, also a redirection: the
+    /// caller may follow it (RFC 6455 §4.1).
     #[must_use]
     pub fn is_accepted(&self, status: StatusCode) -> bool {
         if self.is_http1() {
@@ -178,7 +178,7 @@ impl Offer {
     ///
     /// # Errors
     ///
-    /// The response does not fit what was asked for: the client has to fail the connection.
+    /// The response does not match the request: the client has to fail the connection.
     pub fn check(&self, response: &Parts) -> Result<Accepted, InvalidResponse> {
         let headers = &response.headers;
         if self.is_http1() {
@@ -229,6 +229,9 @@ impl Offer {
 }
 
 /// What was agreed on in a handshake, as the client sees it.
+///
+/// [`Offer::check`] returns it, and
+/// [`Negotiated`](super::Negotiated) can be made from it.
 #[derive(Debug)]
 pub struct Accepted {
     version: Version,
@@ -243,13 +246,13 @@ impl Accepted {
         self.protocol.as_deref()
     }
 
-    /// Returns what was agreed on for compressed messages.
+    /// Returns what was agreed on for compressed messages; `None` if they are not compressed.
     #[must_use]
     pub fn deflate(&self) -> Option<DeflateParams> {
         self.deflate.as_ref().map(Agreement::params)
     }
 
-    /// Takes out what was agreed on for compressed messages, with the memory that is set aside for it.
+    /// Takes out what was agreed on for compressed messages, with the memory that is reserved for it.
     ///
     /// `session::SessionBuilder::negotiated` takes the whole `Accepted`.
     pub fn take_deflate(&mut self) -> Option<Agreement> {
@@ -263,17 +266,32 @@ impl Accepted {
     }
 }
 
-/// An answer that accepts something that was not asked for.
+/// A response that accepts something that was not asked for.
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower_websocket::{Config, handshake::client::{self, InvalidResponse}};
+///
+/// let (mut head, ()) = Request::get("ws://server.example.com/chat").body(())?.into_parts();
+/// let offer = client::offer(&mut head, &Config::default())?;
+/// let check = |name, value| {
+///     let response = Response::builder().status(101).header(name, value).body(())?;
+///     Ok::<_, http::Error>(offer.check(&response.into_parts().0).map(drop))
+/// };
+/// assert_eq!(check("upgrade", "h2c")?, Err(InvalidResponse::Upgrade));
+/// assert_eq!(check("upgrade", "websocket")?, Err(InvalidResponse::Connection));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidResponse {
-    /// The answer is one of HTTP/1.0, which has no upgrades (RFC 9110 §7.8).
+    /// The response is one of HTTP/1.0, which has no upgrades (RFC 9110 §7.8).
     Version,
-    /// `Upgrade` does not say `websocket`.
+    /// `Upgrade` is not `websocket`.
     Upgrade,
-    /// `Connection` does not say `upgrade`.
+    /// `Connection` is not `upgrade`.
     Connection,
-    /// `Sec-WebSocket-Accept` is not there, there twice, or not the answer to the key.
+    /// `Sec-WebSocket-Accept` is missing, repeated, or does not match the key.
     Accept,
     /// A subprotocol that was not offered, or more than one.
     Subprotocol,

@@ -39,6 +39,21 @@ pub fn parse(headers: &HeaderMap) -> Result<Vec<Extension<'_>>, Malformed> {
 }
 
 /// An extension, as it was offered or accepted.
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_EXTENSIONS};
+/// use tower_websocket::handshake::extensions::{self, Extension, Param};
+///
+/// let value = HeaderValue::from_static("permessage-deflate; server_max_window_bits=\"10\", x-other");
+/// let headers = HeaderMap::from_iter([(SEC_WEBSOCKET_EXTENSIONS, value)]);
+/// let all = extensions::parse(&headers)?;
+/// let [Extension { name, params, .. }, other] = &all[..] else { panic!("two extensions") };
+/// assert_eq!((*name, other.name), ("permessage-deflate", "x-other"));
+/// let [Param { name, value, .. }] = &params[..] else { panic!("one parameter") };
+/// let value = value.as_ref().expect("a value");
+/// assert_eq!((*name, &value.text[..], value.quoted), ("server_max_window_bits", "10", true));
+/// # Ok::<_, extensions::Malformed>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Extension<'a> {
@@ -54,7 +69,7 @@ pub struct Extension<'a> {
 pub struct Param<'a> {
     /// Its name, a token in the case it was sent.
     pub name: &'a str,
-    /// What stood behind the `=`, if there was one.
+    /// The text behind the `=`; `None` if there is none.
     pub value: Option<Value<'a>>,
 }
 

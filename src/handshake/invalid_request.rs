@@ -2,7 +2,21 @@
 
 use std::{error, fmt};
 
-/// A request that cannot be made a handshake.
+/// A request that cannot become a handshake.
+///
+/// ```
+/// use http::Request;
+/// use tower_websocket::{Config, handshake::client::{self, InvalidRequest}};
+///
+/// let offer = |uri| {
+///     let (mut head, ()) = Request::get(uri).body(())?.into_parts();
+///     Ok::<_, http::Error>(client::offer(&mut head, &Config::default()).map(drop))
+/// };
+/// assert_eq!(offer("ftp://example.com/")?, Err(InvalidRequest::Scheme));
+/// assert_eq!(offer("ws://example.com:99999/")?, Err(InvalidRequest::Port));
+/// assert_eq!(offer("/chat")?, Err(InvalidRequest::MissingHost));
+/// # Ok::<_, http::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidRequest {
@@ -12,7 +26,9 @@ pub enum InvalidRequest {
     MissingHost,
     /// An invalid host, such as a malformed address, in the URI or in `Host`; or more than one `Host`.
     Host,
-    /// A host with characters beyond ASCII. It has to be in the form of DNS, which begins with `xn--`
+    /// A host with characters beyond ASCII.
+    ///
+    /// Write it in the form of DNS, which begins with `xn--`
     /// (RFC 5890 §2.3.2.1): `xn--bcher-kva.example` for `bücher.example`. The crates `url` and `idna`
     /// make it.
     NonAsciiHost,

@@ -22,12 +22,17 @@ pub fn accept(key: &[u8]) -> HeaderValue {
     base64_value(&digest.into())
 }
 
-/// Makes a key for a client: 16 random bytes from the operating system's generator
-/// (RFC 6455 §4.1).
+/// Makes a key for a client: 16 random bytes from the operating system's generator (RFC 6455 §4.1).
+///
+/// ```
+/// use tower_websocket::handshake::key;
+///
+/// assert!(key::is_valid(key::random().as_bytes()));
+/// ```
 ///
 /// # Panics
 ///
-/// Panics when the operating system has no random numbers.
+/// Panics if the operating system has no random numbers.
 #[must_use]
 pub fn random() -> HeaderValue {
     let mut nonce = [0; 16];

@@ -11,8 +11,7 @@
 //!    [`Accepted`](server::Accepted) or the [`Rejection`] that names the fault.
 //! 3. [`Accepted::response`](server::Accepted::response) or [`Rejection::response`] is the answer.
 //!
-//! All parsing is linear in the length of the header fields: a head of 64 KiB costs what 64 KiB of
-//! anything costs.
+//! All parsing takes time in proportion to the length of the header fields, whatever they are.
 //!
 //! ```
 //! use http::{Request, StatusCode};

@@ -5,10 +5,10 @@ use http::Version;
 use super::{client, deflate::Agreement, server};
 use crate::protocol::{DeflateParams, Role};
 
-/// What an opening handshake has settled, as one of the two endpoints sees it: its role, the version of HTTP, the
-/// subprotocol and the compression.
+/// The result of an opening handshake, as one of the two endpoints sees it.
 ///
-/// It is made of what either side has [accepted](server::Accepted), for a session over a stream whose handshake the
+/// It has the endpoint's role, the version of HTTP, the subprotocol and the compression. It is made from what either
+/// side has [accepted](server::Accepted), for a session over a stream whose handshake the
 /// application has done: `session::SessionBuilder::negotiated` takes it.
 ///
 /// ```
@@ -29,6 +29,7 @@ use crate::protocol::{DeflateParams, Role};
 /// let negotiated = Negotiated::from(accepted);
 /// assert_eq!(negotiated.role(), Role::Server);
 /// assert_eq!(negotiated.subprotocol(), Some("chat"));
+/// assert_eq!((negotiated.version(), negotiated.deflate()), (http::Version::HTTP_11, None));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -40,7 +41,7 @@ pub struct Negotiated {
 }
 
 impl Negotiated {
-    /// Returns the endpoint that it is the view of.
+    /// Returns which endpoint's view it is.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
@@ -58,7 +59,7 @@ impl Negotiated {
         self.subprotocol.as_deref()
     }
 
-    /// Returns what was agreed on for compressed messages.
+    /// Returns what was agreed on for compressed messages; `None` if they are not compressed.
     #[must_use]
     pub fn deflate(&self) -> Option<DeflateParams> {
         self.deflate.as_ref().map(Agreement::params)

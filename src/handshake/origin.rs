@@ -21,15 +21,15 @@ use super::{
 /// by every policy; one with several `Origin` lines is refused by all but [`Any`](Self::Any). The
 /// refusal is [`Rejection::OriginRefused`], 403.
 ///
-/// Browsers hide that answer from the page and its developer. So a layer or an extractor logs each
+/// Browsers hide that response from the page and its developer. So a layer or an extractor logs each
 /// refused origin at WARN, with the host that the request was for: once a minute for the same origin,
-/// and no more than 100 of them a minute in the whole program.
+/// and at most 100 of them a minute in the whole program.
 ///
 /// | the page | the policy |
 /// | --- | --- |
 /// | is served by the same host and port | [`SameHost`](Self::SameHost), the default |
 /// | may also be on another host | [`same_host_or`](Self::same_host_or) |
-/// | is on another host, and the server's own pages are none | [`list`](Self::list) |
+/// | is on another host, and the server has no pages of its own | [`list`](Self::list) |
 /// | comes from a development server on another port of the same machine | [`SameHostOrLocalhost`](Self::SameHostOrLocalhost) |
 /// | is in an app, a browser extension or a file | [`same_host_or`](Self::same_host_or) with what it sends |
 /// | is on any subdomain, or known to a database | [`predicate`](Self::predicate) |
@@ -43,38 +43,64 @@ use super::{
 ///     "capacitor://localhost",
 /// ]));
 /// ```
+///
+/// A handshake shows what a policy does:
+///
+/// ```
+/// use http::Request;
+/// use tower_websocket::{Config, OriginPolicy, handshake::{Rejection, server}};
+///
+/// let check = |policy: OriginPolicy, origin: &str| {
+///     let (head, ()) = Request::get("/chat")
+///         .header("host", "example.com")
+///         .header("origin", origin)
+///         .header("upgrade", "websocket")
+///         .header("connection", "Upgrade")
+///         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+///         .header("sec-websocket-version", "13")
+///         .body(())
+///         .expect("valid headers")
+///         .into_parts();
+///     server::negotiate(&head, None, &Config::default().origin(policy)).map(drop)
+/// };
+/// assert_eq!(check(OriginPolicy::SameHost, "https://example.com"), Ok(()));
+/// assert_eq!(check(OriginPolicy::SameHost, "https://evil.example"), Err(Rejection::OriginRefused));
+/// let pages = OriginPolicy::list(["https://app.example"]);
+/// assert_eq!(check(pages, "https://app.example"), Ok(()));
+/// assert_eq!(check(OriginPolicy::Any, "https://evil.example"), Ok(()));
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum OriginPolicy {
     /// Allows pages of the host and port that the request is for.
     ///
     /// These are the authority of the request target (`:authority` on HTTP/2) or else `Host`
-    /// (RFC 9112 §3.2.2). Hosts are compared without case, and a port that either side leaves out
+    /// (RFC 9112 §3.2.2). Hosts are compared without case. A port that either side leaves out
     /// is the default of the page's scheme: without ports, a page over `http` matches a server over
     /// `https`. `null`, malformed origins, and schemes other than `http`, `https`, `ws`
     /// and `wss` are refused.
     ///
-    /// Behind a proxy that rewrites `Host` this refuses every browser: have the proxy pass `Host` on,
+    /// Behind a proxy that rewrites `Host` this refuses every browser: configure the proxy to pass `Host` on,
     /// or use a [`list`](Self::list).
     #[default]
     SameHost,
     /// Allows the pages of [`same_host_or`](Self::same_host_or).
     SameHostOr(OriginList),
-    /// Allows what [`SameHost`](Self::SameHost) does, and, when the request is for this machine, pages
-    /// of this machine from any port: those of a development server.
+    /// Allows what [`SameHost`](Self::SameHost) does, and pages of this machine if the request is for it.
     ///
-    /// Both have to be `localhost`, a name below it, an address of `127.0.0.0/8`, or `[::1]`; such a page
+    /// It is for development servers: such a page may come from any port. Both have to be `localhost`, a name below it, an
+    /// address of `127.0.0.0/8`, or `[::1]`. So a page
     /// at `http://localhost:5173` may connect to `127.0.0.1:8080`. A server that is reached by another
-    /// name allows no more than with `SameHost`, so this may stay on in production. It must not where a
-    /// proxy puts `localhost` into `Host`: there a page of a visitor's own machine has the visitor's
-    /// cookies. Pages that are opened by the machine's address in the network are not among these:
+    /// name allows no more than with `SameHost`, so this may stay in production. It must not if a
+    /// proxy puts `localhost` into `Host`: a page of a visitor's own machine has the visitor's
+    /// cookies then. Pages that are opened by the machine's address in the network are not allowed:
     /// name them in [`same_host_or`](Self::same_host_or).
     SameHostOrLocalhost,
     /// Allows every page: for services without cookies or other ambient authority.
     Any,
     /// Allows the pages of [`list`](Self::list).
     List(OriginList),
-    /// Asks the function given to [`predicate`](Self::predicate).
+    /// Asks the function of [`predicate`](Self::predicate).
     Predicate(OriginPredicate),
 }
 
@@ -84,10 +110,10 @@ impl OriginPolicy {
     /// An origin is scheme, host and port, as browsers send it. Scheme and host are compared without
     /// case; a missing port is the scheme's default. A single `/` behind it does not matter.
     ///
-    /// Anything else allows what is the same text, byte for byte: what apps and devices send, such as
-    /// `file://`, `null`, or an address with a path. Spaces around an entry are left out. Nobody but
-    /// browsers keeps to the truth in `Origin`; and `null` is sent by every page in a sandboxed frame,
-    /// of any site: listing it allows them all.
+    /// Any other entry allows the same text, byte for byte: what apps and devices send, such as
+    /// `file://`, `null`, or an address with a path. Spaces around an entry are dropped. Only browsers can be
+    /// trusted to send a true `Origin`. Every page in a sandboxed frame, of any site, sends `null`: listing it
+    /// allows them all.
     ///
     /// ```
     /// use tower_websocket::OriginPolicy;
@@ -98,7 +124,7 @@ impl OriginPolicy {
     /// # Panics
     ///
     /// Panics on entries that would never match: on an empty one, on control characters, and on `*`,
-    /// which stands for nothing else here. For all pages there is [`Any`](Self::Any), and for those of
+    /// which is no wildcard here. For all pages use [`Any`](Self::Any), and for those of
     /// all subdomains [`predicate`](Self::predicate).
     #[must_use]
     pub fn list<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
@@ -110,7 +136,7 @@ impl OriginPolicy {
     ///
     /// # Panics
     ///
-    /// Panics where [`list`](Self::list) does.
+    /// Panics on entries on which [`list`](Self::list) does.
     #[must_use]
     pub fn same_host_or<O: AsRef<str>>(origins: impl IntoIterator<Item = O>) -> Self {
         Self::SameHostOr(OriginList::new(origins))

@@ -13,7 +13,31 @@ use super::extensions::Malformed;
 /// The reason why a request opens no WebSocket connection.
 ///
 /// It is among the extensions of the [`response`](Self::response), so that an outer layer can replace
-/// the answer.
+/// the response.
+///
+/// ```
+/// use http::{StatusCode, Version};
+/// use tower_websocket::handshake::Rejection;
+///
+/// for (rejection, http1, http2) in [
+///     (Rejection::UpgradeRequired, 426, 400),
+///     (Rejection::UnsupportedProtocol, 501, 501),
+///     (Rejection::MethodNotAllowed, 405, 405),
+///     (Rejection::UnsupportedVersion, 426, 400),
+///     (Rejection::InvalidKey, 400, 400),
+///     (Rejection::OriginRefused, 403, 403),
+///     (Rejection::NoCommonSubprotocol, 400, 400),
+///     (Rejection::NotReady, 503, 503),
+///     (Rejection::OverBudget, 503, 503),
+///     (Rejection::TooManyOpen, 429, 429),
+///     (Rejection::NotUpgradable, 500, 500),
+/// ] {
+///     assert_eq!(rejection.status(Version::HTTP_11), http1, "{}", rejection.name());
+///     assert_eq!(rejection.status(Version::HTTP_2), http2, "{}", rejection.name());
+/// }
+/// assert_eq!(Rejection::OriginRefused.name(), "OriginRefused");
+/// assert!(Rejection::NotReady.retry_after().is_some() && Rejection::OriginRefused.retry_after().is_none());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -106,7 +130,7 @@ impl Rejection {
         }
     }
 
-    /// Returns the status of the answer to a request of this HTTP version.
+    /// Returns the status of the response to a request of this HTTP version.
     #[must_use]
     pub fn status(&self, version: Version) -> StatusCode {
         match self {
@@ -136,8 +160,9 @@ impl Rejection {
         }
     }
 
-    /// Returns for how long a client should wait before it asks again: `Retry-After`, which every 503
-    /// and 429 has (RFC 9110 §10.2.3, RFC 6585 §4).
+    /// Returns how long a client should wait before it asks again: `Retry-After` of the response.
+    ///
+    /// Every 503 and 429 has one (RFC 9110 §10.2.3, RFC 6585 §4).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -147,11 +172,11 @@ impl Rejection {
         }
     }
 
-    /// Makes the answer to a request of this HTTP version.
+    /// Makes the response to a request of this HTTP version.
     ///
-    /// Its body is one line of plain text that repeats nothing of the request, with the page of these docs that says
-    /// what to do if it is the server's setup that is wrong, such as `troubleshooting#403`. On HTTP/1 the connection
-    /// ends with the answer: what the client has already sent may be frames, and must not be served as
+    /// Its body is one line of plain text that repeats nothing of the request. If the server's setup is wrong, the line
+    /// names the page of these docs that says what to do, such as `troubleshooting#403`. On HTTP/1 the connection
+    /// ends with the response: what the client has already sent may be frames, and must not be served as
     /// a second request.
     ///
     /// ```

@@ -56,7 +56,7 @@ pub fn is_handshake(head: &Parts, protocol: Option<&str>) -> bool {
 /// The checks run in the order of [`Rejection`]'s variants; the first that fails is returned. The
 /// standards leave these choices:
 ///
-/// - A `Content-Length` must be `0`, and must not be there on HTTP/2 and later, where it would count
+/// - A `Content-Length` must be `0`, and must be absent on HTTP/2 and later, where it would count
 ///   the frames; `Transfer-Encoding` must not be there at all.
 /// - On HTTP/2 and later `Host` is ignored. `:scheme` always is: proxies send `https` over cleartext.
 /// - On HTTP/2 and later no key is needed. If there is one line with a valid one it is answered,
@@ -144,7 +144,34 @@ pub(crate) fn check_origin(head: &Parts, config: &Config) -> Result<(), Rejectio
 
 /// A handshake that can be accepted.
 ///
-/// It owns what the answer needs, and borrows nothing from the request.
+/// It owns what the response needs, and borrows nothing from the request. The application may still change what was
+/// agreed on:
+///
+/// ```
+/// use http::{Request, StatusCode};
+/// use tower_websocket::{Config, handshake::server};
+///
+/// let (head, ()) = Request::get("/chat")
+///     .header("host", "server.example.com")
+///     .header("upgrade", "websocket")
+///     .header("connection", "Upgrade")
+///     .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+///     .header("sec-websocket-protocol", "chat.v1, chat.v2")
+///     .header("sec-websocket-version", "13")
+///     .body(())?
+///     .into_parts();
+/// let mut accepted = server::negotiate(&head, None, &Config::default())?;
+/// assert_eq!(accepted.offered_subprotocols().collect::<Vec<_>>(), ["chat.v1", "chat.v2"]);
+/// assert_eq!((accepted.subprotocol(), accepted.deflate()), (None, None));
+/// assert!(accepted.select_subprotocol("chat.v2"));
+/// assert!(!accepted.select_subprotocol("chat.v3")); // not offered
+/// accepted.decline_deflate();
+///
+/// let response = accepted.response();
+/// assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+/// assert_eq!(response.headers()["sec-websocket-protocol"], "chat.v2");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Accepted {
     version: Version,
@@ -188,11 +215,11 @@ impl Accepted {
         Ok(())
     }
 
-    /// Chooses a subprotocol that the client offers, in place of the one of
-    /// [`Config::subprotocols`](crate::Config::subprotocols).
+    /// Chooses a subprotocol that the client offers, and replaces that of `Config::subprotocols`.
     ///
-    /// Returns `false`, and keeps the previous choice, if the client does not offer it: naming it
-    /// would make the client fail the connection (RFC 6455 §4.1). Case matters.
+    /// It returns `false`, and keeps the previous choice, if the client does not offer it: naming it
+    /// would make the client fail the connection (RFC 6455 §4.1). Case matters. See
+    /// [`Config::subprotocols`](crate::Config::subprotocols).
     pub fn select_subprotocol(&mut self, name: &str) -> bool {
         if !self.offered_subprotocols().any(|offer| offer == name) {
             return false;
@@ -218,7 +245,7 @@ impl Accepted {
         self.offered.split_terminator(',')
     }
 
-    /// Returns what was agreed on for compressed messages.
+    /// Returns what was agreed on for compressed messages; `None` if they are not compressed.
     #[must_use]
     pub fn deflate(&self) -> Option<DeflateParams> {
         self.deflate.as_ref().map(Agreement::params)
@@ -229,7 +256,7 @@ impl Accepted {
         self.deflate = None;
     }
 
-    /// Takes out what was agreed on for compressed messages, with the memory that is set aside for it.
+    /// Takes out what was agreed on for compressed messages, with the memory that is reserved for it.
     ///
     /// Make the [`response`](Self::response) before: one that is made afterwards declines compression.
     /// `session::SessionBuilder::negotiated` takes the whole `Accepted`.
@@ -243,7 +270,7 @@ impl Accepted {
         self.version
     }
 
-    /// Makes the answer: 101 on HTTP/1.1, 200 on HTTP/2 and later (RFC 8441 §4).
+    /// Makes the response: 101 on HTTP/1.1, 200 on HTTP/2 and later (RFC 8441 §4).
     #[must_use]
     pub fn response(&self) -> Response<()> {
         self.response_with(self.accept.clone())

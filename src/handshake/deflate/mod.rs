@@ -9,7 +9,7 @@
 //! | setting | a server | a client |
 //! |---|---|---|
 //! | `shared` | rules context takeover out, both ways | the same |
-//! | `max_window_bits` | never uses a larger window | the same |
+//! | `max_window_bits` | never uses a larger one | the same |
 //! | `peer_max_window_bits` | limits a client that can be limited | takes no other answer |
 //! | `max_memory`, used up | rules context takeover out, both ways | does without it itself |
 //!
@@ -31,7 +31,7 @@ use crate::{
     protocol::{DeflateParams, MAX_WINDOW_BITS, Role},
 };
 
-/// Accepts the first offer of permessage-deflate that can be met; `None` when there is none.
+/// Accepts the first offer of permessage-deflate that can be met; `None` if there is none.
 ///
 /// `offers` are all extensions of the request; others are passed over. An offer is declined, and
 /// the next one looked at, when one of its parameters is unknown, repeated, or has a value that it
@@ -42,7 +42,7 @@ use crate::{
 /// - The client's window is limited if the offer says that it can be. The answer names it unless it
 ///   is 32 KiB. A limit that the client put into the offer is kept (RFC 7692 §7.1.2.2).
 /// - There is no context takeover in a direction for which the offer or the settings rule it out.
-///   When there is no memory left for the windows, there is none in either direction.
+///   If no memory is left for the windows, there is none in either direction.
 ///
 /// ```
 /// # #[cfg(feature = "deflate")]
@@ -70,7 +70,7 @@ pub fn accept(offers: &[Extension<'_>], settings: &Compression) -> Option<Agreem
 
 /// Writes a client's offer, for `Sec-WebSocket-Extensions` of its request.
 ///
-/// It lets the server limit the client's window in any case (RFC 7692 §7.1.2.2), and asks for what
+/// It always allows the server to limit the client's window (RFC 7692 §7.1.2.2), and asks for what
 /// is set.
 #[must_use]
 pub fn offer(settings: &Compression) -> HeaderValue {
@@ -79,10 +79,10 @@ pub fn offer(settings: &Compression) -> HeaderValue {
 
 /// Checks a server's answer to [`offer`]; `None` when it agreed to no extension.
 ///
-/// `answer` are all extensions of the response, `settings` are those of the offer, `None` if
-/// nothing was offered. When there is no memory left for the windows the client does without
-/// context takeover, which the server need not know. A server's own context takeover cannot be
-/// declined any more, so its window is remembered all the same.
+/// `answer` are all extensions of the response. `settings` are those of the offer; `None` if
+/// nothing was offered. If no memory is left for the windows, the client does without
+/// context takeover, which the server need not know. It is too late to decline the server's own context
+/// takeover, so its window is remembered all the same.
 ///
 /// ```
 /// # #[cfg(feature = "deflate")]
@@ -197,7 +197,7 @@ impl Agreement {
         self.role
     }
 
-    /// Returns what the connection has to be told.
+    /// Returns the parameters that the connection needs.
     #[must_use]
     pub fn params(&self) -> DeflateParams {
         self.params
@@ -205,7 +205,7 @@ impl Agreement {
 
     /// Writes the server's answer, for `Sec-WebSocket-Extensions` of its response.
     ///
-    /// Nothing of the client's text is in it.
+    /// It has no text of the client's.
     #[must_use]
     pub fn header_value(&self) -> HeaderValue {
         self.answer.header_value()

@@ -143,6 +143,32 @@ fn window_bits(value: &Value<'_>) -> Option<u8> {
 }
 
 /// A server's answer that does not fit the client's offer.
+///
+/// ```
+/// # #[cfg(feature = "deflate")]
+/// # {
+/// use http::{HeaderMap, HeaderValue, header::SEC_WEBSOCKET_EXTENSIONS};
+/// use tower_websocket::{Compression, handshake::{deflate::{self, InvalidParams}, extensions}};
+///
+/// let settings = Compression::shared();
+/// let check = |answer| {
+///     let value = HeaderValue::from_static(answer);
+///     let headers = HeaderMap::from_iter([(SEC_WEBSOCKET_EXTENSIONS, value)]);
+///     let answer = extensions::parse(&headers).expect("a list of extensions");
+///     deflate::agree(&answer, Some(&settings)).map(drop).unwrap_err()
+/// };
+/// assert_eq!(check("x-unknown"), InvalidParams::NotOffered);
+/// assert_eq!(check("permessage-deflate; color=red"), InvalidParams::UnknownParameter);
+/// assert_eq!(
+///     check("permessage-deflate; server_max_window_bits"),
+///     InvalidParams::InvalidValue("server_max_window_bits"),
+/// );
+/// assert_eq!(
+///     check("permessage-deflate"),
+///     InvalidParams::MissingParameter("server_no_context_takeover"),
+/// );
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidParams {

@@ -7,11 +7,18 @@ use http::HeaderValue;
 use super::parse;
 use crate::handshake::authority::Origin;
 
-/// The origins of [`OriginPolicy::list`](super::OriginPolicy::list) and
+/// The origins of [`OriginPolicy::list`](super::OriginPolicy::list) and `OriginPolicy::same_host_or`.
+///
+/// Entries that are origins have the one spelling that all equal ones share. The others, and those that end
+/// with a slash, are there as they were passed. See also
 /// [`OriginPolicy::same_host_or`](super::OriginPolicy::same_host_or).
 ///
-/// Those that are origins are in the one spelling that all equal ones share, and the others as they
-/// were given.
+/// ```
+/// use tower_websocket::OriginPolicy;
+///
+/// let OriginPolicy::List(list) = OriginPolicy::list(["HTTPS://Example.com", "null"]) else { panic!() };
+/// assert_eq!(list.iter().collect::<Vec<_>>(), ["https://example.com:443", "null"]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct OriginList(Arc<[Box<str>]>);
 
