@@ -18,8 +18,8 @@ use crate::{config::Config, handshake::client, protocol::Role};
 
 /// Opens a WebSocket over a stream that has carried nothing yet.
 ///
-/// The URI says what is asked for; where it is asked for is where the stream leads. For `wss` the stream
-/// has to be one of TLS, see [there](super#tls). [`request`] sends headers of one's own.
+/// The URI names what is requested; the stream leads to the server. For `wss` the stream
+/// has to have TLS: see [TLS](super#tls). [`request`] sends headers of your own.
 ///
 /// ```no_run
 /// use std::net::TcpStream;
@@ -43,7 +43,7 @@ where
     Ok(request(stream, asked, config)?.into_body())
 }
 
-/// Opens a WebSocket by a request with headers of one's own, and returns the whole response.
+/// Opens a WebSocket with a request that has headers of its own, and returns the whole response.
 ///
 /// The request becomes a handshake as [`handshake::client::offer`](client::offer) says: subprotocols and
 /// compression are offered as `config` has them.

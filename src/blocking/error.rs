@@ -13,12 +13,21 @@ use crate::{
     },
 };
 
-/// Reports whether a call on a [`WebSocket`](super::WebSocket) failed only because the stream had nothing
-/// to give, or took nothing, in its time: nothing was lost, and the same call can be made again. [`send`](super::WebSocket::send) has consumed its
-/// message then: repeat it with a clone, which copies no payload.
+/// Reports whether a call on a [`WebSocket`](super::WebSocket) failed only because the stream was not ready in time.
 ///
-/// So it is for the kinds `WouldBlock` and `TimedOut` of the stream's errors. A deadline of
+/// Nothing was lost then, and the same call can be made again. [`send`](super::WebSocket::send) has consumed its
+/// message: repeat it with a clone, which copies no payload.
+///
+/// That is so for the kinds `WouldBlock` and `TimedOut` of the stream's errors. A deadline of
 /// [`Config`](crate::Config) is [`Error::Timeout`], which ends the connection.
+///
+/// ```
+/// use std::io;
+/// use tower_websocket::{Error, blocking};
+///
+/// assert!(blocking::may_repeat(&Error::Io(io::ErrorKind::WouldBlock.into())));
+/// assert!(!blocking::may_repeat(&Error::Closed));
+/// ```
 #[must_use]
 pub fn may_repeat(error: &Error) -> bool {
     matches!(error, Error::Io(error) if blocks(error))
@@ -56,7 +65,23 @@ impl fmt::Display for InvalidHead {
 
 impl error::Error for InvalidHead {}
 
-/// Why a client got no connection. The cause is in `source()`.
+/// The reason why a client got no connection.
+///
+/// The cause is in `source()`.
+///
+/// ```no_run
+/// use std::net::TcpStream;
+/// use tower_websocket::{Config, blocking::{self, ConnectError}};
+///
+/// let stream = TcpStream::connect("127.0.0.1:8080")?;
+/// match blocking::connect(stream, "ws://127.0.0.1:8080/chat", &Config::default()) {
+///     Ok(socket) => println!("{:?}", socket.subprotocol()),
+///     Err(ConnectError::Rejected(response)) => println!("refused: {}", response.status()),
+///     Err(ConnectError::Head(error)) => println!("no web server: {error}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -64,15 +89,15 @@ pub enum ConnectError {
     Request(InvalidRequest),
     /// The URI is malformed.
     Uri(http::Error),
-    /// The stream failed or ended before the answer, or its timeout passed.
+    /// The stream failed or ended before the response, or its timeout passed.
     Io(io::Error),
-    /// The answer was not complete within 10 seconds.
+    /// The response was not complete within 10 seconds.
     Timeout,
     /// The answer is no HTTP/1.1.
     Head(InvalidHead),
-    /// The server answered something else. This includes redirections, which are not followed.
+    /// The server refused; this includes redirections, which are not followed.
     ///
-    /// The body is truncated to 64 KiB and to what came in time; one that came in chunks is left out.
+    /// The body is truncated to 64 KiB and to what came in time. A body in chunks is left out.
     Rejected(Box<Response<Bytes>>),
     /// The server accepted something that was not asked for.
     Response(InvalidResponse),
@@ -152,7 +177,23 @@ impl From<HeadError> for ConnectError {
     }
 }
 
-/// Why a server has no connection. The cause is in `source()`.
+/// The reason why a server has no connection.
+///
+/// The cause is in `source()`.
+///
+/// ```no_run
+/// use std::net::TcpListener;
+/// use tower_websocket::{Config, blocking::{self, AcceptError}};
+///
+/// let (stream, peer) = TcpListener::bind("127.0.0.1:8080")?.accept()?;
+/// match blocking::accept(stream, &Config::default()) {
+///     Ok(mut socket) => socket.send("Welcome")?,
+///     Err(AcceptError::Rejected(rejection)) => println!("{peer} was refused: {}", rejection.name()),
+///     Err(AcceptError::Timeout | AcceptError::Io(_)) => {} // such as a port scan
+///     Err(error) => println!("{peer}: {error}"),
+/// }
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError {
@@ -160,12 +201,11 @@ pub enum AcceptError {
     Io(io::Error),
     /// The request's head was not complete within 10 seconds.
     Timeout,
-    /// The request is no HTTP/1.1. It was answered with 400, 431 or 505.
+    /// The request is not HTTP/1.1; the response was 400, 431 or 505.
     Head(InvalidHead),
-    /// The request opens no WebSocket. It was answered with the rejection's response.
+    /// The request opens no WebSocket; the client got the rejection's response.
     Rejected(Rejection),
-    /// [`Handshake::accept_with`](super::Handshake::accept_with) was told to answer with this status, which
-    /// opens no WebSocket.
+    /// [`Handshake::accept_with`](super::Handshake::accept_with) responded with this status, which opens no WebSocket.
     Status(StatusCode),
 }
 

@@ -40,9 +40,9 @@
 //! # Time
 //!
 //! A call that waits for a blocking stream cannot be interrupted, so the deadlines of
-//! [`Config`](crate::Config) are looked at before and after each read and write. **Give the stream a read
-//! and a write timeout**, such as `TcpStream::set_read_timeout`, of a second or so: then pings are sent and
-//! deadlines kept to within that time. Without one a peer that sends nothing keeps its thread for ever,
+//! [`Config`](crate::Config) are checked before and after each read and write. **Set a read and a write timeout
+//! on the stream**, such as `TcpStream::set_read_timeout`, of a second or so: then pings are sent and
+//! deadlines kept to within that time. Without one a peer that sends nothing keeps its thread forever,
 //! during the handshake too.
 //!
 //! With a timeout, or a nonblocking stream, calls return [`Error::Io`](crate::Error::Io) of the kind
@@ -84,7 +84,7 @@
 //! # What is different from a session
 //!
 //! Nothing happens between calls: pings are answered, and sent, while [`recv`](WebSocket::recv) waits.
-//! Both directions are one value: where several threads send, one of them owns the socket, with a read
+//! Both directions are one value: if several threads send, one of them owns the socket, with a read
 //! timeout, and takes from a channel what to send. `max_read_ahead`, `streaming`, `ready_timeout`, the rates
 //! of messages and bytes and `memory_budget` of [`Config`](crate::Config) have no effect: a socket reads no
 //! more than 16 KiB ahead.

@@ -2,8 +2,9 @@
 
 use std::io::{IoSlice, Read, Result, Write};
 
-/// A stream made of one half that is read and one that is written, such as `stdin` and `stdout` of a
-/// process or both directions of a pipe.
+/// A stream made of one half that is read and one that is written.
+///
+/// Such halves are `stdin` and `stdout` of a process, or both directions of a pipe.
 ///
 /// ```
 /// use tower_websocket::{Config, Message, blocking, protocol::Role};
@@ -28,7 +29,7 @@ impl<R: Read, W: Write> Pair<R, W> {
         Self { reader, writer }
     }
 
-    /// Takes the halves apart.
+    /// Returns the two halves.
     pub fn into_halves(self) -> (R, W) {
         (self.reader, self.writer)
     }

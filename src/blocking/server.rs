@@ -23,7 +23,7 @@ use crate::{
 /// Answers a handshake, whatever its path.
 ///
 /// It is checked as [`handshake::server::negotiate`](server::negotiate) says, against the origin,
-/// subprotocols and compression of `config`. [`Handshake`] lets the application look at it first.
+/// subprotocols and compression of `config`. Use [`Handshake`] to look at the request first.
 ///
 /// ```no_run
 /// use std::net::TcpListener;
@@ -45,9 +45,9 @@ pub fn accept<S: Read + Write>(stream: S, config: &Config) -> Result<WebSocket<S
     Handshake::read(stream)?.accept(config)
 }
 
-/// A request that has come, and is not answered yet.
+/// A request that has arrived, and has no response yet.
 ///
-/// Dropping it drops the stream, without an answer.
+/// Dropping it drops the stream, without a response.
 ///
 /// ```no_run
 /// use std::net::TcpListener;
@@ -78,8 +78,8 @@ impl<S: Read + Write> Handshake<S> {
     ///
     /// # Errors
     ///
-    /// The stream failed or ended, the head did not come in time, or is too large or malformed; if it is,
-    /// it has been answered. The stream is dropped then.
+    /// The stream failed or ended, the head did not arrive in time, or is too large or malformed. In the last two cases
+    /// the client gets a response. The stream is dropped.
     pub fn read(mut stream: S) -> Result<Self, AcceptError> {
         let mut input = Input::new(MAX_TIME);
         let read = input.head(&mut stream);
@@ -105,7 +105,7 @@ impl<S: Read + Write> Handshake<S> {
         &self.head
     }
 
-    /// Accepts the request, if it is a handshake that `config` allows; otherwise it is refused.
+    /// Accepts the request if it is a handshake that `config` allows; otherwise it is refused.
     ///
     /// # Errors
     ///
@@ -114,12 +114,27 @@ impl<S: Read + Write> Handshake<S> {
         self.accept_with(config, |accepted| accepted.response())
     }
 
-    /// Accepts the request as [`accept`](Self::accept) does, with a response that `respond` makes once all
-    /// checks are passed.
+    /// Accepts the request as [`accept`](Self::accept) does, with a response that `respond` makes.
     ///
-    /// It may choose a [subprotocol](Accepted::select_subprotocol), decline compression, and add headers to
+    /// `respond` is called once all checks are passed. It may choose a [subprotocol](Accepted::select_subprotocol),
+    /// decline compression, and add headers to
     /// [`Accepted::response`], whose headers have to stay. A status other than 101 refuses: the response is
     /// sent, without the headers that accept.
+    ///
+    /// ```no_run
+    /// use std::net::TcpListener;
+    /// use http::HeaderValue;
+    /// use tower_websocket::{Config, blocking::Handshake};
+    ///
+    /// let (stream, _) = TcpListener::bind("127.0.0.1:8080")?.accept()?;
+    /// let socket = Handshake::read(stream)?.accept_with(&Config::default(), |accepted| {
+    ///     accepted.select_subprotocol("chat.v1");
+    ///     let mut response = accepted.response();
+    ///     response.headers_mut().insert("server", HeaderValue::from_static("chat"));
+    ///     response
+    /// })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -152,7 +167,7 @@ impl<S: Read + Write> Handshake<S> {
         Ok(socket.keep(accepted.subprotocol(), agreement))
     }
 
-    /// Answers with something else, which may be an answer to a plain request, and drops the stream.
+    /// Sends another response, also to a plain request, and drops the stream.
     ///
     /// `Content-Length` is that of the body. `Connection: close` is added unless there is a `Connection`.
     ///
@@ -163,7 +178,7 @@ impl<S: Read + Write> Handshake<S> {
         write(&mut self.stream, response)
     }
 
-    /// Takes it apart, unanswered: the stream, the request's head, and what was read behind it.
+    /// Returns the stream, the request's head, and what was read behind it, without a response.
     #[must_use]
     pub fn into_parts(self) -> (S, Parts, Bytes) {
         (self.stream, self.head, self.rest.freeze())

@@ -23,14 +23,33 @@ use crate::{
 
 /// A WebSocket connection over a blocking stream.
 ///
-/// Made by [`connect`](super::connect) and [`accept`](super::accept). It does nothing between calls: pings
-/// are answered, and deadlines kept, while [`recv`](Self::recv) waits. What the stream's timeouts mean is
-/// said [there](super#time): wherever [`may_repeat`](super::may_repeat) recognises an error, nothing is lost.
+/// [`connect`](super::connect) and [`accept`](super::accept) make it. It does nothing between calls: pings
+/// are answered, and deadlines kept, while [`recv`](Self::recv) waits. [Time](super#time) says what the stream's
+/// timeouts mean: if [`may_repeat`](super::may_repeat) recognises an error, nothing is lost.
 ///
 /// Dropping it drops the stream, without a Close frame: the peer sees that as 1006. Call
 /// [`close`](Self::close) before.
 ///
-/// It takes 16 KiB to read into, what a message in progress takes, and what waits to be written.
+/// It takes 16 KiB to read into, the size of a message in progress, and what waits to be written.
+///
+/// ```
+/// use tower_websocket::{CloseCode, Config, Event, blocking::{Pair, WebSocket}, protocol::Role};
+///
+/// // What a server has sent: a text, a ping and a Close.
+/// let received = &b"\x81\x02hi\x89\x011\x88\x02\x03\xe8"[..];
+/// let stream = Pair::new(received, Vec::new());
+/// let mut socket = WebSocket::upgraded(stream, Role::Client, Config::default(), b"");
+/// assert!(socket.is_open());
+/// assert_eq!(socket.recv_event()?, Some(Event::from("hi")));
+/// assert_eq!(socket.recv_event()?, Some(Event::Ping("1".into())));
+/// assert_eq!(socket.recv()?, None);
+/// let close = socket.received_close().expect("a code");
+/// assert_eq!(close.code(), CloseCode::NORMAL);
+///
+/// let (_, written) = socket.into_inner().into_halves();
+/// assert_eq!(written.len(), 7 + 8); // a pong and a Close, both masked
+/// # Ok::<(), tower_websocket::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct WebSocket<S> {
     stream: S,
@@ -65,9 +84,9 @@ pub struct WebSocket<S> {
 }
 
 impl<S: Read + Write> WebSocket<S> {
-    /// Makes a socket of a stream whose handshake is over, by whatever means.
+    /// Makes a socket of a stream whose handshake is over.
     ///
-    /// `read` is what was read behind the handshake. There is no compression.
+    /// `read` is what was read after the handshake. There is no compression.
     #[must_use]
     pub fn upgraded(stream: S, role: Role, config: Config, read: &[u8]) -> Self {
         Self::new(stream, role, &config, read, None)
@@ -116,16 +135,16 @@ impl<S: Read + Write> WebSocket<S> {
 
     /// Receives the next message; `None` once the connection was closed cleanly.
     ///
-    /// Pings are answered, and what is queued is written, before it waits. After our Close messages are
+    /// Pings are answered, and queued messages are written, before it waits. After our Close, messages are
     /// discarded, and the peer's Close is waited for.
     ///
-    /// The stream's read timeout passes only while nothing comes: with a peer that sends pings or a long
+    /// The stream's read timeout passes only while nothing arrives. With a peer that sends pings or a long
     /// message, a byte now and then, this may not return for as long as it does. [`recv_event`](Self::recv_event)
     /// returns with each control frame.
     ///
     /// # Errors
     ///
-    /// How the connection ended, once; then it returns `None`. Everything received whole comes before that.
+    /// The reason why the connection ended, once; then it returns `None`. Everything received whole comes before that.
     /// An error that [`may_repeat`](super::may_repeat) is no end.
     pub fn recv(&mut self) -> Result<Option<Message>, Error> {
         loop {
@@ -140,9 +159,9 @@ impl<S: Read + Write> WebSocket<S> {
         }
     }
 
-    /// Receives whatever comes next, control frames too; `None` once the connection was closed cleanly.
+    /// Receives the next event, also a control frame; `None` once the connection was closed cleanly.
     ///
-    /// Pings are answered all the same, unless [`Config::auto_pong`] is off.
+    /// Pings are answered all the same, unless [`Config::auto_pong`] is disabled.
     ///
     /// # Errors
     ///
@@ -153,15 +172,15 @@ impl<S: Read + Write> WebSocket<S> {
         Ok(event)
     }
 
-    /// Sends a message: when it returns, the stream has it.
+    /// Sends a message; when this returns, the stream has it.
     ///
-    /// If the stream takes it only in part before its timeout, the rest leaves with the next call of any
-    /// kind, and this is no error; [`flush`](Self::flush) waits for it. A message is taken while no more waits
+    /// If the stream takes only a part of it before its timeout, that is no error: the rest leaves with the next call of
+    /// any kind, and [`flush`](Self::flush) waits for it. A message is accepted while no more waits
     /// than [`Config::max_send_queue`] and [`max_send_messages`](Config::max_send_messages) allow.
     ///
     /// # Errors
     ///
-    /// With any error nothing of the message was queued or it will never leave: [`Error::Closed`] once the
+    /// With any error nothing of the message was queued, or it will never leave: [`Error::Closed`] once the
     /// closing handshake has begun or writing has failed, [`Error::Io`] for the stream's errors. One that
     /// [`may_repeat`](super::may_repeat) means that too much waits already: send a clone again, as this call has
     /// consumed the message.
@@ -175,8 +194,9 @@ impl<S: Read + Write> WebSocket<S> {
         self.write_queued()
     }
 
-    /// Sends a ping. A payload longer than 125 bytes is truncated. Its pong is an event of
-    /// [`recv_event`](Self::recv_event).
+    /// Sends a ping; a payload longer than 125 bytes is truncated.
+    ///
+    /// Its pong is an event of [`recv_event`](Self::recv_event).
     ///
     /// # Errors
     ///
@@ -191,8 +211,9 @@ impl<S: Read + Write> WebSocket<S> {
         self.write_queued()
     }
 
-    /// Sends a pong. A payload longer than 125 bytes is truncated. Pings are answered without it, unless
-    /// [`Config::auto_pong`] is off.
+    /// Sends a pong; a payload longer than 125 bytes is truncated.
+    ///
+    /// Pings are answered without it, unless [`Config::auto_pong`] is disabled.
     ///
     /// # Errors
     ///
@@ -207,7 +228,7 @@ impl<S: Read + Write> WebSocket<S> {
         self.write_queued()
     }
 
-    /// Writes all that was sent.
+    /// Writes everything that was sent.
     ///
     /// # Errors
     ///
@@ -224,9 +245,9 @@ impl<S: Read + Write> WebSocket<S> {
 
     /// Closes the connection, and waits for the peer to do so: the closing handshake of RFC 6455 §7.1.2.
     ///
-    /// All that was sent leaves before the Close frame. Messages that were not received are discarded. The
-    /// first Close counts: if one was sent or received before, only the end is waited for. With a read
-    /// timeout of the stream it waits for [`Config::close_timeout`] at most; call it again after an error
+    /// All sent messages leave before the Close frame. Messages that were not received are discarded. Only the
+    /// first Close counts: if one was sent or received before, this only waits for the end. If the stream has a read
+    /// timeout, it waits for [`Config::close_timeout`] at most; call it again after an error
     /// that [`may_repeat`](super::may_repeat).
     ///
     /// # Errors
@@ -247,7 +268,7 @@ impl<S: Read + Write> WebSocket<S> {
 }
 
 impl<S> WebSocket<S> {
-    /// Returns the subprotocol that was agreed on.
+    /// Returns the subprotocol that was agreed on, if there is one.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
@@ -259,25 +280,30 @@ impl<S> WebSocket<S> {
         self.connection.state() == State::Open && !self.broken
     }
 
-    /// Returns the peer's Close frame, once [`recv`](Self::recv) has come to it; `None` also if it had
-    /// neither code nor reason.
+    /// Returns the peer's Close frame, once [`recv`](Self::recv) has reached it.
+    ///
+    /// It is `None`, too, if that frame has neither code nor reason.
     #[must_use]
     pub fn received_close(&self) -> Option<&CloseFrame> {
         self.received_close.as_ref()?.as_ref()
     }
 
-    /// Returns the stream, to look at.
+    /// Returns the stream, for example to read its address.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.stream
     }
 
-    /// Returns the stream, to set its timeouts. Reading from it or writing to it breaks the connection.
+    /// Returns the stream, to set its timeouts.
+    ///
+    /// Reading from it or writing to it breaks the connection.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }
 
-    /// Takes the stream out. What was read from it and not received, and what waits to be written, is lost.
+    /// Returns the stream.
+    ///
+    /// What was read from it and not received is lost, and so is what waits to be written.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.stream
