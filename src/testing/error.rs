@@ -8,29 +8,47 @@ use tower::BoxError;
 
 use crate::handshake::client;
 
-/// Why [`connect`](super::connect) failed.
+/// The reason why [`connect`](super::connect) failed.
+///
+/// ```
+/// use http::StatusCode;
+/// use tower_websocket::{OriginPolicy, Config, WebSocket, WebSocketLayer, handler, testing::{self, ConnectError}};
+///
+/// # async fn chat(_: WebSocket) {}
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let config = Config::default().origin(OriginPolicy::list(["https://app.example"]));
+/// let app = WebSocketLayer::new(handler(chat)).config(config).endpoint();
+/// let request = testing::request("/chat").header("origin", "https://evil.example");
+/// let error = testing::connect(app, request).await.unwrap_err();
+/// assert!(matches!(error, ConnectError::Rejected(_)));
+/// assert_eq!(error.status(), Some(StatusCode::FORBIDDEN));
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The service answered something else. The body is truncated to what comes within a second, and
+    /// The service refused.
+    ///
+    /// The body is truncated to what arrives within a second, and
     /// to 64 KiB.
     Rejected(Box<Response<Bytes>>),
-    /// The service failed.
+    /// The service returned an error.
     Service(BoxError),
     /// The request's subprotocols are not a list of tokens.
     Request(client::InvalidRequest),
-    /// The answer accepts something that was not asked for.
+    /// The response accepts something that was not asked for.
     Response(client::InvalidResponse),
 }
 
 impl ConnectError {
-    /// Returns the status of the refusal.
+    /// Returns the status of the refusal, if the service refused.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.response().map(Response::status)
     }
 
-    /// Returns the refusal, if it is one.
+    /// Returns the response that refuses, if the service refused.
     #[must_use]
     pub fn response(&self) -> Option<&Response<Bytes>> {
         match self {

@@ -24,15 +24,15 @@
 //! # }
 //! ```
 //!
-//! The client's end is a [`WebSocket`] as any other. With [`WebSocketExt`] it has `recv_text`, `recv_binary` and
+//! The client's end is a [`WebSocket`] like any other. With [`WebSocketExt`] it has `recv_text`, `recv_binary` and
 //! `recv_close`, whose errors say what came instead.
 //!
-//! Everything runs in memory, also with tokio's clock paused (`#[tokio::test(start_paused = true)]`),
-//! which lets deadlines pass at once.
+//! Everything runs in memory, also with tokio's clock paused (`#[tokio::test(start_paused = true)]`):
+//! then deadlines pass at once.
 //!
-//! A client that does not receive is a slow one: some 64 KiB are on the way and as much is read ahead by the client; what
-//! is sent beyond that stays in the server's queue ([`Sender::queued_bytes`](crate::Sender::queued_bytes)). With
-//! compression that takes data that does not get shorter.
+//! A client that does not receive is a slow one: some 64 KiB are on the way, and the client reads as much ahead. What
+//! is sent beyond that stays in the server's queue ([`Sender::queued_bytes`](crate::Sender::queued_bytes)). If
+//! messages are compressed, use data that does not get shorter.
 
 mod error;
 mod receive;
@@ -66,7 +66,7 @@ use crate::{
 
 /// Sends a handshake to a service, and returns the client's end of the connection if it accepts.
 ///
-/// Checks the response as a client does: 101 with the right `Sec-WebSocket-Accept`, or 200 on HTTP/2.
+/// It checks the response as a client does: 101 with the right `Sec-WebSocket-Accept`, or 200 on HTTP/2.
 ///
 /// # Errors
 ///
@@ -106,9 +106,25 @@ where
     Ok((Response::from_parts(head, ()), client))
 }
 
-/// Makes a request upgradable, so that a plain `oneshot` returns the answer to a handshake.
+/// Makes a request upgradable, so that a plain `oneshot` returns the response to a handshake.
 ///
 /// The layer never gets the stream, and the route service is not called.
+///
+/// ```
+/// use http::StatusCode;
+/// use tower::ServiceExt;
+/// use tower_websocket::{WebSocket, WebSocketLayer, handler, testing};
+///
+/// # async fn chat(_: WebSocket) {}
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let app = WebSocketLayer::new(handler(chat)).endpoint();
+/// let request = testing::upgradable(testing::request("/chat").into_request());
+/// let response = app.oneshot(request).await?;
+/// assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use]
 pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
     let never = ready(Err::<DuplexStream, _>(io::ErrorKind::NotConnected.into()));
@@ -121,6 +137,18 @@ pub fn upgradable<B>(mut request: Request<B>) -> Request<B> {
 /// Makes the two ends of a connection, the client's first, without a handshake.
 ///
 /// Both have the same configuration, and agree on compression if that is set.
+///
+/// ```
+/// use tower_websocket::{Config, Message, testing};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_websocket::Error> {
+/// let (client, mut server) = testing::pair(Config::default());
+/// client.send("hello").await?;
+/// assert_eq!(server.recv().await?, Some(Message::text("hello")));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Panics
 ///

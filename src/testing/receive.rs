@@ -13,8 +13,8 @@ use crate::{
 
 /// Receives one thing that a test expects, from a [`WebSocket`] or a [`Receiver`].
 ///
-/// Whatever else comes is the error, and so is nothing for a minute (of tokio's clock): then a test
-/// fails and says why, instead of waiting for ever. What takes longer is received by `recv`. All of them
+/// Anything else is an error, and so is nothing for a minute (of tokio's clock): then a test
+/// fails and says why, instead of waiting forever. Use `recv` for what takes longer. All methods
 /// are cancel-safe: what was not returned is received by the next call.
 ///
 /// ```
@@ -124,6 +124,20 @@ async fn within_a_minute(
 }
 
 /// What came instead of what a method of [`WebSocketExt`] was to receive.
+///
+/// ```
+/// use tower_websocket::{Config, testing::{self, ReceiveError, WebSocketExt}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_websocket::Error> {
+/// let (mut client, server) = testing::pair(Config::default());
+/// server.send("not bytes").await?;
+/// drop(server);
+/// assert!(matches!(client.recv_binary().await, Err(ReceiveError::Text(text)) if text == "not bytes"));
+/// assert!(matches!(client.recv_text().await, Err(ReceiveError::Closed(Some(_)))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReceiveError {
@@ -131,9 +145,9 @@ pub enum ReceiveError {
     Text(Utf8Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// The end, with the peer's Close frame if it had a code.
+    /// The end of the connection, with the peer's Close frame if it had a code.
     Closed(Option<CloseFrame>),
-    /// An end that is not clean.
+    /// An end of the connection that is not clean.
     Failed(Error),
     /// Nothing, for a minute.
     Nothing,

@@ -18,12 +18,12 @@ use crate::{
 
 /// Starts a handshake for `path`, as a client sends it over HTTP/1.1.
 ///
-/// Like a client it escapes spaces and characters beyond ASCII, puts a slash before a query alone, and
+/// Like a client, it escapes spaces and characters beyond ASCII, puts a slash before a query alone, and
 /// drops a fragment.
 ///
 /// # Panics
 ///
-/// Panics when `path` is not a path of a URI.
+/// Panics if `path` is not a path of a URI.
 #[must_use]
 pub fn request(path: &str) -> TestRequest<Empty> {
     let mut request = Request::new(Empty::default());
@@ -45,8 +45,30 @@ pub fn request(path: &str) -> TestRequest<Empty> {
 
 /// A handshake of a test, made by [`request`] or from any `http::Request`.
 ///
-/// What both versions of HTTP are tried with takes a `TestRequest`, such as
-/// `for request in [testing::request("/chat"), testing::request("/chat").http2()]`.
+/// To test both versions of HTTP, loop over two of them:
+///
+/// ```
+/// use axum::{Router, routing::any};
+/// use tower_websocket::{Config, WebSocket, WebSocketLayer, testing::{self, WebSocketExt}};
+///
+/// async fn greet(socket: WebSocket) {
+///     let _closed = socket.send("hello").await;
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let app: Router = Router::new().route("/chat", any(async || "").layer(WebSocketLayer::from_fn(greet)));
+/// for request in [testing::request("/chat"), testing::request("/chat").http2()] {
+///     let request = request
+///         .header("cookie", "session=1234")
+///         .extension(42_u32)
+///         .config(Config::default().max_message_size(1000));
+///     let (_, mut client) = testing::connect(app.clone(), request).await?;
+///     assert_eq!(client.recv_text().await?, "hello");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TestRequest<B = Empty> {
     request: Request<B>,
@@ -54,11 +76,11 @@ pub struct TestRequest<B = Empty> {
 }
 
 impl<B> TestRequest<B> {
-    /// Sends it over HTTP/2, as an Extended CONNECT (RFC 8441).
+    /// Sends the handshake over HTTP/2, as an Extended CONNECT (RFC 8441).
     ///
     /// # Panics
     ///
-    /// Panics when the request is for the asterisk instead of a path. One of [`request`] never is.
+    /// Panics if the request is for the asterisk instead of a path. One of [`request`] never is.
     #[must_use]
     pub fn http2(mut self) -> Self {
         let headers = self.request.headers_mut();
@@ -84,7 +106,7 @@ impl<B> TestRequest<B> {
     ///
     /// # Panics
     ///
-    /// Panics when name or value are not valid in a header.
+    /// Panics if name or value are not valid in a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().expect("a header's name");
@@ -109,8 +131,9 @@ impl<B> TestRequest<B> {
         }
     }
 
-    /// Sets the configuration of the client's end. With
-    /// [`Config::compression`] the client offers permessage-deflate.
+    /// Sets the configuration of the client's end.
+    ///
+    /// With [`Config::compression`] the client offers permessage-deflate.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
