@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt};
 use super::invalid::InvalidJson;
 use crate::error::Error;
 
-/// Why no JSON was received or sent: for the connection, or for the message alone.
+/// The reason why no JSON was received or sent: the connection, or the message alone.
 #[derive(Debug)]
 #[expect(
     clippy::exhaustive_enums,
@@ -14,12 +14,12 @@ use crate::error::Error;
 pub enum JsonError {
     /// The connection can no longer be used.
     Connection(Error),
-    /// A message that is not the JSON expected, or a value that has no JSON. The connection is open as before.
+    /// A message that is not the expected JSON, or a value that has no JSON; the connection stays open.
     Invalid(InvalidJson),
 }
 
 impl JsonError {
-    /// Reports whether it is for the message alone, so that the next one may be received or sent.
+    /// Reports whether only this message is at fault, so that the next one may be received or sent.
     #[must_use]
     pub fn is_invalid(&self) -> bool {
         matches!(self, Self::Invalid(_))

@@ -17,13 +17,14 @@ use crate::protocol::{
 
 /// A message that is not the JSON that was expected, or a value that has no JSON.
 ///
-/// It says what is wrong and where, and may be logged or sent back: it has none of the message's strings, also where one
-/// is no known variant, and of names of fields and numbers at most 32 characters each, without line breaks. Its text has about 600 characters at most. What
-/// an application's own `Deserialize` puts between quotes is left out, too.
+/// It says what is wrong and where, and may be logged or sent back. It has none of the message's strings, even if one
+/// is no known variant. Of names of fields and of numbers it has at most 32 characters each, without line breaks. Its
+/// text has about 600 characters at most. What an application's own `Deserialize` puts between quotes is left out,
+/// too.
 ///
-/// Where `recv_json` of a server's socket has failed with it, its [`source`](Error::source) is a [`CloseFrame`] with
-/// 1007, as RFC 6455 §7.4.1 has it for data that does not fit its type: a handler that fails with the error closes so.
-/// Any other JSON may be somebody else's than the peer's, and such a handler closes with 1011.
+/// If `recv_json` of a server's socket returned it, its [`source`](Error::source) is a [`CloseFrame`] with
+/// 1007, as RFC 6455 §7.4.1 says for data that does not fit its type: a handler that returns the error closes with
+/// that code. Any other JSON may have another source than the peer, and such a handler closes with 1011.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct InvalidJson {
     reason: Box<str>,
@@ -34,7 +35,7 @@ pub struct InvalidJson {
 }
 
 impl InvalidJson {
-    /// Returns the way to the value, such as `orders[2].pieces`; empty where the whole is meant.
+    /// Returns the path to the value, such as `orders[2].pieces`; empty if the whole is meant.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -46,7 +47,7 @@ impl InvalidJson {
         self.line
     }
 
-    /// Returns the column in its line, in bytes, from 1; 0 where the line has ended before.
+    /// Returns the column in its line, in bytes, from 1; 0 if the line has ended before.
     #[must_use]
     pub fn column(&self) -> usize {
         self.column

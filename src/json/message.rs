@@ -29,7 +29,7 @@ impl Message {
 
     /// Reads a value from JSON, in text or in binary data.
     ///
-    /// The value may borrow its strings from the message, where they have no escapes.
+    /// The value may borrow its strings from the message, if they have no escapes.
     ///
     /// ```
     /// use serde::Deserialize;
@@ -53,7 +53,7 @@ impl Message {
     /// # Errors
     ///
     /// The payload is not JSON in UTF-8, is nested deeper than 128, has something behind the value, or is not what the
-    /// type's `Deserialize` expects. `Deserialize` is asked a second time then, to learn the path.
+    /// type's `Deserialize` expects. `Deserialize` runs a second time then, to find the path.
     pub fn to_json<'de, T: Deserialize<'de>>(&'de self) -> Result<T, InvalidJson> {
         invalid::parse(self.as_bytes())
     }

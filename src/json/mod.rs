@@ -23,9 +23,9 @@
 //! }
 //! ```
 //!
-//! A server's handler that ends so, by `?`, closes with 1007 where the peer sent something else, but with 1011 for
-//! errors of [`Message::to_json`](crate::Message::to_json) and of clients' sockets, which may not be the peer's. To tell the peer what
-//! is wrong with it, and to go on:
+//! If a server's handler returns such an error, by `?`, it closes with 1007 if the peer sent something else. It closes
+//! with 1011 for errors of [`Message::to_json`](crate::Message::to_json) and of clients' sockets, which may not be the
+//! peer's. To report the fault to the peer, and to continue:
 //!
 //! ```
 //! # use serde::Deserialize;
@@ -46,15 +46,15 @@
 //! }
 //! ```
 //!
-//! - What is sent is text. What is received may be binary, too, if it is JSON in UTF-8.
-//! - [`Message::json`](crate::Message::json) and [`Message::to_json`](crate::Message::to_json) do it for whatever
-//!   takes or gives messages: `try_send`, groups, callbacks. The latter can borrow from the message.
-//! - `serde_json::json!({ … }).to_string()` is a message as well, and cannot fail: for what has no type of its own.
+//! - Sent messages are text. Received ones may be binary, too, if they are JSON in UTF-8.
+//! - [`Message::json`](crate::Message::json) and [`Message::to_json`](crate::Message::to_json) are for everything else
+//!   that takes or returns messages: `try_send`, groups, callbacks. The latter can borrow from the message.
+//! - `serde_json::json!({ … }).to_string()` is a message as well, and cannot fail: use it for values without a type.
 //! - [`PreparedMessage::json`](crate::PreparedMessage::json) makes the JSON once for many connections.
 //! - Values nested deeper than 128 are invalid, and so are numbers that do not fit their type. The size is that of a
 //!   message: [`Config::max_message_size`](crate::Config::max_message_size). Parsing does not wait for anything: 1 MiB
 //!   takes some milliseconds of the connection's thread.
-//! - Which fields there must or may be is the type's to say: `#[serde(deny_unknown_fields)]`, `#[serde(default)]`.
+//! - The type decides which fields are required or allowed: `#[serde(deny_unknown_fields)]`, `#[serde(default)]`.
 
 #[cfg(feature = "layer")]
 mod error;

@@ -20,8 +20,8 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`JsonError::Connection`] as [`recv`](Self::recv). [`JsonError::Invalid`] for a message that is not what `T`
-    /// expects, and says where: that message is gone, the connection is open, and the next call receives the next one. To
-    /// keep the message, use [`recv`](Self::recv) and [`Message::to_json`].
+    /// expects, with the place of the fault. That message is lost, the connection is open, and the next call receives
+    /// the next one. To keep the message, use [`recv`](Self::recv) and [`Message::to_json`].
     ///
     /// # Cancel safety
     ///
