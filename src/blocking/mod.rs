@@ -68,8 +68,8 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A handshake cannot be repeated: there such an error ends it. Besides, it has to be complete within 10
-//! seconds, looked at after each read, and its head within 64 KiB and 100 header fields.
+//! A handshake cannot be repeated: such an error ends it. It has to be complete within 10
+//! seconds, which is checked after each read, and its head has at most 64 KiB and 100 header fields.
 //!
 //! # TLS
 //!

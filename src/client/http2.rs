@@ -47,12 +47,12 @@ use crate::{
 
 /// An HTTP/2 connection that carries many WebSocket connections.
 ///
-/// Made by [`Client::connect_http2`] and [`Client::connect_http2_over`]. Clones share it. It closes when all clones
+/// [`Client::connect_http2`] and [`Client::connect_http2_over`] make it. Clones share it. It closes when all clones
 /// and all sockets are dropped; an open socket needs no clone. The server has
 /// [`Config::close_timeout`](crate::Config::close_timeout) to end it, then it is dropped.
 ///
-/// When the server sends nothing for [`Config::ping_interval`](crate::Config::ping_interval), it gets
-/// an HTTP/2 PING, even if no socket is open. When nothing arrives for
+/// If the server sends nothing for [`Config::ping_interval`](crate::Config::ping_interval), it gets
+/// an HTTP/2 PING, even if no socket is open. If nothing arrives for
 /// [`Config::ping_timeout`](crate::Config::ping_timeout) after that, and for one more second for each
 /// 14 KiB that were written meanwhile, the server counts as gone: all sockets end with an error
 /// ([`io::ErrorKind::TimedOut`](std::io::ErrorKind::TimedOut)). With the defaults that is 40 to 60

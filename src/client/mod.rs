@@ -32,9 +32,9 @@
 //!
 //! # Before a program ends
 //!
-//! [`send`](crate::WebSocket::send) hands a message to the socket's task, which ends with its runtime. Before `main` returns,
-//! or `std::process::exit` is called, close and await the end, which is when everything sent has left and the server
-//! has answered; or await [`flush`](crate::WebSocket::flush), after which the kernel has it:
+//! [`send`](crate::WebSocket::send) hands a message to the socket's task, which ends with its runtime. So before `main`
+//! returns, or `std::process::exit` is called, close the socket and await its end: then everything sent has left, and the
+//! server has answered. Or await [`flush`](crate::WebSocket::flush), after which the kernel has everything:
 //!
 //! ```no_run
 //! # use tower_websocket::{CloseCode, Error, WebSocket};

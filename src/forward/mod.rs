@@ -40,8 +40,8 @@
 //!
 //! With [`Forward::end_to_end`] the extensions that a client offers are passed on, and the upstream's answer is
 //! passed back, unless it has one that was not offered. Then bytes are passed as they are, text, pings and all: what a
-//! client masks is masked for the upstream, too. It takes less of the processor, no memory for messages, and
-//! compression that the two have agreed on.
+//! client masks is masked for the upstream, too. That takes less processor time and no memory for messages, and
+//! the two may agree on compression.
 //!
 //! Only the headers of frames are looked at: a frame that is masked and should not be, or the reverse, or that is larger
 //! than [`max_frame_size`](crate::Config::max_frame_size) of the side it comes from, or
@@ -52,9 +52,8 @@
 //! [`idle_timeout`](crate::Config::idle_timeout), for the time in which no byte has passed. Only the two ends ping
 //! each other: if neither does, set the last one.
 //!
-//! Such a connection has no [`Sender`](crate::Sender): it is counted by [`Connections`](crate::Connections), and closed
-//! by a drain, at once, but is not among those it lists; its messages and bytes are added to the counters when it
-//! ends. The hook of
+//! Such a connection has no [`Sender`](crate::Sender). [`Connections`](crate::Connections) counts it, but does not list
+//! it; a drain closes it at once. Its messages and bytes are added to the counters when it ends. The hook of
 //! [`on_open`](crate::WebSocketLayer::on_open) and that of [`Client::on_end`](crate::client::Client::on_end) are not
 //! called; [`on_end`](crate::WebSocketLayer::on_end) of the layer is. Until the upgraded stream is there, a client that
 //! is gone just ends the stream to the upstream.

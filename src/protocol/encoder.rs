@@ -97,7 +97,9 @@ impl Encoder {
         len <= MAX_SHORT && self.masking_keys.is_none() && self.fragment_size.is_none()
     }
 
-    /// Encodes a message whose compressed form is `payload` (RFC 7692 §6), in fragments likewise.
+    /// Encodes a message whose compressed form is `payload` (RFC 7692 §6).
+    ///
+    /// It is sent in fragments as [`message`](Self::message) says.
     pub fn compressed(&self, kind: MessageKind, payload: &[u8], queue: &mut SendQueue) {
         let first = FrameStart {
             opcode: kind.opcode(),

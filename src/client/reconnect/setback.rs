@@ -184,8 +184,9 @@ impl ReconnectError {
         *self.setback
     }
 
-    /// Returns how many tries there were since a session that lasted for
-    /// [`Reconnect::stable_after`](super::Reconnect::stable_after).
+    /// Returns how many tries were made since the last session that lasted for `Reconnect::stable_after`.
+    ///
+    /// See [`Reconnect::stable_after`](super::Reconnect::stable_after).
     #[must_use]
     pub fn tries(&self) -> u32 {
         self.tries

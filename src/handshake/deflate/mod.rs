@@ -2,7 +2,7 @@
 //!
 //! A client sends [`offer`], a server answers the first offer it can [`accept`], and the client
 //! checks the answer when it has to [`agree`]. Both end with an [`Agreement`]: the
-//! [`DeflateParams`] that the connection is to be told, and the memory that it may use for them.
+//! [`DeflateParams`] that the connection needs, and the memory that it may use for them.
 //!
 //! What is agreed on depends on [`Compression`] in this way; the rest is the peer's choice:
 //!
@@ -13,8 +13,8 @@
 //! | `peer_max_window_bits` | limits a client that can be limited | takes no other answer |
 //! | `max_memory`, used up | rules context takeover out, both ways | does without it itself |
 //!
-//! The extension's name is taken in any case, those of its parameters as RFC 7692 writes them: it
-//! has no rule for another case, other implementations compare exactly, and a peer that spells them
+//! The extension's name is compared without case. The names of its parameters have to be written as in RFC 7692,
+//! which has no rule for another case: other implementations compare exactly, and a peer that spells them
 //! differently may not know them in the answer. Quoted windows are invalid: a window is a decimal
 //! integer (RFC 7692 §7.1.2).
 
@@ -33,9 +33,9 @@ use crate::{
 
 /// Accepts the first offer of permessage-deflate that can be met; `None` if there is none.
 ///
-/// `offers` are all extensions of the request; others are passed over. An offer is declined, and
-/// the next one looked at, when one of its parameters is unknown, repeated, or has a value that it
-/// may not have (RFC 7692 §7). Every valid offer can be met:
+/// `offers` are all extensions of the request; those of another name are skipped. An offer is declined, and
+/// the next one looked at, if one of its parameters is unknown, repeated, or has an invalid value
+/// (RFC 7692 §7). Every valid offer can be met:
 ///
 /// - The server's window is the smaller one of what is asked for and set. The answer names it if
 ///   the offer does or it is less than 32 KiB.
