@@ -2,11 +2,11 @@
 
 use std::{error, fmt, num::NonZeroU64, str::FromStr};
 
-/// The number of a connection, within the [`Connections`](crate::Connections) that know it.
+/// The number of a connection, within the [`Connections`](crate::Connections) that it is registered in.
 ///
-/// Drawn at random from 2^64, so that nobody can guess the next one, unless
-/// [`Connections::sequential`](crate::Connections::sequential) was asked for. Written and read as 16
-/// hexadecimal digits; never 0:
+/// It is drawn at random from 2^64, so that the next one cannot be guessed, unless the registry was made by
+/// [`Connections::sequential`](crate::Connections::sequential). It is written and read as 16
+/// hexadecimal digits, and never 0:
 ///
 /// ```
 /// use tower_websocket::ConnectionId;
@@ -28,7 +28,7 @@ impl ConnectionId {
         }
     }
 
-    /// The number itself.
+    /// Returns the number.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0.get()
@@ -65,7 +65,14 @@ pub(crate) fn parse_id(digits: &str) -> Option<NonZeroU64> {
     id.and_then(NonZeroU64::new)
 }
 
-/// Text that is no [`ConnectionId`]: not 16 hexadecimal digits, or all of them 0.
+/// The error of a text that is no [`ConnectionId`]: not 16 hexadecimal digits, or all of them 0.
+///
+/// ```
+/// use tower_websocket::ConnectionId;
+///
+/// assert!("ff".parse::<ConnectionId>().is_err());
+/// assert!("0000000000000000".parse::<ConnectionId>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ParseConnectionIdError(());
 

@@ -7,11 +7,11 @@ use http::Version;
 use super::{data::Data, params::PathParams};
 use crate::lock::Lock;
 
-/// What is known of a connection: who is at the other end, what was asked for, since when.
+/// What is known of a connection: the peer's address, the path, since when it is open.
 ///
-/// A connection keeps it where that was asked for, by
-/// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info) and its like, or where the
-/// hook has [set data](crate::Handshake::set_data). All handles give it
+/// A connection keeps it if that was enabled, by
+/// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info) and its like, or if the
+/// hook has [set data](crate::Handshake::set_data). All handles return it
 /// ([`WebSocket::info`](crate::WebSocket::info)), so it is at hand wherever a
 /// [`Sender`](crate::Sender) is: from [`Connections`](crate::Connections), and of the members of
 /// [`Groups`](crate::Groups). The [`SessionReport`](super::SessionReport) has it, too. What the application itself
@@ -20,7 +20,7 @@ use crate::lock::Lock;
 /// ```
 /// use tower_websocket::{Connections, WebSocket, WebSocketLayer, handler};
 ///
-/// /// Who is connected, and to which room: for a page of the administrator.
+/// /// The connections and their rooms, for a page of the administrator.
 /// fn listed(connections: &Connections) -> Vec<String> {
 ///     let infos = connections.iter().filter_map(|socket| {
 ///         let info = socket.info()?;
@@ -85,27 +85,27 @@ impl ConnectionInfo {
         self
     }
 
-    /// Returns the address of the peer, where it is known.
+    /// Returns the address of the peer, if it is known.
     ///
-    /// On a server that is what [`PeerAddr`](crate::service::PeerAddr) says, which also tells where it comes
+    /// On a server it is the one in [`PeerAddr`](crate::service::PeerAddr), which also explains where it comes
     /// from: behind a proxy it may be the proxy's. For a client it is the address that it has connected to;
-    /// over a stream of the application's it is not known.
+    /// over a stream of the application's own it is not known.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer_addr
     }
 
-    /// Returns the path that was asked for, as in [`Uri::path`](http::Uri::path): escaped, without the query.
+    /// Returns the path that was requested, as in [`Uri::path`](http::Uri::path): escaped, without the query.
     ///
-    /// In a nested router of axum it is what is left of it there.
+    /// In a nested router of axum it is the part that is left of it there.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Returns the parameters of the path, decoded; none where it has none.
+    /// Returns the parameters of the path, decoded; none if it has none.
     ///
-    /// They are those of [`WebSocketLayer::path`](crate::WebSocketLayer::path), or else, with the feature
+    /// They are those of [`WebSocketLayer::path`](crate::WebSocketLayer::path), or otherwise, with the feature
     /// `axum`, those of axum's route. A client has none.
     #[must_use]
     pub fn path_params(&self) -> &PathParams {
@@ -113,18 +113,42 @@ impl ConnectionInfo {
     }
 
     /// Returns the version of HTTP of the opening handshake.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use std::net::SocketAddr;
+    ///
+    /// let (here, _there) = tokio::io::duplex(4096);
+    /// let peer = SocketAddr::from(([192, 0, 2, 1], 50_000));
+    /// let uri = "/chat?token=42".parse()?;
+    /// let socket = WebSocket::over(here, Role::Server).peer_addr(peer).uri(&uri).spawn()?;
+    /// let info = socket.info().expect("it is kept");
+    /// assert_eq!(info.version(), http::Version::HTTP_11);
+    /// assert_eq!(info.path(), "/chat"); // the query is not kept
+    /// assert_eq!(info.peer_addr(), Some(peer));
+    /// assert!(info.path_params().iter().next().is_none());
+    /// assert_eq!(info.subprotocol(), None);
+    /// assert!(!info.is_compressed());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Returns when the connection was open, by the clock of this machine.
+    /// Returns the time at which the connection was opened, by the clock of this machine.
     #[must_use]
     pub fn connected_at(&self) -> SystemTime {
         self.connected_at
     }
 
-    /// Returns the subprotocol both sides agreed on (RFC 6455 §1.9).
+    /// Returns the subprotocol that both sides agreed on, if any (RFC 6455 §1.9).
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()

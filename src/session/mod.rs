@@ -1,4 +1,4 @@
-//! What a connection has beside its handles: messages piece by piece, events, reports, counters, draining.
+//! The types of a connection beside its handles: messages piece by piece, events, reports, counters, draining.
 //!
 //! - [`MessageReader`], [`MessageWriter`]: a message that is read or written piece by piece.
 //! - [`EventSocket`], and its halves [`EventSink`] and [`EventStream`]: messages, pings, pongs and the Close as a
@@ -7,7 +7,7 @@
 //!   [`WebSocket::into_byte_stream`](crate::WebSocket::into_byte_stream); [`ByteStreamError`].
 //! - [`SendFuture`]: the future of [`WebSocket::send`](crate::WebSocket::send).
 //! - [`SessionReport`], [`EndedBy`]: how a connection ended, and what it carried.
-//! - [`ConnectionInfo`]: who is at the other end, what was asked for, since when.
+//! - [`ConnectionInfo`]: the peer's address, the path, since when the connection is open.
 //! - [`Counters`], [`Drain`], [`Drained`]: what [connections](crate::Connections) count, and how they
 //!   are closed.
 //! - [`Sessions`], [`SessionBuilder`]: a connection over a stream whose opening handshake was done elsewhere;
@@ -20,7 +20,7 @@
 //! Libraries that bring a protocol and no transport, as for GraphQL or shared documents, work over either version of
 //! HTTP, on a server and on a client:
 //!
-//! | what the library asks for | what to give it |
+//! | what the library asks for | what to pass it |
 //! | --- | --- |
 //! | messages, or what they become | a [`WebSocket`], or the halves of its [`split`](crate::WebSocket::split) |
 //! | items that are `AsRef<[u8]>` | the same: a [`Message`](crate::Message) is that, whether text or binary |
@@ -28,7 +28,8 @@
 //! | a trait of its own | a struct of yours around an [`EventSocket`] |
 //!
 //! Errors and items become those of the library with `map`, `map_ok`, `map_err`, `with` and `sink_map_err` of the crate
-//! `futures`, of which the last panics where the sink is used again after an error. A subscription of async-graphql, which closes with codes of its own, such as 4429:
+//! `futures`. The last one panics if the sink is used again after an error. A subscription of async-graphql, which
+//! closes with codes of its own, such as 4429:
 //!
 //! ```
 //! # mod async_graphql {

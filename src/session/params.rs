@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-/// The parameters of a path mounted with [`WebSocketLayer::path`](crate::WebSocketLayer::path), in
-/// the extensions of the route service's request, and in the
-/// [`ConnectionInfo`](super::ConnectionInfo) of a connection that keeps one.
+/// The parameters of a path mounted with [`WebSocketLayer::path`](crate::WebSocketLayer::path).
 ///
-/// Values are percent-decoded. A clone shares them.
+/// They are in the extensions of the route service's request, and in the
+/// [`ConnectionInfo`](super::ConnectionInfo) of a connection that keeps one. Values are percent-decoded. A clone shares
+/// them.
 ///
-/// On a route of axum's they are there too, with the feature `axum`, unless the layer has a path of its own. Without
-/// that feature give the layer the path as well, or take axum's `Path` in the hook, by
+/// On a route of axum's they are there as well, with the feature `axum`, unless the layer has a path of its own. Without
+/// that feature, set the path on the layer as well, or take axum's `Path` in the hook, by
 /// [`Handshake::head_mut`](crate::Handshake::head_mut).
 ///
 /// ```

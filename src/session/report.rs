@@ -6,33 +6,46 @@ use super::{data::Data, id::ConnectionId, info::ConnectionInfo, traffic::Traffic
 use crate::protocol::{CloseFrame, Rtt};
 
 /// How a session ended, and what it carried.
+///
+/// ```
+/// use tower_websocket::{WebSocket, WebSocketLayer, session::EndedBy};
+///
+/// # async fn chat(_: WebSocket) {}
+/// let layer = WebSocketLayer::from_fn(chat).on_end(|report| {
+///     if !report.clean && report.ended_by != EndedBy::Disconnect {
+///         eprintln!("{:?} with {} after {:?}", report.ended_by, report.close_code, report.duration);
+///     }
+///     println!("{} in, {} out", report.bytes_received, report.bytes_sent);
+/// });
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionReport {
-    /// The connection's number, where it is in [`Connections`](crate::Connections).
+    /// The connection's number, if it is registered in [`Connections`](crate::Connections).
     pub id: Option<ConnectionId>,
-    /// Who ended it.
+    /// The side or the event that ended the session.
     pub ended_by: EndedBy,
     /// The first Close frame of the two, unless it was empty or there was none.
     pub close_frame: Option<CloseFrame>,
-    /// The code of the first Close frame of the two: 1005 where that had none, 1006 where there was
-    /// no Close frame at all.
+    /// The code of the first Close frame of the two.
+    ///
+    /// It is 1005 if that frame had no code, and 1006 if there was no Close frame at all.
     pub close_code: u16,
-    /// The closing handshake was completed: a Close frame has come, and ours was written.
+    /// Whether the closing handshake was completed: a Close frame has come, and ours was written.
     pub clean: bool,
-    /// From the end of the opening handshake to the end of the transport.
+    /// The time from the end of the opening handshake to the end of the transport.
     pub duration: Duration,
     /// Messages received.
     pub messages_received: u64,
-    /// Bytes received, as they came: compressed, with headers, control frames too.
+    /// Bytes received, as they came: compressed, with headers and control frames.
     pub bytes_received: u64,
     /// Messages sent, or at least queued.
     pub messages_sent: u64,
     /// Bytes of payload sent, or at least queued, before compression.
     pub bytes_sent: u64,
-    /// The round-trip time, where a ping that is timed was answered.
+    /// The round-trip time, if a timed ping was answered.
     pub rtt: Option<Rtt>,
-    /// Compression was agreed on (permessage-deflate, RFC 7692).
+    /// Whether compression was agreed on (permessage-deflate, RFC 7692).
     pub compressed: bool,
     /// What the connection has kept, where that is anything.
     pub(super) kept: Option<Box<Kept>>,
@@ -78,7 +91,7 @@ impl SessionReport {
         }
     }
 
-    /// Returns what was known of the connection, where that was kept, as
+    /// Returns what was known of the connection, if that was kept, as
     /// [`WebSocket::info`](crate::WebSocket::info).
     #[must_use]
     pub fn info(&self) -> Option<&ConnectionInfo> {
@@ -105,13 +118,13 @@ impl SessionReport {
     }
 }
 
-/// Who ended a session.
+/// The side or the event that ended a session.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum EndedBy {
     /// The peer sent the first Close frame.
     Peer,
-    /// This endpoint sent the first Close frame, by itself.
+    /// This endpoint sent the first Close frame, of its own accord.
     Local,
     /// The peer broke the protocol or a limit.
     Violation,
@@ -119,6 +132,6 @@ pub enum EndedBy {
     Timeout,
     /// The transport ended or failed without a Close frame.
     Disconnect,
-    /// The connection held most of what the [`MemoryBudget`](crate::MemoryBudget) has.
+    /// The connection held most of the memory that the [`MemoryBudget`](crate::MemoryBudget) has.
     OverBudget,
 }

@@ -18,22 +18,22 @@ use crate::{
 
 /// A connection as a `Stream` and a `Sink` of [`Event`]s: messages, pings, pongs and the Close.
 ///
-/// Made by [`WebSocket::into_events`]; for messages alone a [`WebSocket`] is a `Stream` and a `Sink` itself.
+/// [`WebSocket::into_events`] makes it; for messages alone, a [`WebSocket`] is a `Stream` and a `Sink` itself.
 ///
 /// # Receiving
 ///
-/// The stream gives what [`recv_event`](WebSocket::recv_event) does: all messages and control frames in their
-/// order, the peer's Close at the end, and `None` after it. Where the connection fails, its last item is the
-/// [`Error`]. Pings are shown when they are answered already, unless [`Config::auto_pong`](crate::Config::auto_pong)
-/// is off. What is not received counts towards [`Config::max_read_ahead`](crate::Config::max_read_ahead), and polling
-/// the stream may be given up at any time without a loss.
+/// The stream yields what [`recv_event`](WebSocket::recv_event) returns: all messages and control frames in their
+/// order, the peer's Close at the end, and `None` after it. If the connection fails, the last item is the
+/// [`Error`]. Pings are reported after they were answered, unless [`Config::auto_pong`](crate::Config::auto_pong)
+/// is disabled. What is not received counts towards [`Config::max_read_ahead`](crate::Config::max_read_ahead). Polling
+/// the stream may stop at any time without a loss.
 ///
 /// # Sending
 ///
 /// | event | what is sent |
 /// | --- | --- |
-/// | [`Message`](Event::Message) | the message, compressed where that was agreed on and pays |
-/// | [`Ping`](Event::Ping), [`Pong`](Event::Pong) | at most 125 bytes of the payload (RFC 6455 §5.5): more is cut off |
+/// | [`Message`](Event::Message) | the message, compressed if that was agreed on and makes it shorter |
+/// | [`Ping`](Event::Ping), [`Pong`](Event::Pong) | the payload, truncated to 125 bytes (RFC 6455 §5.5) |
 /// | [`Close`](Event::Close) | a Close frame, as by [`close`](WebSocket::close): what was not received is discarded, and the stream goes on to the peer's Close; `None` is an empty frame |
 ///
 /// Anything that becomes a [`Message`](crate::Message), a [`CloseFrame`](crate::CloseFrame) or a [`CloseCode`] becomes
@@ -42,12 +42,12 @@ use crate::{
 /// - The sink is ready while no more is queued than [`Config::max_send_queue`](crate::Config::max_send_queue), for
 ///   control frames as well, and flushed when the transport has all of it.
 /// - Once the closing handshake has begun on either side, a message, ping or pong fails with [`Error::Closed`]. A Close
-///   does not: the first one counts, later ones are without effect. So the peer's Close may be sent back to it, as
+///   does not fail: the first one counts, later ones have no effect. So the peer's Close may be sent back to it, as
 ///   `forward` does, or with the events of another connection.
 /// - Closing the *sink* (`poll_close`) sends a Close with code 1000, unless one was sent, and waits until the
-///   connection is over. The stream has to be received meanwhile only where the peer's Close is wanted.
-/// - A bridge that passes all events of two connections on answers pings twice, here and at the other end, unless
-///   [`Config::auto_pong`](crate::Config::auto_pong) is off on both.
+///   connection is over. The stream has to be received meanwhile only if the peer's Close is wanted.
+/// - A bridge that passes on all events of two connections answers pings twice, here and at the other end, unless
+///   [`Config::auto_pong`](crate::Config::auto_pong) is disabled on both.
 ///
 /// A dropped sink closes nothing, and a dropped `EventSocket` starts the closing handshake with code 1000, as a
 /// [`WebSocket`] does.
@@ -76,23 +76,48 @@ pub struct EventSocket {
 }
 
 impl EventSocket {
-    /// Splits into the half that sends and the half that receives, for use in different tasks.
+    /// Splits the socket into a half that sends and a half that receives, for use in different tasks.
     ///
-    /// As [`WebSocket::split`]: the connection stays open as long as the stream is alive. Unlike those of
-    /// `StreamExt::split` the halves share no lock, and the sink may be cloned.
+    /// As with [`WebSocket::split`], the connection stays open as long as the stream is alive. Unlike those of
+    /// `StreamExt::split`, the halves share no lock, and the sink may be cloned.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use futures_util::{SinkExt, StreamExt};
+    /// use tower_websocket::{CloseCode, Event};
+    ///
+    /// let (mut sink, mut stream) = server.into_events().split();
+    /// client.send("hello").await?;
+    /// assert_eq!(stream.next().await.transpose()?, Some("hello".into()));
+    ///
+    /// sink.send("hello, too".into()).await?;
+    /// assert_eq!(client.recv().await?, Some("hello, too".into()));
+    ///
+    /// client.close(CloseCode::GOING_AWAY);
+    /// let last = stream.next().await.transpose()?;
+    /// assert!(matches!(last, Some(Event::Close(Some(frame))) if frame.code() == CloseCode::GOING_AWAY));
+    /// assert!(stream.next().await.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn split(self) -> (EventSink, EventStream) {
         let (sender, receiver) = self.socket.split();
         (sender.into_events(), receiver.into_events())
     }
 
-    /// The connection, to be asked or closed.
+    /// Returns the connection, to ask for its state or to close it.
     #[must_use]
     pub fn get_ref(&self) -> &WebSocket {
         &self.socket
     }
 
-    /// Gives the connection back, with all that was not received.
+    /// Returns the connection, with all that was not received.
     ///
     /// Control frames that [`recv`](WebSocket::recv) passes over still count as received ahead.
     #[must_use]
@@ -110,13 +135,13 @@ pub struct EventSink {
 }
 
 impl EventSink {
-    /// The sender that it is made of.
+    /// Returns the sender that the sink is made of.
     #[must_use]
     pub fn get_ref(&self) -> &Sender {
         &self.sender
     }
 
-    /// Gives the sender back.
+    /// Turns the sink into the sender that it was made of.
     #[must_use]
     pub fn into_inner(self) -> Sender {
         self.sender
@@ -125,20 +150,20 @@ impl EventSink {
 
 /// The receiving half of an [`EventSocket`].
 ///
-/// Its `Stream` is the one of [`EventSocket`]. Dropping it is dropping a [`Receiver`]: messages still to come are
-/// discarded, and the connection is closed once the handler has returned as well.
+/// Its `Stream` is the one of [`EventSocket`]. Dropping it has the effect of dropping a [`Receiver`]: messages still to
+/// come are discarded, and the connection is closed once the handler has returned as well.
 pub struct EventStream {
     receiver: Receiver,
 }
 
 impl EventStream {
-    /// The receiver that it is made of.
+    /// Returns the receiver that the stream is made of.
     #[must_use]
     pub fn get_ref(&self) -> &Receiver {
         &self.receiver
     }
 
-    /// Gives the receiver back, with all that was not received.
+    /// Turns the stream into the receiver that it was made of, with all that was not received.
     #[must_use]
     pub fn into_inner(self) -> Receiver {
         self.receiver
@@ -147,11 +172,11 @@ impl EventStream {
 
 /// As a stream and a sink of events.
 impl WebSocket {
-    /// Makes it a `Stream` and a `Sink` of [`Event`]s, for libraries that want one; see [`EventSocket`].
+    /// Turns the connection into a `Stream` and a `Sink` of [`Event`]s, for libraries that want one.
     ///
-    /// Messages that have come before are received first; control frames are shown from now on. A ping that has come
-    /// before is not shown, and so not answered where [`Config::auto_pong`](crate::Config::auto_pong) is off: call it
-    /// before anything is awaited.
+    /// Messages that have arrived before are received first; control frames are reported from now on. A ping that has arrived
+    /// before is not reported, and so not answered if [`Config::auto_pong`](crate::Config::auto_pong) is disabled: call it
+    /// before anything is awaited. See [`EventSocket`].
     #[must_use]
     pub fn into_events(self) -> EventSocket {
         self.observe();
@@ -161,7 +186,7 @@ impl WebSocket {
 
 /// As a sink of events.
 impl Sender {
-    /// Makes it a `Sink` of [`Event`]s; see [`EventSocket`].
+    /// Turns the sender into a `Sink` of [`Event`]s; see [`EventSocket`].
     #[must_use]
     pub fn into_events(self) -> EventSink {
         EventSink { sender: self }
@@ -170,10 +195,10 @@ impl Sender {
 
 /// As a stream of events.
 impl Receiver {
-    /// Makes it a `Stream` of [`Event`]s; see [`EventSocket`].
+    /// Turns the receiver into a `Stream` of [`Event`]s; see [`EventSocket`].
     ///
-    /// As [`WebSocket::into_events`]: messages that have come before are received first; control frames are shown from
-    /// now on.
+    /// As with [`WebSocket::into_events`], messages that have arrived before are received first, and control frames are
+    /// reported from now on.
     #[must_use]
     pub fn into_events(self) -> EventStream {
         self.observe();

@@ -16,6 +16,8 @@ use crate::{
 };
 
 /// The future of [`WebSocket::send`](crate::WebSocket::send).
+///
+/// Dropping it before it is ready sends nothing.
 #[must_use = "futures do nothing unless polled"]
 pub struct SendFuture<'a> {
     shared: &'a Shared,

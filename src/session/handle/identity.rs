@@ -3,10 +3,49 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{receiver::Receiver, sender::Sender, socket::WebSocket};
-use crate::session::info::ConnectionInfo;
+use crate::{
+    protocol::{CloseFrame, State},
+    session::{id::ConnectionId, info::ConnectionInfo},
+};
 
 /// Which connection it is.
 impl WebSocket {
+    /// Returns the peer's Close frame, if one with a code has been received.
+    #[must_use]
+    pub fn received_close(&self) -> Option<CloseFrame> {
+        self.sending().received_close()
+    }
+
+    /// Returns the state of the connection: open, closing or closed.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.sending().state()
+    }
+
+    /// Reports whether messages can still be sent: the closing handshake has not begun on either side.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.sending().is_open()
+    }
+
+    /// Returns the number of bytes that are queued and that the transport does not have yet.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.sending().queued_bytes()
+    }
+
+    /// Returns the connection's number, if it is registered in [`Connections`](crate::Connections).
+    #[must_use]
+    pub fn id(&self) -> Option<ConnectionId> {
+        self.sending().id()
+    }
+
+    /// Returns the subprotocol that both sides agreed on, if any (RFC 6455 §1.9).
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.sending().subprotocol()
+    }
+
     /// Reports whether compression was agreed on (permessage-deflate, RFC 7692).
     #[must_use]
     pub fn is_compressed(&self) -> bool {
@@ -15,10 +54,10 @@ impl WebSocket {
 
     /// Returns what is known of the connection: the peer's address, the path, since when it is open, and more.
     ///
-    /// `None` where it is not kept: it is with
-    /// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info), its like of the extractor
-    /// and of the client, and where the hook has [set data](crate::Handshake::set_data). It stays when the
-    /// connection has ended, as long as a handle does.
+    /// It is `None` unless it is kept: by
+    /// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info), by the method of that name of the
+    /// extractor and of the client, or because the hook has [set data](crate::Handshake::set_data). It outlives the
+    /// connection as long as a handle does.
     #[must_use]
     pub fn info(&self) -> Option<&ConnectionInfo> {
         self.sending().info()
@@ -26,13 +65,30 @@ impl WebSocket {
 
     /// Returns the peer's address: [`ConnectionInfo::peer_addr`].
     ///
-    /// `None` where it is not known, and where no [`info`](Self::info) is kept, as is the default.
+    /// It is `None` if the address is not known, and if no [`info`](Self::info) is kept, which is the default.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.sending().peer_addr()
     }
 
     /// Returns the application's value of this type, if one was [set](Self::set_data).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// struct Name(&'static str);
+    ///
+    /// assert!(server.data::<Name>().is_none());
+    /// server.set_data(Name("ann"));
+    /// let sender = server.sender();
+    /// assert_eq!(sender.data::<Name>().map(|name| name.0), Some("ann")); // all handles have it
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn data<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         self.sending().data()
@@ -45,10 +101,10 @@ impl WebSocket {
     /// [`Handshake::set_data`](crate::Handshake::set_data), is there, too. The value is shared, not copied: what
     /// has to change in it needs a lock or an atomic.
     ///
-    /// It is dropped when the connection is over and its handler has returned, whatever handles are left, so
-    /// that handles may be in it; from then on nothing is kept.
+    /// The value is dropped when the connection is over and its handler has returned, whatever handles are left. So
+    /// it may hold handles itself. From then on nothing is kept.
     ///
-    /// It costs 32 bytes and the value, without an [`info`](Self::info) about 300 more, and nothing where it
+    /// It costs 32 bytes and the value, about 300 bytes more without an [`info`](Self::info), and nothing if it
     /// is not used.
     ///
     /// ```

@@ -8,6 +8,7 @@ mod identity;
 #[cfg(feature = "client")]
 mod passing;
 mod ping;
+mod pinging;
 mod reader;
 mod receiver;
 mod sender;

@@ -17,17 +17,36 @@ use crate::{
     session::shared::{Shared, locked::Locked},
 };
 
-/// A message that is read as it arrives: made by
-/// [`WebSocket::recv_reader`](crate::WebSocket::recv_reader).
+/// A message that is read as it arrives, made by [`WebSocket::recv_reader`](crate::WebSocket::recv_reader).
 ///
-/// Take [`chunk`](Self::chunk)s, or read it: it is an [`AsyncRead`] and an [`AsyncBufRead`]. The text
-/// of a text message is UTF-8 as a whole; a chunk may end inside a character. Its end is the end of
-/// the message; where the connection ends before, there is an error instead.
+/// Take [`chunk`](Self::chunk)s of it, or read it: it is an [`AsyncRead`] and an [`AsyncBufRead`]. The text
+/// of a text message is UTF-8 as a whole; a chunk may end inside a character. The end of the reader is the end of
+/// the message; if the connection ends before, there is an error instead.
 ///
-/// Control frames go on meanwhile, and are not reported.
+/// Control frames are handled meanwhile, and are not reported.
 ///
-/// Dropping it passes over the rest of the message: the next one is received as if nothing had
+/// Dropping the reader passes over the rest of the message: the next one is received as if nothing had
 /// happened, once the peer has sent it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_websocket::{WebSocket, protocol::Role};
+/// # let (here, there) = tokio::io::duplex(4096);
+/// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+/// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+/// use tokio::io::AsyncReadExt;
+/// use tower_websocket::MessageKind;
+///
+/// client.send("a long story").await?;
+/// let mut message = server.recv_reader().await?.expect("one was sent");
+/// assert_eq!(message.kind(), MessageKind::Text);
+/// let mut story = String::new();
+/// message.read_to_string(&mut story).await?;
+/// assert_eq!(story, "a long story");
+/// # Ok(())
+/// # }
+/// ```
 pub struct MessageReader<'a> {
     shared: &'a Shared,
     kind: MessageKind,
@@ -57,7 +76,7 @@ impl<'a> MessageReader<'a> {
         })))
     }
 
-    /// Reports whether it is text or binary data.
+    /// Returns whether the message is text or binary data.
     #[must_use]
     pub fn kind(&self) -> MessageKind {
         self.kind
@@ -65,11 +84,29 @@ impl<'a> MessageReader<'a> {
 
     /// Receives some more of the message; `None` at its end.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// client.send("a long story").await?;
+    /// let mut message = server.recv_reader().await?.expect("one was sent");
+    /// let mut bytes = 0;
+    /// while let Some(chunk) = message.chunk().await? {
+    ///     bytes += chunk.len();
+    /// }
+    /// assert_eq!(bytes, 12);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The connection ended before the message did: as
-    /// [`recv`](crate::WebSocket::recv), or [`Error::Io`] with `UnexpectedEof` where the peer closed
-    /// in the middle of it, and whenever it is asked again.
+    /// [`recv`](crate::WebSocket::recv), or [`Error::Io`] with `UnexpectedEof` if the peer closed
+    /// in the middle of the message. Each later call fails in the same way.
     ///
     /// # Cancel safety
     ///

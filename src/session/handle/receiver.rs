@@ -15,10 +15,29 @@ use crate::{
     session::{id::ConnectionId, shared::Shared},
 };
 
-/// The receiving half of a connection.
+/// The receiving half of a connection, made by [`WebSocket::split`](crate::WebSocket::split).
 ///
 /// Dropping it discards the messages still to come; control frames are handled as before. The
 /// connection is closed once the handler has returned as well.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_websocket::{WebSocket, protocol::Role};
+/// # let (here, there) = tokio::io::duplex(4096);
+/// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+/// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+/// let (sender, mut receiver) = server.split();
+/// client.send("one").await?;
+/// assert_eq!(receiver.recv().await?, Some("one".into()));
+///
+/// drop(client);
+/// assert_eq!(receiver.recv().await?, None);
+/// assert_eq!(receiver.received_close().map(|frame| frame.code().as_u16()), Some(1000));
+/// assert_eq!(receiver.id(), None); // it is in no `Connections`
+/// # Ok(())
+/// # }
+/// ```
 pub struct Receiver {
     /// It can send, too, as a whole `WebSocket` does.
     sender: Sender,
@@ -84,19 +103,19 @@ impl Receiver {
         poll_fn(|cx| self.poll_event(cx))
     }
 
-    /// The peer's Close frame, once it came and where it had a code.
+    /// Returns the peer's Close frame, if one with a code has been received.
     #[must_use]
     pub fn received_close(&self) -> Option<CloseFrame> {
         self.shared().received_close()
     }
 
-    /// How far the connection is.
+    /// Returns the state of the connection: open, closing or closed.
     #[must_use]
     pub fn state(&self) -> State {
         self.sender.state()
     }
 
-    /// Returns the connection's number, if it is in [`Connections`](crate::Connections).
+    /// Returns the connection's number, if it is registered in [`Connections`](crate::Connections).
     #[must_use]
     pub fn id(&self) -> Option<ConnectionId> {
         self.sender.id()
@@ -108,7 +127,7 @@ impl Receiver {
         self.sender.rtt()
     }
 
-    /// The subprotocol both sides agreed on.
+    /// Returns the subprotocol that both sides agreed on, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.sender.subprotocol()

@@ -26,8 +26,8 @@ use crate::{
 
 /// The sending half of a connection: cheap to clone, usable from any task.
 ///
-/// It keeps nothing open: once the connection is closed, sending says [`Error::Closed`]. To send the
-/// same to many, prepare the message once:
+/// It keeps nothing open: once the connection is closed, sending fails with [`Error::Closed`]. Dropping it has no effect.
+/// To send the same to many connections, prepare the message once:
 ///
 /// ```
 /// use tower_websocket::{CloseCode, PreparedMessage, Sender};
@@ -39,6 +39,35 @@ use crate::{
 ///         }
 ///     }
 /// }
+/// ```
+///
+/// Several senders may be of one connection:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_websocket::{WebSocket, protocol::Role};
+/// # let (here, there) = tokio::io::duplex(4096);
+/// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+/// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+/// use tower_websocket::{CloseCode, Error};
+///
+/// let sender = server.sender();
+/// assert!(sender.same_connection(&sender.clone()));
+/// assert!(!sender.same_connection(&client.sender()));
+///
+/// sender.send("last words").await?;
+/// sender.flush().await?;
+/// assert_eq!(sender.queued_bytes(), 0);
+/// sender.close(CloseCode::NORMAL);
+/// assert!(!sender.is_open());
+/// assert!(matches!(sender.send("too late").await, Err(Error::Closed)));
+///
+/// assert_eq!(client.recv().await?, Some("last words".into()));
+/// assert_eq!(client.recv().await?, None);
+/// sender.closed().await;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct Sender {
@@ -75,7 +104,7 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// Gives the message back when the queue is full or the connection closed.
+    /// Returns the message if the queue is full or the connection is closed.
     pub fn try_send(&self, message: impl Into<Outbound>) -> Result<(), TrySendError> {
         let sent = self.try_send_again(message);
         if matches!(sent, Err(TrySendError::Full(_))) {
@@ -84,11 +113,11 @@ impl Sender {
         sent
     }
 
-    /// Waits until all that was sent has been given to the transport.
+    /// Waits until the transport has all that was sent; as [`WebSocket::flush`](crate::WebSocket::flush).
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the connection ended before.
+    /// [`Error::Closed`] if the connection ends before.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
         Flush::new(&self.shared)
     }
@@ -132,10 +161,10 @@ impl Sender {
         self.shared.close(Some(&frame.into()));
     }
 
-    /// Ends the connection at once: no Close frame is sent, what is queued is thrown away, and the
-    /// handler is dropped where it waits.
+    /// Ends the connection at once, without a Close frame; as [`WebSocket::abort`](crate::WebSocket::abort).
     ///
-    /// For what does not end in another way; the peer is told nothing.
+    /// What is queued is discarded, and the handler is dropped where it waits. Use it as a last resort: the peer is not told
+    /// why the connection ends.
     pub fn abort(&self) {
         self.shared.abort();
     }
@@ -145,19 +174,19 @@ impl Sender {
         Closed::new(&self.shared)
     }
 
-    /// The bytes that wait to be written.
+    /// Returns the number of bytes that are queued and that the transport does not have yet.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.shared.queued_in_all()
     }
 
-    /// How far the connection is.
+    /// Returns the state of the connection: open, closing or closed.
     #[must_use]
     pub fn state(&self) -> State {
         self.shared.state()
     }
 
-    /// Reports whether messages can still be sent.
+    /// Reports whether messages can still be sent: the closing handshake has not begun on either side.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.state() == State::Open
@@ -169,13 +198,13 @@ impl Sender {
         self.shared.received_close()
     }
 
-    /// Its number, where it is in [`Connections`](crate::Connections).
+    /// Returns the connection's number, if it is registered in [`Connections`](crate::Connections).
     #[must_use]
     pub fn id(&self) -> Option<ConnectionId> {
         self.shared.id()
     }
 
-    /// The subprotocol both sides agreed on.
+    /// Returns the subprotocol that both sides agreed on, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.shared.subprotocol()
@@ -185,7 +214,7 @@ impl Sender {
         &self.shared
     }
 
-    /// Reports whether both send over the same connection.
+    /// Reports whether both senders are of the same connection.
     #[must_use]
     pub fn same_connection(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)

@@ -1,6 +1,6 @@
 //! What an application holds of a connection, in one piece.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use super::{
     futures::SendFuture, reader::MessageReader, receiver::Receiver, sender::Sender,
@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     error::{Error, TrySendError},
-    protocol::{CloseFrame, Event, Message, MessageKind, Outbound, Rtt, State},
-    session::{id::ConnectionId, shared::Shared},
+    protocol::{Event, Message, MessageKind, Outbound},
+    session::shared::Shared,
 };
 
 /// An open WebSocket connection.
@@ -25,15 +25,36 @@ use crate::{
 /// }
 /// ```
 ///
-/// The connection itself is driven by its own task: pings are answered, deadlines kept and
-/// messages written whether or not anything here is being awaited, until
-/// [`Config::max_read_ahead`](crate::Config::max_read_ahead) of messages wait to be received; then
-/// reading stops.
+/// A task of its own drives the connection: it answers pings, keeps deadlines and writes messages whether or not the
+/// application awaits anything here. It reads until [`Config::max_read_ahead`](crate::Config::max_read_ahead) of
+/// messages wait to be received; then reading stops.
 ///
-/// Everything sent before the task waits again leaves in one write.
+/// Everything that is sent before the task waits again leaves in one write.
 ///
-/// Dropping it starts the closing handshake with code 1000, or 1011 where the handler fails or a
-/// panic drops it. [`split`](Self::split) it to send from elsewhere.
+/// Dropping the socket starts the closing handshake with code 1000. The code is 1011 if the handler fails or if a panic
+/// drops the socket. [`split`](Self::split) it to send from another task.
+///
+/// Over a stream in memory, with both ends in one task:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_websocket::{WebSocket, protocol::Role};
+/// # let (here, there) = tokio::io::duplex(4096);
+/// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+/// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+/// client.send("hello").await?;
+/// assert_eq!(server.recv().await?, Some("hello".into()));
+///
+/// client.close((tower_websocket::CloseCode::NORMAL, "that is all"));
+/// assert_eq!(server.recv().await?, None); // a clean end
+/// let frame = server.received_close().expect("it had a code");
+/// assert_eq!((frame.code().as_u16(), frame.reason()), (1000, "that is all"));
+/// assert!(!server.is_open());
+/// client.closed().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct WebSocket {
     receiver: Receiver,
 }
@@ -52,11 +73,30 @@ impl WebSocket {
 
     /// Receives the next message; `None` after a clean end.
     ///
-    /// Whatever was received whole comes before the end or the error. After an error it is `None`.
+    /// Every message that was received whole comes before the end or the error. After an error the result is `None`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// client.send("one").await?;
+    /// client.send(vec![2, 2]).await?;
+    /// assert_eq!(server.recv().await?, Some("one".into()));
+    /// assert_eq!(server.recv().await?, Some(vec![2, 2].into()));
+    ///
+    /// client.abort(); // the peer vanishes, without a Close
+    /// assert!(server.recv().await.is_err_and(|error| error.is_disconnect()));
+    /// assert_eq!(server.recv().await?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// The peer broke the protocol, vanished, or a deadline passed: see [`Error`].
+    /// The peer broke the protocol or vanished, or a deadline passed: see [`Error`].
     ///
     /// # Cancel safety
     ///
@@ -67,9 +107,28 @@ impl WebSocket {
 
     /// Receives the next message or control frame; `None` after the peer's Close or a clean end.
     ///
-    /// Control frames are reported from the first call on. Those who ask for them have to keep
-    /// receiving: they count towards
-    /// [`Config::max_read_ahead`](crate::Config::max_read_ahead).
+    /// Control frames are reported from the first call on. They count towards
+    /// [`Config::max_read_ahead`](crate::Config::max_read_ahead), so an application that asks for them has to keep
+    /// receiving.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tower_websocket::Event;
+    ///
+    /// // Asked for once, so that control frames are reported from now on.
+    /// assert!(futures_util::FutureExt::now_or_never(server.recv_event()).is_none());
+    ///
+    /// client.ping("are you there?")?;
+    /// let event = server.recv_event().await?;
+    /// assert!(matches!(event, Some(Event::Ping(payload)) if payload == "are you there?"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -84,9 +143,9 @@ impl WebSocket {
 
     /// Receives the next message as it arrives; `None` after a clean end.
     ///
-    /// Where [`Config::streaming`](crate::Config::streaming) is on, a message may be larger than
-    /// memory; else it is read when all of it has come. The reader borrows the socket, in a
-    /// `while let` to the end of its body: answer through a [`sender`](Self::sender) taken before.
+    /// If [`Config::streaming`](crate::Config::streaming) is enabled, a message may be larger than memory. Otherwise it is
+    /// read once all of it has arrived. The reader borrows the socket, in a `while let` to the end of the loop's body: answer
+    /// through a [`sender`](Self::sender) taken before.
     ///
     /// ```
     /// use tokio::io::{AsyncWriteExt, copy};
@@ -147,15 +206,15 @@ impl WebSocket {
         self.receiver.sender().send_writer(kind)
     }
 
-    /// Sends a message: queues it, waiting while more than
+    /// Sends a message: queues it, and waits while more than
     /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued.
     ///
-    /// The connection's task writes it, as soon as that runs. A program that ends now may lose it:
-    /// [`flush`](Self::flush) tells that the transport has it, and [`closed`](Self::closed), after
-    /// [`close`](Self::close), that all has ended. For what is certain without, see
+    /// The connection's task writes the message as soon as it runs. A program that ends now may lose it:
+    /// [`flush`](Self::flush) waits until the transport has all messages, and [`closed`](Self::closed), after
+    /// [`close`](Self::close), until the connection is over. For what is certain without them, see
     /// [`client`](crate::client#before-a-program-ends).
     ///
-    /// Those who wait are served in the order they came. One whose turn has come, and which is neither
+    /// Calls that wait are served in the order in which they began. A future whose turn has come, and which is neither
     /// polled nor dropped, holds up those behind it until something else has left.
     ///
     /// # Errors
@@ -164,177 +223,115 @@ impl WebSocket {
     ///
     /// # Cancel safety
     ///
-    /// The message is queued whole or, where the future is dropped before it is ready, not at all.
+    /// The message is queued whole or, if the future is dropped before it is ready, not at all.
     pub fn send(&self, message: impl Into<Outbound>) -> SendFuture<'_> {
         self.receiver.sender().send(message)
     }
 
     /// Queues a message if there is room.
     ///
-    /// What a full queue means is the application's to say: wait with [`send`](Self::send), drop the
+    /// What a full queue means is for the application to decide: wait with [`send`](Self::send), drop the
     /// message, or [`close`](Self::close) a connection that is too slow.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tower_websocket::{CloseCode, TrySendError};
+    ///
+    /// server.try_send("news")?;
+    /// assert_eq!(client.recv().await?, Some("news".into()));
+    ///
+    /// server.close(CloseCode::NORMAL);
+    /// let Err(TrySendError::Closed(message)) = server.try_send("too late") else {
+    ///     panic!("it is closing");
+    /// };
+    /// assert_eq!(message.into_message(), "too late".into());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Gives the message back when more than
-    /// [`Config::max_send_queue`](crate::Config::max_send_queue) is queued, or the connection closed.
+    /// Returns the message if more than [`Config::max_send_queue`](crate::Config::max_send_queue) is queued, or if the
+    /// connection is closed.
     pub fn try_send(&self, message: impl Into<Outbound>) -> Result<(), TrySendError> {
         self.receiver.sender().try_send(message)
     }
 
-    /// Waits until all that was sent has been given to the transport.
+    /// Waits until the transport has all that was sent.
     ///
-    /// Over HTTP/2 that is the HTTP connection, which has a task of its own.
+    /// Over HTTP/2 the transport is the HTTP connection, which has a task of its own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// server.send("news").await?;
+    /// server.flush().await?;
+    /// assert_eq!(server.queued_bytes(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] when the connection ended before.
+    /// [`Error::Closed`] if the connection ends before.
     pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send {
         self.receiver.sender().flush()
     }
 
-    /// Sends a ping with at most 125 bytes of payload, of which more is cut off.
-    ///
-    /// Takes text and bytes of any kind, borrowed or not: they are copied. For liveness there is
-    /// [`Config::ping_interval`](crate::Config::ping_interval), and to time the answer
-    /// [`ping_and_wait`](Self::ping_and_wait).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.receiver.sender().ping(payload)
-    }
-
-    /// Sends a ping and waits for its pong; returns the time between them.
-    ///
-    /// The time begins when the ping is given to the transport, behind all that is queued. Its payload is eight
-    /// random bytes. A peer may answer only the newest of several pings (RFC 6455 §5.5.3): so a pong to a later one
-    /// of these, or of [`Config::ping_interval`](crate::Config::ping_interval), counts, too. Nothing else ends the
-    /// wait for a peer that answers no pings: put a `timeout` around it.
+    /// Returns a handle that sends from another task.
     ///
     /// ```
-    /// use std::time::Duration;
-    /// use tokio::time::timeout;
-    /// use tower_websocket::WebSocket;
-    ///
-    /// async fn is_near(socket: &WebSocket) -> bool {
-    ///     let answered = timeout(Duration::from_secs(1), socket.ping_and_wait()).await;
-    ///     matches!(answered, Ok(Ok(time)) if time < Duration::from_millis(50))
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`] once the closing handshake has begun on either side, or when the connection ends before
-    /// the pong comes.
-    ///
-    /// # Cancel safety
-    ///
-    /// The ping is sent when the future is polled first. Dropping it later leaves nothing behind.
-    pub fn ping_and_wait(&self) -> impl Future<Output = Result<Duration, Error>> + Send {
-        self.receiver.sender().ping_and_wait()
-    }
-
-    /// Returns the round-trip time: the last one, and a smoothed one. `None` before a ping that is timed was
-    /// answered; the first leaves after [`Config::ping_interval`](crate::Config::ping_interval).
-    #[must_use]
-    pub fn rtt(&self) -> Option<Rtt> {
-        self.receiver.sender().rtt()
-    }
-
-    /// Sends a pong with at most 125 bytes of payload, of which more is cut off.
-    ///
-    /// Pings are answered without it, unless [`Config::auto_pong`](crate::Config::auto_pong) is off.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`] once the closing handshake has begun on either side.
-    pub fn pong(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.receiver.sender().pong(payload)
-    }
-
-    /// Starts the closing handshake (RFC 6455 §7.1.2). Nothing needs to be awaited.
-    ///
-    /// Messages sent before still leave, unless they wait behind a [`MessageWriter`], and the Close
-    /// frame after them: a peer that reads nothing
-    /// sees neither before [`Config::write_timeout`](crate::Config::write_timeout) ends it. Messages
-    /// not received yet are discarded, and receiving waits for the end. The first Close counts:
-    /// later ones are without effect.
-    ///
-    /// ```
-    /// use tower_websocket::{CloseCode, WebSocket};
-    ///
-    /// const KICKED: CloseCode = CloseCode::new(4001).unwrap();
-    ///
-    /// # fn kick(socket: &WebSocket) {
-    /// socket.close(CloseCode::NORMAL);
-    /// socket.close((KICKED, "see you"));
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// let sender = server.sender();
+    /// tokio::spawn(async move { sender.send("from another task").await });
+    /// assert_eq!(client.recv().await?, Some("from another task".into()));
+    /// # Ok(())
     /// # }
     /// ```
-    pub fn close(&self, frame: impl Into<CloseFrame>) {
-        self.receiver.sender().close(frame);
-    }
-
-    /// Ends the connection at once: sends no Close frame, discards what is queued, and drops the
-    /// handler where it waits.
-    ///
-    /// Use it as a last resort: the peer is told nothing.
-    pub fn abort(&self) {
-        self.receiver.sender().abort();
-    }
-
-    /// Waits until the connection is over: closed by both sides, failed or timed out.
-    pub fn closed(&self) -> impl Future<Output = ()> + Send {
-        self.receiver.sender().closed()
-    }
-
-    /// The peer's Close frame, once it came and where it had a code.
-    #[must_use]
-    pub fn received_close(&self) -> Option<CloseFrame> {
-        self.receiver.received_close()
-    }
-
-    /// How far the connection is.
-    #[must_use]
-    pub fn state(&self) -> State {
-        self.receiver.sender().state()
-    }
-
-    /// Reports whether messages can still be sent.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.receiver.sender().is_open()
-    }
-
-    /// Returns how many bytes are queued and not yet given to the transport.
-    #[must_use]
-    pub fn queued_bytes(&self) -> usize {
-        self.receiver.sender().queued_bytes()
-    }
-
-    /// Its number, where it is in [`Connections`](crate::Connections).
-    #[must_use]
-    pub fn id(&self) -> Option<ConnectionId> {
-        self.receiver.sender().id()
-    }
-
-    /// The subprotocol both sides agreed on (RFC 6455 §1.9).
-    #[must_use]
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.receiver.sender().subprotocol()
-    }
-
-    /// A handle to send from elsewhere.
     #[must_use]
     pub fn sender(&self) -> Sender {
         self.receiver.sender().clone()
     }
 
-    /// Splits into a sending and a receiving half, for use in different tasks.
+    /// Splits the socket into a sending and a receiving half, for use in different tasks.
     ///
-    /// The connection stays open as long as the receiving half is alive, also after the handler
-    /// has returned.
+    /// The connection stays open as long as the receiving half is alive, also after the handler has returned.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// let (sender, mut receiver) = server.split();
+    /// let echo = tokio::spawn(async move {
+    ///     while let Some(message) = receiver.recv().await? {
+    ///         sender.send(message).await?;
+    ///     }
+    ///     Ok::<_, tower_websocket::Error>(())
+    /// });
+    /// client.send("hello").await?;
+    /// assert_eq!(client.recv().await?, Some("hello".into()));
+    /// drop(client); // closes the connection with code 1000
+    /// echo.await??;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn split(mut self) -> (Sender, Receiver) {
         let sender = self.receiver.split_off();

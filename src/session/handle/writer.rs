@@ -20,26 +20,44 @@ use crate::{
     },
 };
 
-/// A message that is written piece by piece: made by
+/// A message that is written piece by piece, made by
 /// [`WebSocket::send_writer`](crate::WebSocket::send_writer).
 ///
 /// What is written leaves in fragments of [`Config::fragment_size`](crate::Config::fragment_size),
 /// by default 16 KiB and at most 1 MiB, as soon as one is full; [`flush`](tokio::io::AsyncWriteExt::flush) sends what
 /// there is. Writing waits while [`Config::max_send_queue`](crate::Config::max_send_queue) is full,
-/// so a message may be larger than memory. Where compression was agreed on, it is compressed on the
-/// way.
+/// so a message may be larger than memory. If compression was agreed on, the message is compressed on the way.
 ///
-/// Control frames go on in between. Other messages of the connection are queued behind it, up to
+/// Control frames may be sent in between. Other messages of the connection are queued behind this one, up to
 /// [`Config::max_send_queue`](crate::Config::max_send_queue): a task that sends more than that
-/// while it holds a writer waits for itself, and for ever. Where the connection is closed before the
-/// message ends, they are lost with the rest of it.
+/// while it holds a writer deadlocks. If the connection is closed before the message ends, they are lost with the rest
+/// of it.
 ///
 /// # It has to be finished
 ///
 /// The message is over with [`finish`](Self::finish), or with
 /// [`shutdown`](tokio::io::AsyncWriteExt::shutdown). A message that has begun cannot be taken back:
-/// dropping a writer of which anything has left closes the connection with code 1011, and the peer
-/// throws the message away. Before that a drop has no effect.
+/// dropping a writer after anything has left closes the connection with code 1011, and the peer
+/// discards the message. Before that a drop has no effect.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_websocket::{WebSocket, protocol::Role};
+/// # let (here, there) = tokio::io::duplex(4096);
+/// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+/// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+/// use tokio::io::AsyncWriteExt;
+/// use tower_websocket::MessageKind;
+///
+/// let mut message = server.send_writer(MessageKind::Text).await?;
+/// message.write_all(b"a long ").await?;
+/// message.send("story").await?;
+/// message.finish().await?;
+/// assert_eq!(client.recv().await?, Some("a long story".into()));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a message that is not finished fails the connection"]
 pub struct MessageWriter<'a> {
     shared: &'a Shared,
@@ -84,9 +102,9 @@ impl<'a> MessageWriter<'a> {
         }))
     }
 
-    /// The same writer, which leaves the message as it is: for secrets beside text of others.
+    /// Leaves the message uncompressed, for secrets beside text that others choose.
     ///
-    /// Without effect once something was written.
+    /// It has no effect once something was written.
     pub fn uncompressed(mut self) -> Self {
         if self.is_fresh() {
             self.compress = false;
@@ -95,18 +113,18 @@ impl<'a> MessageWriter<'a> {
         self
     }
 
-    /// Sends bytes that are there already as a fragment of their own, behind what was written.
+    /// Sends bytes as a fragment of their own, behind what was written.
     ///
     /// They are shared, not copied, unless they are few or have to be masked or compressed.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side;
-    /// [`Error::Io`] with `InvalidData` where a text message would not be UTF-8.
+    /// [`Error::Io`] with `InvalidData` if a text message would not be UTF-8.
     ///
     /// # Cancel safety
     ///
-    /// Nothing of the bytes is sent where the future is dropped before it is ready.
+    /// None of the bytes is sent if the future is dropped before it is ready.
     pub fn send(
         &mut self,
         bytes: impl Into<Bytes>,
@@ -133,7 +151,7 @@ impl<'a> MessageWriter<'a> {
     /// # Errors
     ///
     /// [`Error::Closed`] once the closing handshake has begun on either side;
-    /// [`Error::Io`] with `InvalidData` where the text ends inside a character, which drops the
+    /// [`Error::Io`] with `InvalidData` if the text ends inside a character, which drops the
     /// writer.
     ///
     /// # Cancel safety

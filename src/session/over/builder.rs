@@ -24,9 +24,9 @@ use crate::{
     },
 };
 
-/// A session over a stream whose opening handshake is over, before it begins.
+/// The settings of a session over a stream whose opening handshake is over, before it begins.
 ///
-/// Made by [`WebSocket::over`] and [`Sessions`](super::Sessions). Nothing is read or written before it is
+/// It is made by [`WebSocket::over`] and [`Sessions`](super::Sessions). Nothing is read or written before it is
 /// [spawned](Self::spawn) or [opened](Self::open); dropping it drops the stream.
 #[must_use = "a session has to be spawned or opened"]
 pub struct SessionBuilder {
@@ -68,10 +68,10 @@ impl SessionBuilder {
         }
     }
 
-    /// Sets limits, deadlines and compression of this session alone. Default: those of its
-    /// [`Sessions`](super::Sessions), or [`Config::default`].
+    /// Sets limits, deadlines and compression of this session alone.
     ///
-    /// The session keeps a copy of its own. For many with the same, use [`Sessions`](super::Sessions::config).
+    /// Default: those of its [`Sessions`](super::Sessions), or [`Config::default`]. The session keeps a copy of its own. For
+    /// many sessions with the same, use [`Sessions`](super::Sessions::config).
     pub fn config(mut self, config: Config) -> Self {
         Arc::make_mut(&mut self.setup).config = config;
         self
@@ -80,7 +80,7 @@ impl SessionBuilder {
     /// Takes what the handshake has settled: version, subprotocol and compression.
     ///
     /// It is an [`Accepted`](crate::handshake::server::Accepted) of the server, or
-    /// [one](crate::handshake::client::Accepted) of the client. Make the response before.
+    /// [one](crate::handshake::client::Accepted) of the client. Make the response of it before, as this takes it.
     pub fn negotiated(mut self, negotiated: impl Into<Negotiated>) -> Self {
         let negotiated = negotiated.into();
         self.view = Some(negotiated.role());
@@ -89,63 +89,95 @@ impl SessionBuilder {
         self
     }
 
-    /// Sets the subprotocol that both sides agreed on (RFC 6455 §1.9). Default: none.
+    /// Sets the subprotocol that both sides agreed on (RFC 6455 §1.9).
+    ///
+    /// Default: none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// let (here, _there) = tokio::io::duplex(4096);
+    /// let socket = WebSocket::over(here, Role::Server).subprotocol("chat").spawn()?;
+    /// assert_eq!(socket.subprotocol(), Some("chat"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn subprotocol<'a>(mut self, name: impl Into<Option<&'a str>>) -> Self {
         self.subprotocol = name.into().map(Into::into);
         self
     }
 
-    /// Sets the compression that both sides agreed on (RFC 7692), for whoever has negotiated with
-    /// [`handshake::deflate`](crate::handshake::deflate) alone. Default: none.
+    /// Sets the compression that both sides agreed on (RFC 7692).
     ///
-    /// [`Config::compression`] has to be what it was negotiated with.
+    /// It is for applications that have negotiated with [`handshake::deflate`](crate::handshake::deflate) alone.
+    /// [`Config::compression`] has to be the setting that it was negotiated with. Default: none.
     pub fn deflate(mut self, agreement: impl Into<Option<Agreement>>) -> Self {
         self.deflate = agreement.into();
         self
     }
 
-    /// Sets the version of HTTP by which the stream was opened. Default: HTTP/1.1, or as
-    /// [negotiated](Self::negotiated).
+    /// Sets the version of HTTP by which the stream was opened.
     ///
-    /// From HTTP/2 on the stream is one of many on its connection: it is written in larger pieces, and ended without being
-    /// reset.
+    /// Default: HTTP/1.1, or as [negotiated](Self::negotiated). From HTTP/2 on, the stream is one of many on its connection:
+    /// it is written in larger pieces, and ended without being reset.
     pub fn version(mut self, version: Version) -> Self {
         self.version = version;
         self
     }
 
-    /// Gives bytes that were read beyond the handshake; they come before what the stream has. Default: none.
+    /// Adds bytes that were read beyond the handshake; they come before those of the stream.
     ///
-    /// They may end anywhere in a frame, and are held to the same limits as everything else. Called again, it adds to
-    /// what was given before. What hyper has read is known to its stream, and need not be given.
+    /// They may end anywhere in a frame, and are held to the same limits as everything else. Further calls append to them.
+    /// What hyper has read is known to its stream, and need not be added. Default: none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// let (here, _there) = tokio::io::duplex(4096);
+    /// let frame = [0x81, 0x02, b'h', b'i']; // came in one read with the response
+    /// let mut socket = WebSocket::over(here, Role::Client).already_read(frame.to_vec()).spawn()?;
+    /// assert_eq!(socket.recv().await?, Some("hi".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn already_read(mut self, bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         self.given = join(self.given, bytes);
         self
     }
 
-    /// Keeps the peer's address with the connection, which then has a [`ConnectionInfo`]. Default: none.
+    /// Keeps the peer's address with the connection, which then has a [`ConnectionInfo`].
+    ///
+    /// Default: none.
     pub fn peer_addr(mut self, address: impl Into<Option<SocketAddr>>) -> Self {
         self.peer_addr = address.into();
         self
     }
 
-    /// Keeps the path that was asked for with the connection, which then has a [`ConnectionInfo`]. Default: none.
+    /// Keeps the path that was requested with the connection, which then has a [`ConnectionInfo`].
     ///
-    /// The rest of the URI is not kept.
+    /// The rest of the URI is not kept. Default: none.
     pub fn uri(mut self, uri: &Uri) -> Self {
         self.path = Some(uri.path().into());
         self
     }
 
-    /// Begins the session in a task of its own.
+    /// Starts the session in a task of its own.
     ///
-    /// Pings are answered, deadlines kept and messages written whatever the holder of the [`WebSocket`] does, as on a
-    /// connection of [`WebSocketLayer`](crate::WebSocketLayer). Dropping the `WebSocket` closes the connection with 1000.
+    /// The task answers pings, keeps deadlines and writes messages whatever the application does with the [`WebSocket`], as on
+    /// a connection of [`WebSocketLayer`](crate::WebSocketLayer). Dropping the `WebSocket` closes the connection with 1000.
     ///
     /// # Errors
     ///
-    /// What was said of the handshake does not fit; see [`OpenError`].
+    /// The settings contradict the handshake; see [`OpenError`].
     ///
     /// # Panics
     ///
@@ -156,7 +188,7 @@ impl SessionBuilder {
         Ok(socket)
     }
 
-    /// Begins the session as a future that the caller polls, in whatever task, also in that of the [`WebSocket`].
+    /// Starts the session as a future that the caller polls, in any task, also in that of the [`WebSocket`].
     ///
     /// ```
     /// use tokio::{io::duplex, join};
@@ -183,12 +215,12 @@ impl SessionBuilder {
     ///
     /// # Errors
     ///
-    /// What was said of the handshake does not fit; see [`OpenError`].
+    /// The settings contradict the handshake; see [`OpenError`].
     ///
     /// # Panics
     ///
-    /// Panics outside a tokio runtime with time enabled. The runtime need not run any task of it: it is enough that one is
-    /// [entered](tokio::runtime::Handle::enter), whose timers run.
+    /// Panics outside a tokio runtime with time enabled. The runtime need not run any task of the session: it is enough that
+    /// a runtime is [entered](tokio::runtime::Handle::enter), whose timers run.
     pub fn open(self) -> Result<(WebSocket, SessionFuture), OpenError> {
         let (session, socket) = self.start()?;
         Ok((socket, SessionFuture::new(session)))

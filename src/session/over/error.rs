@@ -4,13 +4,29 @@ use std::{error::Error, fmt};
 
 use crate::protocol::Role;
 
-/// What a [`SessionBuilder`](super::SessionBuilder) was told of the opening handshake does not fit the session.
+/// The errors of a [`SessionBuilder`](super::SessionBuilder) whose settings contradict the opening handshake.
 ///
-/// It is a mistake in the program, not the peer's. The stream is dropped, and nothing was read or written.
+/// They are a mistake in the program, not the peer's. The stream is dropped, and nothing was read or written.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_websocket::{WebSocket, protocol::Role};
+/// # let (here, there) = tokio::io::duplex(4096);
+/// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+/// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+/// use tower_websocket::session::OpenError;
+///
+/// let (here, _there) = tokio::io::duplex(4096);
+/// let refused = WebSocket::over(here, Role::Client).subprotocol("no token").spawn();
+/// assert!(matches!(refused, Err(OpenError::Subprotocol)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// What was agreed on is the view of this endpoint, and the session is to be the other one.
+    /// The handshake was that of the other endpoint: a server's for the session of a client, or the reverse.
     Role(Role),
     /// Compression was agreed on, and [`Config::compression`](crate::Config::compression) is not set.
     CompressionOff,

@@ -17,16 +17,16 @@ use crate::{
 /// The future of a session that the caller polls, made by [`SessionBuilder::open`](super::SessionBuilder::open).
 ///
 /// It reads, writes and keeps the deadlines of one connection, and is ready when the connection is over and its transport
-/// gone. While nobody polls it nothing of that happens: messages to send wait in the queue, and none is received.
+/// gone. While it is not polled, nothing of that happens: messages to send wait in the queue, and none is received.
 ///
 /// Dropping it ends the connection at once, without a closing handshake: the transport is dropped, receiving fails with an
-/// [`Error`](crate::Error) that [is a disconnect](crate::Error::is_disconnect), sending says
+/// [`Error`](crate::Error) that [is a disconnect](crate::Error::is_disconnect), sending fails with
 /// [`Closed`](crate::Error::Closed), and a report is made. A client still writes what it has sent, as far as the transport
-/// takes that at once; what a server has not written is lost. To end well, close or drop the
+/// takes that at once; what a server has not written is lost. To end a connection well, close or drop the
 /// [`WebSocket`](crate::WebSocket) and poll this to its end, which
 /// [`Config::close_timeout`](crate::Config::close_timeout) bounds.
 ///
-/// It needs tokio's time, and I/O where the stream does, but no task of tokio's.
+/// It needs tokio's time, and tokio's I/O if the stream does, but no task of tokio's.
 #[must_use = "a connection does nothing unless its session is polled"]
 pub struct SessionFuture {
     session: Pin<Box<Session<Nothing>>>,

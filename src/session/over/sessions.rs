@@ -18,8 +18,8 @@ use crate::{
 
 /// Settings of connections over streams whose opening handshake was done elsewhere.
 ///
-/// For servers that answer 101 by themselves, and for clients that make the request with a library of their own. Make
-/// one and keep it: clones are cheap, and connections share what is in it. For a single connection
+/// It is for servers that answer 101 by themselves, and for clients that make the request with a library of their own.
+/// Make one and keep it: clones are cheap, and connections share what is in it. For a single connection
 /// [`WebSocket::over`] is shorter.
 ///
 /// ```no_run
@@ -58,7 +58,7 @@ use crate::{
 /// ```
 ///
 /// hyper's connection has to be awaited with its `with_upgrades`, on a server and on a client
-/// (`hyper::client::conn::http1`): otherwise hyper gives nothing away, and `upgrade` is the error "upgrade expected but
+/// (`hyper::client::conn::http1`): otherwise hyper hands nothing over, and `upgrade` is the error "upgrade expected but
 /// low level API in use".
 ///
 /// With a task for its session and another one for its messages, an idle connection over TCP takes about 1,200 bytes.
@@ -69,8 +69,9 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Makes settings for sessions of this endpoint: a [`Role::Client`] masks what it sends, a [`Role::Server`] never
-    /// does (RFC 6455 §5.1).
+    /// Creates settings for sessions of this endpoint.
+    ///
+    /// A [`Role::Client`] masks what it sends, a [`Role::Server`] never does (RFC 6455 §5.1).
     #[must_use]
     pub fn new(role: Role) -> Self {
         Self {
@@ -79,20 +80,39 @@ impl Sessions {
         }
     }
 
-    /// Sets limits, deadlines and compression. Default: [`Config::default`].
+    /// Sets limits, deadlines and compression.
     ///
-    /// Give it the configuration that the handshake was negotiated with. What is about handshakes in it, such as
-    /// [`Config::origin`], has no effect here.
+    /// Use the configuration that the handshake was negotiated with. Settings of the handshake in it, such as
+    /// [`Config::origin`], have no effect here. Default: [`Config::default`].
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         Arc::make_mut(&mut self.setup).config = config;
         self
     }
 
-    /// Registers the sessions, to count, find and [drain](Connections::drain) them. Default: none.
+    /// Registers the sessions, to count, find and [drain](Connections::drain) them.
     ///
     /// A session that is opened while connections are drained is closed at once, as those before it were; the drain does
-    /// not wait for it.
+    /// not wait for it. Default: none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tower_websocket::{Connections, session::Sessions};
+    ///
+    /// let connections = Connections::new();
+    /// let sessions = Sessions::new(Role::Server).connections(&connections);
+    /// let (here, _there) = tokio::io::duplex(4096);
+    /// let socket = sessions.over(here).spawn()?;
+    /// let id = socket.id().expect("it is registered");
+    /// assert!(connections.get(id).is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn connections(mut self, connections: &Connections) -> Self {
         self.connections = Some(connections.clone());
@@ -106,18 +126,18 @@ impl Sessions {
         self
     }
 
-    /// Returns the configuration, to negotiate with.
+    /// Returns the configuration, to negotiate a handshake with.
     #[must_use]
     pub fn configuration(&self) -> &Config {
         &self.setup.config
     }
 
-    /// Begins a session over a stream: as [`WebSocket::over`].
+    /// Starts to set up a session over a stream; as [`WebSocket::over`].
     pub fn over(&self, stream: impl AsyncRead + AsyncWrite + Send + 'static) -> SessionBuilder {
         self.begin(Transport::over(stream))
     }
 
-    /// Begins a session over a stream of hyper's: as [`WebSocket::over_upgraded`].
+    /// Starts to set up a session over a stream of hyper's; as [`WebSocket::over_upgraded`].
     pub fn over_upgraded(&self, upgraded: Upgraded) -> SessionBuilder {
         self.begin(Transport::hyper(upgraded, false))
     }
@@ -134,15 +154,15 @@ impl Sessions {
 
 /// A connection over a stream whose opening handshake was done elsewhere.
 impl WebSocket {
-    /// Begins a session over a stream whose opening handshake is over, as one of its two endpoints.
+    /// Starts to set up a session over a stream whose opening handshake is over, as one of its two endpoints.
     ///
-    /// Any stream will do: one that [reqwest](https://docs.rs/reqwest) has upgraded, TLS, a Unix socket, one of many of
-    /// QUIC's, a pipe in memory. hyper's `Upgraded` itself, which is no stream of tokio's, goes to
+    /// Any stream will do: one that [reqwest](https://docs.rs/reqwest) has upgraded, TLS, a Unix socket, one of the streams of
+    /// a QUIC connection, a pipe in memory. hyper's `Upgraded` itself, which is no stream of tokio's, goes to
     /// [`over_upgraded`](Self::over_upgraded), and here only in a `TokioIo`; what it has read beyond the handshake is
-    /// read first, in both cases. What *you* have read beyond it has to be [given](SessionBuilder::already_read).
+    /// read first, in both cases. What *you* have read beyond it has to be [added](SessionBuilder::already_read).
     ///
     /// The builder takes what was agreed on, and ends in [`spawn`](SessionBuilder::spawn) or
-    /// [`open`](SessionBuilder::open). Several connections with the same settings: [`Sessions`].
+    /// [`open`](SessionBuilder::open). For several connections with the same settings, use [`Sessions`].
     ///
     /// ```
     /// use tower_websocket::{Config, WebSocket, protocol::Role};

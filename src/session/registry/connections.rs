@@ -21,7 +21,7 @@ use crate::{
 ///
 /// Hand a clone to [`WebSocketLayer::connections`](crate::WebSocketLayer::connections), and use
 /// another one anywhere: to count connections, to look one up, to send to them, and to close them
-/// when the server stops. Those that have ended are gone by themselves.
+/// when the server stops. A connection that has ended is removed by itself.
 ///
 /// ```
 /// use axum::{Router, extract::{Path, State}, http::StatusCode, routing::{any, post}};
@@ -52,7 +52,7 @@ use crate::{
 ///     .with_state(connections);
 /// ```
 ///
-/// Each is a [`Sender`], which knows [who is at the other end](Sender::info) where that is kept, and
+/// Each connection is a [`Sender`], which has [what is known of the peer](Sender::info) if that is kept, and
 /// [what the application keeps with it](Sender::data).
 ///
 /// It costs about 150 bytes per connection.
@@ -62,14 +62,15 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Makes a registry, whose connections have numbers drawn at random.
+    /// Creates a registry whose connections have numbers drawn at random.
     #[must_use]
     pub fn new() -> Self {
         Self::with_next(None)
     }
 
-    /// Makes a registry, whose connections are numbered from 1 on: where clients never see the
-    /// numbers, or may guess them.
+    /// Creates a registry whose connections are numbered from 1 on.
+    ///
+    /// It is for applications whose clients never see the numbers, or may guess them.
     #[must_use]
     pub fn sequential() -> Self {
         Self::with_next(Some(AtomicU64::new(1)))
@@ -81,8 +82,9 @@ impl Connections {
         }
     }
 
-    /// Returns how many connections are open: their transport is there. A handler may go on behind one that
-    /// has ended, and [`drain`](Self::drain) waits for it.
+    /// Returns how many connections are open, which means that their transport has not ended.
+    ///
+    /// The handler of a connection that has ended may still run, and [`drain`](Self::drain) waits for it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.registry.open.load(Ordering::Relaxed)
@@ -94,7 +96,7 @@ impl Connections {
         self.len() == 0
     }
 
-    /// The connection of that number, while it is open.
+    /// Returns the connection with this number, if it is open.
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> Option<Sender> {
         self.find(id).filter(|sender| !sender.is_over())
@@ -102,9 +104,9 @@ impl Connections {
 
     /// Iterates over the connections, in no order.
     ///
-    /// Those that open meanwhile may be among them or not. No lock is held between two of them, so
-    /// sending to them holds nobody up. To send the same to all, [`broadcast`](Self::broadcast) is
-    /// kinder to the runtime, and to some, a [group](crate::Groups).
+    /// Connections that open meanwhile may be among them or not. No lock is held between two of them, so
+    /// sending to them holds up nothing else. To send the same to all, [`broadcast`](Self::broadcast) is
+    /// kinder to the runtime, and to send to some of them, a [group](crate::Groups).
     pub fn iter(&self) -> impl Iterator<Item = Sender> + Send + use<> {
         self.sessions().filter(|sender| !sender.is_over())
     }
@@ -139,13 +141,38 @@ impl Connections {
         self.registry.find(id)
     }
 
-    /// What has happened so far. The example `metrics` writes it as text for Prometheus.
+    /// Returns what has happened so far.
+    ///
+    /// The example `metrics` writes it as text for Prometheus.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tower_websocket::{Connections, session::Sessions};
+    ///
+    /// let connections = Connections::new();
+    /// let sessions = Sessions::new(Role::Server).connections(&connections);
+    /// let (here, there) = tokio::io::duplex(4096);
+    /// let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// let socket = sessions.over(here).spawn()?;
+    ///
+    /// socket.send("news").await?;
+    /// assert_eq!(client.recv().await?, Some("news".into()));
+    /// let counters = connections.counters();
+    /// assert_eq!((counters.open, counters.messages_sent), (1, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.registry.counting.snapshot(self.len())
     }
 
-    /// Reports whether handshakes are refused, since [`drain`](Self::drain) was called.
+    /// Reports whether handshakes are refused because [`drain`](Self::drain) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.registry.doors.closed().is_some()

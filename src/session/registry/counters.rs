@@ -9,11 +9,11 @@ use crate::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// What the connections of some layers have done since they were made: a snapshot, made by
-/// [`Connections::counters`](crate::Connections::counters).
+/// What the connections of some layers have done since they were made: a snapshot.
 ///
-/// All but `open` only grow. Messages and bytes are counted while connections live, not at their
-/// end: broadcasts to one that does nothing else are at its next ping, or after 14 KiB.
+/// [`Connections::counters`](crate::Connections::counters) makes it. All but `open` only grow. Messages and bytes are
+/// counted while connections live, not at their end. On a connection that does nothing else, broadcasts are counted at its
+/// next ping, or after 14 KiB.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -21,28 +21,32 @@ pub struct Counters {
     pub open: usize,
     /// Handshakes that were accepted.
     pub accepted: u64,
-    /// Those among them whose stream was never handed over.
+    /// Accepted handshakes whose stream was never handed over.
     pub failed_upgrades: u64,
     /// Handshakes that were rejected, by the name of the [`Rejection`](crate::handshake::Rejection),
     /// or `Hook`.
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Connections that ended, by the code of the first Close frame: 1005 where that had none, 1006
-    /// where there was no Close frame at all.
+    /// Connections that ended, by the code of the first Close frame.
+    ///
+    /// It is 1005 if that frame had no code, and 1006 if there was no Close frame at all.
     pub closed: BTreeMap<u16, u64>,
-    /// Messages received; control frames are none.
+    /// Messages received, without control frames.
     pub messages_received: u64,
-    /// Bytes received, as they came: compressed, with headers, control frames too.
+    /// Bytes received, as they came: compressed, with headers and control frames.
     pub bytes_received: u64,
     /// Messages sent, or at least queued.
     pub messages_sent: u64,
-    /// Bytes of their payload, before compression: not to be compared with
-    /// [`bytes_received`](Self::bytes_received).
+    /// Bytes of the payload of messages sent, before compression.
+    ///
+    /// They cannot be compared with [`bytes_received`](Self::bytes_received).
     pub bytes_sent: u64,
-    /// Messages that found the queue of their connection full, and did not wait: [`try_send`](crate::Sender::try_send)
-    /// gave them back, or a group dropped one, or closed its member.
+    /// Messages that found the queue of their connection full, and did not wait.
+    ///
+    /// [`try_send`](crate::Sender::try_send) returned them, or a group dropped one, or closed its member.
     pub queue_full: u64,
-    /// How long pongs took, of the pings that are [timed](crate::session::Rtt). What is open now is asked with
-    /// [`Sender::rtt`](crate::Sender::rtt).
+    /// How long pongs took, of the pings that are [timed](crate::session::Rtt).
+    ///
+    /// For a connection that is open now, ask [`Sender::rtt`](crate::Sender::rtt).
     pub rtt: RttHistogram,
 }
 

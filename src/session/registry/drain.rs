@@ -14,7 +14,25 @@ use crate::{
     session::id::ConnectionId,
 };
 
-/// How connections are closed by [`Connections::drain`].
+/// The settings by which [`Connections::drain`] closes connections.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_websocket::{CloseCode, Connections, session::Drain};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let connections = Connections::new(); // also that of a layer
+/// let drain = Drain::default()
+///     .close_frame((CloseCode::GOING_AWAY, "back in a minute"))
+///     .rate(200)
+///     .timeout(Duration::from_secs(60))
+///     .retry_after(Duration::from_secs(10));
+/// let drained = connections.drain(drain).await;
+/// assert_eq!((drained.ended, drained.aborted), (0, 0)); // there were none
+/// assert!(connections.is_draining());
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Drain {
     frame: CloseFrame,
@@ -35,7 +53,7 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Sets what clients are told (RFC 6455 §7.4.1).
+    /// Sets the Close frame that clients get (RFC 6455 §7.4.1).
     ///
     /// Default: code 1001, "the server is shutting down".
     #[must_use]
@@ -44,7 +62,7 @@ impl Drain {
         self
     }
 
-    /// Limits the time that it takes altogether; then what is left is aborted.
+    /// Limits the time that draining takes altogether; what is left after it is aborted.
     ///
     /// Default: 30 seconds. Zero aborts what is not closed at once.
     #[must_use]
@@ -53,22 +71,23 @@ impl Drain {
         self
     }
 
-    /// Sets how many connections are closed per second, about, so that clients do not all come back
-    /// at once. Where that would take more than half of [`timeout`](Self::timeout), it is as many as
-    /// fit in there.
+    /// Sets about how many connections are closed per second, so that clients do not all come back at once.
     ///
-    /// Default: 1,000. Zero is taken as one.
+    /// If that would take more than half of [`timeout`](Self::timeout), as many are closed per second as it takes to fit in
+    /// that half. Default: 1,000. Zero is taken as one.
     #[must_use]
     pub fn rate(mut self, per_second: u32) -> Self {
         self.rate = per_second.max(1);
         self
     }
 
-    /// Sets when those come back that are refused meanwhile: they get 503 with `Retry-After`, in seconds, rounded up
-    /// (RFC 9110 §10.2.3). [`client::reconnect`](mod@crate::client) waits as long.
+    /// Sets after which time clients come back that are refused meanwhile.
     ///
-    /// Default: 5 seconds. Where another server takes over at once it may be zero; where this one starts again, as long as
-    /// that takes. Of several drains of the same [`Connections`] the first one counts.
+    /// They get 503 with `Retry-After`, in seconds, rounded up (RFC 9110 §10.2.3).
+    /// [`client::reconnect`](mod@crate::client) waits as long.
+    ///
+    /// Default: 5 seconds. It may be zero if another server takes over at once; if this one is started again, set the time
+    /// that this takes. Of several drains of the same [`Connections`] the first one counts.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = wait;
@@ -101,27 +120,27 @@ impl Drain {
     }
 }
 
-/// What became of the connections that were drained.
+/// The outcome of a drain, in connections.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Those that ended before the deadline, by themselves or closed.
+    /// Connections that ended before the deadline, by themselves or closed.
     pub ended: usize,
-    /// Those that were aborted at the deadline.
+    /// Connections that were aborted at the deadline.
     pub aborted: usize,
 }
 
 impl Connections {
-    /// Closes every connection, for the server to stop.
+    /// Closes every connection, before the server stops.
     ///
-    /// From now on handshakes are refused: 503, with `Connection: close` and [`Retry-After`](Drain::retry_after). Connections are closed a
-    /// few at a time, in random order and at uneven intervals, then waited for: until each has
-    /// ended and its handler has returned. A client that does not answer the Close is waited for as
-    /// long as [`Config::close_timeout`](crate::Config::close_timeout) says. What is left at the
-    /// deadline is aborted, with its handler. There is no way back from draining.
+    /// From now on handshakes are refused with 503, `Connection: close` and [`Retry-After`](Drain::retry_after).
+    /// Connections are closed a few at a time, in random order and at uneven intervals. Then the future waits until each
+    /// has ended and its handler has returned. A client that does not answer the Close has
+    /// [`Config::close_timeout`](crate::Config::close_timeout). What is left at the
+    /// deadline is aborted, with its handler. Draining cannot be undone.
     ///
     /// HTTP servers forget upgraded HTTP/1.1 connections when they shut down gracefully, and wait
-    /// for ever for WebSockets over HTTP/2: both want this beside their own shutdown, which still
+    /// forever for WebSockets over HTTP/2. Both need this beside their own shutdown, which still
     /// has to stop accepting. [`serve`](fn@crate::serve) does all of it; with axum:
     ///
     /// ```no_run
@@ -156,7 +175,7 @@ impl Connections {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves handshakes refused, and open what was not closed yet.
+    /// If the future is dropped, handshakes stay refused, and connections that were not closed yet stay open.
     pub async fn drain(&self, drain: Drain) -> Drained {
         let deadline = drain.deadline();
         self.start_draining(drain.closing());

@@ -9,9 +9,10 @@ use std::{
 use super::{counters::Counters, round_trips::RttHistogram};
 
 impl Counters {
-    /// Writes them in the text format of Prometheus, version 0.0.4, which OpenTelemetry's collector,
-    /// VictoriaMetrics and others read, too: the answer to `GET /metrics`, with the content type
-    /// `text/plain; version=0.0.4`.
+    /// Returns the counters in the text format of Prometheus, version 0.0.4.
+    ///
+    /// OpenTelemetry's collector, VictoriaMetrics and others read it as well. It is the response to `GET /metrics`, with the
+    /// content type `text/plain; version=0.0.4`.
     ///
     /// | metric | type | label |
     /// | --- | --- | --- |
@@ -25,13 +26,13 @@ impl Counters {
     /// | `websocket_rtt_seconds` | histogram | `le` |
     ///
     /// Peers choose among 2,000 close codes from 3000 on, which would be too many labels. The text ends with a
-    /// line feed, so that metrics of one's own may follow.
+    /// line feed, so that metrics of the application may follow.
     ///
     /// ```
     /// use axum::{Router, http::header::CONTENT_TYPE, routing::get};
     /// use tower_websocket::Connections;
     ///
-    /// let connections = Connections::new(); // also given to the layer
+    /// let connections = Connections::new(); // also that of the layer
     /// let metrics = async move || {
     ///     let text = connections.counters().to_prometheus();
     ///     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
@@ -44,8 +45,9 @@ impl Counters {
         Exposition { sets: &sets }.to_string()
     }
 
-    /// Writes those of several layers, as [`to_prometheus`](Self::to_prometheus) does, with the name of each
-    /// in the label `layer`. Of two with the same name the later one counts.
+    /// Returns the counters of several layers, as [`to_prometheus`](Self::to_prometheus), with a label `layer`.
+    ///
+    /// The label is the name of each layer. If two have the same name, the later one counts.
     ///
     /// ```
     /// use tower_websocket::{Connections, session::Counters};

@@ -4,9 +4,19 @@ use std::time::Duration;
 
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How many [round trips](crate::session::Rtt) took how long, of all connections since the beginning.
+/// A histogram of the [round trips](crate::session::Rtt) of all connections since the beginning.
 ///
-/// A histogram as Prometheus has it: its buckets only grow, and each counts what is in those before it, too.
+/// Its buckets only grow, and each also counts what is in those before it, as Prometheus expects.
+///
+/// ```
+/// use tower_websocket::Connections;
+///
+/// let rtt = Connections::new().counters().rtt; // nothing has been timed yet
+/// assert_eq!(rtt.count(), 0);
+/// assert!(rtt.sum().is_zero());
+/// let (last, _) = rtt.buckets().last().expect("there are 16");
+/// assert_eq!(last, None); // it counts all
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct RttHistogram {
     counts: [u64; BUCKETS],
@@ -14,10 +24,10 @@ pub struct RttHistogram {
 }
 
 impl RttHistogram {
-    /// Iterates over the buckets: the longest time that is in one, and how many took no longer. The last one has
-    /// no such time (`+Inf`), and counts all.
+    /// Iterates over the buckets: the longest time that is in one, and how many took no longer.
     ///
-    /// The bounds are 250 µs, 500 µs, 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5 and 10 s.
+    /// The last bucket has no such time (`+Inf`), and counts all. The bounds are 250 µs, 500 µs, 1, 2.5, 5, 10, 25, 50, 100,
+    /// 250 and 500 ms, 1, 2.5, 5 and 10 s.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = BOUNDS.map(|micros| Some(Duration::from_micros(micros)));
         let bounds = bounds.into_iter().chain([None]);
@@ -28,13 +38,13 @@ impl RttHistogram {
         bounds.zip(sums)
     }
 
-    /// Returns how many there were.
+    /// Returns how many round trips were timed.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Returns how long all of them took together.
+    /// Returns how long all round trips took together.
     #[must_use]
     pub fn sum(&self) -> Duration {
         Duration::from_micros(self.micros)

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::protocol::SendQueue;
 
-/// The two halves of an HTTP/2 stream, for those who run `h2` themselves.
+/// The two halves of an HTTP/2 stream, for servers that run `h2` themselves.
 ///
 /// Given to [`OnUpgrade::new`](crate::service::OnUpgrade::new), or made ready with
 /// [`OnUpgrade::from_future`](crate::service::OnUpgrade::from_future), it is what a connection runs over. A
@@ -27,8 +27,8 @@ use crate::protocol::SendQueue;
 /// sends END_STREAM. The end of reading is the peer's END_STREAM, and its RST_STREAM with CANCEL or
 /// NO_ERROR; other codes are errors.
 ///
-/// Dropped before it was shut down it resets the stream with CANCEL, which stands for the reset of
-/// a TCP connection (RFC 8441 §5). Dropped between the two ends, it leaves the rest to `h2`.
+/// If it is dropped before it was shut down, it resets the stream with CANCEL, which stands for the reset of
+/// a TCP connection (RFC 8441 §5). If it is dropped between the two ends, it leaves the rest to `h2`.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -74,7 +74,7 @@ pub struct Http2Stream {
 }
 
 impl Http2Stream {
-    /// Joins the halves of a stream on which the response was sent, or has come.
+    /// Joins the halves of a stream whose response was sent, or has arrived.
     #[must_use]
     pub fn new(send: SendStream<Bytes>, recv: RecvStream) -> Self {
         Self {

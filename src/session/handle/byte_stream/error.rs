@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 use crate::protocol::CloseFrame;
 
-/// Why a byte stream ended that the connection has no error for.
+/// The reasons for which a byte stream ends and for which the connection has no error.
 ///
 /// It is inside of the [`io::Error`]:
 ///
@@ -25,10 +25,14 @@ use crate::protocol::CloseFrame;
 pub enum ByteStreamError {
     /// The peer has closed with a code that is not the end of a stream: neither 1000 nor 1001.
     Closed(CloseFrame),
-    /// The peer has sent a text message. The connection was closed with code 1003.
+    /// The peer has sent a text message.
+    ///
+    /// The connection was closed with code 1003.
     Text,
-    /// The connection was closed here, and not by shutting the stream down: by a drain, a group, or any other handle.
-    /// What was received and not read is gone. `None` is a Close frame without a code.
+    /// This end has closed the connection, and not by shutting the stream down.
+    ///
+    /// A drain, a group or another handle has closed it. What was received and not read is gone. `None` is a Close frame
+    /// without a code.
     ClosedHere(Option<CloseFrame>),
     /// The connection ended before the peer answered the Close: what was written last may not have arrived.
     Unanswered,

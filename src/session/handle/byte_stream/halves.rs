@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// The half of a [`ByteStream`](super::ByteStream) that reads: made by
+/// The half of a [`ByteStream`](super::ByteStream) that reads, made by
 /// [`ByteStream::into_split`](super::ByteStream::into_split).
 ///
-/// Dropping it discards what is still to come; the connection goes on until the other half is dropped, too, or shut
+/// Dropping it discards what is still to come. The connection stays open until the other half is dropped as well, or shut
 /// down. Dropping both does what dropping the stream does.
 #[derive(Debug)]
 pub struct ByteReader {
@@ -36,10 +36,10 @@ pub struct ByteReader {
     reading: Reading,
 }
 
-/// The half of a [`ByteStream`](super::ByteStream) that writes: made by
+/// The half of a [`ByteStream`](super::ByteStream) that writes, made by
 /// [`ByteStream::into_split`](super::ByteStream::into_split).
 ///
-/// Dropping it sends nothing: the connection goes on until the other half is dropped, too. To close it
+/// Dropping it sends nothing: the connection stays open until the other half is dropped as well. To close it,
 /// [shut it down](tokio::io::AsyncWriteExt::shutdown).
 #[derive(Debug)]
 pub struct ByteWriter {

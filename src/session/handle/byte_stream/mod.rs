@@ -20,12 +20,12 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::WebSocket;
 
-/// A connection as a stream of bytes: made by
+/// A connection as a stream of bytes, made by
 /// [`WebSocket::into_byte_stream`](crate::WebSocket::into_byte_stream).
 ///
 /// It is what tunnels, and protocols that were made for TCP, run over: an [`AsyncRead`], an [`AsyncBufRead`] and an
-/// [`AsyncWrite`]. Where one message ends and the next begins means nothing; pings, deadlines and the closing
-/// handshake are taken care of as always.
+/// [`AsyncWrite`]. The boundaries of messages mean nothing; pings, deadlines and the closing
+/// handshake are handled as always.
 ///
 /// ```
 /// use tokio::net::TcpStream;
@@ -42,17 +42,18 @@ use super::socket::WebSocket;
 /// # Reading
 ///
 /// The payload of binary messages is read, in their order. With [`AsyncBufRead`] it is not copied: the buffer is that
-/// of the message. Where [`Config::streaming`](crate::Config::streaming) is on, a message is read as it arrives, and
+/// of the message. If [`Config::streaming`](crate::Config::streaming) is enabled, a message is read as it arrives, and
 /// may be larger than memory. Empty messages are passed over.
 ///
 /// A text message is an error, and closes the connection with code 1003, unless
-/// [`accept_text`](Self::accept_text) is on.
+/// [`accept_text`](Self::accept_text) is enabled.
 ///
 /// The stream ends when the peer has closed with code 1000, 1001 or none, not in the middle of a message, and when it
-/// was shut down here. What else there is, is an error of this [kind](io::Error::kind), and of the same kind whenever it is asked again:
+/// was shut down here. Everything else is an error of one of these [kinds](io::Error::kind). Each later call fails with
+/// the same kind:
 ///
-/// - `ConnectionAborted`: the peer has closed with another code, and means that something is missing; or it was closed at
-///   this end, not by shutting the stream down. The [`ByteStreamError`] inside has the Close frame.
+/// - `ConnectionAborted`: the peer has closed with another code, which means that something is missing; or this end has
+///   closed the connection, and not by shutting the stream down. The [`ByteStreamError`] inside has the Close frame.
 /// - `InvalidData`: a text message, as a [`ByteStreamError`], or the peer broke the protocol.
 /// - `UnexpectedEof`, `ConnectionReset` and others of the transport: the peer has vanished, or closed in the middle
 ///   of a message.
@@ -64,31 +65,32 @@ use super::socket::WebSocket;
 ///
 /// Each write is queued as one binary message, of at most [`max_write`](Self::max_write) bytes; what is longer is
 /// written in part, as always with [`AsyncWrite`]. A vectored write is one message, too. Put a
-/// [`BufWriter`](tokio::io::BufWriter) around it where many small pieces are written. Writing waits while
-/// [`Config::max_send_queue`](crate::Config::max_send_queue) is full, and is an error of the kind `BrokenPipe` once the
-/// closing handshake has begun on either side: there may still be something to read. Flushing waits as [`WebSocket::flush`](crate::WebSocket::flush).
+/// [`BufWriter`](tokio::io::BufWriter) around it if you write many small pieces. Writing waits while
+/// [`Config::max_send_queue`](crate::Config::max_send_queue) is full, and fails with the kind `BrokenPipe` once the
+/// closing handshake has begun on either side: there may still be something to read. Flushing waits as
+/// [`WebSocket::flush`](crate::WebSocket::flush) does.
 ///
 /// Shutting down sends a Close frame with code 1000 behind all that was written, and waits until the connection is
-/// over. It is an error where the peer did not answer: then nobody knows what it has received.
+/// over. It fails if the peer did not answer: then it is not known what the peer has received.
 ///
 /// # There is no half of a close
 ///
-/// A WebSocket is closed in both directions at once (RFC 6455 §5.5.1). After a shutdown nothing more is received: what the
+/// A WebSocket is closed in both directions at once (RFC 6455 §5.5.1). After a shutdown nothing is received: what the
 /// peer was still sending is discarded, and reading ends. A protocol that ends its requests by closing one direction
-/// loses the responses. And [`copy_bidirectional`](tokio::io::copy_bidirectional) gives up what is still to be read once
-/// writing fails, and waits for the other stream to end where the connection has: [`tunnel`](Self::tunnel) is what copies
-/// both ways.
+/// loses the responses. Do not use [`copy_bidirectional`](tokio::io::copy_bidirectional): it abandons what is still to be
+/// read once writing fails, and once the connection has ended it waits for the other stream to end.
+/// [`tunnel`](Self::tunnel) copies both ways.
 ///
 /// # Dropping it
 ///
-/// Does what dropping a [`WebSocket`](crate::WebSocket) does: starts the closing handshake, behind all that was
-/// written, with code 1000, which the peer takes for the regular end. After an error,
+/// Dropping it does what dropping a [`WebSocket`](crate::WebSocket) does: it starts the closing handshake, behind all that
+/// was written, with code 1000, which the peer takes for the regular end. After an error,
 /// [close](crate::WebSocket::close) it with another code first, by [`get_ref`](Self::get_ref).
 ///
 /// # Cancel safety
 ///
-/// As that of a [`TcpStream`](tokio::net::TcpStream): what was not read is read next, and what a `write` that was
-/// dropped has not taken is not sent.
+/// It is that of a [`TcpStream`](tokio::net::TcpStream): what was not read is read next. A `write` that is dropped before
+/// it is ready sends nothing.
 #[derive(Debug)]
 pub struct ByteStream {
     reader: ByteReader,
@@ -101,9 +103,9 @@ impl ByteStream {
         Self { reader, writer }
     }
 
-    /// Reads text messages, too, as the bytes they are.
+    /// Reads text messages as well, as the bytes they are.
     ///
-    /// Whatever is written goes as binary messages all the same. Default: `false`, a text message closes the
+    /// Whatever is written is sent as binary messages all the same. Default: `false`, a text message closes the
     /// connection with code 1003.
     #[must_use]
     pub fn accept_text(mut self, accept: bool) -> Self {
@@ -111,25 +113,64 @@ impl ByteStream {
         self
     }
 
-    /// Limits what is written as one message; longer writes are cut.
+    /// Limits what is written as one message, in bytes; longer writes are split.
     ///
-    /// Set it to what the peer takes at most, where that is less. Default: 64 KiB. At least a byte.
+    /// Set it to the peer's limit of a message, if that is less. Default: 64 KiB. At least one byte.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// let mut stream = server.into_byte_stream().max_write(4);
+    /// stream.write_all(b"abcdef").await?;
+    /// assert_eq!(client.recv().await?, Some(b"abcd".to_vec().into()));
+    /// assert_eq!(client.recv().await?, Some(b"ef".to_vec().into()));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn max_write(mut self, bytes: usize) -> Self {
         self.writer.max_write(bytes);
         self
     }
 
-    /// Splits it into a half that reads and one that writes, for use in different tasks.
+    /// Splits the stream into a half that reads and one that writes, for use in different tasks.
     ///
     /// Unlike with [`tokio::io::split`], they do not wait for each other. They can be
     /// [joined again](ByteReader::reunite).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// let (mut reader, mut writer) = server.into_byte_stream().into_split();
+    /// client.send(b"abc".to_vec()).await?;
+    /// let mut bytes = [0; 3];
+    /// reader.read_exact(&mut bytes).await?;
+    /// assert_eq!(&bytes, b"abc");
+    ///
+    /// let mut stream = reader.reunite(writer).expect("halves of one stream");
+    /// stream.write_all(&bytes).await?;
+    /// assert_eq!(client.recv().await?, Some(b"abc".to_vec().into()));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn into_split(self) -> (ByteReader, ByteWriter) {
         (self.reader, self.writer)
     }
 
-    /// Returns the connection: to close it with another code, and for what is known of it.
+    /// Returns the connection, to close it with another code, and to ask what is known of it.
     ///
     /// A message that is sent there becomes bytes between those of two writes.
     ///
@@ -152,7 +193,7 @@ impl ByteReader {
     ///
     /// # Errors
     ///
-    /// Returns the halves where they are not of the same connection.
+    /// Returns the halves if they are not of the same connection.
     pub fn reunite(self, writer: ByteWriter) -> Result<ByteStream, ReuniteError> {
         let reader = self;
         if reader.is_of(&writer) {
@@ -164,7 +205,7 @@ impl ByteReader {
 }
 
 impl WebSocket {
-    /// Makes the connection a stream of bytes, over binary messages: an [`AsyncRead`] and an [`AsyncWrite`].
+    /// Turns the connection into a stream of bytes over binary messages: an [`AsyncRead`] and an [`AsyncWrite`].
     ///
     /// What was received and not taken yet is read first.
     ///

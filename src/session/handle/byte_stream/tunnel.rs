@@ -17,7 +17,7 @@ use super::ByteStream;
 use crate::protocol::CloseFrame;
 
 impl ByteStream {
-    /// Copies both ways between the connection and another stream, until one of them has ended or failed.
+    /// Copies both ways between the connection and another stream, until one of them ends or fails.
     ///
     /// The end of one is passed on to the other, behind all that came before it:
     ///
