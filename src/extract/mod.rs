@@ -42,9 +42,26 @@
 //! }
 //! ```
 //!
-//! A handler does before `on_upgrade` what the layer has a hook for: it may answer something else, and
+//! Settings and hooks are those of the layer:
+//!
+//! ```
+//! use axum::{extract::State, response::Response};
+//! use tower_websocket::{Connections, WebSocket, extract::WebSocketUpgrade};
+//!
+//! async fn chat(ws: WebSocketUpgrade, State(connections): State<Connections>) -> Response {
+//!     ws.protocols(["chat.v2", "chat.v1"])
+//!         .connections(&connections)
+//!         .connection_info(true)
+//!         .on_open(|socket, head| println!("{} is open", head.uri.path()))
+//!         .on_end(|report| println!("closed with {}", report.close_code))
+//!         .on_failed_upgrade(|error| eprintln!("{error}"))
+//!         .on_upgrade(async |socket: WebSocket| println!("{:?}", socket.subprotocol()))
+//! }
+//! ```
+//!
+//! A handler does before `on_upgrade` what the layer has a hook for: it may return another response, and
 //! add headers, as in `([(SET_COOKIE, "a=b")], ws.on_upgrade(talk))`. Instead of a limit around the
-//! route service, take a permit of a semaphore and move it into the connection's handler.
+//! route service, acquire a permit of a semaphore and move it into the connection's handler.
 //!
 //! # `any`, not `get`
 //!
@@ -56,7 +73,7 @@
 //!
 //! # From axum's extractor
 //!
-//! What was `axum::extract::ws::…`, for a server that greets, listens, and says goodbye:
+//! A server that greets, listens, and says goodbye, with `axum::extract::ws` and here:
 //!
 //! ```diff
 //!  use axum::{
@@ -103,9 +120,9 @@
 //!
 //! `StreamExt::next` stays the same: `socket.next().await` is `Option<Result<Message, _>>` in both.
 //! `socket.split()` does not need the crate `futures`, and its [`Sender`](crate::Sender) can be cloned.
-//! `send` is no longer `SinkExt`'s: remove that import, and the `mut` of a sender. Where a channel and a task were there
-//! to send from several places, a clone of the `Sender` takes the place of both: it has a queue with a bound, waits where
-//! that is full, or gives the message back ([`try_send`](crate::Sender::try_send)).
+//! `send` is no longer `SinkExt`'s: remove that import, and the `mut` of a sender. If a channel and a task were used
+//! to send from several places, a clone of the `Sender` replaces both: it has a queue with a bound, and waits if
+//! that is full, or returns the message ([`try_send`](crate::Sender::try_send)).
 //!
 //! Once nothing of `axum::extract::ws` is left, axum's feature `ws` can go from `Cargo.toml`, and with it tungstenite.
 //!
@@ -150,8 +167,8 @@
 //!
 //! - Pages of other hosts are rejected; axum accepts every page:
 //!   [`Config::origin`](crate::Config::origin) through [`WebSocketUpgrade::config`].
-//! - A message may have 1 MiB, not 64.
-//! - A client that is silent after a ping is gone: pings are sent every 20 seconds.
+//! - The default limit of a message is 1 MiB, not 64.
+//! - A client that does not answer a ping is disconnected: pings are sent every 20 seconds.
 //! - A handler that returns closes with 1000, one that fails or panics with 1011; axum cuts the
 //!   connection without a Close frame.
 //! - `recv` ends when the client closes; axum's returns `Message::Close` first.

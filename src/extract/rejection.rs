@@ -10,9 +10,9 @@ use http::{StatusCode, Version};
 
 use crate::{handshake::Rejection, service::refuse};
 
-/// The reason why there is no [`WebSocketUpgrade`](super::WebSocketUpgrade): the request does not ask
-/// for a WebSocket, or its handshake is invalid.
+/// The reason why there is no [`WebSocketUpgrade`](super::WebSocketUpgrade).
 ///
+/// The request does not ask for a WebSocket, or its handshake is invalid.
 /// As a response it is what a [`WebSocketLayer`](crate::WebSocketLayer) answers, with the
 /// [`Rejection`] among its extensions.
 ///
@@ -42,7 +42,7 @@ impl WebSocketUpgradeRejection {
         Self { rejection, version }
     }
 
-    /// Returns what is wrong.
+    /// Returns what is wrong with the request.
     #[must_use]
     pub fn rejection(&self) -> &Rejection {
         &self.rejection

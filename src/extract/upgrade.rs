@@ -33,15 +33,15 @@ use crate::{
 
 /// A WebSocket handshake, as an argument of a handler of axum.
 ///
-/// See the [module](super) for an example and a comparison with axum's own.
+/// See the [module](super) for a whole program and a comparison with axum's own extractor.
 ///
-/// Extracting it checks what the request alone shows, in the order of [`Rejection`]'s variants; a
-/// fault is a [`WebSocketUpgradeRejection`]. [`on_upgrade`](Self::on_upgrade) checks what depends on
-/// settings: draining, origin, subprotocol, extensions. `Option<WebSocketUpgrade>` is `None` if the
-/// request does not ask for a WebSocket; an invalid handshake is rejected all the same.
+/// Extracting it checks what the request alone shows, in the order of [`Rejection`]'s variants; a fault is a
+/// [`WebSocketUpgradeRejection`]. [`on_upgrade`](Self::on_upgrade) checks what depends on settings: draining, origin,
+/// subprotocol, extensions. `Option<WebSocketUpgrade>` is `None` if the request does not ask for a WebSocket; an
+/// invalid handshake is rejected all the same.
 ///
-/// Extracting it takes the stream out of the request, so a second one in the same handler is
-/// rejected. Dropping it opens no connection; the client gets the handler's answer.
+/// Extracting it takes the stream out of the request, so a second one in the same handler is rejected. Dropping it
+/// opens no connection; the client gets the handler's response.
 #[must_use = "a connection is opened by `on_upgrade`"]
 pub struct WebSocketUpgrade {
     // Boxed, because the future of the application's handler holds it.
@@ -72,15 +72,15 @@ impl WebSocketUpgrade {
         Ok(Self { pending })
     }
 
-    /// Sets the configuration. Default: [`Config::default`].
+    /// Sets the configuration.
     ///
     /// What [`protocols`](Self::protocols), [`max_message_size`](Self::max_message_size),
     /// [`max_frame_size`](Self::max_frame_size), [`compression`](Self::compression) and
-    /// [`set_selected_protocol`](Self::set_selected_protocol) set is kept, whether they are called before
-    /// or after it. Everything else is this configuration's: of two, the last one holds.
+    /// [`set_selected_protocol`](Self::set_selected_protocol) set is kept, whether they are called before or after
+    /// it. Everything else is this configuration's: of two, the last one holds.
     ///
-    /// A connection with settings of its own has a copy of them, about 400 bytes. Those with the
-    /// default share one.
+    /// A connection with settings of its own has a copy of them, about 400 bytes. Connections with the default share
+    /// one. Default: [`Config::default`].
     pub fn config(mut self, mut config: Config) -> Self {
         let Pending { handshake, own, .. } = &mut *self.pending;
         let before = handshake.config_mut();
@@ -89,34 +89,33 @@ impl WebSocketUpgrade {
         self.choose_protocol()
     }
 
-    /// Sets the subprotocols this endpoint speaks, best first, as [`Config::subprotocols`].
+    /// Sets the subprotocols that this endpoint speaks, best first, as [`Config::subprotocols`].
     ///
-    /// The first one that the client offers is chosen at once. If there is none, the connection opens
-    /// without a subprotocol, unless [`Config::require_subprotocol`] is set.
+    /// The first one that the client offers is chosen at once. If there is none, the connection opens without a
+    /// subprotocol, unless [`Config::require_subprotocol`] is set.
     ///
     /// # Panics
     ///
-    /// Panics when a name is not a token of RFC 9110 §5.6.2.
+    /// Panics if a name is not a token of RFC 9110 §5.6.2.
     pub fn protocols<P: Into<Box<str>>>(mut self, names: impl IntoIterator<Item = P>) -> Self {
         self.pending.own.subprotocols = true;
         self.configure(|config| config.subprotocols(names))
             .choose_protocol()
     }
 
-    /// Limits the size of a received message, as [`Config::max_message_size`]. Default: 1 MiB.
+    /// Limits the bytes of a received message, by default to 1 MiB, as [`Config::max_message_size`].
     pub fn max_message_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.pending.own.max_message_size = true;
         self.configure(|config| config.max_message_size(bytes))
     }
 
-    /// Limits the payload of one received frame, as [`Config::max_frame_size`]. Default: the limit
-    /// of a message.
+    /// Limits the bytes of a received frame, by default to those of a message, as [`Config::max_frame_size`].
     pub fn max_frame_size(mut self, bytes: impl Into<Option<usize>>) -> Self {
         self.pending.own.max_frame_size = true;
         self.configure(|config| config.max_frame_size(bytes))
     }
 
-    /// Compresses messages, as [`Config::compression`]. Default: `None`.
+    /// Sets the compression of messages, by default none, as [`Config::compression`].
     pub fn compression(mut self, compression: impl Into<Option<Compression>>) -> Self {
         self.pending.own.compression = true;
         self.configure(|config| config.compression(compression))
@@ -138,21 +137,21 @@ impl WebSocketUpgrade {
         self
     }
 
-    /// Registers the connection in `connections`, and the outcome of the handshake in
-    /// [`on_upgrade`](Self::on_upgrade).
+    /// Registers the connection, and the outcome of the handshake in [`on_upgrade`](Self::on_upgrade), in
+    /// `connections`.
     ///
-    /// Requests that are rejected before, when this is extracted, are not counted. Default: the
-    /// connection is not registered.
+    /// Requests that are rejected before, when this is extracted, are not counted. Default: the connection is not
+    /// registered.
     pub fn connections(mut self, connections: &Connections) -> Self {
         self.pending.handshake.connections = Some(connections.clone());
         self
     }
 
     /// Limits the connections of each address, as
-    /// [`WebSocketLayer::per_address`](crate::WebSocketLayer::per_address) does; it is checked in
-    /// [`on_upgrade`](Self::on_upgrade). Default: no limit.
+    /// [`WebSocketLayer::per_address`](crate::WebSocketLayer::per_address).
     ///
-    /// Make it once, such as in the router's state: one that is made here for each request has counted nothing.
+    /// The limit is checked in [`on_upgrade`](Self::on_upgrade). Create it once, such as in the router's state: one
+    /// that is created here for each request has counted nothing. Default: no limit.
     ///
     /// ```
     /// use axum::{Router, extract::State, response::Response, routing::any};
@@ -171,7 +170,9 @@ impl WebSocketUpgrade {
     }
 
     /// Keeps what is known of the connection, as
-    /// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info). Default: `false`.
+    /// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info).
+    ///
+    /// Default: `false`.
     pub fn connection_info(mut self, keep: bool) -> Self {
         self.pending.handshake.keeps_info = keep;
         self
@@ -224,8 +225,7 @@ impl WebSocketUpgrade {
     /// Calls `hook` if the HTTP server could not complete the upgrade after the answer.
     ///
     /// The handler of [`on_upgrade`](Self::on_upgrade) is not called then. For the reasons see
-    /// [`WebSocketLayer::on_failed_upgrade`](crate::WebSocketLayer::on_failed_upgrade); they are also
-    /// logged.
+    /// [`WebSocketLayer::on_failed_upgrade`](crate::WebSocketLayer::on_failed_upgrade); they are also logged.
     pub fn on_failed_upgrade(
         mut self,
         hook: impl FnOnce(&(dyn Error + 'static)) + Send + 'static,
@@ -248,15 +248,16 @@ impl WebSocketUpgrade {
         self.pending.handshake.offered_subprotocols()
     }
 
-    /// Chooses a subprotocol instead of the one that [`protocols`](Self::protocols) chooses, before or
-    /// after this. Returns `false`, and keeps that one, if the client does not offer it.
+    /// Chooses a subprotocol instead of the one that [`protocols`](Self::protocols) chooses, before or after this.
+    ///
+    /// Returns `false`, and keeps that one, if the client does not offer it.
     pub fn set_selected_protocol(&mut self, name: &str) -> bool {
         let selected = self.pending.handshake.select_subprotocol(name);
         self.pending.own.selected |= selected;
         selected
     }
 
-    /// Returns the subprotocol chosen so far.
+    /// Returns the subprotocol that is chosen so far, if any.
     #[must_use]
     pub fn selected_protocol(&self) -> Option<&str> {
         self.pending.handshake.subprotocol()
@@ -264,15 +265,14 @@ impl WebSocketUpgrade {
 
     /// Accepts the connection, and calls `handler` with the socket once it is open.
     ///
-    /// The response is 101, or 200 on HTTP/2. Answer the client with it; adding headers is fine, and
+    /// The response is 101, or 200 on HTTP/2. Answer the client with it. Adding headers is fine;
     /// [`ResponseBody`](crate::service::ResponseBody) says what layers may not do. The upgrade has
-    /// [`Config::write_timeout`] from here on, so do slow work before. If the settings do not allow
-    /// the connection, the response is the rejection of a [`WebSocketLayer`](crate::WebSocketLayer),
-    /// and `handler` is not called.
+    /// [`Config::write_timeout`] from here on, so do slow work before. If the settings do not allow the connection,
+    /// the response is the rejection of a [`WebSocketLayer`](crate::WebSocketLayer), and `handler` is not called.
     ///
-    /// `handler` is like that of [`handler`](fn@crate::handler): its future ends in `()`, which closes
-    /// with 1000, or in `Result<(), E>`, of which an error closes with 1011, or with the
-    /// [`CloseFrame`](crate::CloseFrame) that it is. A panic closes with 1011.
+    /// `handler` is like that of [`handler`](fn@crate::handler). Its future ends in `()`, which closes with 1000, or
+    /// in `Result<(), E>`. An error closes with 1011, or with the [`CloseFrame`](crate::CloseFrame) that it is. A
+    /// panic closes with 1011.
     ///
     /// # Panics
     ///

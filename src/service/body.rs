@@ -15,14 +15,15 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response of [`WebSocketService`](super::WebSocketService): the inner service's,
-    /// a few words that explain a refusal, or nothing.
+    /// The body of a response of [`WebSocketService`](super::WebSocketService).
+    ///
+    /// It is the inner service's, a few words that explain a refusal, or nothing.
     ///
     /// The default is empty.
     ///
     /// A body that wraps this one must pass [`is_end_stream`](Body::is_end_stream) on.
-    /// hyper asks that of the body it sends, which is how the layer knows that its 101 was not
-    /// replaced by another layer's response. A 101 whose body was not asked opens no connection, and
+    /// hyper calls it on the body that it sends, which is how the layer knows that another layer has not
+    /// replaced its 101. If it is not called on the body of a 101, no connection opens, and
     /// an error is logged. Of tower-http's layers `ResponseBodyTimeoutLayer` does not pass it on: put
     /// it elsewhere.
     #[derive(Debug)]

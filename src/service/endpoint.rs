@@ -14,10 +14,10 @@ use super::{
 };
 use crate::handshake::{Rejection, server};
 
-/// Makes a service for a route that is nothing but a WebSocket.
+/// Creates a service for a route that is nothing but a WebSocket.
 ///
 /// Every other request gets 426 (400 on HTTP/2, which has no `Upgrade`), and an Extended CONNECT
-/// for another `:protocol` 501. For more than the default configuration there is
+/// for another `:protocol` 501. For other settings than the default configuration, use
 /// [`WebSocketLayer::endpoint`].
 ///
 /// ```
@@ -28,12 +28,28 @@ use crate::handshake::{Rejection, server};
 ///
 /// let app: Router = Router::new().route_service("/chat", endpoint(handler(chat)));
 /// ```
+///
+/// What another request gets:
+///
+/// ```
+/// use tower::ServiceExt;
+/// use tower_websocket::{WebSocket, endpoint, handler};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn chat(_: WebSocket) {}
+/// let plain = http::Request::get("/chat").body(())?;
+/// let response = endpoint(handler(chat)).oneshot(plain).await?;
+/// assert_eq!(response.status(), 426);
+/// # Ok(())
+/// # }
+/// ```
 pub fn endpoint<H: RouteService>(route: H) -> WebSocketService<UpgradeRequired, H> {
     WebSocketLayer::new(route).endpoint()
 }
 
 impl<H> WebSocketLayer<H> {
-    /// Makes a service for a route that is nothing but a WebSocket: as [`endpoint`].
+    /// Creates a service for a route that is nothing but a WebSocket; as [`endpoint`].
     #[must_use]
     pub fn endpoint(self) -> WebSocketService<UpgradeRequired, H> {
         WebSocketService {
@@ -43,7 +59,7 @@ impl<H> WebSocketLayer<H> {
     }
 }
 
-/// Answers whatever is not a WebSocket handshake: the inner service of [`endpoint`].
+/// The inner service of [`endpoint`], which answers every request that is no WebSocket handshake.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct UpgradeRequired;

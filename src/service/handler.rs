@@ -12,10 +12,10 @@ use tower::{BoxError, Service};
 
 use crate::session::WebSocket;
 
-/// Makes a route service of a function that takes a [`WebSocket`].
+/// Creates a route service of a function that takes a [`WebSocket`].
 ///
 /// The future may end in `()` or in `Result<(), E>`; an error closes the connection with code 1011,
-/// or with the [`CloseFrame`](crate::CloseFrame) it is. State is captured by a closure:
+/// or with the [`CloseFrame`](crate::CloseFrame) that it is. State is captured by a closure:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -48,9 +48,11 @@ use crate::session::WebSocket;
 /// let layer = WebSocketLayer::new(service_fn(greet));
 /// ```
 ///
-/// A handler that fails with a [`CloseFrame`](crate::CloseFrame) closes with its code and reason,
-/// also through `?` and [`BoxError`], and if it is a source of the error; with any other error it closes with 1011.
-/// The error is logged by `tracing` at WARN, and at DEBUG where it only says that the connection has ended. When the connection ends before the handler does, the handler
+/// A handler that fails with a [`CloseFrame`](crate::CloseFrame) closes the connection with its code and reason. It may
+/// come through `?` and [`BoxError`], and be a source of the error. Any other error closes with 1011.
+/// The error is logged by `tracing` at WARN, or at DEBUG if it only says that the connection has ended.
+///
+/// If the connection ends before the handler does, the handler
 /// is not dropped: receiving ends, sending fails, and it may finish what it does.
 pub fn handler<F, Fut>(function: F) -> HandlerService<F>
 where
@@ -123,7 +125,7 @@ where
     }
 }
 
-/// What the function of a [`handler`] may end in: `()`, `Result<(), E>`, or never.
+/// The results that the function of a [`handler`] may end in: `()`, `Result<(), E>`, or never.
 #[diagnostic::on_unimplemented(
     message = "a handler of connections cannot end in `{Self}`",
     label = "neither `()` nor `Result<(), E>`",
@@ -131,7 +133,7 @@ where
     note = "`E` is anything that becomes a `tower::BoxError`: an error, a `CloseFrame`, a text"
 )]
 pub trait HandlerOutput {
-    /// Turns it into the result of a route service.
+    /// Turns the value into the result of a route service.
     ///
     /// # Errors
     ///

@@ -20,11 +20,34 @@ use crate::{
     session::{Agreed, ConnectionInfo, Connections, Data, Setup, params::PathParams},
 };
 
-/// A handshake that is about to be accepted, in the hands of the hook of
-/// [`WebSocketLayer::on_handshake`](crate::WebSocketLayer::on_handshake).
+/// A handshake that is about to be accepted.
 ///
-/// It can be looked at and added to, and ends in [`accept`](Self::accept),
+/// It is passed to the hook of [`WebSocketLayer::on_handshake`](crate::WebSocketLayer::on_handshake). The hook can look at
+/// it and add to it, and ends it with [`accept`](Self::accept),
 /// [`reject`](Self::reject) or [`accept_then_close`](Self::accept_then_close).
+///
+/// ```
+/// use http::{StatusCode, header};
+/// use tower_websocket::{CloseCode, Handshake, WebSocket, WebSocketLayer, service::Decision};
+///
+/// async fn admit(mut handshake: Handshake) -> Decision {
+///     if handshake.uri().query().is_some() || !handshake.headers().contains_key(header::COOKIE) {
+///         return handshake.reject(StatusCode::FORBIDDEN);
+///     }
+///     if handshake.offered_subprotocols().any(|name| name == "chat.v0") {
+///         // A page does not see the status of a rejection, but it sees this.
+///         return handshake.accept_then_close((CloseCode::POLICY_VIOLATION, "reload the page"));
+///     }
+///     if handshake.select_subprotocol("chat.v1") {
+///         let config = handshake.config_mut();
+///         *config = config.clone().max_message_size(4096);
+///     }
+///     handshake.accept()
+/// }
+///
+/// # async fn chat(_: WebSocket) {}
+/// let layer = WebSocketLayer::from_fn(chat).on_handshake(admit);
+/// ```
 #[derive(Debug)]
 pub struct Handshake {
     pub(crate) head: Parts,
@@ -105,8 +128,7 @@ impl Handshake {
         self.version
     }
 
-    /// Returns the address of the client, where it is known: see
-    /// [`PeerAddr`](super::PeerAddr).
+    /// Returns the address of the client, if it is known: see [`PeerAddr`](super::PeerAddr).
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         peer_addr(&self.head.extensions)
@@ -118,12 +140,14 @@ impl Handshake {
         &self.head.extensions
     }
 
-    /// Returns the request's extensions; the route service finds here what the hook puts in.
+    /// Returns the request's extensions, to be changed.
+    ///
+    /// The route service gets the request with what the hook puts in.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         &mut self.head.extensions
     }
 
-    /// Returns the whole head, for extractors that want it, such as axum's.
+    /// Returns the whole head, for extractors such as axum's.
     ///
     /// ```
     /// use axum::{RequestPartsExt, extract::Path};
@@ -151,24 +175,24 @@ impl Handshake {
         self.opening.offered_subprotocols()
     }
 
-    /// Returns the subprotocol chosen so far.
+    /// Returns the subprotocol that is chosen so far, if any.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
         self.opening.subprotocol()
     }
 
-    /// Chooses a subprotocol; `false` if the client does not offer it.
+    /// Chooses a subprotocol, and returns `false` if the client does not offer it.
     pub fn select_subprotocol(&mut self, name: &str) -> bool {
         self.opening.select_subprotocol(name)
     }
 
     /// Keeps a value with the connection, as [`WebSocket::set_data`](crate::WebSocket::set_data) does.
-    /// Returns the one of the same type that it replaces.
+    ///
+    /// Returns the value of the same type that it replaces.
     ///
     /// The connection then keeps its [`ConnectionInfo`], too, as with
-    /// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info). What is for the
-    /// beginning alone belongs in the [extensions](Self::extensions_mut), which the route service has, and
-    /// drops.
+    /// [`WebSocketLayer::connection_info`](crate::WebSocketLayer::connection_info). What is needed only at the
+    /// beginning belongs in the [extensions](Self::extensions_mut), which the route service gets, and drops.
     ///
     /// ```
     /// use http::StatusCode;
@@ -186,7 +210,7 @@ impl Handshake {
     /// }
     ///
     /// async fn chat(mut socket: WebSocket) {
-    ///     let user = socket.data::<User>().expect("nobody comes past the hook without a user");
+    ///     let user = socket.data::<User>().expect("the hook has set it");
     ///     while let Ok(Some(message)) = socket.recv().await {
     ///         println!("{}: {message:?}", user.0);
     ///     }
@@ -205,21 +229,21 @@ impl Handshake {
         self.opening.deflate().is_some()
     }
 
-    /// Leaves this connection uncompressed, whatever was agreed.
+    /// Disables compression for this connection, whatever was agreed on.
     pub fn decline_compression(&mut self) {
         self.opening.decline_deflate();
     }
 
-    /// Returns the headers to add to the answer that accepts, such as cookies.
+    /// Returns the headers to add to the response that accepts, such as cookies.
     ///
-    /// Those that belong to the handshake or to the connection are left out.
+    /// Headers that belong to the handshake or to the connection are left out of the response.
     pub fn response_headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.response_headers
     }
 
-    /// Returns this connection's settings, to be changed for it alone.
+    /// Returns the settings of this connection, to be changed for it alone.
     ///
-    /// Those of the handshake itself have been applied already.
+    /// The settings that concern the handshake itself have been applied already.
     pub fn config_mut(&mut self) -> &mut Config {
         &mut Arc::make_mut(&mut self.setup).config
     }
@@ -233,8 +257,8 @@ impl Handshake {
 
     /// Rejects the handshake: with a status, a status and a text, or a whole response.
     ///
-    /// On HTTP/1.1 it gets `Connection: close`. A status that means success would open a tunnel:
-    /// it is replaced by 500. Browsers do not show the response to a page; if it should know why,
+    /// On HTTP/1.1 the response gets `Connection: close`. A status that means success would open a tunnel:
+    /// it is replaced by 500. Browsers do not show the response to a page; if the page needs to know the reason,
     /// use [`accept_then_close`](Self::accept_then_close).
     pub fn reject(self, response: impl Into<RejectResponse>) -> Decision {
         Decision {
@@ -266,7 +290,7 @@ impl Handshake {
         }
     }
 
-    /// Accepts the connection only to close it, so that a page sees code and reason.
+    /// Accepts the connection only to close it, so that a page gets the code and the reason.
     ///
     /// The route service is not called.
     pub fn accept_then_close(self, frame: impl Into<CloseFrame>) -> Decision {
@@ -276,7 +300,7 @@ impl Handshake {
     }
 }
 
-/// What a hook decided. Made by [`Handshake`].
+/// The decision of a hook, made by the methods of [`Handshake`].
 #[must_use = "a hook returns its answer"]
 pub struct Decision {
     pub(super) verdict: Verdict,

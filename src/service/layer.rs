@@ -17,9 +17,9 @@ use crate::{
     session::{Connections, Sender, SessionReport, Setup, WebSocket},
 };
 
-/// Accepts WebSocket handshakes; leaves every other request to the inner service.
+/// A layer that accepts WebSocket handshakes, and leaves every other request to the inner service.
 ///
-/// `H` is the route service, which has the connection once it is open: see
+/// `H` is the route service, which gets the connection once it is open: see
 /// [`handler`](crate::handler) and [`event_handler`](super::event_handler), or take any
 /// `tower::Service<http::Request<WebSocket>, Response = ()>`. The socket is the body of the request
 /// that opened it, so headers and extensions are at hand.
@@ -37,7 +37,7 @@ use crate::{
 /// 4. The hook of [`on_handshake`](Self::on_handshake) may look, add and refuse.
 /// 5. The answer leaves, and the route service is called when the stream is handed over.
 ///
-/// It never makes an error of its own. It needs tokio's runtime with time enabled.
+/// The layer never fails with an error of its own. It needs tokio's runtime with time enabled.
 ///
 /// # Mounting
 ///
@@ -54,7 +54,7 @@ use crate::{
 /// refuses before a `route_layer` sees it. A `Router::layer` without [`path`](Self::path) or
 /// [`when`](Self::when) takes the handshakes for every path. An HTTP/2 server has to announce
 /// Extended CONNECT (`enable_connect_protocol` on hyper's builder; axum's `serve` does it with its
-/// feature `http2`), else browsers stay with HTTP/1.1.
+/// feature `http2`), otherwise browsers stay with HTTP/1.1.
 ///
 /// ```
 /// use tower::{ServiceBuilder, service_fn};
@@ -88,8 +88,9 @@ pub struct WebSocketLayer<H> {
 }
 
 impl<F> WebSocketLayer<HandlerService<F>> {
-    /// Makes a layer that hands connections to a function: what
-    /// `WebSocketLayer::new(`[`handler`]`(function))` is.
+    /// Creates a layer that hands connections to a function.
+    ///
+    /// It is short for `WebSocketLayer::new(`[`handler`]`(function))`.
     pub fn from_fn<Fut>(function: F) -> Self
     where
         F: FnMut(WebSocket) -> Fut,
@@ -101,8 +102,9 @@ impl<F> WebSocketLayer<HandlerService<F>> {
 }
 
 impl<H> WebSocketLayer<H> {
-    /// Makes a layer that hands connections to `route`. For functions there is
-    /// [`from_fn`](WebSocketLayer::from_fn).
+    /// Creates a layer that hands connections to `route`.
+    ///
+    /// For functions there is [`from_fn`](WebSocketLayer::from_fn).
     pub fn new(route: H) -> Self
     where
         H: RouteService,
@@ -119,33 +121,55 @@ impl<H> WebSocketLayer<H> {
         }
     }
 
-    /// Sets the configuration. Default: [`Config::default`].
+    /// Sets the configuration.
+    ///
+    /// Default: [`Config::default`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_websocket::{Config, WebSocket, WebSocketLayer};
+    ///
+    /// # async fn chat(_: WebSocket) {}
+    /// let config = Config::default()
+    ///     .max_message_size(64 << 10)
+    ///     .idle_timeout(Duration::from_secs(300));
+    /// let layer = WebSocketLayer::from_fn(chat).config(config);
+    /// ```
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         Arc::make_mut(&mut self.setup).config = config;
         self
     }
 
-    /// Takes only requests for this path, or for one of those given by several calls.
+    /// Takes only requests for this path, or for one of the paths of several calls.
     ///
     /// `{name}` stands for a segment, `{*name}` for the rest of the path; the values are in
     /// [`PathParams`](super::PathParams), among the request's extensions. Default: every path.
     ///
     /// A handshake for another path goes to the inner service. Over HTTP/2 that must not answer a
-    /// `CONNECT` with 200, as a page for everything might: to the client its WebSocket is open then.
+    /// `CONNECT` with 200, as a page for every path might: the client would take its WebSocket for open.
     ///
     /// # Panics
     ///
-    /// Panics if the path is malformed, or conflicts with one given before.
+    /// Panics if the path is malformed, or conflicts with one that was set before.
     #[must_use]
     pub fn path(mut self, path: &str) -> Self {
         Arc::make_mut(self.filter.get_or_insert_default()).path(path);
         self
     }
 
-    /// Takes only requests for which `predicate` holds; several have to hold together.
+    /// Takes only requests for which `predicate` returns `true`; several predicates have to agree.
     ///
-    /// The rest goes to the inner service, with the same care as for [`path`](Self::path).
+    /// The other requests go to the inner service, with the same care as for [`path`](Self::path).
+    ///
+    /// ```
+    /// use http::header;
+    /// use tower_websocket::{WebSocket, WebSocketLayer};
+    ///
+    /// # async fn chat(_: WebSocket) {}
+    /// let layer = WebSocketLayer::from_fn(chat)
+    ///     .when(|head| head.headers.get(header::HOST).is_some_and(|host| host == "chat.example.com"));
+    /// ```
     #[must_use]
     pub fn when(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         Arc::make_mut(self.filter.get_or_insert_default()).when(predicate);
@@ -195,11 +219,11 @@ impl<H> WebSocketLayer<H> {
 
     /// Calls `hook` for each connection that opens, before the route service, with the head of its request.
     ///
-    /// Each has its report at [`on_end`](Self::on_end) later, so that both together know what is open. Also
-    /// a connection that the hook of [`on_handshake`](Self::on_handshake) accepts only to close is told, of
-    /// which the [`Sender`] is closed. It runs in the connection's task, and should not block. If it panics,
-    /// the connection is closed with code 1011, without a call of the route service; one that is accepted only to close
-    /// keeps the frame it is closed with.
+    /// Each has its report at [`on_end`](Self::on_end) later, so that both together know what is open. It is also called
+    /// for a connection that the hook of [`on_handshake`](Self::on_handshake) accepts only to close; the [`Sender`] of it
+    /// is closed. It runs in the connection's task, and should not block. If it panics,
+    /// the connection is closed with code 1011, without a call of the route service. A connection that is accepted only
+    /// to close keeps the frame that it is closed with.
     ///
     /// ```
     /// use tower_websocket::{handler, WebSocket, WebSocketLayer};
@@ -225,7 +249,7 @@ impl<H> WebSocketLayer<H> {
         self
     }
 
-    /// Calls `hook` for upgrades that the HTTP server could not complete after the answer.
+    /// Calls `hook` for upgrades that the HTTP server could not complete after the response.
     ///
     /// The route service is not called then. A server built without
     /// `serve_connection_with_upgrades` or `with_upgrades` fails every upgrade, and so does, over
@@ -240,18 +264,18 @@ impl<H> WebSocketLayer<H> {
         self
     }
 
-    /// Limits the connections of each address, beside those of other layers with a clone of `limit`.
+    /// Limits the connections of each address, together with other layers that have a clone of `limit`.
     ///
     /// One more is refused with 429 and `Retry-After`, before the hook and behind the checks of the
     /// handshake. The address is that of [`PeerAddr`](super::PeerAddr), which [`serve`](fn@crate::serve)
-    /// tells, or what [`PerAddress::address`] says. Default: no limit.
+    /// sets, or the one that the function of [`PerAddress::address`] returns. Default: no limit.
     #[must_use]
     pub fn per_address(mut self, limit: &PerAddress) -> Self {
         self.per_address = Some(limit.clone());
         self
     }
 
-    /// Registers every connection, and what becomes of each handshake, in `connections`.
+    /// Registers every connection, and the outcome of each handshake, in `connections`.
     ///
     /// Several layers may share them. Default: none are registered.
     #[must_use]
@@ -260,11 +284,11 @@ impl<H> WebSocketLayer<H> {
         self
     }
 
-    /// Keeps what is known of each connection: the client's address, path and parameters, version of HTTP and
-    /// more, as its [`ConnectionInfo`](crate::session::ConnectionInfo).
+    /// Keeps the [`ConnectionInfo`](crate::session::ConnectionInfo) of each connection.
     ///
-    /// All handles give it, [`WebSocket::info`](crate::WebSocket::info) for one; without it that is `None`,
-    /// and the first time somebody asks is logged as a warning. Default: `false`, which costs nothing. It
+    /// It has the client's address, path and parameters, version of HTTP and more.
+    /// All handles return it, for example [`WebSocket::info`](crate::WebSocket::info). Without it they return `None`,
+    /// and the first call is logged as a warning. Default: `false`, which costs nothing. It
     /// takes about 250 bytes per connection, and the path with its parameters.
     #[must_use]
     pub fn connection_info(mut self, keep: bool) -> Self {

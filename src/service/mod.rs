@@ -1,5 +1,4 @@
-//! What [`WebSocketLayer`](crate::WebSocketLayer) is made of: services, futures and bodies, and what its
-//! hooks and callbacks need.
+//! The services, futures and bodies of [`WebSocketLayer`](crate::WebSocketLayer), and the types of its hooks.
 //!
 //! - [`WebSocketService`], [`ResponseFuture`], [`ResponseBody`]: what the layer makes of a service.
 //!   [`UpgradeRequired`] is the service inside an [`endpoint`](crate::endpoint).

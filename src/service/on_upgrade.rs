@@ -19,9 +19,9 @@ use crate::{lock::Lock, session::Transport};
 
 /// A stream that a handshake may take over, for servers and tests that are not hyper.
 ///
-/// Put it into the request's extensions. The layer looks for hyper's own `OnUpgrade` first, and for
-/// this one then. Whether the stream is one of many on its connection is told by the request's
-/// version: from HTTP/2 on it is.
+/// Put it into the request's extensions. The layer looks for hyper's own `OnUpgrade` first, and then for
+/// this one. The request's version says whether the stream is one of many on its connection: from HTTP/2 on
+/// it is.
 ///
 /// ```
 /// use http::Request;
@@ -40,12 +40,14 @@ pub struct OnUpgrade {
 type StreamFuture = Pin<Box<dyn Future<Output = io::Result<Transport>> + Send>>;
 
 impl OnUpgrade {
-    /// Hands over a stream that is there already.
+    /// Wraps a stream that is there already.
     pub fn new(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
         Self::from_future(ready(Ok(stream)))
     }
 
-    /// Hands over a stream once the answer was sent. An error means that it was not.
+    /// Wraps a stream that is handed over once the response was sent.
+    ///
+    /// An error of the future means that it was not.
     pub fn from_future<T>(stream: impl Future<Output = io::Result<T>> + Send + 'static) -> Self
     where
         T: AsyncRead + AsyncWrite + Send + 'static,

@@ -15,8 +15,8 @@ use super::axum_head::connect_info;
 ///
 /// The servers of the feature `serve` put it there over TCP. With the feature `axum` the
 /// `ConnectInfo<SocketAddr>` of `into_make_service_with_connect_info::<SocketAddr>()` counts as well, unless
-/// there is a `PeerAddr`. In all other cases a layer outside puts it there. So does one that knows better,
-/// because a proxy that it trusts has named the client:
+/// there is a `PeerAddr`. In all other cases a layer of the application puts it there. So does a layer that knows the
+/// client's address from a proxy that it trusts:
 ///
 /// ```
 /// use std::net::SocketAddr;

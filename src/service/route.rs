@@ -5,14 +5,14 @@ use tower::Service;
 
 use crate::session::WebSocket;
 
-/// What handles a connection once it is open: every `tower::Service<Request<WebSocket>, Response = ()>`.
+/// A service that handles a connection once it is open: every `tower::Service<Request<WebSocket>, Response = ()>`.
 ///
-/// It is implemented for all of them, and for nothing else; [`WebSocketLayer::new`](crate::WebSocketLayer::new)
-/// asks for it, so that what is no such service is refused there, by name. Functions become one by
+/// It is implemented for all of them, and for nothing else. [`WebSocketLayer::new`](crate::WebSocketLayer::new)
+/// requires it, so that the compiler refuses there what is no such service. Functions become one by
 /// [`WebSocketLayer::from_fn`](crate::WebSocketLayer::from_fn), [`handler`](crate::handler) or
 /// `tower::service_fn`.
 ///
-/// A function as it is does not compile, and the compiler names what it goes through:
+/// A plain function does not compile, and the compiler names what to use:
 ///
 /// ```compile_fail,E0277
 /// # use tower_websocket::{WebSocket, WebSocketLayer};
@@ -20,7 +20,7 @@ use crate::session::WebSocket;
 /// let layer = WebSocketLayer::new(echo); // `from_fn(echo)`, or `new(handler(echo))`
 /// ```
 ///
-/// Nor is one whose future is not [`Send`] mounted, which is said with the place where it waits:
+/// Nor does a function whose future is not [`Send`]; the error shows the place where it waits:
 ///
 /// ```compile_fail
 /// # use std::rc::Rc;
@@ -37,7 +37,7 @@ use crate::session::WebSocket;
 /// let app: Router = Router::new().route_service("/echo", endpoint(handler(echo)));
 /// ```
 ///
-/// A function that returns a layer names what axum asks of it, too:
+/// A function that returns a layer has to name what axum requires:
 ///
 /// ```
 /// use tower::BoxError;

@@ -16,10 +16,10 @@ use crate::{
 
 /// Calls an [`EventHandler`] back for everything that happens to a connection, until its end.
 ///
-/// It is what [`event_handler`](super::event_handler) does with a connection of a layer, for those that
-/// come otherwise: of a client, of [`extract::WebSocketUpgrade`](crate::extract::WebSocketUpgrade), of
-/// [`serve::accept`](crate::serve::accept), or in a route service of one's own. The socket is the body of a
-/// request, of which [`on_open`](EventHandler::on_open) sees the head.
+/// It is what [`event_handler`](super::event_handler) does with a connection of a layer, for connections that
+/// come in another way: of a client, of [`extract::WebSocketUpgrade`](crate::extract::WebSocketUpgrade), of
+/// [`serve::accept`](crate::serve::accept), or in a route service of the application. The socket is the body of a
+/// request, whose head is passed to [`on_open`](EventHandler::on_open).
 ///
 /// ```no_run
 /// # #[cfg(feature = "client")]
@@ -49,15 +49,15 @@ use crate::{
 /// # }
 /// ```
 ///
-/// The callbacks are those of a layer's connections, with two differences where this does not run within a route
-/// service, since the task is the caller's: an [`abort`](Sender::abort) drops no callback that waits, and
-/// [`on_error`](EventHandler::on_error) with [`Error::Io`](crate::Error::Io) comes next; and a panic of a
-/// callback goes on to the caller, behind [`on_end`](EventHandler::on_end), once the peer is told code 1011.
+/// The callbacks are those of a layer's connections, with two differences if this does not run within a route
+/// service, since the task is the caller's. An [`abort`](Sender::abort) drops no callback that waits, and
+/// [`on_error`](EventHandler::on_error) with [`Error::Io`](crate::Error::Io) comes next. A panic of a
+/// callback goes on to the caller, behind [`on_end`](EventHandler::on_end), once the peer was sent code 1011.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future closes the connection with code 1000, with `on_end` as its last callback: also
-/// where it was never polled.
+/// Dropping the future closes the connection with code 1000, with `on_end` as its last callback, even
+/// if it was never polled.
 pub fn handle_events<E: EventHandler>(
     request: Request<WebSocket>,
     handler: E,

@@ -14,16 +14,16 @@ use crate::{
 /// A connection's life as callbacks, each with a default.
 ///
 /// The defaults do nothing, except those of [`on_text`](Self::on_text) and
-/// [`on_binary`](Self::on_binary): a kind of data without a callback closes the connection with code
+/// [`on_binary`](Self::on_binary): data of a kind without a callback closes the connection with code
 /// 1003. Implementations may write callbacks as `async fn`.
 ///
 /// # Order
 ///
 /// Callbacks of one connection run one after the other, in the order of what happened:
-/// [`on_open`](Self::on_open) first, and each when the one before it has returned. What came before
+/// [`on_open`](Self::on_open) first, and each when the one before it has returned. What arrived before
 /// the end is reported before the end. After a [`close`](Sender::close) of this endpoint that is not so:
-/// what has come and was not reported is discarded, and of what comes later only control frames are
-/// reported.
+/// messages that have arrived and were not reported are discarded, and of what arrives later only control frames
+/// are reported.
 ///
 /// # The end
 ///
@@ -46,7 +46,7 @@ use crate::{
 ///
 /// What an implementation holds lives as long as its connection: a
 /// [`Membership`](crate::groups::Membership) in it leaves its group however the connection ends. It is dropped
-/// right after `on_end`. What it has, and what it does not, is up to who makes it:
+/// right after `on_end`. Each connection has an implementation of its own:
 /// [`event_handler`](super::event_handler) clones one for each connection,
 /// [`event_handler_with`](super::event_handler_with) makes each by a function.
 ///
@@ -88,8 +88,9 @@ pub trait EventHandler: Send {
         close_unsupported(socket)
     }
 
-    /// Runs when a ping was received. It is answered already, unless
-    /// [`Config::auto_pong`](crate::Config::auto_pong) is off.
+    /// Runs when a ping was received.
+    ///
+    /// The ping is answered already, unless [`Config::auto_pong`](crate::Config::auto_pong) is disabled.
     fn on_ping(&mut self, socket: &Sender, payload: Bytes) -> impl Future<Output = ()> + Send {
         let _ = (socket, payload);
         async {}
@@ -122,14 +123,16 @@ pub trait EventHandler: Send {
         async {}
     }
 
-    /// Runs at the end, once, as the very last callback: however the connection ended, after an
-    /// [`abort`](Sender::abort) and after a panic of another callback as well.
+    /// Runs once, as the very last callback, however the connection ended.
     ///
-    /// Nothing can be sent any longer. It comes also where no other callback came, because the runtime
-    /// ended before or [`on_open`](Self::on_open) panicked; only a process that ends without dropping its
-    /// runtime leaves it out. It is no `async fn`, as it also runs where a handler is dropped, and should not
-    /// block: what has to wait goes to `tokio::spawn`, and gets lost with the runtime. A panic in it is
-    /// logged, and without effect otherwise.
+    /// It also runs after an [`abort`](Sender::abort) and after a panic of another callback. Nothing can be sent any longer.
+    /// It runs even if no other callback has run, because the runtime
+    /// ended before or [`on_open`](Self::on_open) panicked. Only a process that ends without dropping its
+    /// runtime leaves it out.
+    ///
+    /// It is no `async fn`, as it also runs when a handler is dropped, and should not
+    /// block: spawn what has to wait with `tokio::spawn`; it is lost if the runtime ends. A panic in it is
+    /// logged, and has no other effect.
     fn on_end(&mut self, socket: &Sender) {
         let _ = socket;
     }

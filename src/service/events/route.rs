@@ -16,9 +16,24 @@ use crate::{
     session::{Sender, WebSocket},
 };
 
-/// Makes a route service of an [`EventHandler`] implementation, of which each connection gets a clone.
+/// Creates a route service of an [`EventHandler`] implementation, of which each connection gets a clone.
 ///
-/// Where an implementation holds what cannot be cloned, make it by [`event_handler_with`].
+/// If an implementation holds what cannot be cloned, create it by [`event_handler_with`].
+///
+/// ```
+/// use tower_websocket::{Sender, Utf8Bytes, WebSocketLayer, service::{EventHandler, event_handler}};
+///
+/// #[derive(Clone)]
+/// struct Echo;
+///
+/// impl EventHandler for Echo {
+///     async fn on_text(&mut self, socket: &Sender, text: Utf8Bytes) {
+///         let _gone = socket.send(text).await;
+///     }
+/// }
+///
+/// let layer = WebSocketLayer::new(event_handler(Echo));
+/// ```
 pub fn event_handler<E: EventHandler + Clone>(handler: E) -> EventHandlerService<E> {
     EventHandlerService { handler }
 }

@@ -23,8 +23,8 @@ type FindAddress = Arc<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
 /// A limit of the WebSockets that one address has open, and of the new ones that it asks for.
 ///
 /// It is set with [`WebSocketLayer::per_address`](crate::WebSocketLayer::per_address), and with
-/// `per_address` of the extractor. Give the same one, or clones of it, to several layers for a limit of them
-/// all. There is no limit until one is set.
+/// `per_address` of the extractor. Pass the same one, or clones of it, to several layers for a limit of all of them
+/// together. There is no limit until one is set.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,9 +39,9 @@ type FindAddress = Arc<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
 ///
 /// # Clones
 ///
-/// What is open of all clones counts together, also of one without a limit of it. New ones
+/// Open connections of all clones count together, also those of a clone without a limit of them. New connections
 /// count for each [`max_new`](Self::max_new) alone, together with clones that were made after it. So a server may
-/// have one limit of what is open, and for each route its own of what is new:
+/// have one limit of open connections, and for each route a limit of new ones:
 ///
 /// ```
 /// # use std::time::Duration;
@@ -53,26 +53,27 @@ type FindAddress = Arc<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
 ///
 /// # What counts
 ///
-/// An IPv4 address is one address, also where it is written as IPv6 (`::ffff:192.0.2.1`). Of IPv6 a
-/// whole /64 is one, which a single host has to itself as a rule. Many people may share an IPv4
+/// An IPv4 address is one address, also if it is written as IPv6 (`::ffff:192.0.2.1`). In IPv6 a
+/// whole /64 is one address, since a single host usually has one to itself. Many people may share an IPv4
 /// address, behind the router of a school or of a mobile network: leave them room.
 ///
-/// A handshake that breaks no rule counts, before the hook of
-/// [`on_handshake`](crate::WebSocketLayer::on_handshake) sees it: one that the hook refuses has used up
-/// a new one, which slows guessing of passwords down as well. A connection is open from then until its
-/// transport is gone and its handler is done.
+/// A handshake that breaks no rule counts as new, before the hook of
+/// [`on_handshake`](crate::WebSocketLayer::on_handshake) runs. So a handshake that the hook refuses counts as well,
+/// which also slows down guessing of passwords. A connection counts as open from then until its
+/// transport is gone and its handler has returned.
 ///
 /// # What is beyond
 ///
-/// 429 with `Retry-After` and [`Rejection::TooManyOpen`] or [`Rejection::TooManyNew`]; it says nothing
-/// about the server, so a load balancer should send nobody elsewhere for it, as it may for a 503.
+/// A handshake beyond a limit gets 429 with `Retry-After`, and [`Rejection::TooManyOpen`] or [`Rejection::TooManyNew`].
+/// The status says nothing about the server: a load balancer should not send clients elsewhere for it, as it may for
+/// a 503.
 ///
 /// # Memory
 ///
-/// 100 bytes at most for each open connection. For each `max_new`, of the addresses that have asked lately 57,000 are
-/// remembered for sure and twice as many at most, in 5 MiB at most: where there are more in the time of `per`, the
-/// oldest are forgotten, and have all their new connections again. What is open is never forgotten. Nothing is
-/// searched: a handshake costs the same whatever is remembered.
+/// An open connection takes 100 bytes at most. Each `max_new` remembers the last 57,000 addresses at least and twice as
+/// many at most, in 5 MiB at most. If more addresses come in the time of `per`, the oldest are forgotten, and have all
+/// their new connections again. Open connections are never forgotten. Nothing is searched: a handshake costs the same
+/// however many addresses are remembered.
 #[derive(Clone)]
 pub struct PerAddress(Arc<Limit>);
 
@@ -95,7 +96,7 @@ struct Shared {
 }
 
 impl PerAddress {
-    /// Makes one that limits nothing yet.
+    /// Creates a limit that limits nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Limit {
@@ -111,10 +112,10 @@ impl PerAddress {
         }))
     }
 
-    /// Limits how many connections of an address are open at a time. Default: no limit.
+    /// Limits how many connections of an address are open at a time.
     ///
-    /// One more is refused with 429 and `Retry-After: 5`. What has opened before any of the clones had a limit
-    /// does not count.
+    /// One more is refused with 429 and `Retry-After: 5`. Connections that were opened before any of the clones had a limit
+    /// do not count. Default: no limit.
     #[must_use]
     pub fn max_open(mut self, connections: impl Into<Option<usize>>) -> Self {
         let limit = Arc::make_mut(&mut self.0);
@@ -125,14 +126,13 @@ impl PerAddress {
         self
     }
 
-    /// Limits how many connections an address may ask for: `connections` at once, and as many again
-    /// `per` that time, spread evenly over it (a token bucket). Default: no limit.
+    /// Limits how many connections an address may ask for: `connections` at once, and as many again in each `per`.
     ///
-    /// One more is refused with 429, and `Retry-After` says in how many seconds there is one. It counts as
-    /// nothing, so who asks too often is not locked out for longer. Zero is taken as one. `per` is at most
-    /// a day.
+    /// They come back evenly spread over that time (a token bucket). One more is refused with 429, and `Retry-After` is the
+    /// number of seconds until there is one. It is not counted, so that a client that asks too often is not locked out for
+    /// longer. Zero is taken as one. `per` is at most a day. Default: no limit.
     ///
-    /// It begins to count anew: clones that were made before count for themselves.
+    /// The count starts anew: clones that were made before count for themselves.
     #[must_use]
     pub fn max_new(mut self, connections: u32, per: Duration) -> Self {
         let table = Table::new(Rate::new(connections, per));
@@ -140,14 +140,14 @@ impl PerAddress {
         self
     }
 
-    /// Tells the address of a request in another way. Default: that of [`PeerAddr`](super::PeerAddr), or of axum's
-    /// `ConnectInfo<SocketAddr>` with the feature `axum`.
+    /// Sets the function that returns the address of a request.
     ///
     /// Behind a proxy all requests have the proxy's address. Believe a header only if the proxy sets it,
     /// and the request comes from the proxy: clients can send it, too. `X-Forwarded-For` is
     /// added to, so its last address is the proxy's word, and those before it the client's.
     ///
-    /// A request without an address (`None`) is not limited; the first is logged.
+    /// A request without an address (`None`) is not limited; the first one is logged. Default: the address of
+    /// [`PeerAddr`](super::PeerAddr), or of axum's `ConnectInfo<SocketAddr>` with the feature `axum`.
     ///
     /// ```
     /// use std::net::IpAddr;
