@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData};
 
 use super::{delivery::SlowMember, elsewhere::Reach, key::Key};
 
-/// Settings of [`Groups`](crate::Groups).
+/// The settings of [`Groups`](crate::Groups), made by [`Groups::builder`](crate::Groups::builder).
 pub struct GroupsBuilder<K, T = ()> {
     pub(super) max_groups: Option<usize>,
     pub(super) slow: Box<dyn Fn(&K) -> SlowMember + Send + Sync>,
@@ -13,7 +13,9 @@ pub struct GroupsBuilder<K, T = ()> {
 }
 
 impl<K: Key, T> GroupsBuilder<K, T> {
-    /// Limits how many groups a connection may be in. Default: `None`, no limit.
+    /// Limits how many groups a connection may be in.
+    ///
+    /// Default: `None`, no limit.
     #[must_use]
     pub fn max_groups_per_connection(mut self, groups: impl Into<Option<usize>>) -> Self {
         self.max_groups = groups.into();
@@ -34,7 +36,9 @@ impl<K: Key, T> GroupsBuilder<K, T> {
         self
     }
 
-    /// Says what is known of members that [join with data](crate::Groups::join_as). Default: nothing, `()`.
+    /// Sets the type of the data that members [join with](crate::Groups::join_as).
+    ///
+    /// Default: `()`, no data.
     ///
     /// ```
     /// use tower_websocket::Groups;
@@ -44,6 +48,7 @@ impl<K: Key, T> GroupsBuilder<K, T> {
     /// }
     ///
     /// let rooms = Groups::<String>::builder().member_data::<User>().build();
+    /// assert!(rooms.presence("lobby").is_empty());
     /// ```
     #[must_use]
     pub fn member_data<D: Send + Sync + 'static>(self) -> GroupsBuilder<K, D> {

@@ -2,8 +2,9 @@
 
 use crate::protocol::{CloseFrame, Outbound, PreparedMessage};
 
-/// What [`Groups::broadcast`](crate::Groups::broadcast) takes: whatever can be [sent](Outbound), and whether it may be
-/// dropped for those who lag behind.
+/// The argument of [`Groups::broadcast`](crate::Groups::broadcast): a message, and whether slow members may miss it.
+///
+/// Everything that can be [sent](Outbound) becomes one by `into`.
 ///
 /// ```
 /// use tower_websocket::{Groups, Sender, groups::Broadcast};
@@ -20,7 +21,7 @@ pub struct Broadcast {
 }
 
 impl Broadcast {
-    /// Makes a broadcast of what would be sent anyway: `broadcast(&key, message)` is the same.
+    /// Creates a broadcast of a message; `broadcast(&key, message)` is the same.
     #[must_use]
     pub fn new(message: impl Into<Outbound>) -> Self {
         Self {
@@ -29,15 +30,15 @@ impl Broadcast {
         }
     }
 
-    /// Lets it be dropped for each connection that has more than so many bytes queued: for what nobody misses, such as
-    /// "is typing".
+    /// Drops the message for each connection that has more than this many bytes queued.
     ///
-    /// Those are counted as [dropped](super::Delivery::dropped). It never waits beside a full queue, never has another
-    /// message dropped, and closes nobody, whatever the [policy](super::SlowMember). With 0 it is for who has nothing
-    /// queued at all: a broadcast just before is enough to miss it. Default: it is not droppable.
+    /// Use it for messages that are not missed, such as "is typing". They are counted as
+    /// [dropped](super::Delivery::dropped). Such a message never waits beside a full queue, never has another
+    /// message dropped, and closes no connection, whatever the [policy](super::SlowMember). With 0 it goes only to
+    /// connections with nothing queued at all: a broadcast just before is enough to miss it. Default: it is not droppable.
     ///
     /// Other nodes of a cluster get it as any other message, and none of this holds there yet: it may close a member
-    /// that is slow there, or take the place of what waits for one.
+    /// that is slow there, or take the place of the message that waits for one.
     #[must_use]
     pub fn droppable(mut self, queued_bytes: usize) -> Self {
         self.droppable = Some(queued_bytes);

@@ -7,26 +7,47 @@ use crate::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// What happens to a member of a group whose send queue is full
-/// ([`Config::max_send_queue`](crate::Config::max_send_queue), and
-/// [`Config::max_send_messages`](crate::Config::max_send_messages)).
+/// The policy for a member of a group whose send queue is full.
+///
+/// The queue is limited by [`Config::max_send_queue`](crate::Config::max_send_queue) and
+/// [`Config::max_send_messages`](crate::Config::max_send_messages).
 ///
 /// What is in the queue leaves first, whatever the policy: 1 MiB of older messages by default. If
-/// only the newest matters, make the queue short: `max_send_messages(1)`. And whatever the policy,
-/// a member whose transport takes nothing for
-/// [`Config::write_timeout`](crate::Config::write_timeout) (10 seconds) is ended.
+/// only the newest matters, make the queue short: `max_send_messages(1)`. Whatever the policy,
+/// the connection ends if the transport takes nothing for
+/// [`Config::write_timeout`](crate::Config::write_timeout) (10 seconds).
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use tower_websocket::{CloseCode, Groups, groups::SlowMember};
+///
+/// const HUNDRED: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+///
+/// let rooms: Groups = Groups::builder()
+///     .slow_members(|room: &String| match room.as_str() {
+///         "prices" => SlowMember::Conflate,    // only the latest matters
+///         "cursors" => SlowMember::DropNewest, // a lost one does not matter
+///         "log" => SlowMember::DropOldest(HUNDRED),
+///         _ => SlowMember::Close((CloseCode::TRY_AGAIN_LATER, "too slow").into()),
+///     })
+///     .build();
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SlowMember {
-    /// It is closed, and leaves the group. Default, with code 1013 and "too slow to keep up".
+    /// The member is closed, and leaves the group.
+    ///
+    /// It is the default, with code 1013 and "too slow to keep up".
     Close(CloseFrame),
-    /// It does not get the message.
+    /// The member does not get the message.
     DropNewest,
-    /// As many of the latest messages, of whatever size, wait for it beside its queue; older ones
-    /// are dropped. They share their bytes with those of other members.
+    /// This many of the latest messages, of whatever size, wait for the member beside its queue.
+    ///
+    /// Older ones are dropped. The messages share their bytes with those of other members.
     DropOldest(NonZeroUsize),
-    /// The latest message waits for it beside its queue: for states of which only the newest is of
-    /// interest.
+    /// The latest message waits for the member beside its queue.
+    ///
+    /// Use it for states of which only the newest is of interest.
     Conflate,
 }
 
@@ -47,7 +68,7 @@ impl SlowMember {
     }
 }
 
-/// What became of a broadcast, in members of this node.
+/// The outcome of a broadcast, in members of this node.
 ///
 /// If this message replaced an older one, the member counts as both [`sent`](Self::sent) and
 /// [`dropped`](Self::dropped). A closing member is not counted.
@@ -58,10 +79,11 @@ pub struct Delivery {
     pub sent: u64,
     /// Members for which a message was dropped: this one, or an older one that waited.
     pub dropped: u64,
-    /// Members that were closed, as too slow or because that was asked for.
+    /// Members that were closed, because they were too slow or because the caller closes the group.
     pub closed: u64,
-    /// What other nodes will hear of it. Of [totals](crate::Groups::totals) always
-    /// [`Local`](crate::cluster::Remote::Local).
+    /// The outcome on other nodes, as far as it is known.
+    ///
+    /// In [totals](crate::Groups::totals) it is always [`Local`](crate::cluster::Remote::Local).
     #[cfg(feature = "cluster")]
     pub remote: crate::cluster::Remote,
 }

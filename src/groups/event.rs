@@ -8,7 +8,25 @@ use std::{fmt, sync::Arc};
 use crate::cluster::Gap;
 use crate::session::{ConnectionId, Sender, WeakSender};
 
-/// Something that happened to a group.
+/// An event of a group, or of all of them.
+///
+/// ```
+/// use tower_websocket::{Groups, groups::GroupEvent};
+///
+/// async fn log(rooms: Groups) {
+///     let mut events = rooms.events();
+///     loop {
+///         match events.recv().await {
+///             GroupEvent::Created(room) => println!("{room} is open"),
+///             GroupEvent::Joined(room, member) => println!("{:?} is in {room}", member.id()),
+///             GroupEvent::Left(room, member) => println!("{:?} has left {room}", member.id()),
+///             GroupEvent::Destroyed(room) => println!("{room} is empty"),
+///             GroupEvent::Missed(count) => eprintln!("{count} events were lost: count anew"),
+///             _ => {} // of a cluster
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum GroupEvent<K = String, M = GroupMember> {
@@ -20,22 +38,23 @@ pub enum GroupEvent<K = String, M = GroupMember> {
     Left(K, M),
     /// The last member has left.
     Destroyed(K),
-    /// Messages of another node to a group did not come: how many, and from which.
+    /// Messages of another node to a group were lost on their way: how many, and of which node.
     ///
-    /// Those that are missing at the end are noticed once that node sends to the group again.
+    /// If the last messages are lost, that is noticed once the node sends to the group again.
     #[cfg(feature = "cluster")]
     Gap(K, Gap),
-    /// There is a connection to the engine of the cluster again, and all is subscribed; for so long there
-    /// was none. What other nodes sent to any group meanwhile may be missing.
+    /// There is a connection to the engine of the cluster again, and all topics are subscribed.
+    ///
+    /// The field is how long there was none. Messages of other nodes to any group meanwhile may be missing.
     #[cfg(feature = "cluster")]
     Reconnected(Duration),
-    /// So many events came too fast to be kept: 4,096 wait at most.
+    /// This many events came too fast to be kept: 4,096 wait at most.
     Missed(u64),
 }
 
-/// A member, as an event tells of it.
+/// A member, as it is in an event.
 ///
-/// It keeps its data, and of the connection no more than a few hundred bytes that an event waits with. Two are equal if
+/// It keeps its data, and no more than a few hundred bytes of the connection, which an event waits with. Two are equal if
 /// they are the same connection.
 pub struct GroupMember<T = ()> {
     id: Option<ConnectionId>,
@@ -54,13 +73,13 @@ impl<T> GroupMember<T> {
         self.id
     }
 
-    /// Returns a handle on the connection; `None` once it has ended, and nobody has another one.
+    /// Returns a handle on the connection; `None` once the connection has ended and no other handle is left.
     #[must_use]
     pub fn sender(&self) -> Option<Sender> {
         self.sender.upgrade()
     }
 
-    /// Returns what it [joined with](crate::Groups::join_as).
+    /// Returns the data that the member [joined with](crate::Groups::join_as).
     #[must_use]
     pub fn data(&self) -> Option<&Arc<T>> {
         self.data.as_ref()

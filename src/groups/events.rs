@@ -28,13 +28,34 @@ use crate::{
     session::{ConnectionId, WeakSender},
 };
 
-/// The events of all groups, in the order they happened.
+/// The events of all groups, in the order in which they happened.
 ///
-/// Each has a queue of its own. It never ends: when all [`Groups`](crate::Groups) are gone,
-/// nothing more comes. A [`Stream`], made by [`Groups::events`](crate::Groups::events).
+/// It is a [`Stream`], made by [`Groups::events`](crate::Groups::events). Each has a queue of its own. It never ends: when
+/// all [`Groups`](crate::Groups) are gone, no more events come.
 ///
 /// An event that waits keeps its key and the member's data in memory, and a few hundred bytes of a connection that has
 /// ended; 4,096 wait at most.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use tower_websocket::{WebSocket, protocol::Role};
+/// # let (here, there) = tokio::io::duplex(4096);
+/// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+/// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+/// use tower_websocket::{Groups, groups::GroupEvent};
+///
+/// let rooms: Groups = Groups::new();
+/// let mut events = rooms.events();
+/// let membership = rooms.join("lobby".to_owned(), &server.sender())?;
+/// assert!(matches!(events.recv().await, GroupEvent::Created(room) if room == "lobby"));
+/// assert!(matches!(events.recv().await, GroupEvent::Joined(_, member) if member.sender().is_some()));
+/// membership.leave();
+/// assert!(matches!(events.recv().await, GroupEvent::Left(..)));
+/// assert!(matches!(events.recv().await, GroupEvent::Destroyed(_)));
+/// # Ok(())
+/// # }
+/// ```
 pub struct GroupEvents<K = String, T = ()> {
     listener: Listener<Happened<K>>,
     data: PhantomData<fn() -> T>,

@@ -14,17 +14,18 @@ use crate::{
     session::{Asleep, Connections, Sender},
 };
 
-/// What happens to a connection whose send queue is full when something is
-/// [broadcast to all](Connections::broadcast).
+/// The policy for a connection whose send queue is full when a message is [broadcast to all](Connections::broadcast).
 ///
-/// To keep something beside a full queue, have the connections join a group: see
+/// To keep messages beside a full queue, have the connections join a group: see
 /// [`SlowMember`](super::SlowMember).
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum SlowConnection {
-    /// It is closed. Default, with code 1013 and "too slow to keep up".
+    /// The connection is closed.
+    ///
+    /// It is the default, with code 1013 and "too slow to keep up".
     Close(CloseFrame),
-    /// It does not get the message.
+    /// The connection does not get the message.
     DropNewest,
 }
 
@@ -37,10 +38,10 @@ impl Default for SlowConnection {
 impl Connections {
     /// Sends a message to every connection that is open.
     ///
-    /// It is encoded once, and compressed once, for all of them. Waits for broadcasts that began before, so that all
-    /// connections get them in the same order, and yields to the runtime after every 60, but never waits for a
-    /// connection: `slow` decides what happens to those that do not keep up. One that opens meanwhile may get it or not.
-    /// These are the connections of this process.
+    /// The message is encoded once, and compressed once, for all of them. The call waits for broadcasts that began before, so
+    /// that all connections get them in the same order, and yields to the runtime after every 60 connections. It never waits
+    /// for a connection: `slow` decides what happens to those that do not keep up. A connection that opens meanwhile may get
+    /// the message or not. The connections are those of this process.
     ///
     /// ```
     /// use tower_websocket::{Connections, groups::SlowConnection};

@@ -16,8 +16,8 @@ use crate::{protocol::CloseFrame, session::Sender};
 
 /// Groups of connections, by a key: rooms, topics, users.
 ///
-/// A group is there as long as it has members: the first member makes it. A message is encoded
-/// once, and compressed once, for all of them. Cheap to clone; put one into the state of the
+/// A group exists as long as it has members: the first member makes it. A message is encoded
+/// once, and compressed once, for all of them. Groups are cheap to clone; put them into the state of the
 /// application.
 ///
 /// ```
@@ -34,8 +34,8 @@ use crate::{protocol::CloseFrame, session::Sender};
 /// }
 /// ```
 ///
-/// The key is a `String` unless another one is named, and the compiler has to be told:
-/// `let rooms: Groups = Groups::new();`. Where members have a name, or are users, say so in the type, and
+/// The key is a `String` unless another type is named. The compiler needs the type:
+/// `let rooms: Groups = Groups::new();`. If members have a name, or are users, name the type of that data, and
 /// [join](Self::join_as) with it: `let rooms: Groups<String, User> = Groups::default();`.
 ///
 /// # Members that cannot keep up
@@ -52,24 +52,25 @@ use crate::{protocol::CloseFrame, session::Sender};
 ///
 /// # Many processes
 ///
-/// With the feature `cluster` groups [span](GroupsBuilder::cluster) the processes of an application. Then members of
-/// one process get all broadcasts in the same order, and those of several get the broadcasts of each process in its
-/// order. [`count`](Self::count) is about all of them, too; everything else here is about members of this process.
+/// With the feature `cluster` groups can [span](GroupsBuilder::cluster) the processes of an application. Members of
+/// one process then get all broadcasts in the same order. Members of several processes get the broadcasts of each
+/// process in its order. [`count`](Self::count) counts the members of all processes; everything else here is about
+/// members of this process.
 pub struct Groups<K = String, T = ()> {
     pub(super) table: Arc<Table<K>>,
     data: PhantomData<fn() -> T>,
 }
 
 impl<K: Key> Groups<K> {
-    /// Makes groups whose slow members are closed with code 1013, and which know nothing more of their members.
+    /// Creates groups whose slow members are closed with code 1013, and whose members have no data.
     ///
-    /// `Groups::default()` makes those that do.
+    /// For members with data, use `Groups::default()`.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Makes groups with other settings than the default ones.
+    /// Creates a builder of groups, for other settings than the default ones.
     ///
     /// ```
     /// use tower_websocket::{groups::SlowMember, Groups};
@@ -96,12 +97,33 @@ impl<K: Key> Groups<K> {
 impl<K: Key, T> Groups<K, T> {
     /// Adds a connection to a group, which is made if it is not there.
     ///
-    /// It leaves when the [`Membership`] is dropped, or when its connection ends. Bind it to a name, such as
+    /// The connection leaves when the [`Membership`] is dropped, or when it ends. Bind the membership to a name, such as
     /// `_membership`: `let _ = groups.join(…)` leaves at once. Joining takes a lock for a moment, and no time that
     /// grows with the number of members.
     ///
     /// Members with [data](Self::join_as) are in [`presence`](Self::presence); a [farewell](Membership::on_leave) is
     /// broadcast when the connection has left.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tower_websocket::{Groups, groups::JoinError};
+    ///
+    /// let rooms: Groups = Groups::new();
+    /// let membership = rooms.join("lobby".to_owned(), &server.sender())?;
+    /// assert_eq!(rooms.member_count("lobby"), 1);
+    /// let again = rooms.join("lobby".to_owned(), &server.sender());
+    /// assert!(matches!(again, Err(JoinError::AlreadyMember)));
+    ///
+    /// drop(membership);
+    /// assert!(rooms.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -114,14 +136,32 @@ impl<K: Key, T> Groups<K, T> {
 
     /// Sends a message to every member of a group.
     ///
-    /// Waits for broadcasts to the same group that began before, and yields to the runtime in
+    /// The call waits for broadcasts to the same group that began before, and yields to the runtime in
     /// between, but never waits for a member, nor for other processes. If there is no such group, the message is
-    /// dropped. What may be dropped for members that lag behind is made with [`Broadcast::droppable`].
+    /// dropped. To send a message that slow members may miss, use [`Broadcast::droppable`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tower_websocket::Groups;
+    ///
+    /// let rooms: Groups = Groups::new();
+    /// let _membership = rooms.join("lobby".to_owned(), &server.sender())?;
+    /// let delivery = rooms.broadcast("lobby", "hello, all").await;
+    /// assert_eq!((delivery.sent, delivery.dropped, delivery.closed), (1, 0, 0));
+    /// assert_eq!(client.recv().await?, Some("hello, all".into()));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future stops the broadcast: some members have got the message, others will not. Other
-    /// processes are told before the first member.
+    /// Dropping the future stops the broadcast: some members have got the message, others will not. The message is on its way
+    /// to other processes before the first member gets it.
     /// A future that was polled, and is neither polled on nor dropped, holds up later broadcasts to
     /// the group.
     pub fn broadcast<Q, M>(
@@ -138,6 +178,24 @@ impl<K: Key, T> Groups<K, T> {
     }
 
     /// Sends a message to every member of a group but one; as [`broadcast`](Self::broadcast).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tower_websocket::{WebSocket, protocol::Role};
+    /// # let (here, there) = tokio::io::duplex(4096);
+    /// # let mut server = WebSocket::over(here, Role::Server).spawn()?;
+    /// # let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    /// use tower_websocket::Groups;
+    ///
+    /// let rooms: Groups = Groups::new();
+    /// let sender = server.sender();
+    /// let _membership = rooms.join("lobby".to_owned(), &sender)?;
+    /// let delivery = rooms.broadcast_except("lobby", "I am here", &sender).await;
+    /// assert_eq!(delivery.sent, 0); // there is no other member
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn broadcast_except<Q, M>(
         &self,
         key: &Q,
@@ -155,9 +213,9 @@ impl<K: Key, T> Groups<K, T> {
 
     /// Closes the connections of all members of a group, which leave it.
     ///
-    /// They get what is in their queues, and so all that was broadcast to the group before; what waits
-    /// [beside](SlowMember::DropOldest) a full queue is dropped. Waits for nobody, and has a turn as a
-    /// [`broadcast`](Self::broadcast). [`Delivery::closed`] counts those of this node.
+    /// The members get what is in their queues, and so all that was broadcast to the group before; what waits
+    /// [beside](SlowMember::DropOldest) a full queue is dropped. The call waits for no member, and takes its turn as a
+    /// [`broadcast`](Self::broadcast) does. [`Delivery::closed`] counts the members of this node.
     ///
     /// # Cancel safety
     ///
@@ -177,8 +235,8 @@ impl<K: Key, T> Groups<K, T> {
 
     /// Closes the connections of all members of a group but one; as [`close`](Self::close).
     ///
-    /// So a user has one session, wherever: whoever signs in joins the user's group, waits in a cluster until
-    /// that is `Membership::subscribed`, and closes all others.
+    /// With it a user has one session only, on all nodes: a connection that signs in joins the user's group, waits in a
+    /// cluster until that is `Membership::subscribed`, and closes all others.
     pub fn close_except<Q, F>(
         &self,
         key: &Q,
@@ -225,7 +283,7 @@ impl<K: Key, T> Groups<K, T> {
         delivery
     }
 
-    /// Returns the members of a group.
+    /// Returns the members of a group on this node.
     #[must_use]
     pub fn members<Q>(&self, key: &Q) -> Vec<Sender>
     where
@@ -237,7 +295,7 @@ impl<K: Key, T> Groups<K, T> {
             .map_or_else(Vec::new, |group| group.senders())
     }
 
-    /// Returns how many members a group has.
+    /// Returns how many members a group has on this node.
     #[must_use]
     pub fn member_count<Q>(&self, key: &Q) -> usize
     where
@@ -272,7 +330,7 @@ impl<K: Key, T> Groups<K, T> {
         self.table.lock().subscribers.subscribe()
     }
 
-    /// Returns the sum of what all broadcasts so far have come to.
+    /// Returns the sum of the outcomes of all broadcasts so far.
     #[must_use]
     pub fn totals(&self) -> Delivery {
         self.table.totals.sum()
@@ -280,7 +338,7 @@ impl<K: Key, T> Groups<K, T> {
 }
 
 impl<K: Key, T> GroupsBuilder<K, T> {
-    /// Makes the groups.
+    /// Builds the groups.
     #[must_use]
     pub fn build(self) -> Groups<K, T> {
         let table = Arc::new(Table::new(self.max_groups, self.slow, self.reach));

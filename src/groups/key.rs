@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::protocol::Utf8Bytes;
 
-/// What a group is known by: anything that can be hashed, cloned and sent.
+/// The key of a group: anything that can be hashed, cloned and sent.
 ///
 /// `Eq` runs under a lock, and must not use the same [`Groups`](crate::Groups). A key that panics, in
 /// whatever it does, leaves nothing half-done.
@@ -20,10 +20,10 @@ pub trait Key: Clone + Eq + Hash + Send + Sync + 'static {}
 
 impl<K: Clone + Eq + Hash + Send + Sync + 'static> Key for K {}
 
-/// What may be given to name a group whose key is a `K`: the key itself, or what it can be borrowed as.
+/// The names of a group whose key is a `K`: the key itself, or what it can be borrowed as.
 ///
-/// As `str` for `String`. Where there is no such group on this node there may be one on another, so that
-/// the name alone has to tell its topic. To be implemented where [`Borrow`](std::borrow::Borrow) is:
+/// For `String` that is `str`. A group that is not on this node may be on another one, so
+/// the name alone has to be enough for its topic. Implement it where you implement [`Borrow`](std::borrow::Borrow):
 ///
 /// ```
 /// use std::borrow::{Borrow, Cow};

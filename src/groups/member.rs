@@ -22,10 +22,9 @@ use crate::{
     session::{Asleep, Plain, Sender},
 };
 
-/// A connection's place in a group: it leaves when this is dropped.
+/// The place of a connection in a group, made by [`Groups::join`](crate::Groups::join).
 ///
-/// The connection's end ends it, too: then the drop has no effect. Made by
-/// [`Groups::join`](crate::Groups::join).
+/// Dropping it leaves the group. If the connection has ended before, the drop has no effect.
 #[must_use = "the connection leaves the group when this is dropped: `let _membership = …` keeps it, `let _ = …` drops it \
               at once"]
 pub struct Membership<K: Key = String> {

@@ -1,11 +1,11 @@
-//! What [`Groups`](crate::Groups) need and return.
+//! The types that [`Groups`](crate::Groups) take and return.
 //!
 //! - [`GroupsBuilder`], [`SlowMember`]: the settings.
-//! - [`Key`]: what tells groups apart. [`Names`]: what names one.
+//! - [`Key`]: the key of a group. [`Names`]: what names a group.
 //! - [`Membership`], [`JoinError`]: what joining returns.
-//! - [`Broadcast`]: what is broadcast, and whether it may be dropped for those who lag behind. [`SlowConnection`]: what
-//!   becomes of those where it is to all [`Connections`](crate::Connections::broadcast).
-//! - [`Delivery`]: what became of a broadcast. [`Count`] (feature `cluster`): how many members a group has on all nodes.
+//! - [`Broadcast`]: a message, and whether slow members may miss it. [`SlowConnection`]: the policy for slow
+//!   connections of a broadcast to all [`Connections`](crate::Connections::broadcast).
+//! - [`Delivery`]: the outcome of a broadcast. [`Count`] (feature `cluster`): how many members a group has on all nodes.
 //! - [`GroupEvents`], [`GroupEvent`], [`GroupMember`]: a stream of groups made, joined, left and gone.
 
 // Groups of connections: the same message to many.

@@ -9,11 +9,10 @@ use super::{
 use crate::session::Sender;
 
 impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
-    /// Adds a connection to a group, as [`join`](Self::join), with something that others want to know of the member: a
-    /// name, a user.
+    /// Adds a connection to a group, as [`join`](Self::join), with data that others want to know of the member.
     ///
-    /// It is in [`presence`](Self::presence) and in the [events](Self::events) of the group while the connection is a
-    /// member. The type is said once, where the groups are made:
+    /// The data, such as a name or a user, is in [`presence`](Self::presence) and in the [events](Self::events) of the group
+    /// while the connection is a member. Its type is that of the groups:
     ///
     /// ```
     /// use tower_websocket::{Error, Groups, WebSocket};
@@ -52,11 +51,10 @@ impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
         self.table.join(key, sender, Some(Arc::new(data)))
     }
 
-    /// Returns the members of a group that [joined with data](Self::join_as), and their data, in the order in which they
-    /// joined.
+    /// Returns the members of a group that [joined with data](Self::join_as), and their data.
     ///
-    /// A user with two connections, such as two tabs, is there twice. Whoever wants each one once folds them by what tells
-    /// users apart, and says that somebody has left once the last of them is gone:
+    /// They are in the order in which they joined. A user with two connections, such as two tabs, is there twice. To list
+    /// each user once, fold the members by the user's id, and report that a user has left once the last member has:
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -67,7 +65,7 @@ impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
     ///     name: String,
     /// }
     ///
-    /// /// Who is in a room: each user by name, with the number of tabs.
+    /// /// The people in a room: each user by name, with the number of tabs.
     /// fn people(rooms: &Groups<String, User>, room: &str) -> BTreeMap<u64, (String, usize)> {
     ///     let mut people = BTreeMap::new();
     ///     for (_sender, user) in rooms.presence(room) {
@@ -76,7 +74,7 @@ impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
     ///     people
     /// }
     ///
-    /// /// Tells rooms when users come and go, and not of every tab: a task that begins before the first joins.
+    /// /// Tells rooms when users come and go, once for all tabs: a task that begins before the first joins.
     /// async fn tell(rooms: Groups<String, User>) {
     ///     let mut tabs = BTreeMap::new();
     ///     let mut events = rooms.events();
@@ -103,9 +101,9 @@ impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
     /// }
     /// ```
     ///
-    /// These are the members of this node: where groups
-    /// [span](super::GroupsBuilder::cluster) several, [`count`](Self::count) tells how many there are on all, and who
-    /// they are is best kept where all nodes can ask, or broadcast by those that join and leave.
+    /// These are the members of this node. If groups [span](super::GroupsBuilder::cluster) several nodes,
+    /// [`count`](Self::count) returns how many members there are on all of them. Keep a list of them in a store that all
+    /// nodes read, or have members broadcast that they join and leave.
     #[must_use]
     pub fn presence<Q>(&self, key: &Q) -> Vec<(Sender, Arc<T>)>
     where
@@ -126,11 +124,11 @@ impl<K: Key, T: Send + Sync + 'static> Groups<K, T> {
 }
 
 impl<K: Key, T> Groups<K, T> {
-    /// Takes a connection out of a group: an administrator moves somebody out. Reports whether it was a member.
+    /// Removes a connection from a group, and returns whether it was a member.
     ///
-    /// The connection stays open, and gets nothing more of the group but what is queued already, or being broadcast at this
-    /// moment. Its [`Membership`], which is still held somewhere, has no effect any more; it may [join](Self::join) again.
-    /// To end the connection as well, [close](Sender::close) it.
+    /// The connection stays open. It gets nothing of the group any longer, except messages that are queued already or are
+    /// being broadcast at this moment. Its [`Membership`], which may still be held, has no effect from then on; the
+    /// connection may [join](Self::join) again. To end the connection as well, [close](Sender::close) it.
     ///
     /// ```
     /// # use tower_websocket::{CloseCode, ConnectionId, Connections, Groups};
@@ -153,12 +151,13 @@ impl<K: Key, T> Groups<K, T> {
 }
 
 impl<K: Key> Membership<K> {
-    /// Sets what is broadcast to the group when the connection has left it, whichever way.
+    /// Sets a farewell, which is broadcast to the group when the connection has left it in any way.
     ///
-    /// Whether the membership is dropped, the handler returns or panics, the connection ends or is closed as too slow, is
-    /// [removed](crate::Groups::remove), or the group is [closed](crate::Groups::close): it is broadcast once, behind
-    /// what the member has broadcast before, to all members that are left, on other nodes too, and never to the
-    /// connection itself. If it has left already, that is now. Set again, the last one counts.
+    /// The membership is dropped, the handler returns or panics, the connection ends or is closed as too slow, is
+    /// [removed](crate::Groups::remove), or the group is [closed](crate::Groups::close). The farewell is broadcast once,
+    /// behind what the member has broadcast before, to all members that are left, also on other nodes, and never to the
+    /// connection itself. If the connection has left already, it is broadcast now. If a farewell is set again, the last
+    /// one counts.
     ///
     /// ```
     /// # use tower_websocket::{Error, Groups, WebSocket, groups::JoinError};
@@ -173,21 +172,21 @@ impl<K: Key> Membership<K> {
     /// ```
     ///
     /// A connection that is being closed has left when it is over: once the peer has answered, or after
-    /// [`Config::close_timeout`](crate::Config::close_timeout). What becomes of the broadcast is in
-    /// [`totals`](crate::Groups::totals) alone. It is said by whoever ends the membership, or by a task of the runtime in
-    /// which that is, and where it is in none, of the one that the caller is in now. Other broadcasts of the group wait
-    /// behind it, and so for that runtime, which has to run: one that has ended says nothing any more, nor does a process
-    /// that is killed.
+    /// [`Config::close_timeout`](crate::Config::close_timeout). The outcome of the broadcast is in
+    /// [`totals`](crate::Groups::totals) alone. The code that ends the membership broadcasts it, or a task of the runtime
+    /// in which that code runs; outside of a runtime, a task of the runtime in which `on_leave` was called. Other
+    /// broadcasts of the group wait behind it, and so for that runtime, which has to run. A runtime that has ended
+    /// broadcasts no farewell, nor does a process that is killed.
     ///
-    /// It is a broadcast as any other, by the [policy](super::SlowMember) of the group: where that keeps only the latest
-    /// message for who is slow, a farewell takes the place of what was the latest. Make it
-    /// [droppable](Broadcast::droppable), or say it in another group. A farewell takes about 100 bytes beside its message
-    /// while it waits, and is a broadcast for each that leaves: in a group of thousands where many leave at once, all
-    /// that is broadcast next waits behind as many. There, broadcast a list of who is there now and then instead.
+    /// It is a broadcast as any other, by the [policy](super::SlowMember) of the group: if that keeps only the latest
+    /// message for a slow member, a farewell takes the place of the latest one. Then make the farewell
+    /// [droppable](Broadcast::droppable), or broadcast it to another group. A farewell takes about 100 bytes beside its
+    /// message while it waits, and each member that leaves is one broadcast. If many members of a group of thousands leave
+    /// at once, the next broadcast waits behind as many. There, broadcast a list of the members now and then instead.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     #[track_caller]
     pub fn on_leave(self, message: impl Into<Broadcast>) -> Self {
         let farewell = Farewell::new(message.into());

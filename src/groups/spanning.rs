@@ -61,12 +61,12 @@ impl<K: Key> Span for Table<K> {
 impl<K: Key + ToTopic, T> GroupsBuilder<K, T> {
     /// Makes the groups span all nodes of a cluster: those that are built there with the same name.
     ///
-    /// Members of this node still get what this node sends at once. See
+    /// Members of this node still get at once what this node sends. See
     /// [the module](crate::cluster) for what is promised between nodes.
     ///
     /// # Panics
     ///
-    /// If the name is not 1 to 32 of the characters `a`–`z`, `0`–`9` and `-`. [`build`](Self::build) panics if
+    /// Panics if the name is not 1 to 32 of the characters `a`–`z`, `0`–`9` and `-`. [`build`](Self::build) panics if
     /// there are groups with this name already, built with the same [`Cluster`].
     #[must_use]
     pub fn cluster(mut self, cluster: &Cluster, name: &str) -> Self {
@@ -76,20 +76,21 @@ impl<K: Key + ToTopic, T> GroupsBuilder<K, T> {
 }
 
 impl<K: Key, T> Groups<K, T> {
-    /// Sends a message to every member of a group, as [`broadcast`](Self::broadcast), and waits until the
-    /// engine of the [cluster](GroupsBuilder::cluster) has it.
+    /// Sends a message to every member of a group, and waits until the engine of the cluster has it.
     ///
-    /// That is no promise that other nodes get it, but they cannot fail to notice that it is missing. Without a
+    /// It does what [`broadcast`](Self::broadcast) does, and waits for the engine of the [cluster](GroupsBuilder::cluster).
+    /// That is no promise that other nodes get the message, but they notice if it is missing. Without a
     /// cluster it is the same as a broadcast.
     ///
     /// # Errors
     ///
-    /// Why the engine does not have it; the members of this node have got it all the same. Without a
+    /// The reason why the engine does not have it; the members of this node have got it all the same. Without a
     /// connection it waits for [`max_wait`](crate::cluster::ClusterBuilder::max_wait), 5 seconds by default.
     ///
     /// # Cancel safety
     ///
-    /// As that of [`broadcast`](Self::broadcast). Dropped while it waits for the engine, it has told all.
+    /// As that of [`broadcast`](Self::broadcast). If it is dropped while it waits for the engine, all members have got the
+    /// message.
     pub fn broadcast_confirmed<Q, M>(
         &self,
         key: &Q,
@@ -129,14 +130,14 @@ impl<K: Key, T> Groups<K, T> {
 impl<K: Key> Membership<K> {
     /// Waits until what other nodes send to the group arrives here.
     ///
-    /// At once without a [cluster](GroupsBuilder::cluster), and where the node gets it already. Fetch the
-    /// state behind it, and nothing slips in between. Without a connection to the engine it waits for one,
-    /// and where the engine denies the topic until it no longer does: give it a timeout where a member is to
+    /// It is ready at once without a [cluster](GroupsBuilder::cluster), and if the node is subscribed already. Fetch the
+    /// state after it, and nothing slips in between. Without a connection to the engine it waits for one,
+    /// and if the engine denies the topic, until it no longer does. Put a `timeout` around it if members are to
     /// come in all the same.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub fn subscribed(&self) -> impl Future<Output = ()> + Send + use<K> {
         let waiting = self.member().group().elsewhere.as_ref();
         let waiting = waiting.and_then(Elsewhere::await_subscribed);
