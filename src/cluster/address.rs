@@ -5,9 +5,20 @@ use std::{error, fmt, str::FromStr};
 use super::node_id::NodeId;
 use crate::session::ConnectionId;
 
-/// A node, and a connection of it: 33 characters that can be kept as text.
+/// The address of a connection in a cluster: a node, and a connection of it.
 ///
-/// It is of no use any more when the connection has ended or its node was started anew.
+/// It can be kept as text, of 33 characters. It is of no use any longer once the connection has ended or its node was
+/// restarted.
+///
+/// ```
+/// use tower_websocket::cluster::Address;
+///
+/// let address: Address = "00000000000000ff-0000000000000001".parse()?;
+/// assert_eq!(address.node.as_u64(), 255);
+/// assert_eq!(address.connection.as_u64(), 1);
+/// assert_eq!(address.to_string(), "00000000000000ff-0000000000000001");
+/// # Ok::<_, tower_websocket::cluster::ParseAddressError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Address {
     /// The node.
@@ -34,7 +45,7 @@ impl FromStr for Address {
     }
 }
 
-/// Text that is no [`Address`]: not twice 16 hexadecimal digits with a `-` between them.
+/// The error of a text that is no [`Address`]: not twice 16 hexadecimal digits with a `-` between them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ParseAddressError(());
 

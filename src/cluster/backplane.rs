@@ -6,17 +6,17 @@ use bytes::Bytes;
 
 use super::{envelope::Head, topic::Topic};
 
-/// What holds for every connection to an engine.
+/// The promises of an engine, which hold for every connection to it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Promises {
-    /// Envelopes of one node and topic come in the order they were sent, as far as they come.
+    /// Whether envelopes of one node and topic arrive in the order in which they were sent, as far as they arrive.
     pub ordered: bool,
-    /// An interested node gets its own envelopes back.
+    /// Whether an interested node gets its own envelopes back.
     pub echoes: bool,
-    /// Publishing is answered.
+    /// Whether the engine answers when something is published.
     pub confirms: bool,
-    /// Nothing is lost over a short absence of a node.
+    /// Whether nothing is lost over a short absence of a node.
     pub retains: bool,
     /// The largest envelope, in bytes.
     pub max_envelope: usize,
@@ -35,7 +35,7 @@ impl Default for Promises {
     }
 }
 
-/// What a connection to the engine is to do.
+/// A command of the node for a connection to the engine.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Command {
@@ -43,9 +43,9 @@ pub enum Command {
     Publish(Publish),
     /// Subscribes to topics, 512 at most; each is answered.
     Subscribe(Vec<Topic>),
-    /// Gives subscriptions up, 512 at most; nothing is to be answered.
+    /// Cancels subscriptions, 512 at most; no answer is expected.
     Unsubscribe(Vec<Topic>),
-    /// Ends: nothing follows.
+    /// Ends the connection: no command follows.
     Leave,
 }
 
@@ -59,12 +59,12 @@ pub struct Publish {
 }
 
 impl Publish {
-    /// Returns what it is published to.
+    /// Returns the topic that the envelope is published to.
     pub fn topic(&self) -> &Topic {
         &self.topic
     }
 
-    /// Returns what precedes the payload: 24 or 32 bytes.
+    /// Returns the bytes that precede the payload: 24 or 32.
     pub fn head(&self) -> &[u8] {
         self.head.as_bytes()
     }
@@ -74,30 +74,41 @@ impl Publish {
         &self.payload
     }
 
-    /// Returns the number under which it is to be answered.
+    /// Returns the number under which the engine's answer is to be reported.
     pub fn ticket(&self) -> Ticket {
         self.ticket
     }
 }
 
-/// A number of something that was published here, for its answer.
+/// The number of an envelope that was published here, for the engine's answer.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Ticket(pub(super) u64);
 
-/// Why a subscription is gone, or was never made, while the connection is sound.
+/// The reasons for which a subscription is gone, or was never made, while the connection is sound.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Lost {
-    /// The topic is elsewhere now: it is subscribed anew at once.
+    /// The topic is elsewhere now: it is subscribed again at once.
     Moved,
     /// The engine does not permit it: it is tried again every 30 seconds.
     Denied,
-    /// What serves it cannot be reached: the backplane subscribes to it by itself once it can, and says
-    /// so. It is asked for again every 30 seconds all the same.
+    /// The server of the topic cannot be reached.
+    ///
+    /// The backplane subscribes to it by itself once it can, and reports that. It is told to subscribe again every 30 seconds
+    /// all the same.
     Away,
 }
 
-/// Why a connection to an engine failed, or something on it.
+/// The error of a connection to an engine, or of something on it.
+///
+/// ```
+/// use tower_websocket::cluster::BackplaneError;
+///
+/// let wrong = BackplaneError::denied(std::io::Error::other("WRONGPASS"));
+/// assert!(wrong.is_denied() && !wrong.is_unsupported());
+/// let old = BackplaneError::unsupported(std::io::Error::other("version 5"));
+/// assert!(old.is_unsupported());
+/// ```
 #[derive(Clone, Debug)]
 pub struct BackplaneError {
     fault: Fault,
@@ -116,22 +127,22 @@ enum Fault {
 }
 
 impl BackplaneError {
-    /// The engine cannot be reached.
+    /// Creates the error of an engine that cannot be reached.
     pub fn connect(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(Fault::Connect, source)
     }
 
-    /// The connection broke.
+    /// Creates the error of a connection that broke.
     pub fn broken(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(Fault::Broken, source)
     }
 
-    /// The engine does not permit it: a wrong password, a missing right.
+    /// Creates the error of something that the engine does not permit: a wrong password, a missing right.
     pub fn denied(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(Fault::Denied, source)
     }
 
-    /// The engine cannot do it: it is too old, or another one.
+    /// Creates the error of something that the engine cannot do: it is too old, or another one.
     pub fn unsupported(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::of(Fault::Unsupported, source)
     }
@@ -175,12 +186,12 @@ impl BackplaneError {
         }
     }
 
-    /// Reports whether the engine does not permit it.
+    /// Reports whether the engine does not permit what was tried.
     pub fn is_denied(&self) -> bool {
         self.fault == Fault::Denied
     }
 
-    /// Reports whether the engine cannot do it, now or later.
+    /// Reports whether the engine cannot do what was tried, now or later.
     pub fn is_unsupported(&self) -> bool {
         self.fault == Fault::Unsupported
     }

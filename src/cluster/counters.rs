@@ -4,51 +4,73 @@ use std::time::Duration;
 
 use super::malformed::EnvelopeError;
 
-/// What has happened so far, and how it is now.
+/// What a node has counted so far, and its current state.
+///
+/// ```
+/// use tower_websocket::cluster::Cluster;
+///
+/// /// For an alarm: what is wrong now, and what was lost so far.
+/// fn report(cluster: &Cluster) -> String {
+///     let counters = cluster.counters();
+///     format!(
+///         "connected: {}, nodes: {}, lost: {}, refused: {}, malformed: {}, waiting: {} bytes",
+///         counters.connected,
+///         counters.nodes,
+///         counters.lost,
+///         counters.refused.down + counters.refused.full + counters.refused.expired,
+///         counters.malformed.truncated + counters.malformed.version,
+///         counters.queued_bytes + counters.inbound_bytes,
+///     )
+/// }
+/// ```
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ClusterCounters {
-    /// Whether all that is wanted is subscribed, but for what the engine denies. For a moment after that, 2.25
-    /// seconds at most, envelopes are kept still, until other nodes are back.
-    pub connected: bool,
-    /// How often the connection to the engine came back.
-    pub reconnects: u64,
-    /// Live nodes, this one among them.
-    pub nodes: u64,
-    /// Envelopes that were queued for the engine, without heartbeats. Those of [counts](crate::Groups::count) are
-    /// among them: a question, and an answer to each of others.
+    /// Whether all topics of this node are subscribed, except those that the engine denies.
     ///
-    /// Each is confirmed, expired or rejected in the end.
+    /// After that, envelopes are still kept for a moment, 2.25 seconds at most, until other nodes are back.
+    pub connected: bool,
+    /// How often the connection to the engine was made again.
+    pub reconnects: u64,
+    /// Live nodes, including this one.
+    pub nodes: u64,
+    /// Envelopes that were queued for the engine, without heartbeats.
+    ///
+    /// Each is confirmed, expired or rejected in the end. Those of [counts](crate::Groups::count) are
+    /// included: a question, and an answer to each question of other nodes.
     pub published: u64,
-    /// Their bytes.
+    /// Bytes of the [published](Self::published) envelopes.
     pub published_bytes: u64,
-    /// Envelopes that the engine has; of an engine that does not confirm, those that it was given.
+    /// Envelopes that the engine has confirmed; if it does not confirm, those that were written to it.
     pub confirmed: u64,
-    /// Envelopes that were refused or given up.
+    /// Envelopes that were refused or given up, by reason.
     pub refused: Refusals,
-    /// Envelopes that came.
+    /// Envelopes that have arrived.
     pub received: u64,
-    /// Their bytes.
+    /// Bytes of the [received](Self::received) envelopes.
     pub received_bytes: u64,
     /// Envelopes of this node that came back to it.
     pub own_echoes: u64,
-    /// Envelopes that had come before, or that a later one had overtaken; second answers to a question.
+    /// Envelopes that had arrived before, or that a later one had overtaken; second answers to a question.
     pub doubles: u64,
-    /// How often some were missing.
+    /// How often envelopes were missing.
     pub gaps: u64,
-    /// How many were missing. An alarm belongs on this.
+    /// How many envelopes were missing: set an alarm on this.
     pub lost: u64,
-    /// Envelopes that were dropped because too much waited for delivery here, or in the send queue of the
-    /// connection they were for; questions of a node that asked too much, or when too many answers waited.
+    /// Envelopes that were dropped because too many waited.
+    ///
+    /// They waited for delivery here, or in the send queue of the connection that they were for. Questions of a node that
+    /// asked too much count as well, and those that came when too many answers waited.
     pub overrun: u64,
     /// Envelopes that were dropped as malformed.
     pub malformed: MalformedCounters,
-    /// Envelopes for groups without a member here, and for connections that are not here; questions and
-    /// answers of who is no live node, and answers that nobody waits for.
+    /// Envelopes for groups without a member here, and for connections that are not here.
+    ///
+    /// Questions and answers of a sender that is no live node count as well, and answers to no question.
     pub uninterested: u64,
-    /// Closes of other nodes that were not obeyed.
+    /// Commands of other nodes to close a connection that were not obeyed.
     pub closes_ignored: u64,
-    /// Topics of groups with a member here, and the node's own two.
+    /// Topics of groups with a member here, and the two topics of the node itself.
     pub topics_wanted: u64,
     /// Topics whose envelopes arrive.
     pub topics_subscribed: u64,
@@ -58,9 +80,9 @@ pub struct ClusterCounters {
     pub in_flight: u64,
     /// Bytes that wait for delivery here.
     pub inbound_bytes: u64,
-    /// How long the last own heartbeat took to come back.
+    /// How long the node's last heartbeat took to come back.
     pub round_trip: Option<Duration>,
-    /// The longest time of the last minute or two.
+    /// The longest round trip of the last minute or two.
     pub max_round_trip: Option<Duration>,
 }
 
@@ -70,13 +92,13 @@ pub struct ClusterCounters {
 pub struct Refusals {
     /// There was no connection for too long.
     pub down: u64,
-    /// Too much waited.
+    /// Too many messages waited.
     pub full: u64,
     /// The message was too large.
     pub too_large: u64,
-    /// It waited for too long.
+    /// The message waited for too long.
     pub expired: u64,
-    /// The engine refused it.
+    /// The engine refused the message.
     pub rejected: u64,
 }
 
@@ -92,17 +114,17 @@ pub struct MalformedCounters {
     pub version: u64,
     /// Of an unknown kind.
     pub kind: u64,
-    /// With a number that no sender gives.
+    /// With a number that no sender uses.
     pub number: u64,
     /// Of a kind that belongs to another topic.
     pub misplaced: u64,
     /// Text that is not UTF-8.
     pub utf8: u64,
-    /// No payload of a Close frame.
+    /// A close whose payload is not that of a Close frame.
     pub close: u64,
-    /// No heartbeat.
+    /// A heartbeat that cannot be read.
     pub alive: u64,
-    /// No question of a node to all others, and no answer to one.
+    /// A question to all nodes, or an answer to one, that cannot be read.
     pub question: u64,
 }
 

@@ -44,12 +44,12 @@ impl From<Parcel> for Carried {
     }
 }
 
-/// Messages of another node that did not come, to the members of a group here.
+/// Messages of another node to a group here that were lost on their way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Gap {
     /// The node that sent them.
     pub from: NodeId,
-    /// How many there were.
+    /// How many messages were lost.
     pub missed: u64,
 }

@@ -13,34 +13,56 @@ use futures_core::Stream;
 use super::{backplane::BackplaneError, node_id::NodeId, topic::Topic};
 use crate::listeners::{Listener, Waiting};
 
-/// Something that happened to a cluster.
+/// An event of a cluster.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ClusterEvent {
-    /// All that is wanted is subscribed: messages go to other nodes and come from them.
+    /// All topics of this node are subscribed: messages go to other nodes and come from them.
     Connected {
-        /// How long there was no connection, if there was one before. What other nodes sent meanwhile may
-        /// be missing.
+        /// How long there was no connection, if there was one before.
+        ///
+        /// Messages that other nodes sent meanwhile may be missing.
         after: Option<Duration>,
     },
-    /// The connection ended. Members of this node go on; another connection is tried.
+    /// The connection ended.
+    ///
+    /// Broadcasts to members of this node go on; another connection is tried.
     Disconnected(BackplaneError),
-    /// A connection could not be made: told once, until another reason comes. It is tried again.
+    /// A connection could not be made, and is tried again.
+    ///
+    /// It is reported once, until there is another reason.
     Unreachable(BackplaneError),
     /// The engine does not permit these subscriptions; they are tried again every 30 seconds.
     Denied(Vec<Topic>),
     /// A node was heard for the first time, or again after it had left.
     NodeJoined(NodeId),
-    /// A node said that it leaves, or was not heard for three of its intervals.
+    /// A node announced that it leaves, or was not heard for three of its intervals.
     NodeLeft(NodeId),
-    /// So many events came too fast to be kept: 4,096 wait at most.
+    /// This many events came too fast to be kept: 4,096 wait at most.
     Missed(u64),
 }
 
-/// The events of a cluster, in the order they happened.
+/// The events of a cluster, in the order in which they happened.
 ///
-/// Each has a queue of its own. It never ends. A [`Stream`], made by
-/// [`Cluster::events`](super::Cluster::events).
+/// It is a [`Stream`], made by [`Cluster::events`](super::Cluster::events). Each has a queue of its own. It never ends.
+///
+/// ```
+/// use tower_websocket::cluster::{Cluster, ClusterEvent};
+///
+/// async fn watch(cluster: Cluster) {
+///     let mut events = cluster.events();
+///     loop {
+///         match events.recv().await {
+///             ClusterEvent::Connected { after, .. } => println!("connected, after {after:?}"),
+///             ClusterEvent::Disconnected(error) => eprintln!("disconnected: {error}"),
+///             ClusterEvent::Unreachable(error) => eprintln!("unreachable: {error}"),
+///             ClusterEvent::NodeJoined(node) => println!("{node:?} is here"),
+///             ClusterEvent::NodeLeft(node) => println!("{node:?} has left"),
+///             other => println!("{other:?}"),
+///         }
+///     }
+/// }
+/// ```
 pub struct ClusterEvents {
     pub(super) listener: Listener<ClusterEvent>,
 }

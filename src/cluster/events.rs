@@ -42,11 +42,23 @@ pub(crate) enum Unpublished {
     Rejected(BackplaneError),
 }
 
-/// What other nodes will hear of what was published.
+/// The outcome of a message for other nodes, as far as it is known when it is sent.
+///
+/// ```
+/// use tower_websocket::{Groups, cluster::Remote};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let rooms: Groups = Groups::new(); // without a cluster
+/// let delivery = rooms.broadcast("lobby", "hello").await;
+/// assert_eq!(delivery.remote, Remote::Local);
+/// assert!(!delivery.remote.is_refused());
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Remote {
-    /// Nothing: there is no cluster.
+    /// No other node gets it: there is no cluster.
     #[default]
     Local,
     /// It is queued for the engine.
@@ -55,14 +67,14 @@ pub enum Remote {
     Waiting,
     /// Refused: there was no connection for too long.
     Down,
-    /// Refused: too much waits.
+    /// Refused: too many messages wait.
     Full,
     /// Refused: it is larger than a message may be.
     TooLarge,
 }
 
 impl Remote {
-    /// Reports whether other nodes are not told.
+    /// Reports whether other nodes do not get the message.
     #[must_use]
     pub fn is_refused(self) -> bool {
         matches!(self, Self::Down | Self::Full | Self::TooLarge)
@@ -91,19 +103,19 @@ pub(crate) enum Silence {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Node {
-    /// What tells it from others.
+    /// The number of the node.
     pub id: NodeId,
-    /// Its name, for people.
+    /// The name of the node, for people.
     pub name: Box<str>,
-    /// How many connections it has, of those that are attached.
+    /// How many connections the node has, of those that are attached.
     pub connections: u32,
-    /// How many groups have members on it.
+    /// How many groups have members on the node.
     pub groups: u32,
-    /// It takes no new connections.
+    /// Whether the node takes no new connections.
     pub draining: bool,
-    /// When it was started, as far as this node's clock goes back.
+    /// The time at which the node was started, as far as this node's clock goes back.
     pub started: Option<Instant>,
-    /// When it was heard last.
+    /// The time at which the node was heard last.
     pub last_seen: Instant,
 }
 

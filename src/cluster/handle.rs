@@ -19,9 +19,33 @@ use crate::{
 
 /// This process as a node of a cluster: [`Groups`](crate::Groups) that are built with it span all nodes.
 ///
-/// Cheap to clone. When the last one is dropped, and the last [`Groups`](crate::Groups) that were built with
+/// It is cheap to clone. When the last clone is dropped, and the last [`Groups`](crate::Groups) that were built with
 /// it, the node leaves as with [`leave`](Self::leave).
 ///
+/// ```
+/// # #[cfg(feature = "testing")]
+/// # {
+/// use tower_websocket::{Groups, cluster::{Cluster, Memory, Remote}};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn run() {
+/// let cluster = Cluster::start("shop", Memory::new()); // or a Redis, or a NATS
+/// cluster.connected().await;
+/// assert!(cluster.counters().connected);
+///
+/// let rooms: Groups = Groups::builder().cluster(&cluster, "rooms").build();
+/// let delivery = rooms.broadcast("lobby", "hello, all nodes").await;
+/// assert!(!delivery.remote.is_refused());
+///
+/// let nodes = cluster.nodes();
+/// assert_eq!(nodes.len(), 1); // this one
+/// assert_eq!(nodes[0].id, cluster.id());
+/// assert_eq!(cluster.connections(), 0); // none are attached
+/// cluster.leave().await;
+/// # }
+/// # run();
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) stay: Arc<Stay>,
@@ -42,19 +66,50 @@ impl Drop for Stay {
 }
 
 impl Cluster {
-    /// Waits until there is a connection to the engine, and all that is wanted is subscribed, or the node has
-    /// left.
+    /// Waits until there is a connection to the engine and all topics are subscribed, or the node has left.
     ///
-    /// What the engine denies, or cannot reach, is not waited for.
+    /// It does not wait for topics that the engine denies, or cannot reach.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
     pub fn connected(&self) -> impl Future<Output = ()> + Send + use<> {
         self.stay.hub.clone().connected()
     }
 
-    /// Lets other nodes send to these connections and close them, and counts them in
-    /// [`connections`](Self::connections).
+    /// Attaches these connections: other nodes may send to them and close them.
     ///
-    /// Of several, the numbers of the connections must be different: as they are, unless they are
-    /// [sequential](Connections::sequential).
+    /// [`connections`](Self::connections) counts them. If several registries are attached, the numbers of their connections
+    /// must be different: they are, unless they are [sequential](Connections::sequential).
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")]
+    /// # {
+    /// use tower_websocket::{
+    ///     Config, Connections, WebSocket,
+    ///     cluster::{Cluster, Memory},
+    ///     protocol::Role,
+    ///     session::Sessions,
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let connections = Connections::new();
+    /// let cluster = Cluster::start("shop", Memory::new());
+    /// cluster.attach(&connections);
+    ///
+    /// let (here, there) = tokio::io::duplex(4096);
+    /// let socket = Sessions::new(Role::Server).connections(&connections).over(here).spawn()?;
+    /// let mut client = WebSocket::over(there, Role::Client).spawn()?;
+    ///
+    /// let address = cluster.address(&socket.sender()).expect("it has a number");
+    /// let _remote = cluster.send(address, "for you"); // on every node
+    /// assert_eq!(client.recv().await?, Some("for you".into()));
+    /// # Ok(())
+    /// # }
+    /// # run().unwrap();
+    /// # }
+    /// ```
     pub fn attach(&self, connections: &Connections) {
         let connections = connections.clone();
         self.stay.hub.with(|state, _| {
@@ -68,10 +123,10 @@ impl Cluster {
         });
     }
 
-    /// Returns the address of a connection of this node; `None` if it is in no
-    /// [`Connections`], and so has no number.
+    /// Returns the address of a connection of this node.
     ///
-    /// It is of use to others only once those are [attached](Self::attach).
+    /// It is `None` if the connection is registered in no [`Connections`], and so has no number. Other nodes can use it only
+    /// if those are [attached](Self::attach).
     #[must_use]
     pub fn address(&self, sender: &Sender) -> Option<Address> {
         Some(Address {
@@ -80,10 +135,10 @@ impl Cluster {
         })
     }
 
-    /// Sends a message to one connection, wherever it is.
+    /// Sends a message to one connection, on whatever node it is.
     ///
-    /// Waits for nobody. A message for a connection that has ended, or whose send queue is full, is
-    /// dropped; nobody hears of that. [`Remote::Local`]: the connection would be one of this node.
+    /// It does not wait. A message for a connection that has ended, or whose send queue is full, is
+    /// dropped without a report. It returns [`Remote::Local`] if the connection would be one of this node.
     pub fn send(&self, address: Address, message: impl Into<Outbound>) -> Remote {
         self.tell(
             Carried::MessageTo(address.connection, message.into()),
@@ -91,7 +146,7 @@ impl Cluster {
         )
     }
 
-    /// Closes one connection, wherever it is; as [`send`](Self::send).
+    /// Closes one connection, on whatever node it is; as [`send`](Self::send).
     pub fn close(&self, address: Address, frame: impl Into<CloseFrame>) -> Remote {
         let frame = Some(frame.into());
         self.tell(
@@ -120,15 +175,17 @@ impl Cluster {
 
     /// Returns the live nodes, this one first.
     ///
-    /// The others are as of their last heartbeat, which comes every 5 seconds by default.
+    /// The state of the others is that of their last heartbeat, which comes every 5 seconds by default.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
         self.stay.hub.weigh();
         self.stay.hub.with(|state, _| state.core.nodes(now()))
     }
 
-    /// Returns how many connections the live nodes have: of this one as it is, of the others as of their
-    /// last heartbeat. Only those that are [attached](Self::attach) count.
+    /// Returns how many connections the live nodes have.
+    ///
+    /// Those of this node are counted now, those of the others at their last heartbeat. Only connections that are
+    /// [attached](Self::attach) count.
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.stay.hub.weigh();
@@ -141,15 +198,15 @@ impl Cluster {
         self.stay.hub.events()
     }
 
-    /// Returns what was counted so far, and how it is now.
+    /// Returns what was counted so far, and the current state.
     #[must_use]
     pub fn counters(&self) -> ClusterCounters {
         self.stay.hub.with(|state, _| state.core.counters())
     }
 
-    /// Leaves the cluster: sends what is queued for other nodes, then says goodbye, so that they need not
-    /// find out. Takes 2 seconds at most.
+    /// Leaves the cluster: sends what is queued for other nodes, then says goodbye to them.
     ///
+    /// Without the goodbye they find out later. It takes 2 seconds at most.
     /// Groups go on among the members of this node. Call it after a [drain](Connections::drain).
     ///
     /// # Cancel safety

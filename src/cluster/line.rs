@@ -12,8 +12,10 @@ use super::{
     topic::Topic,
 };
 
-/// A node's end of one connection to an engine: a [`Backplane`](super::Backplane) does what it says, and
-/// tells it what happens.
+/// A node's end of one connection to an engine.
+///
+/// A [`Backplane`](super::Backplane) does what the line commands, and reports to it what happens; see there for an
+/// example.
 pub struct Line {
     hub: Arc<Hub>,
     /// The last command was about many topics.
@@ -28,21 +30,23 @@ impl Line {
         }
     }
 
-    /// Says that there is a connection: from now on there are [commands](Self::next), first those that
-    /// subscribe to all that is wanted.
+    /// Reports that there is a connection.
+    ///
+    /// From now on there are [commands](Self::next), first those that subscribe to all topics of the node.
     pub fn connected(&mut self) {
         self.hub.with(|state, now| state.core.connected(now));
     }
 
-    /// Says how many bytes an envelope may have on this connection, if that is not what was
-    /// [promised](super::Promises::max_envelope).
+    /// Sets how many bytes an envelope may have on this connection.
+    ///
+    /// Default: what the engine has [promised](super::Promises::max_envelope).
     pub fn set_max_envelope(&mut self, bytes: usize) {
         self.hub.with(|state, _| state.core.set_max_envelope(bytes));
     }
 
-    /// Returns all topics that are wanted: for an engine that takes no subscriptions one by one.
+    /// Returns all topics of the node, for an engine that takes no subscriptions one by one.
     ///
-    /// Their commands come all the same, and are to be answered.
+    /// Their commands come all the same, and have to be answered.
     #[must_use]
     pub fn interest(&mut self) -> Vec<Topic> {
         let (mut all, mut end) = (Vec::new(), usize::MAX);
@@ -65,9 +69,10 @@ impl Line {
         self.hub.with_quickly(|state| state.core.own_topic())
     }
 
-    /// Waits for something to do. Something to publish begins a batch: see [`try_next`](Self::try_next).
+    /// Waits for a command.
     ///
-    /// No more than 4 batches or 1 MiB are unanswered; then there is nothing more to publish.
+    /// A command to publish begins a batch: see [`try_next`](Self::try_next). No more than 4 batches or 1 MiB are unanswered;
+    /// until then there are no further commands to publish.
     ///
     /// # Cancel safety
     ///
@@ -90,17 +95,17 @@ impl Line {
         }
     }
 
-    /// Returns what more is to be published, and fits into the same batch of 256 envelopes or 256 KiB.
+    /// Returns the next envelope to publish, if it fits into the same batch of 256 envelopes or 256 KiB.
     pub fn try_next(&mut self) -> Option<Command> {
         self.hub.with_quickly(|state| state.core.poll_more())
     }
 
-    /// Says that envelopes of these topics arrive from now on.
+    /// Reports that envelopes of these topics arrive from now on.
     pub fn subscribed(&mut self, topics: &[Topic]) {
         self.in_stretches(topics, |core, topics, now| core.subscribed(topics, now));
     }
 
-    /// Says that envelopes of these topics do not arrive, while the connection is sound.
+    /// Reports that envelopes of these topics do not arrive, while the connection is sound.
     pub fn unsubscribed(&mut self, topics: &[Topic], why: Lost) {
         self.in_stretches(topics, |core, topics, now| {
             core.unsubscribed(topics, why, now);
@@ -121,9 +126,9 @@ impl Line {
         }
     }
 
-    /// Says what the engine has answered to something published.
+    /// Reports the engine's answer to an envelope that was published.
     ///
-    /// What it refused is not sent again. What is never answered is sent again on the next connection.
+    /// An envelope that the engine refused is not sent again. One that is never answered is sent again on the next connection.
     pub fn published(&mut self, ticket: Ticket, result: Result<(), BackplaneError>) {
         self.hub
             .with(|state, _| state.core.published(ticket, result));
@@ -142,13 +147,14 @@ impl Line {
         });
     }
 
-    /// Says that something came, whatever it was: for an engine that neither
-    /// [echoes](super::Promises::echoes) nor [confirms](super::Promises::confirms).
+    /// Reports that anything came from the engine.
+    ///
+    /// It is for an engine that neither [echoes](super::Promises::echoes) nor [confirms](super::Promises::confirms).
     pub fn alive(&mut self) {
         self.hub.with(|state, now| state.core.alive(now));
     }
 
-    /// Returns where to hand in what comes.
+    /// Returns the inlet for envelopes that arrive.
     #[must_use]
     pub fn inlet(&self) -> Inlet {
         Inlet {
@@ -163,7 +169,9 @@ impl fmt::Debug for Line {
     }
 }
 
-/// Where a [`Backplane`](super::Backplane) hands in what comes. Cheap to clone, for callbacks.
+/// The inlet through which a [`Backplane`](super::Backplane) hands in envelopes.
+///
+/// It is cheap to clone, for callbacks.
 #[derive(Clone)]
 pub struct Inlet {
     hub: Arc<Hub>,
@@ -172,8 +180,8 @@ pub struct Inlet {
 impl Inlet {
     /// Hands in an envelope: `topic` is what [`Topic::as_bytes`] returned.
     ///
-    /// Never waits, and never fails: what is malformed, known already or too much is dropped and
-    /// [counted](super::ClusterCounters). Keeps `envelope`, and what it shares its memory with, until it is
+    /// It never waits, and never fails: an envelope that is malformed, known already or too much is dropped and
+    /// [counted](super::ClusterCounters). It keeps `envelope`, and what shares its memory, until the envelope is
     /// delivered.
     pub fn receive(&self, topic: &[u8], envelope: Bytes) {
         self.hub.receive(topic, envelope);

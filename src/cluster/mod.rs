@@ -1,22 +1,37 @@
 //! Groups that span many processes: nodes of a cluster, over the Redis or NATS that they have.
 //!
-//! The page `scaling` of these docs tells how to use it, and what is promised.
+//! The page `scaling` of these docs explains how to use it, and what is promised.
+//!
+//! ```no_run
+//! # #[cfg(feature = "redis")]
+//! # {
+//! use tower_websocket::{Groups, cluster::{Cluster, Redis}};
+//!
+//! # #[tokio::main]
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::start("shop", Redis::new("redis://127.0.0.1/")?);
+//! let rooms: Groups = Groups::builder().cluster(&cluster, "rooms").build(); // was: Groups::new()
+//! rooms.broadcast("lobby", "hello, members on all nodes").await;
+//! # Ok(())
+//! # }
+//! # }
+//! ```
 //!
 //! - [`Cluster`], [`ClusterBuilder`]: this process as a node, and its settings.
 //!   [`GroupsBuilder::cluster`](crate::groups::GroupsBuilder::cluster) makes groups span it.
 //! - [`ClusterEvents`], [`ClusterEvent`], [`ClusterCounters`] ([`Refusals`], [`MalformedCounters`]): what happens, and how
 //!   often.
-//! - [`Remote`], [`PublishError`], [`Gap`]: what became of messages on their way.
-//! - [`Node`], [`NodeId`], [`Address`] ([`ParseNodeIdError`], [`ParseAddressError`]): who is there.
+//! - [`Remote`], [`PublishError`], [`Gap`]: the outcome of messages on their way.
+//! - [`Node`], [`NodeId`], [`Address`] ([`ParseNodeIdError`], [`ParseAddressError`]): the nodes and connections of a cluster.
 //! - [`ToTopic`]: keys that an engine can know groups by.
 //! - Engines: `Redis` (feature `redis`), `Nats` (feature `nats`), `Memory` (feature `testing`).
-//! - For an engine of one's own: [`Backplane`], [`Line`], [`Inlet`], [`Command`], [`Publish`], [`Ticket`], [`Topic`],
+//! - For another engine: [`Backplane`], [`Line`], [`Inlet`], [`Command`], [`Publish`], [`Ticket`], [`Topic`],
 //!   [`Promises`], [`Lost`], [`BackplaneError`].
 //!
 //! # What an engine carries
 //!
-//! A topic has four parts: the name of the cluster, `1`, the name of the groups or `!` for what nodes tell each other, and
-//! the key. What is published to it is an envelope: a header of 24 bytes, and what the application gave. Integers are
+//! A topic has four parts: the name of the cluster, `1`, the name of the groups or `!` for what nodes send each other, and
+//! the key. What is published to it is an envelope: a header of 24 bytes, and what the application sends. Integers are
 //! little-endian.
 //!
 //! | offset | size | field |
@@ -36,13 +51,13 @@
 //! | 3 | closes the members of a group | payload of a Close frame (RFC 6455 §5.5.1) |
 //! | 4, 5 | text, binary, to a connection | [`ConnectionId`](crate::ConnectionId) (8), the payload |
 //! | 6 | closes a connection | [`ConnectionId`](crate::ConnectionId) (8), payload of a Close frame |
-//! | 7 | alive | what the node tells of itself |
+//! | 7 | alive | what the node reports of itself |
 //! | 8 | leaving | nothing; more is ignored |
 //! | 9 | asks every node how many members a group has there | number of the question (8), length of the topic (2), the topic; more is ignored |
 //! | 10 | answers that, to the topic of the node that asks | number of the question (8), members (4); more is ignored |
 //!
-//! What nodes tell each other goes to the key `all`, from which every node gets it, and to `node-` with the
-//! [`NodeId`] in 16 hexadecimal digits, from which one does. Questions and answers have no numbers: run and index are 0.
+//! What nodes send each other goes to the key `all`, which every node subscribes to, and to `node-` with the
+//! [`NodeId`] in 16 hexadecimal digits, which one node does. Questions and answers have no numbers: run and index are 0.
 //!
 //! What is malformed is dropped and counted. Nothing else is done with what a topic or an envelope says.
 

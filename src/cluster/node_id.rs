@@ -6,12 +6,22 @@ use crate::session::parse_id;
 
 /// The number of a node: drawn at random from 2^64 at each start, never 0.
 ///
-/// Written and read as 16 hexadecimal digits.
+/// It is written and read as 16 hexadecimal digits.
+///
+/// ```
+/// use tower_websocket::cluster::NodeId;
+///
+/// let id: NodeId = "00000000000000ff".parse()?;
+/// assert_eq!(id.as_u64(), 255);
+/// assert_eq!(NodeId::new(255), Some(id));
+/// assert_eq!(NodeId::new(0), None);
+/// # Ok::<_, tower_websocket::cluster::ParseNodeIdError>(())
+/// ```
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct NodeId(NonZeroU64);
 
 impl NodeId {
-    /// Makes the id of a number; 0 stands for a sender outside the cluster.
+    /// Creates the id of a number; `None` for 0, which stands for a sender outside the cluster.
     pub const fn new(id: u64) -> Option<Self> {
         match NonZeroU64::new(id) {
             Some(id) => Some(Self(id)),
@@ -19,7 +29,7 @@ impl NodeId {
         }
     }
 
-    /// Returns the number itself.
+    /// Returns the number.
     pub const fn as_u64(self) -> u64 {
         self.0.get()
     }
@@ -45,7 +55,7 @@ impl FromStr for NodeId {
     }
 }
 
-/// Text that is no [`NodeId`]: not 16 hexadecimal digits, or all of them 0.
+/// The error of a text that is no [`NodeId`]: not 16 hexadecimal digits, or all of them 0.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ParseNodeIdError(());
 

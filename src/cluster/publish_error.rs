@@ -7,20 +7,38 @@ use super::{
     events::{Remote, Unpublished},
 };
 
-/// Why the engine does not have a message that was to be
-/// [confirmed](crate::Groups::broadcast_confirmed). Members of this node have got it.
+/// The reasons why the engine does not have a message that was to be confirmed.
+///
+/// [`broadcast_confirmed`](crate::Groups::broadcast_confirmed) returns it. Members of this node have got the message.
+///
+/// ```
+/// use tower_websocket::{Groups, cluster::PublishError};
+///
+/// async fn announce(rooms: &Groups, text: &str) {
+///     match rooms.broadcast_confirmed("news", text).await {
+///         Ok(delivery) => println!("{} members here have it, and so has the engine", delivery.sent),
+///         Err(PublishError::Down | PublishError::Full | PublishError::Expired) => {
+///             eprintln!("only members of this node have it: try again later");
+///         }
+///         Err(PublishError::TooLarge | PublishError::Rejected(_)) => eprintln!("it cannot be sent"),
+///         Err(other) => eprintln!("{other}"), // such as `PublishError::Left`
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PublishError {
     /// There was no connection for too long.
     Down,
-    /// Too much waited.
+    /// Too many messages waited.
     Full,
-    /// It is larger than a message may be.
+    /// The message is larger than a message may be.
     TooLarge,
-    /// It waited for too long. If it was on its way when a connection broke, other nodes may have it.
+    /// The message waited for too long.
+    ///
+    /// If it was on its way when a connection broke, other nodes may have it.
     Expired,
-    /// The engine refused it.
+    /// The engine refused the message.
     Rejected(BackplaneError),
     /// The node has left the cluster meanwhile.
     Left,

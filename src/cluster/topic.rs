@@ -15,15 +15,15 @@ use super::{
 
 /// A topic: the name of the cluster, the version, the name of the groups, and the key of one.
 ///
-/// Cheap to clone. Its [bytes](Self::as_bytes) have the parts with `:` between them, of which the
-/// names have none: `shop:1:rooms:lobby`. An engine to which some bytes mean something spells the
+/// It is cheap to clone. Its [bytes](Self::as_bytes) are the parts with `:` between them, of which the
+/// names have none: `shop:1:rooms:lobby`. An engine in which some bytes have a meaning spells the
 /// parts in its own way.
 // First comes the hash of the bytes, so that no table hashes them anew.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Topic(Arc<[u8]>);
 
 impl Topic {
-    /// Returns all of it, with `:` between the parts.
+    /// Returns the whole topic, with `:` between the parts.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0[HASH..]
     }
@@ -48,7 +48,7 @@ impl Topic {
         self.parts()[1]
     }
 
-    /// Returns the name of the groups; `!` for what nodes tell each other.
+    /// Returns the name of the groups; `!` for what nodes send each other.
     pub fn groups(&self) -> &[u8] {
         self.parts()[2]
     }

@@ -14,7 +14,7 @@ use super::{
 
 /// An engine within the process, for tests: nodes that share it are one cluster.
 ///
-/// It keeps the time of the runtime, also where that is paused, and has no task. Each
+/// It keeps the time of the runtime, also if that is paused, and has no task. Each
 /// [link](Self::link) to it fails on demand, and so does the engine; a clone is a handle on the same link:
 ///
 /// ```
@@ -51,10 +51,10 @@ use super::{
 /// wait to be read from a link, it ends the connection.
 ///
 /// As with any engine, a node keeps for 250 milliseconds what it sends at the beginning of a connection, so
-/// that it reaches who joins meanwhile, too. A test for which that is wrong sleeps for a second first: on the
+/// that it also reaches nodes that join meanwhile. If that is wrong for a test, sleep for a second first: on the
 /// paused clock it costs nothing.
 ///
-/// As an example of a [`Backplane`]: it takes [commands](Line::next) and what has come in turn,
+/// It is also an example of a [`Backplane`]: it takes [commands](Line::next) and what has arrived in turn,
 /// and everything it knows of a connection ends with the future of [`run`](Backplane::run).
 #[derive(Clone)]
 pub struct Memory {
@@ -63,7 +63,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Makes an engine, and the first link to it.
+    /// Creates an engine, and the first link to it.
     #[must_use]
     pub fn new() -> Self {
         let engine = Arc::<MemoryEngine>::default();
@@ -71,7 +71,7 @@ impl Memory {
         Self { engine, link }
     }
 
-    /// Makes another link to the same engine, for another node: with faults of its own, so far none.
+    /// Creates another link to the same engine, for another node, without faults so far.
     #[must_use]
     pub fn link(&self) -> Self {
         Self {
@@ -80,29 +80,30 @@ impl Memory {
         }
     }
 
-    /// Loses the next envelopes on their way from the engine to this link, beside those that are to be lost
-    /// already.
+    /// Loses the next envelopes on their way from the engine to this link.
     ///
-    /// As with [`double`](Self::double) and [`reorder`](Self::reorder), heartbeats and what comes back to the
-    /// link that sent it do not count.
+    /// The number is added to those that are still to be lost. As with [`double`](Self::double) and
+    /// [`reorder`](Self::reorder), heartbeats do not count, nor envelopes that come back to the link that sent them.
     pub fn lose(&self, envelopes: usize) {
         self.engine
             .change(self.link, |faults| faults.lose += envelopes);
     }
 
-    /// Has the next envelopes come twice, beside those that are to come so already.
+    /// Delivers the next envelopes twice.
+    ///
+    /// The number is added to those that are still to be doubled.
     pub fn double(&self, envelopes: usize) {
         self.engine
             .change(self.link, |faults| faults.double += envelopes);
     }
 
-    /// Has the next envelope wait for the one after it, and come behind that.
+    /// Delays the next envelope until behind the one after it.
     pub fn reorder(&self) {
         self.engine
             .change(self.link, |faults| faults.reorder = true);
     }
 
-    /// Has everything that the engine sends from now on come so much later, its answers too.
+    /// Delays everything that the engine sends from now on by this time, its answers included.
     pub fn delay(&self, time: Duration) {
         self.engine.change(self.link, |faults| faults.delay = time);
     }
@@ -112,32 +113,35 @@ impl Memory {
         self.engine.cut(self.link);
     }
 
-    /// Has nothing pass in either direction until the link [heals](Self::heal), as in a black hole: no
-    /// connection breaks, and no new one is made.
+    /// Stops everything in both directions until the link [heals](Self::heal), as in a black hole.
     ///
-    /// What was published meanwhile reaches the engine then, even if that connection was given up.
+    /// No connection breaks, and no new one is made. What was published meanwhile reaches the engine when the link heals, even
+    /// if that connection was given up.
     pub fn freeze(&self) {
         self.engine
             .change(self.link, |faults| faults.is_frozen = true);
     }
 
-    /// Ends all faults of this link. What [`reorder`](Self::reorder) holds back comes now.
+    /// Ends all faults of this link.
+    ///
+    /// An envelope that [`reorder`](Self::reorder) holds back arrives now.
     pub fn heal(&self) {
         self.engine.heal(self.link);
     }
 
-    /// Breaks all connections of all links, as an engine does that starts anew.
+    /// Breaks all connections of all links, as an engine does that is restarted.
     pub fn restart(&self) {
         self.engine.restart();
     }
 
-    /// Forgets all subscriptions of all links, and breaks no connection: so stands who is connected to a server
-    /// to which nobody publishes any more.
+    /// Forgets all subscriptions of all links, and breaks no connection.
+    ///
+    /// It is what a node meets whose server gets nothing published any longer.
     pub fn forget(&self) {
         self.engine.forget();
     }
 
-    /// Refuses subscriptions to these topics from now on, and to none that were refused before.
+    /// Refuses subscriptions to these topics from now on, and permits those that were refused before.
     ///
     /// To permit all again: `deny(|_| false)`.
     pub fn deny(&self, topics: impl Fn(&Topic) -> bool + Send + Sync + 'static) {

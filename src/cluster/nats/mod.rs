@@ -46,15 +46,15 @@ use self::{
 /// ```
 ///
 /// - A subscription takes about 5 KB of this process's memory: that of a topic with a member here.
-/// - A message that is larger than `max_payload` of the server (1 MiB by default), with 32 bytes besides
+/// - A message that is larger than `max_payload` of the server (1 MiB by default), with 32 bytes beside
 ///   its own, is [rejected](super::PublishError::Rejected), and the connection stays.
 /// - Subscriptions beyond `max_subscriptions`, of a server, account or user, are
-///   [denied](super::ClusterEvent::Denied), and tried again every 30 seconds; those that there is room for go on.
+///   [denied](super::ClusterEvent::Denied), and tried again every 30 seconds; the others go on.
 ///   The node itself needs three of them.
-/// - Where more than 96 messages are refused at once, for want of a right, all that were on their way with them
-///   count as [rejected](super::PublishError::Rejected): which of them were is not known for sure.
+/// - If more than 96 messages are refused at once, for want of a right, all that were on their way with them
+///   count as [rejected](super::PublishError::Rejected), since it is not known which of them were.
 /// - A server that stops answering is noticed 3 seconds after the next message or heartbeat, as with every engine.
-/// - If a server stops in peace ("lame duck mode") and there are others, one of those is connected to.
+/// - If a server stops gracefully ("lame duck mode") and there are others, the node connects to one of those.
 /// - Credentials files, with a JWT, are not supported.
 ///
 /// # Examples
@@ -80,17 +80,25 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Takes the URLs of one server or more, with commas between them: `nats://user:password@host:4222`, or
-    /// `tls://host` to insist on TLS.
+    /// Creates an engine from the URLs of one server or more, with commas between them.
     ///
-    /// One without a scheme is `nats://`, one without a port has 4222, and what stands alone before the `@`
-    /// is a token. What is no letter or digit in a user, password or token is percent-encoded. Any of them
-    /// is tried first, and after a break the next one. Servers that they name are tried, too, behind these.
+    /// A URL is `nats://user:password@host:4222`, or `tls://host` to insist on TLS. Without a scheme it is `nats://`, without
+    /// a port the port is 4222. A text without a `:` before the `@` is a token. Characters other than letters and digits are
+    /// percent-encoded in a user, password or token. Any of the servers
+    /// is tried first, and after a break the next one. Servers that they name are tried as well, behind these.
+    ///
+    /// Nothing is connected to yet: see [`Cluster::connected`](super::Cluster::connected).
+    ///
+    /// ```
+    /// use tower_websocket::cluster::{Nats, NatsUrlError};
+    ///
+    /// assert!(Nats::new("nats://10.0.0.1, tls://10.0.0.2").is_ok());
+    /// assert!(matches!(Nats::new("http://10.0.0.1"), Err(NatsUrlError::Scheme)));
+    /// ```
     ///
     /// # Errors
     ///
-    /// A URL is wrong, or there is none. Whether there is a server is found out later: see
-    /// [`Cluster::connected`](super::Cluster::connected).
+    /// A URL is wrong, or there is none.
     pub fn new(urls: &str) -> Result<Self, NatsUrlError> {
         let servers = Server::parse_all(urls)?;
         // Any is as good as another, if there are no random numbers.
@@ -101,7 +109,9 @@ impl Nats {
         })
     }
 
-    /// Logs in with a user and a password, at servers whose URLs have none. Default: neither.
+    /// Sets the user and the password for servers whose URLs have none.
+    ///
+    /// Default: neither.
     #[must_use]
     pub fn user_and_password(
         mut self,
@@ -115,43 +125,50 @@ impl Nats {
         self
     }
 
-    /// Logs in with a token, at servers whose URLs have none. Default: none.
+    /// Sets the token for servers whose URLs have none.
+    ///
+    /// Default: none.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.access.login = Some(Login::Token(token.into()));
         self
     }
 
-    /// Sets the name of the connections, as servers list it. Default: `tower-websocket`.
+    /// Sets the name of the connections, as servers list it.
+    ///
+    /// Default: `tower-websocket`.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.access.name = name.into();
         self
     }
 
-    /// Insists on TLS, as `tls://` does for one server. Default: what the URLs say, and the servers ask for.
+    /// Requires TLS for all servers, as `tls://` does for one.
+    ///
+    /// Default: what the URLs say, and the servers ask for.
     #[must_use]
     pub fn require_tls(mut self) -> Self {
         self.access.require_tls = true;
         self
     }
 
-    /// Begins with TLS, before the server has said anything: for servers with `handshake_first`.
-    /// Default: off.
+    /// Starts with TLS before the server has said anything, for servers with `handshake_first`.
+    ///
+    /// Default: disabled.
     #[must_use]
     pub fn tls_first(mut self) -> Self {
         self.access.tls_first = true;
         self
     }
 
-    /// Trusts the servers with certificates from these roots. Default: those the platform trusts.
+    /// Trusts servers with certificates from these roots.
     ///
-    /// TLS uses the process's default `CryptoProvider` of rustls, or ring if there is none
-    /// and the feature `ring` is on, as it is by default.
+    /// Default: those that the platform trusts. TLS uses the process's default `CryptoProvider` of rustls, or ring if there
+    /// is none and the feature `ring` is enabled, as it is by default.
     ///
     /// The client reads the platform's certificates all the same for each connection with TLS, and the thread
-    /// waits for it; if a file of them cannot be read, one in `SSL_CERT_DIR` for example, there is no connection.
-    /// That is so with [`tls`](Self::tls), too.
+    /// waits for it. If one of their files cannot be read, for example in `SSL_CERT_DIR`, there is no connection.
+    /// That holds with [`tls`](Self::tls) as well.
     #[must_use]
     pub fn roots(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
         self.access.trust = Trust::roots(roots);

@@ -111,19 +111,21 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What is wrong with the URLs of NATS. It does not say the URL, which may have a password in it.
+/// The errors of the URLs of a NATS.
+///
+/// They do not contain the URL, which may have a password in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum NatsUrlError {
-    /// It begins with another scheme than `nats://` and `tls://`.
+    /// A URL begins with another scheme than `nats://` and `tls://`.
     Scheme,
-    /// It is no URL.
+    /// A text is no URL.
     Syntax,
-    /// It has no host.
+    /// A URL has no host.
     Host,
     /// User, password or token is not UTF-8 when decoded.
     Login,
-    /// Something follows host and port.
+    /// A URL has something behind the host and the port.
     Rest,
     /// There is no URL at all.
     Missing,

@@ -21,25 +21,39 @@ use crate::trust::Trust;
 
 pub use self::url::RedisUrlError;
 
-/// Redis or Valkey as the engine of a cluster. Needs version 6.0 or later, a Redis cluster 7.0.
+/// Redis or Valkey as the engine of a cluster.
+///
+/// It needs version 6.0 or later, a Redis cluster 7.0.
+///
+/// ```no_run
+/// use tower_websocket::{Groups, cluster::{Cluster, Redis}};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let redis = Redis::new("rediss://10.0.0.1/")?.credentials("chat", "s3cret");
+/// let cluster = Cluster::start("shop", redis);
+/// let rooms: Groups = Groups::builder().cluster(&cluster, "rooms").build();
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # URLs
 ///
 /// `redis://user:password@host:6379/`, or `rediss://` for TLS; `valkey://` and `valkeys://` mean the same.
-/// User, password and port may be missing; a user without a password logs in with an empty one. Other than
+/// User, password and port may be missing; a user without a password logs in with an empty one. Characters other than
 /// letters and digits are percent-encoded in them.
-/// The number of a database means something to [`streams`](Self::streams) only: channels belong to none.
+/// Only [`streams`](Self::streams) use the number of a database: channels belong to none.
 ///
 /// # What it needs
 ///
-/// Two connections for each node. A user of whom the least is known: `&shop:*` (with the name of the
-/// cluster), `-@all +publish +subscribe +unsubscribe +ping +hello`, and no key. The settings
-/// `client-output-buffer-limit pubsub` and `timeout` of the server are best left as they are.
+/// Each node has two connections. A user with the fewest rights needs `&shop:*` (with the name of the
+/// cluster), `-@all +publish +subscribe +unsubscribe +ping +hello`, and no key. Leave the settings
+/// `client-output-buffer-limit pubsub` and `timeout` of the server as they are.
 ///
 /// # TLS
 ///
-/// It uses the process's default `CryptoProvider` of rustls, or ring if there is none and the feature `ring` is on, as
-/// it is by default. An application that also builds its own rustls configurations should take `tokio-rustls` with
+/// It uses the process's default `CryptoProvider` of rustls, or ring if there is none and the feature `ring` is enabled,
+/// as it is by default. An application that also builds its own rustls configurations should take `tokio-rustls` with
 /// `default-features = false` and `ring`, or call `CryptoProvider::install_default`: with two providers
 /// compiled in and none chosen, rustls' own builders panic.
 pub struct Redis {
@@ -57,26 +71,35 @@ enum Servers {
 }
 
 impl Redis {
-    /// Takes the URL of a server. Nothing is connected to yet.
+    /// Creates an engine from the URL of a server.
+    ///
+    /// Nothing is connected to yet.
+    ///
+    /// ```
+    /// use tower_websocket::cluster::{Redis, RedisUrlError};
+    ///
+    /// assert!(Redis::new("redis://127.0.0.1/").is_ok());
+    /// assert!(matches!(Redis::new("http://127.0.0.1/"), Err(RedisUrlError::Scheme)));
+    /// ```
     ///
     /// # Errors
     ///
-    /// A URL that is wrong.
+    /// The URL is wrong.
     pub fn new(url: &str) -> Result<Self, RedisUrlError> {
         let RedisUrl { server, login, .. } = RedisUrl::parse(url, PORT)?;
         Ok(Self::of(Servers::One(server), login))
     }
 
-    /// Takes the URLs of Sentinels, and the name of the master that they watch. Nothing is connected to
-    /// yet.
+    /// Creates an engine from the URLs of Sentinels, and the name of the master that they watch.
     ///
     /// For each connection the Sentinels are asked one after the other where the master is. Without a port
     /// theirs is 26379. User and password in a URL are for that Sentinel; those of the first are for the
-    /// master, too, unless there are [credentials](Self::credentials). With `rediss://` both use TLS.
+    /// master as well, unless there are [credentials](Self::credentials). With `rediss://` both use TLS. Nothing is connected
+    /// to yet.
     ///
     /// # Errors
     ///
-    /// A URL that is wrong, or none at all.
+    /// A URL is wrong, or there is none.
     pub fn sentinel<U: AsRef<str>>(
         urls: impl IntoIterator<Item = U>,
         master: &str,
@@ -86,16 +109,16 @@ impl Redis {
         Ok(Self::of(Servers::Sentinel(sentinels), login))
     }
 
-    /// Takes the URLs of some servers of a Redis cluster, which needs version 7.0 or later. Nothing is
-    /// connected to yet.
+    /// Creates an engine from the URLs of some servers of a Redis cluster, version 7.0 or later.
     ///
     /// Any of them says where the others are, whose user, password and TLS are those of the first URL.
-    /// Each topic is on the master that has the slot of its channel, which is followed when it moves.
+    /// Each topic is on the master that has the slot of its channel, which is followed when it moves. Nothing is
+    /// connected to yet.
     ///
-    /// What is for a master that cannot be connected to is refused at once, and not kept for 5 seconds as
-    /// where there is one server: what is for the others would wait behind it.
-    /// [`Delivery::remote`](crate::groups::Delivery::remote) says `Queued` all the same;
-    /// [`broadcast_confirmed`](crate::Groups::broadcast_confirmed) has the refusal, and receivers are told of
+    /// A message for a master that cannot be connected to is refused at once. It is not kept for 5 seconds, as with
+    /// one server, since messages for the other masters would wait behind it.
+    /// [`Delivery::remote`](crate::groups::Delivery::remote) is `Queued` all the same;
+    /// [`broadcast_confirmed`](crate::Groups::broadcast_confirmed) returns the refusal, and receivers notice
     /// the gap.
     ///
     /// The channel of a topic has the tag of its partition in front: `{278}shop:1:rooms:lobby`. A topic's
@@ -105,7 +128,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// A URL that is wrong, or none at all.
+    /// A URL is wrong, or there is none.
     pub fn cluster<U: AsRef<str>>(
         urls: impl IntoIterator<Item = U>,
     ) -> Result<Self, RedisUrlError> {
@@ -116,16 +139,17 @@ impl Redis {
         Ok(redis)
     }
 
-    /// Takes the URL of a server whose streams carry the envelopes. Nothing is connected to yet.
+    /// Creates an engine from the URL of a server whose streams carry the envelopes.
     ///
-    /// What a node misses while it has no connection is still there when it is back within a minute, unless
+    /// What a node misses while it has no connection is still there if it is back within a minute, unless
     /// that is more than the server keeps: about 10,000 envelopes in each of 16 streams, `shop:1:{0}` to
-    /// `shop:1:{15}`. All of a group are in the same one. The price: every node reads all that is published,
-    /// also to groups of which it has no member, and the server spends more on each envelope.
+    /// `shop:1:{15}`. All envelopes of a group are in the same stream. The price: every node reads everything that is
+    /// published, also to groups without a member here, and the server spends more on each envelope. Nothing is connected to
+    /// yet.
     ///
     /// A node catches up in pieces of about 1 MiB; the first is of up to 32 envelopes of each stream, however
     /// large they are. While half of [`max_inbound`](super::ClusterBuilder::max_inbound) waits for delivery
-    /// it leaves the rest on the server, 4 seconds at most: then what there is no room for is dropped, as
+    /// it leaves the rest on the server, 4 seconds at most. After that, envelopes for which there is no room are dropped, as
     /// without streams.
     ///
     /// A user needs `~shop:*` and `+xadd +xread +xrevrange` beside `+ping +hello`, and
@@ -133,7 +157,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// A URL that is wrong.
+    /// The URL is wrong.
     pub fn streams(url: &str) -> Result<Self, RedisUrlError> {
         let RedisUrl {
             server,
@@ -145,8 +169,9 @@ impl Redis {
         Ok(redis)
     }
 
-    /// Sets user and password for the servers. Default: those of the first URL. An empty user is the
-    /// server's default one.
+    /// Sets user and password for the servers.
+    ///
+    /// An empty user is the server's default one. Default: those of the first URL.
     #[must_use]
     pub fn credentials(mut self, user: &str, password: &str) -> Self {
         self.access.login = Login {
@@ -164,16 +189,18 @@ impl Redis {
         Self { servers, access }
     }
 
-    /// Trusts servers with certificates from these roots. Default: those the platform trusts, which are
-    /// read once in a process.
+    /// Trusts servers with certificates from these roots.
+    ///
+    /// Default: those that the platform trusts, which are read once in a process.
     #[must_use]
     pub fn roots(mut self, roots: impl Into<Arc<RootCertStore>>) -> Self {
         self.access.trust = Trust::roots(roots);
         self
     }
 
-    /// Sets the TLS configuration, for client certificates and more. Its `alpn_protocols` are replaced by
-    /// none.
+    /// Sets the TLS configuration, for client certificates and more.
+    ///
+    /// Its `alpn_protocols` are removed.
     #[must_use]
     pub fn tls(mut self, config: impl Into<Arc<ClientConfig>>) -> Self {
         self.access.trust = Trust::Given(config.into());

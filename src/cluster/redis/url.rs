@@ -90,21 +90,23 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What is wrong with the URL of a Redis. It does not say the URL, which may have a password in it.
+/// The errors of the URL of a Redis.
+///
+/// They do not contain the URL, which may have a password in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RedisUrlError {
-    /// It begins with none of `redis://`, `rediss://`, `valkey://` and `valkeys://`.
+    /// The URL begins with none of `redis://`, `rediss://`, `valkey://` and `valkeys://`.
     Scheme,
-    /// It is no URL.
+    /// The text is no URL.
     Syntax,
-    /// It has no host.
+    /// The URL has no host.
     Host,
-    /// What follows the host is not the number of a database.
+    /// The text behind the host is not the number of a database.
     Database,
     /// User or password is not UTF-8 when decoded.
     Login,
-    /// It has parameters or a fragment, which nothing is made of here.
+    /// The URL has parameters or a fragment, which have no meaning here.
     Parameter,
     /// There is no URL at all.
     Missing,
