@@ -27,6 +27,23 @@ macro_rules! file {
     };
 }
 
+/// Shows a file of the tutorial behind the name that it has in the reader's folder.
+///
+/// It is of a program in several files, and so no block that rustdoc could compile: `.ci/tutorial` does.
+macro_rules! step {
+    ($name:literal, $language:literal, $path:literal) => {
+        concat!(
+            "\n**`",
+            $name,
+            "`**\n\n```",
+            $language,
+            "\n",
+            include_str!(concat!("../../examples/tutorial/", $path)),
+            "```\n"
+        )
+    };
+}
+
 #[doc = include_str!("authentication.md")]
 pub mod authentication {}
 #[doc = include_str!("comparison.md")]
@@ -53,5 +70,37 @@ pub mod troubleshooting {}
 #[doc = ""]
 #[doc = include_str!("million.svg")]
 pub mod tuning {}
-#[doc = include_str!("tutorial.md")]
+#[doc = include_str!("tutorial/1_start.md")]
+#[doc = step!("src/main.rs", "rust,ignore", "1_echo.rs")]
+#[doc = include_str!("tutorial/1_what.md")]
+#[doc = step!("src/echo.html", "html", "echo.html")]
+#[doc = include_str!("tutorial/2_start.md")]
+#[doc = step!("src/main.rs", "rust,ignore", "2_rooms.rs")]
+#[doc = include_str!("tutorial/2_page.md")]
+#[doc = step!("src/rooms.html", "html", "rooms.html")]
+#[doc = include_str!("tutorial/3_start.md")]
+#[doc = step!("src/sessions.rs", "rust,ignore", "sessions.rs")]
+#[doc = include_str!("tutorial/3_login.md")]
+#[doc = step!("src/login.rs", "rust,ignore", "login.rs")]
+#[doc = include_str!("tutorial/3_main.md")]
+#[doc = step!("src/main.rs", "rust,ignore", "3_login.rs")]
+#[doc = include_str!("tutorial/3_page.md")]
+#[doc = step!("src/login.html", "html", "login.html")]
+#[doc = include_str!("tutorial/4_start.md")]
+#[doc = step!("src/main.rs", "rust,ignore", "4_tests.rs")]
+#[doc = include_str!("tutorial/4_tests.md")]
+#[doc = step!("src/tests.rs", "rust,ignore", "tests.rs")]
+#[doc = include_str!("tutorial/5_start.md")]
+#[doc = step!("src/stop.rs", "rust,ignore", "stop.rs")]
+#[doc = include_str!("tutorial/5_main.md")]
+#[doc = step!("src/main.rs", "rust,ignore", "5_stop.rs")]
+#[doc = include_str!("tutorial/5_page.md")]
+#[doc = step!("src/chat.html", "html", "chat.html")]
+#[doc = include_str!("tutorial/6_start.md")]
+#[doc = step!("src/shared.rs", "rust,ignore", "shared.rs")]
+#[doc = include_str!("tutorial/6_main.md")]
+#[doc = step!("src/main.rs", "rust,ignore", "6_nodes.rs")]
+#[doc = include_str!("tutorial/6_tests.md")]
+#[doc = step!("src/two_nodes.rs", "rust,ignore", "two_nodes.rs")]
+#[doc = include_str!("tutorial/6_end.md")]
 pub mod tutorial {}
