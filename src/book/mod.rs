@@ -33,7 +33,7 @@ macro_rules! file {
 macro_rules! step {
     ($name:literal, $language:literal, $path:literal) => {
         concat!(
-            "\n**`",
+            "\n\n**`",
             $name,
             "`**\n\n```",
             $language,
