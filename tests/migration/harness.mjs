@@ -1,0 +1,59 @@
+// What the two clients in JavaScript need: a server that is started, killed and started again, and events to wait for.
+
+import { spawn } from "node:child_process";
+import { connect, createServer } from "node:net";
+import { WebSocket } from "ws";
+
+globalThis.WebSocket ??= WebSocket; // Node has one of its own since version 22
+
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+export async function start(command, port) {
+  const [program, ...rest] = command;
+  const address = program === "node" ? String(port) : `127.0.0.1:${port}`;
+  const child = spawn(program, [...rest, address], { stdio: "inherit" });
+  for (let tries = 0; tries < 100; tries++) {
+    const listens = await new Promise((resolve) => {
+      const socket = connect(port, "127.0.0.1", () => resolve(true)).once("error", () => resolve(false));
+      setTimeout(() => socket.destroy(), 100);
+    });
+    if (listens) return child;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`${program} does not listen`);
+}
+
+export async function kill(child) {
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await gone;
+}
+
+// Events in the order in which they came, each taken once.
+export class Heard {
+  events = [];
+  waiting = [];
+
+  put(event) {
+    const next = this.waiting.shift();
+    if (next) next(event);
+    else this.events.push(event);
+  }
+
+  next() {
+    if (this.events.length > 0) return Promise.resolve(this.events.shift());
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("nothing came for ten seconds")), 10_000);
+      this.waiting.push((event) => {
+        clearTimeout(timer);
+        resolve(event);
+      });
+    });
+  }
+}
