@@ -55,6 +55,11 @@ pub mod cookbook {}
 #[doc = include_str!("deployment.md")]
 pub mod deployment {}
 #[doc = include_str!("migration.md")]
+#[doc = include_str!("migration/tungstenite.md")]
+#[doc = include_str!("migration/rust.md")]
+#[doc = include_str!("migration/node.md")]
+#[doc = include_str!("migration/others.md")]
+#[doc = program!("migration/phoenix.rs")]
 pub mod migration {}
 #[doc = include_str!("scaling.md")]
 pub mod scaling {}

@@ -5,6 +5,7 @@ mod architecture;
 mod comparison;
 mod links;
 mod markdown;
+mod migration;
 mod quoted;
 mod security;
 mod sources;
