@@ -15,7 +15,7 @@ use tower_websocket::{Groups, WebSocket, extract::WebSocketUpgrade, json::JsonEr
 
 type Rooms = Groups<String, User>;
 
-/// Whom `presence` lists: a name, and one of the connections that have it.
+/// What `presence` lists: a name, and one of the connections that have it.
 struct User {
     name: String,
     reference: u64,
