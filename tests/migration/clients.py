@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import base64
+import hashlib
 import shlex
 import sys
 
@@ -30,7 +32,11 @@ class Client:
 
 
 async def run(command, handler, talk):
-    async with serve(handler, "127.0.0.1", 0) as server:
+    await run_with(command, await serve(handler, "127.0.0.1", 0), talk)
+
+
+async def run_with(command, server, talk):
+    async with server:
         port = server.sockets[0].getsockname()[1]
         arguments = [*shlex.split(command), f"ws://127.0.0.1:{port}/"]
         pipe = asyncio.subprocess.PIPE
@@ -89,11 +95,35 @@ async def reset(command):
     await run(command, handler, talk)
 
 
+async def late(command, side):
+    """What a server sends that has the client's Close already, as one may that has not looked yet."""
+
+    async def handler(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        [key] = [line.split(": ")[1] for line in head.decode().split("\r\n") if line.lower().startswith("sec-websocket-key")]
+        accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(accept) + b"\r\n\r\n"
+        )
+        assert await reader.readexactly(1) == b"\x88", "it has nothing to send but a Close"
+        writer.write(b"\x81\x04late\x88\x02\x03\xe8")
+        writer.close()
+
+    async def talk(client):
+        expected = ["late", "closed: 1000"] if side == "before" else ["closed: 1000"]
+        assert await client.end() == (True, expected), "what comes after an own Close"
+
+    await run_with(command, await asyncio.start_server(handler, "127.0.0.1", 0), talk)
+
+
 async def main():
     for name, command in (argument.split("=", 1) for argument in sys.argv[1:]):
         for check in (conversation, closed_by_server, reset):
             await check(command)
             print(f"{name}: {check.__name__}: ok")
+        await late(command, name.split("/")[0])
+        print(f"{name}: late: as the page says")
 
 
 asyncio.run(main())
