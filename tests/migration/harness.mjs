@@ -6,19 +6,25 @@ import { WebSocket } from "ws";
 
 globalThis.WebSocket ??= WebSocket; // Node has one of its own since version 22
 
+// Not one that the system hands out: a client that tries again while nothing listens there would connect to itself.
 export async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (let tries = 0; tries < 100; tries++) {
+    const port = 20_000 + Math.floor(10_000 * Math.random());
+    const server = createServer().listen(port, "127.0.0.1");
+    const free = await new Promise((resolve) => {
+      server.once("listening", () => server.close(() => resolve(true))).once("error", () => resolve(false));
+    });
+    if (free) return port;
+  }
+  throw new Error("no port is free");
 }
 
 export async function start(command, port) {
   const [program, ...rest] = command;
   const address = program === "node" ? String(port) : `127.0.0.1:${port}`;
   const child = spawn(program, [...rest, address], { stdio: "inherit" });
-  for (let tries = 0; tries < 100; tries++) {
+  process.once("exit", () => child.kill("SIGKILL")); // also when a check fails
+  for (let tries = 0; tries < 100 && child.exitCode === null; tries++) {
     const listens = await new Promise((resolve) => {
       const socket = connect(port, "127.0.0.1", () => resolve(true)).once("error", () => resolve(false));
       setTimeout(() => socket.destroy(), 100);
@@ -34,6 +40,12 @@ export async function kill(child) {
   child.kill("SIGKILL");
   await gone;
 }
+
+// No check waits for longer than ten seconds, but for an answer that never comes.
+setTimeout(() => {
+  console.error("nothing went on for two minutes");
+  process.exit(1);
+}, 120_000).unref();
 
 // Events in the order in which they came, each taken once.
 export class Heard {

@@ -8,6 +8,7 @@ Prints what each server did, and fails where that is not what the page `migratio
 import asyncio
 import contextlib
 import os
+import random
 import shlex
 import socket
 import sys
@@ -209,9 +210,13 @@ CHECKS = {
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Returns one that the system does not hand out: a client that tries while nothing listens there would connect to itself."""
+    for _ in range(100):
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 async def start(command):
