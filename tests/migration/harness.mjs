@@ -26,8 +26,11 @@ export async function start(command, port) {
   process.once("exit", () => child.kill("SIGKILL")); // also when a check fails
   for (let tries = 0; tries < 100 && child.exitCode === null; tries++) {
     const listens = await new Promise((resolve) => {
-      const socket = connect(port, "127.0.0.1", () => resolve(true)).once("error", () => resolve(false));
-      setTimeout(() => socket.destroy(), 100);
+      const socket = connect(port, "127.0.0.1", () => {
+        resolve(true);
+        socket.destroy();
+      });
+      socket.once("error", () => resolve(false));
     });
     if (listens) return child;
     await new Promise((resolve) => setTimeout(resolve, 100));
