@@ -5,7 +5,6 @@ mod architecture;
 mod comparison;
 mod links;
 mod markdown;
-mod migration;
 mod quoted;
 mod security;
 mod sources;

@@ -16,6 +16,8 @@ fn files_are_on_their_pages_as_they_are_run() {
     });
     let files: BTreeSet<String> = configurations
         .chain(files("tests/libraries/programs"))
+        .chain(files("tests/migration/before"))
+        .chain(files("tests/migration/after"))
         .collect();
     assert_eq!(quoted, files);
 }
