@@ -11,6 +11,8 @@ mod client;
 mod cluster;
 mod compression;
 mod connections;
+#[cfg(all(feature = "client", feature = "json"))]
+mod cookbook;
 mod crowd;
 mod draining;
 mod events;

@@ -1,0 +1,215 @@
+//! Messages that arrive although connections break: numbered, acknowledged, sent again after coming back, and heard once.
+//!
+//! Run: `cargo run --example resend --features client,json`. A client cuts its connection again and again, and misses nothing.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{Router, routing::any, serve::ListenerExt};
+use http::Request;
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpListener, select, sync::Notify};
+use tower::service_fn;
+use tower_websocket::{
+    CloseCode, Receiver, Sender, WebSocket, WebSocketLayer, client, json::JsonError,
+    service::PathParams,
+};
+
+/// How many messages wait for the other side's acknowledgement.
+pub(crate) const MAX_KEPT: usize = 1000;
+/// The sides do not remember the same: the application has to begin anew, with a conversation of another name.
+pub(crate) const FORGOTTEN: CloseCode = CloseCode::new(4410).expect("4000 to 4999 are ours");
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Packet {
+    /// The first on each connection, of both sides: `{"resume":17}` has heard all up to 17.
+    Resume(u64),
+    Say(u64, String),
+    /// Has heard all up to this one.
+    Ack(u64),
+}
+
+/// One side of a conversation, which outlives its connections.
+#[derive(Default)]
+pub(crate) struct End {
+    state: Mutex<State>,
+    changed: Notify,
+    /// One connection at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    said: u64,
+    kept: VecDeque<(u64, String)>,
+    heard: u64,
+    connection: Option<Sender>,
+}
+
+impl State {
+    /// Forgets what the other side has; `false` if that was never said.
+    fn acknowledge(&mut self, number: u64) -> bool {
+        while self.kept.front().is_some_and(|(first, _)| *first <= number) {
+            self.kept.pop_front();
+        }
+        number <= self.said
+    }
+}
+
+impl End {
+    /// Says something, now or once there is a connection again; `false` if too much waits already.
+    pub(crate) fn say(&self, text: impl Into<String>) -> bool {
+        let mut state = self.lock();
+        if state.kept.len() >= MAX_KEPT {
+            return false;
+        }
+        state.said += 1;
+        let number = state.said;
+        state.kept.push_back((number, text.into()));
+        drop(state);
+        self.changed.notify_one();
+        true
+    }
+
+    /// Talks over a connection until that ends; one before it is aborted. `hear` gets each message once, in order.
+    pub(crate) async fn run(
+        &self,
+        socket: WebSocket,
+        hear: impl FnMut(String),
+    ) -> Result<(), JsonError> {
+        let (sender, mut receiver) = socket.split();
+        let before = self.lock().connection.replace(sender.clone());
+        if let Some(before) = before {
+            before.abort(); // half open, most likely
+        }
+        let _turn = self.turn.lock().await;
+        let heard = self.lock().heard;
+        sender.send_json(&Packet::Resume(heard)).await?;
+        let Some(Packet::Resume(theirs)) = receiver.recv_json().await? else {
+            return Ok(());
+        };
+        select! {
+            ended = self.receive(&sender, &mut receiver, theirs, hear) => ended,
+            ended = self.send(&sender, heard, theirs) => ended,
+        }
+    }
+
+    async fn receive(
+        &self,
+        sender: &Sender,
+        receiver: &mut Receiver,
+        theirs: u64,
+        mut hear: impl FnMut(String),
+    ) -> Result<(), JsonError> {
+        let mut agreed = self.lock().acknowledge(theirs);
+        while agreed {
+            let Some(packet) = receiver.recv_json::<Packet>().await? else {
+                return Ok(());
+            };
+            let heard = self.lock().heard;
+            match packet {
+                Packet::Say(number, _) if number <= heard => {} // once more
+                Packet::Say(number, text) if number == heard + 1 => {
+                    hear(text);
+                    self.lock().heard = number; // in a database: in one transaction with what was heard
+                }
+                Packet::Ack(number) => agreed = self.lock().acknowledge(number),
+                Packet::Say(..) | Packet::Resume(_) => agreed = false,
+            }
+            self.changed.notify_one();
+        }
+        sender.close((FORGOTTEN, "begin anew"));
+        while receiver.recv().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Sends what was not yet sent over this connection, and acknowledges, for several messages at once.
+    async fn send(&self, sender: &Sender, heard: u64, theirs: u64) -> Result<(), JsonError> {
+        let (mut sent, mut acknowledged) = (theirs, heard);
+        loop {
+            let (heard, next) = {
+                let state = self.lock();
+                let next = state.kept.iter().find(|(number, _)| *number > sent);
+                (state.heard, next.cloned())
+            };
+            if heard > acknowledged {
+                sender.send_json(&Packet::Ack(heard)).await?;
+                acknowledged = heard;
+            }
+            let Some((number, text)) = next else {
+                self.changed.notified().await;
+                continue;
+            };
+            sender.send_json(&Packet::Say(number, text)).await?;
+            sent = number;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Conversations by their name. A server that runs for long drops those that were left long ago.
+#[derive(Clone, Default)]
+pub(crate) struct Ends(Arc<Mutex<HashMap<String, Arc<End>>>>);
+
+impl Ends {
+    pub(crate) fn of(&self, name: &str) -> Arc<End> {
+        let mut ends = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.entry(name.to_owned()).or_default().clone()
+    }
+}
+
+/// Answers whatever it hears. The name in the path is a secret, or belongs to a user that the handshake has shown.
+pub(crate) fn app(ends: &Ends) -> Router {
+    let ends = ends.clone();
+    let talk = move |request: Request<WebSocket>| {
+        let (head, socket) = request.into_parts();
+        let params = head.extensions.get::<PathParams>();
+        let end = params
+            .and_then(|params| params.get("name"))
+            .map(|name| ends.of(name));
+        async move {
+            let Some(end) = end else { return Ok(()) };
+            end.run(socket, |text| {
+                let _full = end.say(format!("{text}, heard"));
+            })
+            .await
+        }
+    };
+    let layer = WebSocketLayer::new(service_fn(talk));
+    Router::new().route("/talk/{name}", any(async || "a page").layer(layer))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("ws://{}/talk/secret", listener.local_addr()?);
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    tokio::spawn(axum::serve(listener, app(&Ends::default())).into_future());
+
+    let end = End::default();
+    end.say("message 1");
+    let (mut heard, mut connections) = (0, 0);
+    while heard < 10 {
+        connections += 1;
+        let socket = client::connect(url.as_str()).await?;
+        let sender = socket.sender();
+        let ended = end.run(socket, |text| {
+            println!("connection {connections}: {text}");
+            heard += 1;
+            if heard % 3 == 0 || heard == 10 {
+                sender.abort(); // what a tunnel does to a phone
+            }
+            end.say(format!("message {}", heard + 1));
+        });
+        if let Err(error) = ended.await {
+            println!("connection {connections}: {error}");
+        }
+    }
+    Ok(())
+}
