@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 import coming_back
+import reconnecting
 from stage import (
     ENTER, PEOPLE, ROOT, SAID, TARGET, TOLD, WORK, Person, Processes, Wrong, find, free_port, listens, until,
 )
@@ -20,7 +21,8 @@ ENGINES = {
 }
 # The nodes of one program, and those of two.
 NODES = {"redis": [1, 1], "nats": [2]}
-ALONE_PLAY = "coming-back"  # the one without an engine
+# The plays without an engine: what runs them, and the example that they need.
+ALONE_PLAYS = {"coming-back": (coming_back.run, "chat"), "reconnecting": (reconnecting.run, "pages")}
 MANY, AGAIN, ALONE = 50, 20, 5  # messages of each: at first, and once the engine is back; while it is gone
 
 
@@ -146,8 +148,8 @@ def run(plays, browsers):
             start = partial(processes.start, f"{name}-{number}")
             opened.append(BROWSERS[name](WORK / f"profile-{number}", start))
         for name in plays:
-            if name == ALONE_PLAY:
-                coming_back.run(processes, opened, browsers)
+            if name in ALONE_PLAYS:
+                ALONE_PLAYS[name][0](processes, opened, browsers)
                 continue
             start = time.monotonic()
             engine = Engine(name, processes)
@@ -158,11 +160,12 @@ def run(plays, browsers):
 
 
 def main():
-    only = sys.argv[1:] or [ALONE_PLAY, *ENGINES]
-    if not set(only) <= {ALONE_PLAY, *ENGINES}:
-        sys.exit(f"usage: tests/browsers/run [{'|'.join([ALONE_PLAY, *ENGINES])}]")
+    known = [*ALONE_PLAYS, *ENGINES]
+    only = sys.argv[1:] or known
+    if not set(only) <= {*known}:
+        sys.exit(f"usage: tests/browsers/run [{'|'.join(known)}]")
     programs = {name: find(ENGINES[name][0]) for name in only if name in ENGINES}
-    plays = [name for name in only if name == ALONE_PLAY or programs[name]]
+    plays = [name for name in only if name in ALONE_PLAYS or programs[name]]
     browsers = [name for name in BROWSERS if any(map(shutil.which, BROWSERS[name].programs))]
     skipped = [f"in {BROWSERS[name].programs[0]} (not installed)" for name in BROWSERS if name not in browsers]
     missing = [ENGINES[name][0] for name in programs if name not in plays]
@@ -173,7 +176,7 @@ def main():
         sys.exit(1)
     if not plays or not browsers:
         return
-    examples = {"chat" if name == ALONE_PLAY else "cluster" for name in plays}
+    examples = {ALONE_PLAYS[name][1] if name in ALONE_PLAYS else "cluster" for name in plays}
     command = ["cargo", "build", "--all-features", *(f"--example={name}" for name in examples)]
     built = subprocess.run(command, cwd=ROOT)
     if built.returncode:
