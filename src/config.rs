@@ -67,7 +67,7 @@ use crate::{compression::Compression, handshake::OriginPolicy, memory::MemoryBud
 /// let config = Config::default()
 ///     .ping_interval(Duration::from_secs(7))
 ///     .ping_timeout(Duration::from_secs(15))
-///     .write_timeout(Duration::from_secs(15))
+///     .write_timeout(Duration::from_secs(5))
 ///     .close_timeout(Duration::from_secs(2));
 /// assert_eq!(config.settings().ping_interval, Some(Duration::from_secs(7)));
 /// ```

@@ -41,8 +41,10 @@ pub enum Error {
     Io(io::Error),
     /// A deadline passed.
     Timeout(Deadline),
-    /// The connection held most of its [`MemoryBudget`](crate::MemoryBudget) and was closed for it, with
-    /// code 1013 if a Close frame could be sent.
+    /// The [`MemoryBudget`](crate::MemoryBudget) was used up, and the connection was closed for it.
+    ///
+    /// It was among those that held most, or could not be read for 10 seconds. The code is 1013, if a Close
+    /// frame could be sent.
     OverBudget,
 }
 
@@ -107,7 +109,7 @@ impl fmt::Display for Error {
         match self {
             Self::Closed => f.write_str("the connection is closed"),
             Self::Protocol(ProtocolError::CorruptDeflate) => f.write_str(
-                "the peer broke the protocol: see `troubleshooting#1007-compressed-message-cannot-be-decompressed`",
+                "the peer broke the protocol (see `troubleshooting#1007-compressed-message-cannot-be-decompressed`)",
             ),
             Self::Protocol(_) => f.write_str("the peer broke the protocol"),
             Self::Io(_) => f.write_str("the transport failed"),

@@ -95,7 +95,9 @@ pub enum ConnectError {
     Timeout,
     /// The answer is no HTTP/1.1.
     Head(InvalidHead),
-    /// The server refused; this includes redirections, which are not followed.
+    /// The server answered with a status that does not accept: any but 101.
+    ///
+    /// This includes a page with 200, and redirections, which are not followed.
     ///
     /// The body is truncated to 64 KiB and to what came in time. A body in chunks is left out.
     Rejected(Box<Response<Bytes>>),

@@ -67,7 +67,9 @@ pub enum ConnectError {
     /// The server speaks HTTP/2 without WebSocket: it does not announce
     /// SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3).
     NoExtendedConnect,
-    /// The server refused; this includes redirections, which are not followed.
+    /// The server answered with a status that does not accept: any but 101, or 2xx over HTTP/2.
+    ///
+    /// This includes a page with 200, and redirections, which are not followed.
     ///
     /// The body is truncated to what arrived within a second after the head and within the
     /// handshake's time, and to 64 KiB. The connection is dropped then. Status and headers are always

@@ -183,7 +183,8 @@ impl ClusterBuilder {
 
     /// Sets whether other nodes may close connections of this one.
     ///
-    /// Everything else that may publish on the engine may close them as well. Default: `true`.
+    /// The same holds for everything else that may publish on the engine. If `false`, such closes are ignored and
+    /// [counted](super::ClusterCounters::closes_ignored). Default: `true`.
     pub fn remote_close(mut self, allow: bool) -> Self {
         self.settings.remote_close = allow;
         self

@@ -66,7 +66,8 @@ pub struct ClusterCounters {
     pub malformed: MalformedCounters,
     /// Envelopes for groups without a member here, and for connections that are not here.
     ///
-    /// Questions and answers of a sender that is no live node count as well, and answers to no question.
+    /// Questions and answers of a sender that is no live node count as well, and answers that are not waited for, or no
+    /// longer.
     pub uninterested: u64,
     /// Commands of other nodes to close a connection that were not obeyed.
     pub closes_ignored: u64,

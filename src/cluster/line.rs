@@ -71,8 +71,8 @@ impl Line {
 
     /// Waits for a command.
     ///
-    /// A command to publish begins a batch: see [`try_next`](Self::try_next). No more than 4 batches or 1 MiB are unanswered;
-    /// until then there are no further commands to publish.
+    /// A command to publish begins a batch: see [`try_next`](Self::try_next). While 4 batches
+    /// or 1 MiB are unanswered, there are no further commands to publish. One envelope alone may be larger.
     ///
     /// # Cancel safety
     ///

@@ -56,7 +56,7 @@ pub struct Compression {
 impl Compression {
     /// Sets how hard to compress, from 1 (fast) to 9 (small).
     ///
-    /// Default: 1. On JSON of 1 KiB, level 2 takes twice as long and saves a fifth more.
+    /// Default: 1. On JSON of 1 KiB, level 2 takes twice as long, for a fifth less output.
     ///
     /// # Panics
     ///

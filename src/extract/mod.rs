@@ -168,7 +168,7 @@
 //! - Pages of other hosts are rejected; axum accepts every page:
 //!   [`Config::origin`](crate::Config::origin) through [`WebSocketUpgrade::config`].
 //! - The default limit of a message is 1 MiB, not 64.
-//! - A client that does not answer a ping is disconnected: pings are sent every 20 seconds.
+//! - A client that sends nothing after a ping is disconnected: pings are sent every 20 seconds.
 //! - A handler that returns closes with 1000, one that fails or panics with 1011; axum cuts the
 //!   connection without a Close frame.
 //! - `recv` ends when the client closes; axum's returns `Message::Close` first.

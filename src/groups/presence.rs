@@ -153,8 +153,8 @@ impl<K: Key, T> Groups<K, T> {
 impl<K: Key> Membership<K> {
     /// Sets a farewell, which is broadcast to the group when the connection has left it in any way.
     ///
-    /// The membership is dropped, the handler returns or panics, the connection ends or is closed as too slow, is
-    /// [removed](crate::Groups::remove), or the group is [closed](crate::Groups::close). The farewell is broadcast once,
+    /// The ways are: the membership is dropped, the handler returns or panics, the connection ends, is closed as too
+    /// slow or is [removed](crate::Groups::remove), or the group is [closed](crate::Groups::close). The farewell is broadcast once,
     /// behind what the member has broadcast before, to all members that are left, also on other nodes, and never to the
     /// connection itself. If the connection has left already, it is broadcast now. If a farewell is set again, the last
     /// one counts.

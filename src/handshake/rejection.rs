@@ -223,12 +223,10 @@ impl Rejection {
         match self {
             Self::UpgradeRequired => {
                 "this resource speaks WebSocket only: open it by an HTTP/1.1 upgrade or an \
-                 HTTP/2 extended CONNECT: see `troubleshooting#426`"
+                 HTTP/2 extended CONNECT"
             }
             Self::UnsupportedProtocol => "the only :protocol spoken here is websocket",
-            Self::MethodNotAllowed => {
-                "the method of a WebSocket handshake is GET: see `troubleshooting#405`"
-            }
+            Self::MethodNotAllowed => "the method of a WebSocket handshake is GET",
             Self::BodyPresent => "a WebSocket handshake has no body",
             Self::MissingHost => "the request does not name its host",
             Self::DuplicateHost => "more than one Host line",
@@ -241,7 +239,7 @@ impl Rejection {
                 "pages of this Origin are not allowed by the server's setting Config::origin; \
                  its default, OriginPolicy::SameHost, compares with the Host that the server \
                  receives: behind a proxy that rewrites Host, list the origins with \
-                 OriginPolicy::list: see `troubleshooting#403`"
+                 OriginPolicy::list: see `troubleshooting#403` of tower-websocket"
             }
             Self::MalformedSubprotocols => "Sec-WebSocket-Protocol is not a list of tokens",
             Self::NoCommonSubprotocol => "none of the offered subprotocols is spoken here",
@@ -256,7 +254,8 @@ impl Rejection {
             Self::NotUpgradable => {
                 "the request carries no OnUpgrade: another layer took it, or the request was made \
                  by hand, as in a test, which wants testing::connect or \
-                 testing::upgradable(request): see `troubleshooting#500`"
+                 testing::upgradable(request): see `troubleshooting#500` of \
+                 tower-websocket"
             }
         }
     }

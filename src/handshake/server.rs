@@ -23,7 +23,8 @@ use crate::{config::Config, protocol::DeflateParams};
 ///
 /// On HTTP/1.1, and not before it (RFC 9110 §7.8), that is the token `upgrade` in `Connection` and
 /// `websocket` in `Upgrade`; on HTTP/2 and later the method CONNECT with the `:protocol`
-/// `websocket`, which HTTP implementations pass beside the head. All three are compared without case.
+/// `websocket`, which HTTP implementations pass beside the head. The two tokens and the
+/// `:protocol` are compared without case; `CONNECT` is not.
 ///
 /// ```
 /// use http::{Request, Version};

@@ -116,7 +116,7 @@ where
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The request was refused, and the client has got the response.
+    /// The request was refused; the response was sent, as far as the client took it in time.
     Rejected(Rejection),
     /// The client has gone, or did not speak HTTP.
     Io(io::Error),

@@ -28,9 +28,9 @@ use crate::session::{Connections, Drain};
 /// # Errors
 ///
 /// Errors of single connections are logged, and so is a lack of file descriptors or memory, after
-/// which it pauses for up to a second. It returns an error only if the listener fails with
-/// [`InvalidInput`](io::ErrorKind::InvalidInput): it does not listen, or no longer. Open connections
-/// are shut down then as after a signal.
+/// which it pauses for up to a second. It returns an error if the address cannot be bound, which the error
+/// names, and if the listener fails with [`InvalidInput`](io::ErrorKind::InvalidInput): it does not listen,
+/// or no longer. In the latter case open connections are shut down as after a signal.
 ///
 /// # Cancel safety
 ///

@@ -167,8 +167,12 @@ impl<H> WebSocketLayer<H> {
     /// use tower_websocket::{WebSocket, WebSocketLayer};
     ///
     /// # async fn chat(_: WebSocket) {}
-    /// let layer = WebSocketLayer::from_fn(chat)
-    ///     .when(|head| head.headers.get(header::HOST).is_some_and(|host| host == "chat.example.com"));
+    /// let layer = WebSocketLayer::from_fn(chat).when(|head| {
+    ///     // HTTP/2 has the host in the URI, HTTP/1.1 in `Host`.
+    ///     let authority = head.uri.authority().map(|authority| authority.as_str());
+    ///     let host = || head.headers.get(header::HOST)?.to_str().ok();
+    ///     authority.or_else(host) == Some("chat.example.com")
+    /// });
     /// ```
     #[must_use]
     pub fn when(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {

@@ -132,6 +132,8 @@ pub enum EndedBy {
     Timeout,
     /// The transport ended or failed without a Close frame.
     Disconnect,
-    /// The connection held most of the memory that the [`MemoryBudget`](crate::MemoryBudget) has.
+    /// The [`MemoryBudget`](crate::MemoryBudget) was used up, and the connection was closed for it.
+    ///
+    /// It was among those that held most, or could not be read for 10 seconds.
     OverBudget,
 }

@@ -28,7 +28,7 @@ use crate::handshake::client;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The service refused.
+    /// The service answered with a status that does not accept: any but 101, or 2xx over HTTP/2.
     ///
     /// The body is truncated to what arrives within a second, and
     /// to 64 KiB.

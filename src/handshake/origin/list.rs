@@ -9,8 +9,8 @@ use crate::handshake::authority::Origin;
 
 /// The origins of [`OriginPolicy::list`](super::OriginPolicy::list) and `OriginPolicy::same_host_or`.
 ///
-/// Entries that are origins have the one spelling that all equal ones share. The others, and those that end
-/// with a slash, are there as they were passed. See also
+/// Entries that are origins have the one spelling that all equal ones share. The others are there
+/// as they were passed, and those that end with a slash in both ways. See also
 /// [`OriginPolicy::same_host_or`](super::OriginPolicy::same_host_or).
 ///
 /// ```

@@ -123,15 +123,10 @@ fn each_reason_is_told_in_words_of_its_own() {
 /// The others are what a client has done, or pass by themselves.
 #[test]
 fn what_the_setup_of_a_server_causes_names_its_page() {
-    let setup = [
-        UpgradeRequired,
-        MethodNotAllowed,
-        OriginRefused,
-        NotUpgradable,
-    ];
+    let setup = [OriginRefused, NotUpgradable];
     for (rejection, status, ..) in TABLE {
         let text = rejection.to_string();
-        let page = format!(": see `troubleshooting#{status}`");
+        let page = format!(": see `troubleshooting#{status}` of tower-websocket");
         assert_eq!(text.ends_with(&page), setup.contains(&rejection), "{text}");
         assert_eq!(text.contains('`'), setup.contains(&rejection), "{text}");
     }

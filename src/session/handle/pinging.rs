@@ -53,7 +53,7 @@ impl WebSocket {
     /// Returns the round-trip time: the last one measured, and a smoothed one.
     ///
     /// It is `None` until a timed ping was answered. The first one is sent after
-    /// [`Config::ping_interval`](crate::Config::ping_interval).
+    /// [`Config::ping_interval`](crate::Config::ping_interval), or by [`ping_and_wait`](Self::ping_and_wait).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -106,7 +106,8 @@ impl<'a> MessageReader<'a> {
     ///
     /// The connection ended before the message did: as
     /// [`recv`](crate::WebSocket::recv), or [`Error::Io`] with `UnexpectedEof` if the peer closed
-    /// in the middle of the message. Each later call fails in the same way.
+    /// in the middle of the message. Every later call fails with `UnexpectedEof`, whatever the first
+    /// error was.
     ///
     /// # Cancel safety
     ///

@@ -27,6 +27,8 @@ use crate::protocol::Role;
 #[non_exhaustive]
 pub enum OpenError {
     /// The handshake was that of the other endpoint: a server's for the session of a client, or the reverse.
+    ///
+    /// The field is the role that the handshake was made in.
     Role(Role),
     /// Compression was agreed on, and [`Config::compression`](crate::Config::compression) is not set.
     CompressionOff,
