@@ -1,4 +1,4 @@
-//! WebSocket for every tower, hyper and axum server, as a layer or as axum's extractor.
+//! WebSockets for every tower, hyper and axum server, as a layer or as an axum extractor.
 //!
 //! [`WebSocketLayer`] answers the opening handshakes of HTTP/1.1 (RFC 6455) and HTTP/2 (RFC 8441), and hands the
 //! open connection to a handler. Every other request goes to the inner service untouched.
@@ -37,7 +37,7 @@
 //! | [`cookbook`] | requests and answers, presence, uploads, GraphQL, rate limits and more, each as a program |
 //! | [`authentication`] | origins, cookies, tokens and tickets, and how long they hold |
 //! | [`deployment`] | behind nginx, HAProxy, Envoy and others, in containers, under systemd |
-//! | [`troubleshooting`] | from what is seen to its cause, and what to do |
+//! | [`troubleshooting`] | from a symptom to its cause, and what to do |
 //! | [`security`] | what is limited and defended, by which setting, and what is left to the application |
 //! | [`scaling`] | many cores, many nodes, deploys |
 //! | [`tuning`] | what each setting costs, a server by hyper, HTTP/2, the kernel |
@@ -48,8 +48,8 @@
 //!
 //! | I need to | take |
 //! | --- | --- |
-//! | check who connects before the answer, and refuse others | [`WebSocketLayer::on_handshake`] |
-//! | let in pages of another port or site | [`Config::origin`], [`OriginPolicy`]; see [`authentication`](authentication#a-page-on-another-port-or-site) |
+//! | check a client during the handshake, and refuse others | [`WebSocketLayer::on_handshake`] |
+//! | accept pages of another port or site | [`Config::origin`], [`OriginPolicy`]; see [`authentication`](authentication#a-page-on-another-port-or-site) |
 //! | keep data with a connection, or its address and path | [`WebSocket::set_data`], [`WebSocketLayer::connection_info`] |
 //! | send the same message to many | [`Groups::broadcast`], [`Connections::broadcast`] |
 //! | list the members of a room, and announce that one has left | [`Groups::join_as`], [`presence`](Groups::presence), [`on_leave`](groups::Membership::on_leave) |
@@ -67,7 +67,7 @@
 //!
 //! # Where to look
 //!
-//! - [`WebSocketLayer`], [`endpoint`]: how to mount it, and what becomes of a request.
+//! - [`WebSocketLayer`], [`endpoint`]: how to mount it, and how it treats each request.
 //! - [`extract::WebSocketUpgrade`]: for axum's handlers, like axum's own (feature `axum`).
 //! - [`handler`], [`service::event_handler`]: the service that handles the connection; or any
 //!   `tower::Service<http::Request<WebSocket>, Response = ()>`.
@@ -82,8 +82,8 @@
 //!   stops.
 //! - [`Config`]: limits, deadlines, subprotocols, origins, with their defaults, also from a file
 //!   (feature `serde`); [`Settings`], [`Compression`], [`MemoryBudget`].
-//! - [`Error`]: how a connection ended for its handles; [`session::SessionReport`]: for the layer.
-//! - [`Handshake`]: authentication and more before the answer.
+//! - [`Error`]: how a connection ended, as its handles return it; [`session::SessionReport`]: as the layer reports it.
+//! - [`Handshake`]: authentication and more before the handshake is answered.
 //! - [`json`]: values as messages of JSON (feature `json`).
 //! - [`client`]: connecting to servers (feature `client`).
 //! - [`forward`]: passing connections on to another server, as a gateway does (feature `client`).
@@ -95,7 +95,7 @@
 //! - [`testing`]: conversations in memory (feature `testing`).
 //! - [`service`], [`session`], [`groups`]: types that are named less often: futures, bodies, callbacks,
 //!   reports, counters, draining, members.
-//! - [`protocol`], [`handshake`]: the crate without I/O, all there is without default features.
+//! - [`protocol`], [`handshake`]: the protocol without I/O; without default features the crate has nothing else.
 //!
 //! # What holds everywhere
 //!
@@ -106,7 +106,7 @@
 //!   with 1011. When the connection ends first, the handler is not dropped: receiving ends, sending
 //!   returns [`Error::Closed`], and the handler may finish what it does.
 //! - **The end**: after a clean close receiving returns `None`; after a vanished peer, a broken rule or
-//!   a deadline it returns an [`Error`], once. Everything received whole comes before that.
+//!   a deadline it returns an [`Error`], once. Complete messages that had arrived are returned first.
 //! - **Runtime**: sessions are tasks of tokio, whose I/O and time have to be enabled.
 //! - **The HTTP server** has to allow upgrades: `with_upgrades` on hyper's HTTP/1.1 connections,
 //!   `serve_connection_with_upgrades` on hyper-util's, and for HTTP/2 `enable_connect_protocol`.
