@@ -121,7 +121,7 @@ impl Redis {
     /// [`broadcast_confirmed`](crate::Groups::broadcast_confirmed) returns the refusal, and receivers notice
     /// the gap.
     ///
-    /// The channel of a topic has the tag of its partition in front: `{278}shop:1:rooms:lobby`. A topic's
+    /// The channel of a topic has the tag of its partition in front: `{1084}shop:1:rooms:lobby`. A topic's
     /// partition is the highest byte of the 32-bit FNV-1a of its bytes, and the tag of partition *p* is
     /// the least number whose slot lies in the middle half of the slots 64 *p* to 64 *p* + 63. A user
     /// needs `+spublish +ssubscribe +sunsubscribe +cluster|shards` beside `+ping +hello`, and `&{*}shop:*`.
