@@ -100,6 +100,21 @@ async fn server_closes_with_the_codes_of_the_protocol() {
 }
 
 #[tokio::test]
+async fn query_that_is_too_complex_is_an_error() {
+    let server = start().await;
+    let mut client = initialised(&server, VERSIONS[0], "graphql-transport-ws").await;
+    for (fields, errors) in [(200, false), (201, true)] {
+        let fields = String::from_iter((0..fields).map(|field| format!("a{field}: answer ")));
+        let payload = json!({"query": format!("{{ {fields} }}")});
+        let request = json!({"type": "subscribe", "id": "1", "payload": payload});
+        ask(&mut client, request).await;
+        let next = answer(&mut client).await;
+        assert_eq!(next["payload"]["errors"].is_array(), errors, "{next}");
+        assert_eq!(answer(&mut client).await["type"], "complete");
+    }
+}
+
+#[tokio::test]
 async fn client_that_leaves_ends_an_endless_subscription() {
     let mut server = start().await;
     for version in VERSIONS {

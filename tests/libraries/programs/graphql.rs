@@ -34,7 +34,10 @@ impl Numbers {
 }
 
 pub(crate) fn schema() -> Api {
-    Schema::new(Query, EmptyMutation, Numbers)
+    Schema::build(Query, EmptyMutation, Numbers)
+        .limit_depth(8)
+        .limit_complexity(200)
+        .finish()
 }
 
 /// Answers the requests of one connection until the client leaves.
