@@ -1,3 +1,5 @@
+//! For clients that are trusted: see the page.
+//!
 //! Documents of Yjs that many write at once, each at `ws://127.0.0.1:8080/NAME`.
 
 use std::{
