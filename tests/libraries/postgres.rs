@@ -13,9 +13,12 @@ use std::{
     sync::Arc,
 };
 
-use tokio::task::JoinHandle;
+use axum::Router;
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_postgres::{Client, NoTls};
-use tower_websocket::{Config, WebSocket, client::HttpVersion};
+use tower_websocket::{
+    Config, Error, Sender, WebSocket, WebSocketLayer, client::HttpVersion, handler,
+};
 
 use crate::support::{Server, VERSIONS, within};
 
@@ -106,6 +109,17 @@ impl Node {
     async fn loses(&mut self, meanwhile: impl Future<Output = ()>) {
         within(&mut self.listening).await.unwrap();
         meanwhile.await;
+        self.goes_on();
+    }
+
+    /// Has it send no more, while it still answers clients.
+    async fn stands_still(&mut self) {
+        self.listening.abort();
+        let aborted = within(&mut self.listening).await;
+        assert!(aborted.unwrap_err().is_cancelled());
+    }
+
+    fn goes_on(&mut self) {
         self.listening = listen(&self.feed, &self.url);
     }
 }
@@ -121,6 +135,23 @@ fn listen(feed: &Arc<program::Feed>, url: &str) -> JoinHandle<()> {
     tokio::spawn(async move {
         let _ended = feed.listen(&url).await;
     })
+}
+
+/// A sender, and the client that gets what it sends.
+async fn connected() -> (Sender, WebSocket, Server) {
+    let (senders, mut connected) = mpsc::unbounded_channel();
+    let run = handler(move |mut socket: WebSocket| {
+        senders.send(socket.sender()).unwrap();
+        async move {
+            while socket.recv().await?.is_some() {}
+            Ok::<_, Error>(())
+        }
+    });
+    let app = WebSocketLayer::new(run).endpoint();
+    let server = Server::serve(Router::new().route_service("/", app)).await;
+    let client = server.connect(HttpVersion::Http1, &[]).await;
+    let sender = within(connected.recv()).await.unwrap();
+    (sender, client, server)
 }
 
 /// The next message, as its id and its text.
@@ -192,6 +223,62 @@ async fn client_that_comes_back_gets_what_it_has_missed_once() {
         }
         assert_eq!(next(&mut client).await, (2500, None));
     }
+}
+
+#[tokio::test]
+async fn client_of_a_node_that_is_behind_keeps_its_id() {
+    let Some(database) = Database::new("tw_behind").await else {
+        return;
+    };
+    let ahead = Node::start(&database).await;
+    let mut behind = Node::start(&database).await;
+    behind.stands_still().await;
+    let mut client = ahead.connect("a", HttpVersion::Http1).await;
+    assert_eq!(next(&mut client).await, (0, None));
+    database.insert("a", "first").await;
+    database.insert("a", "second").await;
+    assert_eq!(next(&mut client).await, row(1, "first"));
+    assert_eq!(next(&mut client).await, row(2, "second"));
+    for version in VERSIONS {
+        let mut client = behind.connect("a?since=2", version).await;
+        assert_eq!(next(&mut client).await, (2, None));
+    }
+    let mut client = behind.connect("a?since=1", HttpVersion::Http1).await;
+    assert_eq!(next(&mut client).await, (1, None));
+    behind.goes_on();
+    database.insert("a", "third").await;
+    // What it has comes again, and a client drops it by the id.
+    assert_eq!(next(&mut client).await, row(1, "first"));
+    assert_eq!(next(&mut client).await, row(2, "second"));
+    assert_eq!(next(&mut client).await, row(3, "third"));
+}
+
+#[tokio::test]
+async fn client_is_not_admitted_while_it_may_miss_more_than_one_query_has() {
+    let Some(database) = Database::new("tw_admitted").await else {
+        return;
+    };
+    let node = Node::start(&database).await;
+    let rows = "INSERT INTO notification (room, body)
+        SELECT 'a', number::text FROM generate_series(1, 1001) number";
+    database.client.execute(rows, &[]).await.unwrap();
+    // The node has sent them once a client is told so.
+    while next(&mut node.connect("b", HttpVersion::Http1).await).await != (1001, None) {}
+    let (sender, mut client, _server) = connected().await;
+    for since in [0, 1] {
+        let admitted = node.feed.admit("a", Some(since), &sender).await.unwrap();
+        assert!(admitted.is_none(), "{since}");
+    }
+    let _membership = node
+        .feed
+        .admit("a", Some(2), &sender)
+        .await
+        .unwrap()
+        .unwrap();
+    for number in 3..=1001 {
+        assert_eq!(next(&mut client).await, row(number, &number.to_string()));
+    }
+    assert_eq!(next(&mut client).await, (1001, None));
 }
 
 #[tokio::test]

@@ -46,10 +46,12 @@ CREATE OR REPLACE TRIGGER notification_wake AFTER INSERT ON notification
 /// A row as clients get it, for all rooms and for one.
 const NEW: &str =
     "SELECT id, room, json_build_object('id', id, 'body', body)::text FROM notification
-    WHERE id > $1 ORDER BY id LIMIT 1000";
+    WHERE id > $1 ORDER BY id LIMIT $2";
 const MISSED: &str =
     "SELECT id, room, json_build_object('id', id, 'body', body)::text FROM notification
-    WHERE room = $1 AND id > $2 AND id <= $3 ORDER BY id LIMIT 1000";
+    WHERE room = $1 AND id > $2 AND id <= $3 ORDER BY id LIMIT $4";
+/// How many of them one query asks for.
+const LIMIT: i64 = 1000;
 
 /// What a process has of the table: one connection, and how far its rooms are.
 #[derive(Default)]
@@ -103,7 +105,8 @@ impl Feed {
     /// Sends some of the rows that are new, and reports whether there were any.
     async fn send_new(&self) -> Result<bool> {
         let mut position = self.position.write().await;
-        let rows = position.client()?.query(NEW, &[&position.sent]).await?;
+        let client = position.client()?;
+        let rows = client.query(NEW, &[&position.sent, &LIMIT]).await?;
         for row in &rows {
             self.rooms.broadcast(row.get::<_, &str>(1), text(row)).await; // waits for no client
             position.sent = Some(row.get(0));
@@ -114,33 +117,48 @@ impl Feed {
     /// Sends what a client has missed, and makes it a member.
     async fn join(&self, room: String, since: Option<i64>, sender: &Sender) -> Result<Membership> {
         let mut since = since;
-        // What is much may take the client long: nothing waits for it here.
-        while let Some(last) = since {
-            let rows = self
-                .position
-                .read()
-                .await
-                .clone()
-                .missed(&room, last)
-                .await?;
-            for row in &rows {
-                sender.send(text(row)).await?;
-                since = Some(row.get(0));
+        loop {
+            // What is much may take the client long: nothing waits for it here.
+            while let Some(last) = since {
+                let position = self.position.read().await.clone();
+                let rows = position.missed(&room, last).await?;
+                for row in &rows {
+                    sender.send(text(row)).await?;
+                    since = Some(row.get(0));
+                }
+                if rows.is_empty() {
+                    break;
+                }
             }
-            if rows.is_empty() {
-                break;
+            if let Some(membership) = self.admit(&room, since, sender).await? {
+                return Ok(membership);
             }
         }
+    }
+
+    /// Makes a client a member and sends the rest, or returns `None` if that is more than one query has.
+    pub(crate) async fn admit(
+        &self,
+        room: &str,
+        since: Option<i64>,
+        sender: &Sender,
+    ) -> Result<Option<Membership>> {
         // No row is sent to the rooms from here on until the client is a member.
         let position = self.position.read().await;
         let sent = position.sent()?;
         if let Some(last) = since {
-            for row in &position.missed(&room, last).await? {
+            let rows = position.missed(room, last).await?;
+            if rows.len() as i64 == LIMIT {
+                return Ok(None); // there may be more
+            }
+            for row in &rows {
                 sender.try_send(text(row))?;
             }
         }
-        sender.try_send(format!(r#"{{"id":{sent}}}"#))?; // it has all up to there
-        Ok(self.rooms.join(room, sender)?)
+        // It has all up to there: more than this node has sent if it comes from one that was ahead.
+        let upto = since.map_or(sent, |last| last.max(sent));
+        sender.try_send(format!(r#"{{"id":{upto}}}"#))?;
+        Ok(Some(self.rooms.join(room.to_owned(), sender)?))
     }
 }
 
@@ -156,7 +174,7 @@ impl Position {
     }
 
     async fn missed(&self, room: &str, since: i64) -> Result<Vec<Row>> {
-        let arguments: [&(dyn ToSql + Sync); 3] = [&room, &since, &self.sent()?];
+        let arguments: [&(dyn ToSql + Sync); 4] = [&room, &since, &self.sent()?, &LIMIT];
         Ok(self.client()?.query(MISSED, &arguments).await?)
     }
 }
