@@ -30,6 +30,7 @@ type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 /// The lock has writers commit in the order of their ids: otherwise a row could become visible after one with a higher
 /// id was read, and be passed over.
 pub(crate) const SCHEMA: &str = "
+SELECT pg_advisory_xact_lock(7042); -- nodes that start together
 CREATE TABLE IF NOT EXISTS notification (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, room text NOT NULL, body text NOT NULL);
 CREATE INDEX IF NOT EXISTS notification_room ON notification (room, id);
