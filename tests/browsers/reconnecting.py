@@ -224,6 +224,7 @@ def run(processes, opened, names):
         server = Server(processes, name)
         for play in PLAYS:
             play(browser, server)
+        browser.open("about:blank")  # or the page goes on connecting, and complains while others play
         server.kill()
         shutil.rmtree(server.folder)
         browser.errors().clear()  # of connections that found no server
