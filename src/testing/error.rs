@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, fmt};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use tower::BoxError;
 
 use crate::handshake::client;
@@ -31,7 +31,7 @@ pub enum ConnectError {
     /// The service answered with a status that does not accept: any but 101, or 2xx over HTTP/2.
     ///
     /// The body is truncated to what arrives within a second, and
-    /// to 64 KiB.
+    /// to 64 KiB. The version is HTTP/2 if the request's was.
     Rejected(Box<Response<Bytes>>),
     /// The service returned an error.
     Service(BoxError),
@@ -62,17 +62,28 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rejected(response) => {
-                let body = String::from_utf8_lossy(response.body());
-                write!(
-                    f,
-                    "the handshake was answered with {}: {body}",
-                    response.status()
-                )
+                let status = response.status();
+                write!(f, "the handshake was answered with {status}")?;
+                if !response.body().is_empty() {
+                    return write!(f, ": {}", String::from_utf8_lossy(response.body()));
+                }
+                likely_cause(response).map_or(Ok(()), |cause| write!(f, ": {cause}"))
             }
             Self::Service(_) => f.write_str("the service failed"),
             Self::Request(_) => f.write_str("the request is no handshake"),
             Self::Response(_) => f.write_str("the answer is not one to what was asked"),
         }
+    }
+}
+
+/// Says what is most likely wrong if a router has refused, which says nothing itself.
+fn likely_cause(response: &Response<Bytes>) -> Option<&'static str> {
+    match response.status() {
+        StatusCode::NOT_FOUND => Some("no route at this path: see `troubleshooting#404`"),
+        StatusCode::METHOD_NOT_ALLOWED if response.version() == Version::HTTP_2 => Some(
+            "a route made with `get` takes no WebSocket over HTTP/2: see `troubleshooting#405`",
+        ),
+        _ => None,
     }
 }
 
@@ -83,6 +94,64 @@ impl StdError for ConnectError {
             Self::Service(error) => Some(&**error),
             Self::Request(error) => Some(error),
             Self::Response(error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed test panics")]
+mod tests {
+    use std::convert::Infallible;
+
+    use tower::service_fn;
+
+    use crate::testing::{connect, request};
+
+    /// Connects to a service that answers everything with a status and a body, and returns what the error says.
+    async fn said(status: u16, body: &'static str, http2: bool) -> String {
+        let service = service_fn(async |_| {
+            let response = http::Response::builder().status(status);
+            Ok::<_, Infallible>(response.body(body.to_owned()).unwrap())
+        });
+        let request = request("/chat");
+        let request = if http2 { request.http2() } else { request };
+        connect(service, request).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn refusal_without_a_body_is_explained() {
+        let get = "the handshake was answered with 405 Method Not Allowed: \
+             a route made with `get` takes no WebSocket over HTTP/2: see `troubleshooting#405`";
+        let path = "the handshake was answered with 404 Not Found: \
+             no route at this path: see `troubleshooting#404`";
+        for (status, http2, text) in [
+            (405, true, get),
+            (404, true, path),
+            (404, false, path),
+            // Over HTTP/1.1 a route made with `get` is not the reason.
+            (
+                405,
+                false,
+                "the handshake was answered with 405 Method Not Allowed",
+            ),
+            (
+                401,
+                true,
+                "the handshake was answered with 401 Unauthorized",
+            ),
+        ] {
+            assert_eq!(said(status, "", http2).await, text);
+        }
+    }
+
+    #[tokio::test]
+    async fn refusal_with_a_body_says_that_and_no_more() {
+        for http2 in [false, true] {
+            let text = said(404, "no such room", http2).await;
+            assert_eq!(
+                text,
+                "the handshake was answered with 404 Not Found: no such room"
+            );
         }
     }
 }

@@ -81,7 +81,8 @@ where
     ResBody: Body,
 {
     let (request, config) = request.into().offering();
-    let multiplexed = request.version() >= Version::HTTP_2;
+    let version = request.version();
+    let multiplexed = version >= Version::HTTP_2;
     let (mut head, body) = request.into_parts();
     let offer = Offer::of(&head, &config).map_err(ConnectError::Request)?;
     let (hand_over, stream) = oneshot::channel::<DuplexStream>();
@@ -89,7 +90,11 @@ where
         stream.await.map_err(|_| io::ErrorKind::NotConnected.into())
     }));
     let response = service.oneshot(Request::from_parts(head, body)).await;
-    let response = response.map_err(|error| ConnectError::Service(error.into()))?;
+    let mut response = response.map_err(|error| ConnectError::Service(error.into()))?;
+    if multiplexed {
+        // As a client over HTTP/2 sees it, whatever the service has set.
+        *response.version_mut() = version;
+    }
     if !offer.is_accepted(response.status()) {
         return Err(ConnectError::Rejected(Box::new(
             collect(response, None).await,
