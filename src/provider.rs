@@ -49,7 +49,7 @@ fn built_in() -> Option<CryptoProvider> {
 
 #[cfg(any(feature = "client", feature = "nats", feature = "redis"))]
 const NONE: &str = "no cryptography for TLS: enable the feature `ring` of tower-websocket, or call rustls' \
-     `CryptoProvider::install_default` first, as for aws-lc-rs: see `troubleshooting#rustls-panics-two-providers`";
+     `CryptoProvider::install_default` first, as for aws-lc-rs: see `troubleshooting#rustls-panics-no-provider-or-two`";
 
 #[cfg(all(test, any(feature = "client", feature = "nats", feature = "redis")))]
 #[expect(clippy::unwrap_used, reason = "a failed test panics")]

@@ -29,6 +29,10 @@
 //! }
 //! ```
 //!
+//! [`Serve::tls`] serves TLS, with the certificate of [`PemFiles`] for example. It needs a provider of cryptography of
+//! yours: this feature brings none, and `ring` counts only together with `client`, `redis` or `nats`. See
+//! [troubleshooting](crate::troubleshooting#rustls-panics-no-provider-or-two).
+//!
 //! [`accept`] opens a single WebSocket on a stream, with no service at all.
 //!
 //! # HTTP

@@ -39,6 +39,11 @@ use crate::{lock::Lock, provider};
 /// # }
 /// ```
 ///
+/// TLS needs a provider of cryptography, which the feature `serve` does not bring; the feature `ring` counts only together with
+/// `client`, `redis` or `nats`. Without them add
+/// `tokio-rustls = { version = "0.26", default-features = false, features = ["ring", "tls12"] }`, or use
+/// [`with_provider`](Self::with_provider). Otherwise [`open`](Self::open) panics.
+///
 /// At most once a second a TLS handshake looks at the time and the length of both files, and reads them
 /// if one of them has changed. So to renew the certificate, replace the files; nothing else has to be
 /// done. Open connections keep theirs. The certificate stays as it is if files cannot be read, are incomplete, or do
@@ -91,7 +96,7 @@ impl PemFiles {
     /// # Panics
     ///
     /// Panics as `ServerConfig::builder` of rustls does if there is none of them: if rustls is built with none, or
-    /// with more than one.
+    /// with more than one. See [troubleshooting](crate::troubleshooting#rustls-panics-no-provider-or-two).
     pub fn open(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, PemError> {
         let provider =
             provider::chosen().unwrap_or_else(|| ServerConfig::builder().crypto_provider().clone());
