@@ -4,7 +4,13 @@ import { spawn } from "node:child_process";
 import { connect, createServer } from "node:net";
 import { WebSocket } from "ws";
 
-globalThis.WebSocket ??= WebSocket; // Node has one of its own since version 22
+// Node has one of its own since version 22. As there and in browsers, an error that is not listened to ends nothing.
+globalThis.WebSocket ??= class extends WebSocket {
+  constructor(url) {
+    super(url);
+    this.on("error", () => {});
+  }
+};
 
 // Not one that the system hands out: a client that tries again while nothing listens there would connect to itself.
 export async function freePort() {

@@ -1,6 +1,7 @@
 // The same client against Socket.IO and against what takes its place: socketio.mjs before|after COMMAND...
 
 import assert from "node:assert/strict";
+import { WebSocketServer } from "ws";
 import { Heard, freePort, kill, start } from "./harness.mjs";
 
 const [side, ...command] = process.argv.slice(2);
@@ -63,4 +64,48 @@ ann.client.disconnect();
 passed.push("leaving");
 
 await kill(server);
+
+// What a class of one's own has to do as the library did, against a server that answers all but `wait`.
+async function alone() {
+  const port = await freePort();
+  const client = chat(`ws://127.0.0.1:${port}`);
+  const failed = new Heard();
+  client.on("disconnect", () => failed.put(client.delay));
+  const first = client.emitWithAck("pay", 10);
+  assert.deepEqual([await failed.next(), await failed.next()], [500, 1000]); // nothing listens there
+  const texts = [];
+  const server = new WebSocketServer({ port, host: "127.0.0.1" });
+  const answering = (socket) => {
+    socket.on("message", (text) => {
+      const { event, data, id } = JSON.parse(text);
+      texts.push(data);
+      if (event !== "wait") socket.send(JSON.stringify({ id, data: "ok" }));
+    });
+  };
+  server.on("connection", answering);
+  assert.equal(await first, "ok");
+
+  const closing = (socket) => socket.close(1013);
+  server.off("connection", answering).on("connection", closing);
+  for (const socket of server.clients) closing(socket);
+  assert.deepEqual([await failed.next(), await failed.next()], [500, 1000]); // being let in alone changes nothing
+  server.off("connection", closing).on("connection", answering);
+  assert.equal(await client.emitWithAck("pay", 20), "ok");
+  assert.deepEqual(texts, [10, 20]); // each once
+  const waiting = client.emitWithAck("wait", 30);
+  client.disconnect();
+  await assert.rejects(waiting, /disconnected/);
+  await assert.rejects(client.emitWithAck("pay", 40), /disconnected/);
+  server.close();
+
+  const never = chat(`ws://127.0.0.1:${await freePort()}`);
+  const unsent = never.emitWithAck("pay", 50);
+  never.disconnect();
+  await assert.rejects(unsent, /disconnected/);
+}
+
+if (side === "after") {
+  await alone();
+  passed.push("each request once, and answered or rejected");
+}
 console.log(`${side}/socketio: ${passed.join(", ")}`);

@@ -2,7 +2,7 @@ use std::{collections::HashMap, env};
 
 use axum::{Router, extract::State, response::Response, routing::any};
 use serde::{Deserialize, Serialize};
-use tower_websocket::groups::Membership;
+use tower_websocket::groups::{JoinError, Membership};
 use tower_websocket::json::JsonError;
 use tower_websocket::{Groups, Sender, WebSocket, extract::WebSocketUpgrade, serve};
 
@@ -66,9 +66,16 @@ fn join(
     rooms: &Groups,
     joined: &mut HashMap<String, Membership>,
 ) -> serde_json::Value {
-    if let Ok(membership) = rooms.join(room.to_owned(), me) {
-        let membership = membership.on_leave(text(Notice::Left { room }));
-        joined.insert(room.to_owned(), membership);
+    if room.len() > 200 {
+        return serde_json::json!({ "error": "the name is too long" });
+    }
+    match rooms.join(room.to_owned(), me) {
+        Ok(membership) => {
+            let membership = membership.on_leave(text(Notice::Left { room }));
+            joined.insert(room.to_owned(), membership);
+        }
+        Err(JoinError::AlreadyMember) => {}
+        Err(error) => return serde_json::json!({ "error": error.to_string() }),
     }
     serde_json::json!({ "members": rooms.member_count(room) })
 }
@@ -76,9 +83,8 @@ fn join(
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let address = env::args().nth(1).expect("an address");
-    let app = Router::new()
-        .route("/chat", any(chat))
-        .with_state(Groups::new());
+    let rooms: Groups = Groups::builder().max_groups_per_connection(100).build();
+    let app = Router::new().route("/chat", any(chat)).with_state(rooms);
     serve(address, app).await?;
     Ok(())
 }
