@@ -1,6 +1,7 @@
-use std::{env, error::Error};
+use std::{env, error::Error, time::Duration};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tower_websocket::{CloseCode, Config, Groups, Message, serve};
 
 async fn talk(stream: TcpStream, rooms: Groups) -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -29,7 +30,12 @@ async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     let rooms = Groups::new();
     loop {
-        let (stream, _) = listener.accept().await?;
-        tokio::spawn(talk(stream, rooms.clone()));
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(talk(stream, rooms.clone()))),
+            Err(error) => {
+                eprintln!("cannot accept: {error}"); // no descriptor is left, for example
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 }
