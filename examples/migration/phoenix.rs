@@ -10,10 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::{Router, extract::State, response::Response, routing::any};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tower_websocket::groups::Membership;
+use tower_websocket::groups::{JoinError, Membership};
 use tower_websocket::{Groups, WebSocket, extract::WebSocketUpgrade, json::JsonError, serve};
 
 type Rooms = Groups<String, User>;
+
+/// Of a topic, and of a user's name, in bytes; without it and the limit of topics a client could fill the memory.
+const MAX_NAME: usize = 200;
 
 /// What `presence` lists: a name, and one of the connections that have it.
 struct User {
@@ -89,14 +92,19 @@ impl Client {
         else {
             return error("unauthorized");
         };
+        if name.len().max(topic.len()) > MAX_NAME {
+            return error("too long");
+        }
         self.joined.remove(topic); // a client that joins again has lost what it had
         let (name, reference) = (name.to_owned(), NEXT.fetch_add(1, Ordering::Relaxed));
         let user = User { name, reference };
         let joins = json!({ "joins": user.entry(), "leaves": {} });
         let leaves = json!({ "joins": {}, "leaves": user.entry() });
         let sender = self.socket.sender();
-        let Ok(membership) = self.rooms.join_as(topic.to_owned(), &sender, user) else {
-            return error("closed");
+        let membership = match self.rooms.join_as(topic.to_owned(), &sender, user) {
+            Ok(membership) => membership,
+            Err(JoinError::TooManyGroups { .. }) => return error("too many topics"),
+            Err(_) => return error("closed"),
         };
         let membership = membership.on_leave(push(topic, "presence_diff", leaves));
         self.joined.insert(topic.to_owned(), membership);
@@ -145,9 +153,13 @@ async fn connect(ws: WebSocketUpgrade, State(rooms): State<Rooms>) -> Response {
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1);
+    let rooms: Rooms = Groups::builder()
+        .max_groups_per_connection(100)
+        .member_data()
+        .build();
     let app = Router::new()
         .route("/socket/websocket", any(connect))
-        .with_state(Rooms::default());
+        .with_state(rooms);
     serve(address.as_deref().unwrap_or("127.0.0.1:4000"), app).await?;
     Ok(())
 }
