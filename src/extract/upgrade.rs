@@ -265,14 +265,13 @@ impl WebSocketUpgrade {
 
     /// Accepts the connection, and calls `handler` with the socket once it is open.
     ///
-    /// The response is 101, or 200 on HTTP/2. Answer the client with it. Adding headers is fine;
-    /// [`ResponseBody`](crate::service::ResponseBody) says what layers may not do. The upgrade has
-    /// [`Config::write_timeout`] from here on, so do slow work before. If the settings do not allow the connection,
-    /// the response is the rejection of a [`WebSocketLayer`](crate::WebSocketLayer), and `handler` is not called.
-    ///
-    /// `handler` is like that of [`handler`](fn@crate::handler). Its future ends in `()`, which closes with 1000, or
-    /// in `Result<(), E>`. An error closes with 1011, or with the [`CloseFrame`](crate::CloseFrame) that it is. A
-    /// panic closes with 1011.
+    /// The response is 101, or 200 on HTTP/2. Answer the client with it. Adding headers is fine; what layers may not do,
+    /// [`ResponseBody`](crate::service::ResponseBody) says. The upgrade has [`Config::write_timeout`] from here on: do slow work
+    /// before. If the settings do not allow the connection, the response is the rejection of a
+    /// [`WebSocketLayer`](crate::WebSocketLayer), and `handler` is not called. `handler` is like that of
+    /// [`handler`](fn@crate::handler): its future ends in `()`, which closes with 1000, or in `Result<(), E>`. An error
+    /// closes with 1011, or with the [`CloseFrame`](crate::CloseFrame) that it is. A panic closes with 1011. To refuse with
+    /// a code that a page sees, begin it with `socket.close((code, "why"))`, and return.
     ///
     /// # Panics
     ///

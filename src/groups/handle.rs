@@ -213,6 +213,10 @@ impl<K: Key, T> Groups<K, T> {
 
     /// Closes the connections of all members of a group, which leave it.
     ///
+    /// In a cluster these are the members on all nodes. A node that allows others no closes (`ClusterBuilder::remote_close`)
+    /// keeps its members, and so does a node that the message does not reach: `Delivery::remote` says whether it was taken
+    /// for the others, not what became of it.
+    ///
     /// The members get what is in their queues, and so all that was broadcast to the group before; what waits
     /// [beside](SlowMember::DropOldest) a full queue is dropped. The call waits for no member, and takes its turn as a
     /// [`broadcast`](Self::broadcast) does. [`Delivery::closed`] counts the members of this node.
