@@ -1,7 +1,8 @@
-//! What the browser's side of the cookbook talks to: a page with a socket that comes back, and uploads.
+//! What the browser's side of the cookbook talks to: a page with a socket that comes back, and
+//! uploads.
 //!
-//! Run: `cargo run --example pages`, open what it prints, stop it, and start it again. Files go to the folder `uploads`, or
-//! to the one that is the second argument.
+//! Run: `cargo run --example pages`, open what it prints, stop it, and start it again. Files go
+//! to the folder `uploads`, or to the one that is the second argument.
 
 #[path = "../support/cli.rs"]
 mod cli;
@@ -30,7 +31,8 @@ use tower_websocket::{
     handler, service::Decision,
 };
 
-/// Tickets that were not used yet. Real ones cannot be guessed, and expire: see the page `authentication`.
+/// Tickets that were not used yet. Real ones cannot be guessed, and expire: see the page
+/// `authentication`.
 #[derive(Clone, Default)]
 struct Tickets(Arc<Mutex<(u64, HashSet<u64>)>>);
 
@@ -71,8 +73,8 @@ async fn talk(mut socket: WebSocket, room: Groups) -> Result<(), Error> {
             socket.close(CloseCode::UNSUPPORTED_DATA);
             continue;
         };
-        if text == "ping" {
-            socket.send("pong").await?;
+        if text == r#""ping""# {
+            socket.send(r#""pong""#).await?;
         } else if let Some(code) = text.strip_prefix("close ") {
             let code = code.parse().ok().and_then(CloseCode::new);
             socket.close((code.unwrap_or(CloseCode::NORMAL), "as you say"));

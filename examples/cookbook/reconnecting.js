@@ -5,7 +5,7 @@ const DEFAULTS = { // all times in milliseconds
   stable: 10_000, // the pauses start over after a connection that was open for so long
   openTimeout: 15_000, // for the address and the handshake together
   heartbeat: 25_000, patience: 10_000, // `ping` after so much silence, and how long it may last then; 0: none
-  ping: 'ping', pong: 'pong', // text: pages cannot send control frames, so the server's application answers
+  ping: '"ping"', pong: '"pong"', // JSON: pages cannot send control frames, so the server's application answers
   maxQueue: 0, // how many messages wait for a connection
   maxBuffered: 1 << 20, // bytes that the browser may have left to write
   stop: code => [1000, 1003, 1007, 1008, 1009, 3000, 3003].includes(code) || code >= 4000,
@@ -13,6 +13,7 @@ const DEFAULTS = { // all times in milliseconds
   onmessage(_data) {},
   onstate(_state, _detail) {}, // connecting, open, waiting: { pause, code, reason }, closed: { code, reason }
 };
+const EVENTS = ['online', 'visibilitychange', 'pagehide', 'pageshow'];
 const ask = async value => typeof value === 'function' ? value() : value;
 
 export class ReconnectingSocket {
@@ -22,8 +23,7 @@ export class ReconnectingSocket {
   /** `url`: a string, or a function that returns it, or a promise of it, at each attempt; `null` ends it. */
   constructor(url, options = {}) {
     this.#options = { ...DEFAULTS, ...options, url };
-    addEventListener('online', this.#wake);
-    document.addEventListener('visibilitychange', this.#wake);
+    for (const event of EVENTS) addEventListener(event, this.#wake, true);
     this.#after(0, () => this.#connect());
   }
 
@@ -82,8 +82,7 @@ export class ReconnectingSocket {
 
   #end(code, reason) {
     this.#drop(code >= 3000 ? code : 1000, reason);
-    removeEventListener('online', this.#wake);
-    document.removeEventListener('visibilitychange', this.#wake);
+    for (const event of EVENTS) removeEventListener(event, this.#wake, true);
     this.#queue = [];
     this.#become('closed', { code, reason });
   }
@@ -109,8 +108,9 @@ export class ReconnectingSocket {
     this.#after(this.#options.patience, () => this.#lost(1006, 'does not answer'));
   }
 
-  #wake = ({ type }) => { // the network is back, or the page is looked at
-    if (type === 'visibilitychange' && document.hidden) return;
+  #wake = ({ type, persisted }) => { // the network is back, or the page is looked at, or left, or shown again
+    if (type.startsWith('page') && !persisted || type === 'visibilitychange' && document.hidden) return;
+    if (type === 'pagehide') return this.#lost(1001, 'the page is left'), clearTimeout(this.#timer); // kept for Back
     if (this.#state === 'waiting') this.#connect();
     else if (this.#state === 'open' && this.#options.heartbeat) this.#probe();
   };

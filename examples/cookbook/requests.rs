@@ -1,6 +1,8 @@
-//! Requests and answers over one socket, in both directions: many at once, answered in any order, each with a deadline.
+//! Requests and answers over one socket, in both directions: many at once, answered in any
+//! order, each with a deadline.
 //!
-//! Run: `cargo run --example requests --features client,json`. A client and a server ask each other, and it ends.
+//! Run: `cargo run --example requests --features client,json`. A client and a server ask each
+//! other, and it ends.
 
 use std::{
     collections::HashMap,
@@ -26,13 +28,22 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How many calls of this side are in flight, and how many of the peer's are worked on.
 pub(crate) const AT_ONCE: usize = 32;
 
-/// `{"id":7,"ask":"add","with":[1,2]}`, then `{"id":7,"answer":3}` or `{"id":7,"error":"not numbers"}`.
+/// `{"id":7,"ask":"add","with":[1,2]}`, then `{"id":7,"answer":3}` or
+/// `{"id":7,"error":"not numbers"}`; and `"ping"`, the heartbeat of a page, then `"pong"`.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 enum Packet {
     Ask { id: u64, ask: String, with: Value },
     Answer { id: u64, answer: Value },
     Failed { id: u64, error: String },
+    Beat(Beat),
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Beat {
+    Ping,
+    Pong,
 }
 
 #[derive(Debug, PartialEq)]
@@ -64,7 +75,8 @@ struct Pending {
 }
 
 impl Calls {
-    /// Asks the peer, and waits for its answer. Dropping the future forgets the call: a late answer is discarded.
+    /// Asks the peer, and waits for its answer. Dropping the future forgets the call: a late
+    /// answer is discarded.
     pub(crate) async fn call(&self, ask: &str, with: Value) -> Answer {
         let answer = timeout(PATIENCE, self.ask(ask.to_owned(), with)).await;
         answer.unwrap_or(Err(CallError::TimedOut))
@@ -139,8 +151,9 @@ impl Drop for End {
     }
 }
 
-/// Makes of a socket what asks the peer, and the future that receives, which has to run. `answer` is for what the peer
-/// asks; what is being answered when the connection ends is dropped.
+/// Makes of a socket what asks the peer, and the future that receives, which has to run.
+/// `answer` is for what the peer asks; what is being answered when the connection ends is
+/// dropped.
 pub(crate) fn calls<F, Fut>(
     mut socket: WebSocket,
     answer: F,
@@ -167,6 +180,11 @@ where
                 Packet::Ask { id, .. } => refuse(&socket, id)?,
                 Packet::Answer { id, answer } => shared.settle(id, Ok(answer)),
                 Packet::Failed { id, error } => shared.settle(id, Err(CallError::Failed(error))),
+                Packet::Beat(Beat::Ping) => {
+                    // It asks again if there is no room.
+                    let _full = socket.try_send(Message::json(&Packet::Beat(Beat::Pong))?);
+                }
+                Packet::Beat(Beat::Pong) => {}
             }
         }
         Ok(())

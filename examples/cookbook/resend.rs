@@ -1,6 +1,8 @@
-//! Messages that arrive although connections break: numbered, acknowledged, sent again after coming back, and heard once.
+//! Messages that arrive although connections break: numbered, acknowledged, sent again after
+//! coming back, and heard once.
 //!
-//! Run: `cargo run --example resend --features client,json`. A client cuts its connection again and again, and misses nothing.
+//! Run: `cargo run --example resend --features client,json`. A client cuts its connection again
+//! and again, and misses nothing.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, select, sync::Notify};
 use tower::service_fn;
 use tower_websocket::{
-    CloseCode, Receiver, Sender, WebSocket, WebSocketLayer, client, json::JsonError,
+    CloseCode, Message, Receiver, Sender, WebSocket, WebSocketLayer, client, json::JsonError,
     service::PathParams,
 };
 
 /// How many messages wait for the other side's acknowledgement.
 pub(crate) const MAX_KEPT: usize = 1000;
-/// The sides do not remember the same: the application has to begin anew, with a conversation of another name.
+/// The sides do not remember the same: the application has to begin anew, with a conversation
+/// of another name.
 pub(crate) const FORGOTTEN: CloseCode = CloseCode::new(4410).expect("4000 to 4999 are ours");
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -30,6 +33,9 @@ enum Packet {
     Say(u64, String),
     /// Has heard all up to this one.
     Ack(u64),
+    /// `"ping"`, the heartbeat of a page, is answered by `"pong"`.
+    Ping,
+    Pong,
 }
 
 /// One side of a conversation, which outlives its connections.
@@ -60,7 +66,8 @@ impl State {
 }
 
 impl End {
-    /// Says something, now or once there is a connection again; `false` if too much waits already.
+    /// Says something, now or once there is a connection again; `false` if too much waits
+    /// already.
     pub(crate) fn say(&self, text: impl Into<String>) -> bool {
         let mut state = self.lock();
         if state.kept.len() >= MAX_KEPT {
@@ -74,7 +81,8 @@ impl End {
         true
     }
 
-    /// Talks over a connection until that ends; one before it is aborted. `hear` gets each message once, in order.
+    /// Talks over a connection until that ends; one before it is aborted. `hear` gets each
+    /// message once, in order.
     pub(crate) async fn run(
         &self,
         socket: WebSocket,
@@ -114,9 +122,14 @@ impl End {
                 Packet::Say(number, _) if number <= heard => {} // once more
                 Packet::Say(number, text) if number == heard + 1 => {
                     hear(text);
-                    self.lock().heard = number; // in a database: in one transaction with what was heard
+                    // In a database: in one transaction with what was heard.
+                    self.lock().heard = number;
                 }
                 Packet::Ack(number) => agreed = self.lock().acknowledge(number),
+                Packet::Ping => {
+                    let _full = sender.try_send(Message::json(&Packet::Pong)?);
+                }
+                Packet::Pong => {}
                 Packet::Say(..) | Packet::Resume(_) => agreed = false,
             }
             self.changed.notify_one();
@@ -126,7 +139,8 @@ impl End {
         Ok(())
     }
 
-    /// Sends what was not yet sent over this connection, and acknowledges, for several messages at once.
+    /// Sends what was not yet sent over this connection, and acknowledges, for several messages
+    /// at once.
     async fn send(&self, sender: &Sender, heard: u64, theirs: u64) -> Result<(), JsonError> {
         let (mut sent, mut acknowledged) = (theirs, heard);
         loop {
@@ -153,7 +167,8 @@ impl End {
     }
 }
 
-/// Conversations by their name. A server that runs for long drops those that were left long ago.
+/// Conversations by their name. A server that runs for long drops those that were left long
+/// ago.
 #[derive(Clone, Default)]
 pub(crate) struct Ends(Arc<Mutex<HashMap<String, Arc<End>>>>);
 
@@ -164,7 +179,8 @@ impl Ends {
     }
 }
 
-/// Answers whatever it hears. The name in the path is a secret, or belongs to a user that the handshake has shown.
+/// Answers whatever it hears. The name in the path is a secret, or belongs to a user that the
+/// handshake has shown.
 pub(crate) fn app(ends: &Ends) -> Router {
     let ends = ends.clone();
     let talk = move |request: Request<WebSocket>| {

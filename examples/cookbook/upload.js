@@ -3,6 +3,7 @@ const SLICE = 64 << 10, AHEAD = 1 << 20; // bytes; the server tells how far it i
 /** Uploads a file; `progress` is called with the bytes that the server has. Returns the name that the file has there. */
 export function upload(url, file, { progress = () => {}, signal } = {}) {
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
     const socket = new WebSocket(url);
     let sent = 0;
     const more = received => {

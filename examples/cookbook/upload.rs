@@ -1,6 +1,7 @@
 //! Uploads of any size, told how far they are while they come in.
 //!
-//! Run: `cargo run --example upload`; files end up in the folder `uploads`. The example `pages` has a page for it.
+//! Run: `cargo run --example upload`; files end up in the folder `uploads`. The example `pages`
+//! has a page for it.
 
 use std::{
     io,
@@ -37,7 +38,8 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Takes a folder, which is made if it is not there, without what was left by a process that was killed.
+    /// Takes a folder, which is made if it is not there, without what was left by a process
+    /// that was killed.
     pub(crate) fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         std::fs::create_dir_all(&path)?;
@@ -93,6 +95,8 @@ enum Order {
     Size(u64),
     /// `"cancel"`: no more of them.
     Cancel,
+    /// `"ping"`, the heartbeat of a page: it is answered by `"pong"`.
+    Ping,
 }
 
 /// A file that is coming in.
@@ -105,7 +109,8 @@ struct Upload {
 }
 
 impl Upload {
-    /// Writes a message as it arrives. What is not yet written is not read either: so the client is slowed down.
+    /// Writes a message as it arrives. What is not yet written is not read either: so the
+    /// client is slowed down.
     async fn take(&mut self, mut message: MessageReader<'_>, sender: &Sender) -> Result<(), Error> {
         while let Some(chunk) = message.chunk().await? {
             self.received += chunk.len() as u64;
@@ -133,7 +138,12 @@ async fn uploads(mut socket: WebSocket, folder: Folder, limit: u64) -> Result<()
     let mut current: Option<Upload> = None;
     while let Some(message) = socket.recv_reader().await? {
         match (message.kind(), &mut current) {
-            (MessageKind::Text, _) => current = begin(message, &folder, limit, &sender).await?,
+            (MessageKind::Text, _) => match order(message).await? {
+                Some(Order::Size(size)) => current = begin(size, &folder, limit, &sender).await?,
+                Some(Order::Cancel) => current = None,
+                Some(Order::Ping) => tell(&sender, json!("pong")).await?,
+                None => sender.close((CloseCode::INVALID_PAYLOAD, "no order")),
+            },
             (MessageKind::Binary, Some(upload)) => upload.take(message, &sender).await?,
             (MessageKind::Binary, None) => {
                 sender.close((CloseCode::POLICY_VIOLATION, "the size comes first"));
@@ -147,31 +157,24 @@ async fn uploads(mut socket: WebSocket, folder: Folder, limit: u64) -> Result<()
     Ok(()) // what is not complete is dropped, and so removed
 }
 
+async fn order(message: MessageReader<'_>) -> Result<Option<Order>, Error> {
+    let mut text = vec![];
+    let mut start = message.take(1000);
+    start.read_to_end(&mut text).await.map_err(Error::Io)?;
+    Ok(serde_json::from_slice(&text).ok())
+}
+
 async fn begin(
-    message: MessageReader<'_>,
+    size: u64,
     folder: &Folder,
     limit: u64,
     sender: &Sender,
 ) -> Result<Option<Upload>, Error> {
-    let mut text = vec![];
-    message
-        .take(1000)
-        .read_to_end(&mut text)
-        .await
-        .map_err(Error::Io)?;
-    let size = match serde_json::from_slice(&text) {
-        Ok(Order::Size(size)) if size <= limit => size,
-        Ok(Order::Size(_)) => {
-            let refused = format!("more than {limit} bytes");
-            tell(sender, json!({ "refused": refused })).await?;
-            return Ok(None);
-        }
-        Ok(Order::Cancel) => return Ok(None),
-        Err(_) => {
-            sender.close((CloseCode::INVALID_PAYLOAD, "no order"));
-            return Ok(None);
-        }
-    };
+    if size > limit {
+        let refused = format!("more than {limit} bytes");
+        tell(sender, json!({ "refused": refused })).await?;
+        return Ok(None);
+    }
     let part = folder.next();
     let file = File::create_new(&part.0).await.map_err(Error::Io)?;
     tell(sender, json!({ "received": 0 })).await?; // the client may begin

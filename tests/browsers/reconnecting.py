@@ -168,6 +168,31 @@ def is_woken(browser, server):
         page.comes_to("open")
 
 
+def keeps_no_connection_for_the_back_button(browser, server):
+    page = Page(browser, server, firstPause=1, maxPause=1, heartbeat=0)
+    page.get("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: false }))")
+    equal(len(page.states("waiting")), 0, "connections closed by a page that is not kept")
+    page.get("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    page.lost(1, "the page is left")
+    left = page.states()[-1]
+    # Longer than any pause.
+    until("a moment is over", lambda: page.get("performance.now()") > left["at"] + 500)
+    equal(page.states()[-1], left, "after the page is left")
+    page.get("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    page.comes_to("open")
+    page.hears("hello", "hello")
+
+
+def is_left_and_shown_again(browser, server):
+    page = Page(browser, server, heartbeat=0, firstPause=100)
+    page.get("void (cookbook.kept = true)")
+    browser.open(f"http://127.0.0.1:{server.port}/typing.js")
+    browser.evaluate("void history.back()")
+    page.comes_to("open")
+    if page.get("cookbook.kept"):  # a browser may load it again instead
+        page.lost(1, "the page is left")
+
+
 def uploads(browser, server):
     page = Page(browser, server)
     page.get(f"""(() => {{
@@ -192,6 +217,10 @@ def uploads(browser, server):
     until("nothing is left of it", lambda: not list(server.folder.glob("*.part")))
     equal(len(list(server.folder.iterdir())), 1, "files that are stored")
 
+    page.get("""void cookbook.upload(cookbook.base + '/upload', bytes, { signal: AbortSignal.abort(new Error('too late')) })
+        .catch(error => window.neverBegun = error.message)""")
+    equal(until("it is cancelled before it begins", lambda: page.get("window.neverBegun")), "too late", "that upload")
+
     page.get(f"""void cookbook.upload(cookbook.base + '/upload', {{ size: {2 << 30} }})
         .catch(error => window.refusedAs = error.message)""")
     equal(until("it is refused", lambda: page.get("window.refusedAs")), f"more than {1 << 30} bytes", "a large file")
@@ -215,7 +244,8 @@ def types(browser, server):
     equal(page.get("window.said"), 2, "how often it was said later")
 
 
-PLAYS = [is_killed_and_comes_back, begins_anew_once_it_was_stable, stops, notices_a_silent_server, is_woken, uploads, types]
+PLAYS = [is_killed_and_comes_back, begins_anew_once_it_was_stable, stops, notices_a_silent_server, is_woken, keeps_no_connection_for_the_back_button,
+    is_left_and_shown_again, uploads, types]
 
 
 def run(processes, opened, names):

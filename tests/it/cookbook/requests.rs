@@ -12,6 +12,8 @@ use tower_websocket::{
     testing::{self, Empty, TestRequest, WebSocketExt},
 };
 
+use super::beats;
+
 #[path = "../../../examples/cookbook/requests.rs"]
 #[expect(dead_code, reason = "the example is a program")]
 mod example;
@@ -205,4 +207,14 @@ async fn a_call_that_is_dropped_makes_room() {
             asked = server.recv_text() => drop(asked.unwrap()),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_only_sends_heartbeats_stays() {
+    both(async |request| {
+        let (_, mut client) = testing::connect(app(), request).await.unwrap();
+        client.recv_text().await.unwrap(); // what it is asked
+        beats(&mut client).await;
+    })
+    .await;
 }

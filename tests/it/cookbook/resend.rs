@@ -9,6 +9,8 @@ use tower_websocket::{
     testing::{self, Empty, TestRequest, WebSocketExt},
 };
 
+use super::beats;
+
 #[path = "../../../examples/cookbook/resend.rs"]
 #[expect(dead_code, reason = "the example is a program")]
 mod example;
@@ -142,4 +144,15 @@ async fn what_waits_is_bounded() {
         assert!(end.say("a"));
     }
     assert!(!end.say("one too many"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_only_sends_heartbeats_stays() {
+    for http2 in [false, true] {
+        let ends = Ends::default();
+        let (_, mut client) = testing::connect(app(&ends), request(http2)).await.unwrap();
+        assert_eq!(client.recv_text().await.unwrap(), r#"{"resume":0}"#);
+        client.send(r#"{"resume":0}"#).await.unwrap();
+        beats(&mut client).await;
+    }
 }

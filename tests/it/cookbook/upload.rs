@@ -13,6 +13,8 @@ use tower_websocket::{
     testing::{self, Empty, TestRequest, WebSocketExt},
 };
 
+use super::beats;
+
 #[path = "../../../examples/cookbook/upload.rs"]
 #[expect(dead_code, reason = "the example is a program")]
 mod example;
@@ -222,4 +224,22 @@ async fn what_a_killed_process_has_left_is_removed_and_no_name_comes_twice() {
         .unwrap();
     begin(&mut client, 0).await;
     stored(&mut client, "9.file").await;
+}
+
+#[tokio::test]
+async fn a_page_that_only_sends_heartbeats_stays_and_so_does_its_upload() {
+    both(async |request| {
+        let temporary = Temporary::new();
+        let folder = Folder::open(&temporary.0).unwrap();
+        let (_, mut client) = testing::connect(app(&folder, LIMIT), request)
+            .await
+            .unwrap();
+        beats(&mut client).await;
+        begin(&mut client, 2).await;
+        client.send(vec![1]).await.unwrap();
+        beats(&mut client).await;
+        client.send(vec![2]).await.unwrap();
+        assert_eq!(stored(&mut client, "1.file").await, 0);
+    })
+    .await;
 }
