@@ -6,13 +6,16 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    future::pending,
+    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use axum::{Router, routing::any, serve::ListenerExt};
 use http::Request;
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, select, sync::Notify};
+use tokio::{net::TcpListener, select, sync::Notify, time::sleep};
 use tower::service_fn;
 use tower_websocket::{
     CloseCode, Message, Receiver, Sender, WebSocket, WebSocketLayer, client, json::JsonError,
@@ -28,8 +31,14 @@ pub(crate) const FORGOTTEN: CloseCode = CloseCode::new(4410).expect("4000 to 499
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Packet {
-    /// The first on each connection, of both sides: `{"resume":17}` has heard all up to 17.
-    Resume(u64),
+    /// The first on each connection, of both sides: which memory this is, which one the other side
+    /// has, if that is known, and the last that was heard of it.
+    /// `{"resume":{"me":5,"you":8,"heard":17}}`
+    Resume {
+        me: u64,
+        you: Option<u64>,
+        heard: u64,
+    },
     Say(u64, String),
     /// Has heard all up to this one.
     Ack(u64),
@@ -47,21 +56,52 @@ pub(crate) struct End {
     turn: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
 struct State {
+    /// A random number for this memory; 53 bits, which scripts have as well.
+    me: u64,
+    /// The other side's, once it is known.
+    you: Option<u64>,
     said: u64,
     kept: VecDeque<(u64, String)>,
     heard: u64,
     connection: Option<Sender>,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            me: RandomState::new().hash_one(()) >> 11,
+            you: None,
+            said: 0,
+            kept: VecDeque::new(),
+            heard: 0,
+            connection: None,
+        }
+    }
+}
+
 impl State {
-    /// Forgets what the other side has; `false` if that was never said.
+    /// Whether each side is the one that the other remembers. If so, forgets what the other side
+    /// has.
+    fn agree(&mut self, me: u64, you: Option<u64>, heard: u64) -> bool {
+        let is_known = self.you.is_none_or(|it| it == me);
+        let knows_us = you.map_or(heard == 0, |it| it == self.me);
+        if !is_known || !knows_us || !self.acknowledge(heard) {
+            return false;
+        }
+        self.you = Some(me);
+        true
+    }
+
+    /// Forgets what the other side has; `false`, and forgets nothing, if that was never said.
     fn acknowledge(&mut self, number: u64) -> bool {
+        if number > self.said {
+            return false;
+        }
         while self.kept.front().is_some_and(|(first, _)| *first <= number) {
             self.kept.pop_front();
         }
-        number <= self.said
+        true
     }
 }
 
@@ -82,40 +122,62 @@ impl End {
     }
 
     /// Talks over a connection until that ends; one before it is aborted. `hear` gets each
-    /// message once, in order.
+    /// message once, in order. Returns `false` if the sides do not remember the same: to come
+    /// back is of no use then.
     pub(crate) async fn run(
         &self,
         socket: WebSocket,
         hear: impl FnMut(String),
-    ) -> Result<(), JsonError> {
+    ) -> Result<bool, JsonError> {
         let (sender, mut receiver) = socket.split();
         let before = self.lock().connection.replace(sender.clone());
         if let Some(before) = before {
             before.abort(); // half open, most likely
         }
         let _turn = self.turn.lock().await;
-        let heard = self.lock().heard;
-        sender.send_json(&Packet::Resume(heard)).await?;
-        let Some(Packet::Resume(theirs)) = receiver.recv_json().await? else {
-            return Ok(());
+        let (resume, heard) = {
+            let State { me, you, heard, .. } = *self.lock();
+            (Packet::Resume { me, you, heard }, heard)
         };
-        select! {
-            ended = self.receive(&sender, &mut receiver, theirs, hear) => ended,
-            ended = self.send(&sender, heard, theirs) => ended,
+        sender.send_json(&resume).await?;
+        let mut theirs = 0;
+        let agreed = match receiver.recv_json().await? {
+            Some(Packet::Resume { me, you, heard }) => {
+                theirs = heard;
+                self.lock().agree(me, you, heard)
+            }
+            Some(_) => false,
+            None => return Ok(is_remembered(&receiver)),
+        };
+        if agreed {
+            let send = async {
+                let _ended = self.send(&sender, heard, theirs).await;
+                pending().await // that ends `receive` as well, which knows the reason
+            };
+            let ended = select! {
+                ended = self.receive(&sender, &mut receiver, hear) => ended?,
+                never = send => never,
+            };
+            if ended {
+                return Ok(is_remembered(&receiver));
+            }
         }
+        sender.close((FORGOTTEN, "begin anew"));
+        while receiver.recv().await?.is_some() {}
+        Ok(false)
     }
 
+    /// Returns whether the connection has ended; `false` if what comes does not fit.
     async fn receive(
         &self,
         sender: &Sender,
         receiver: &mut Receiver,
-        theirs: u64,
         mut hear: impl FnMut(String),
-    ) -> Result<(), JsonError> {
-        let mut agreed = self.lock().acknowledge(theirs);
+    ) -> Result<bool, JsonError> {
+        let mut agreed = true;
         while agreed {
             let Some(packet) = receiver.recv_json::<Packet>().await? else {
-                return Ok(());
+                return Ok(true);
             };
             let heard = self.lock().heard;
             match packet {
@@ -130,13 +192,11 @@ impl End {
                     let _full = sender.try_send(Message::json(&Packet::Pong)?);
                 }
                 Packet::Pong => {}
-                Packet::Say(..) | Packet::Resume(_) => agreed = false,
+                Packet::Say(..) | Packet::Resume { .. } => agreed = false,
             }
             self.changed.notify_one();
         }
-        sender.close((FORGOTTEN, "begin anew"));
-        while receiver.recv().await?.is_some() {}
-        Ok(())
+        Ok(false)
     }
 
     /// Sends what was not yet sent over this connection, and acknowledges, for several messages
@@ -167,6 +227,13 @@ impl End {
     }
 }
 
+/// Whether the other side has not closed because it does not remember.
+fn is_remembered(receiver: &Receiver) -> bool {
+    receiver
+        .received_close()
+        .is_none_or(|close| close.code() != FORGOTTEN)
+}
+
 /// Conversations by their name. A server that runs for long drops those that were left long
 /// ago.
 #[derive(Clone, Default)]
@@ -191,10 +258,10 @@ pub(crate) fn app(ends: &Ends) -> Router {
             .map(|name| ends.of(name));
         async move {
             let Some(end) = end else { return Ok(()) };
-            end.run(socket, |text| {
+            let ended = end.run(socket, |text| {
                 let _full = end.say(format!("{text}, heard"));
-            })
-            .await
+            });
+            ended.await.map(drop)
         }
     };
     let layer = WebSocketLayer::new(service_fn(talk));
@@ -223,9 +290,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             end.say(format!("message {}", heard + 1));
         });
-        if let Err(error) = ended.await {
-            println!("connection {connections}: {error}");
+        match ended.await {
+            Ok(true) => println!("connection {connections} has ended"),
+            Ok(false) => return Err("the other side does not remember: begin anew".into()),
+            Err(error) => println!("connection {connections}: {error}"),
         }
+        sleep(Duration::from_millis(100)).await; // `client::reconnect` has pauses that grow
     }
     Ok(())
 }

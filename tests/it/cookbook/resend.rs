@@ -1,7 +1,11 @@
 //! Messages that arrive although connections break.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tower_websocket::{
     CloseCode, Config, WebSocket,
@@ -67,8 +71,26 @@ async fn everything_is_heard_once_and_in_order_wherever_it_is_cut() {
 type Held = (
     WebSocket,
     Arc<Mutex<Vec<String>>>,
-    JoinHandle<Result<(), JsonError>>,
+    JoinHandle<Result<bool, JsonError>>,
 );
+
+/// Which memory the peer by hand is.
+const PEER: u64 = 7;
+
+/// Receives the first of an end, which says as whom it knows the peer and what it has heard; returns which memory it is.
+async fn resumed(peer: &mut WebSocket, you: Option<u64>, heard: u64) -> u64 {
+    let first: Value = serde_json::from_str(&peer.recv_text().await.unwrap()).unwrap();
+    let me = first["resume"]["me"].as_u64().unwrap();
+    let expected = json!({ "resume": { "me": me, "you": you, "heard": heard } });
+    assert_eq!(first, expected);
+    assert!(me < 1 << 53);
+    me
+}
+
+async fn resume(peer: &WebSocket, me: u64, you: Option<u64>, heard: u64) {
+    let first = json!({ "resume": { "me": me, "you": you, "heard": heard } });
+    peer.send(first.to_string()).await.unwrap();
+}
 
 fn hold(end: &Arc<End>) -> Held {
     let (peer, socket) = testing::pair(Config::default());
@@ -86,8 +108,8 @@ async fn what_is_not_acknowledged_comes_again_and_what_came_twice_is_heard_once(
     let end = Arc::new(End::default());
     assert!(end.say("one") && end.say("two"));
     let (mut peer, heard, run) = hold(&end);
-    assert_eq!(peer.recv_text().await.unwrap(), r#"{"resume":0}"#);
-    peer.send(r#"{"resume":0}"#).await.unwrap();
+    let me = resumed(&mut peer, None, 0).await;
+    resume(&peer, PEER, None, 0).await;
     assert_eq!(peer.recv_text().await.unwrap(), r#"{"say":[1,"one"]}"#);
     assert_eq!(peer.recv_text().await.unwrap(), r#"{"say":[2,"two"]}"#);
     peer.send(r#"{"ack":1}"#).await.unwrap();
@@ -98,8 +120,8 @@ async fn what_is_not_acknowledged_comes_again_and_what_came_twice_is_heard_once(
     assert_eq!(*heard.lock().unwrap(), ["hello"]);
 
     let (mut peer, heard, _run) = hold(&end);
-    assert_eq!(peer.recv_text().await.unwrap(), r#"{"resume":1}"#);
-    peer.send(r#"{"resume":1}"#).await.unwrap();
+    assert_eq!(resumed(&mut peer, Some(PEER), 1).await, me);
+    resume(&peer, PEER, Some(me), 1).await;
     assert_eq!(peer.recv_text().await.unwrap(), r#"{"say":[2,"two"]}"#);
     peer.send(r#"{"say":[1,"hello"]}"#).await.unwrap();
     peer.send(r#"{"say":[2,"again"]}"#).await.unwrap();
@@ -111,30 +133,108 @@ async fn what_is_not_acknowledged_comes_again_and_what_came_twice_is_heard_once(
 async fn a_new_connection_ends_the_one_before() {
     let end = Arc::new(End::default());
     let (mut old, _, run) = hold(&end);
-    assert_eq!(old.recv_text().await.unwrap(), r#"{"resume":0}"#);
+    resumed(&mut old, None, 0).await;
     let (mut new, _, _run) = hold(&end);
-    assert_eq!(new.recv_text().await.unwrap(), r#"{"resume":0}"#);
+    resumed(&mut new, None, 0).await;
     old.closed().await;
     drop(run.await.unwrap());
 }
 
+/// Brings two ends together until `done`, and returns what each of them made of it.
+async fn meet(one: &Arc<End>, other: &Arc<End>, done: impl Fn() -> bool) -> [Option<bool>; 2] {
+    let (left, right) = testing::pair(Config::default());
+    let sender = left.sender();
+    let run = async |end: &Arc<End>, socket| {
+        let cut = |_| {
+            if done() {
+                sender.abort();
+            }
+        };
+        end.run(socket, cut).await.ok()
+    };
+    let (one, other) = tokio::join!(run(one, left), run(other, right));
+    [one, other]
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_side_that_has_forgotten_is_told() {
-    for said in [
-        r#"{"resume":3}"#,
-        r#"{"resume":0}|{"say":[2,"x"]}"#,
-        r#"{"resume":0}|{"ack":7}"#,
-    ] {
-        let (mut peer, _, _run) = hold(&Arc::new(End::default()));
-        assert_eq!(peer.recv_text().await.unwrap(), r#"{"resume":0}"#);
-        for packet in said.split('|') {
-            peer.send(packet).await.unwrap();
+async fn an_end_that_begins_anew_under_the_same_name_is_noticed() {
+    // Either side is the one that has forgotten, with less and with more said than before.
+    for (first, says) in [(true, 3), (false, 3), (true, 9), (false, 9)] {
+        let (one, other) = (Arc::new(End::default()), Arc::new(End::default()));
+        for number in 0..5 {
+            assert!(one.say(format!("{number}")) && other.say(format!("{number}")));
         }
-        let close = peer.recv_close().await.unwrap();
-        assert_eq!(close.code(), FORGOTTEN, "{said}");
+        let heard = AtomicUsize::new(0);
+        let all = || heard.fetch_add(1, Relaxed) == 9;
+        let cut = meet(&one, &other, all).await;
+        assert!(!cut.contains(&Some(false)), "{cut:?}");
+
+        let anew = Arc::new(End::default());
+        for number in 0..says {
+            assert!(anew.say(format!("new {number}")));
+        }
+        let nothing = || panic!("heard of another memory");
+        let ended = match first {
+            true => meet(&anew, &other, nothing).await,
+            false => meet(&one, &anew, nothing).await,
+        };
+        assert_eq!(ended, [Some(false), Some(false)], "{first} {says}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_fit_is_closed() {
+    type Breach = fn(u64) -> Vec<Value>;
+    let breaches: [Breach; 7] = [
+        |_| vec![json!({ "say": [1, "x"] })],
+        // It has heard of this one, and does not know which it was; or it was another one; or more than was said.
+        |_| vec![json!({ "resume": { "me": PEER, "you": null, "heard": 1 } })],
+        |me| vec![json!({ "resume": { "me": PEER, "you": me ^ 1, "heard": 0 } })],
+        |me| vec![json!({ "resume": { "me": PEER, "you": me, "heard": 3 } })],
+        |me| {
+            let resume = json!({ "resume": { "me": PEER, "you": me, "heard": 0 } });
+            vec![resume.clone(), resume]
+        },
+        |me| {
+            let resume = json!({ "resume": { "me": PEER, "you": me, "heard": 0 } });
+            vec![resume, json!({ "say": [2, "x"] })]
+        },
+        |me| {
+            let resume = json!({ "resume": { "me": PEER, "you": me, "heard": 0 } });
+            vec![resume, json!({ "ack": 3 })]
+        },
+    ];
+    for (number, breach) in breaches.into_iter().enumerate() {
+        let end = Arc::new(End::default());
+        assert!(end.say("one") && end.say("two"));
+        let (mut peer, _, run) = hold(&end);
+        let me = resumed(&mut peer, None, 0).await;
+        for packet in breach(me) {
+            peer.send(packet.to_string()).await.unwrap();
+        }
+        while peer.recv().await.unwrap().is_some() {}
+        let close = peer.received_close().unwrap();
+        assert_eq!(close.code(), FORGOTTEN, "breach {number}");
+        assert!(!run.await.unwrap().unwrap());
     }
     let fresh = CloseCode::new(4410);
     assert_eq!(fresh, Some(FORGOTTEN));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_high_an_acknowledgement_discards_nothing() {
+    let end = Arc::new(End::default());
+    assert!(end.say("one"));
+    let (mut peer, _, run) = hold(&end);
+    let me = resumed(&mut peer, None, 0).await;
+    resume(&peer, PEER, Some(me), u64::MAX).await;
+    assert_eq!(peer.recv_close().await.unwrap().code(), FORGOTTEN);
+    assert!(!run.await.unwrap().unwrap());
+
+    let (mut peer, _, _run) = hold(&end);
+    resumed(&mut peer, None, 0).await; // nor is the peer known by it
+    resume(&peer, PEER, Some(me), 0).await;
+    assert_eq!(peer.recv_text().await.unwrap(), r#"{"say":[1,"one"]}"#);
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,8 +251,8 @@ async fn a_page_that_only_sends_heartbeats_stays() {
     for http2 in [false, true] {
         let ends = Ends::default();
         let (_, mut client) = testing::connect(app(&ends), request(http2)).await.unwrap();
-        assert_eq!(client.recv_text().await.unwrap(), r#"{"resume":0}"#);
-        client.send(r#"{"resume":0}"#).await.unwrap();
+        resumed(&mut client, None, 0).await;
+        resume(&client, PEER, None, 0).await;
         beats(&mut client).await;
     }
 }
