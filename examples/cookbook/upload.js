@@ -24,7 +24,10 @@ export function upload(url, file, { progress = () => {}, signal } = {}) {
       progress(received);
       more(received);
     };
-    socket.onclose = ({ code, reason }) => reject(signal?.aborted ? signal.reason : new Error(`${code} ${reason}`));
+    socket.onclose = ({ code, reason }) => {
+      signal?.removeEventListener('abort', cancel);
+      reject(signal?.aborted ? signal.reason : new Error(`${code} ${reason}`)); // unless it is settled
+    };
     signal?.addEventListener('abort', cancel);
   });
 }

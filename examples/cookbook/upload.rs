@@ -35,34 +35,48 @@ pub(crate) const STEP: u64 = 256 << 10;
 pub(crate) struct Folder {
     path: Arc<Path>,
     last: Arc<AtomicU64>,
+    /// Locked as long as this lives, so that no other process writes here.
+    _lock: Arc<std::fs::File>,
 }
 
 impl Folder {
     /// Takes a folder, which is made if it is not there, without what was left by a process
-    /// that was killed.
+    /// that was killed. Fails if another process has the folder.
     pub(crate) fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         std::fs::create_dir_all(&path)?;
+        let lock = std::fs::File::create(path.join("lock"))?;
+        lock.try_lock().map_err(|error| {
+            let reason = format!("another process has {}: {error}", path.display());
+            io::Error::new(io::ErrorKind::ResourceBusy, reason)
+        })?;
         let mut last = 0;
         for entry in std::fs::read_dir(&path)? {
             let file = entry?.path();
+            let number = file
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+            let Some(number) = number else {
+                continue; // not of this program
+            };
             if file.extension().is_some_and(|it| it == "part") {
                 std::fs::remove_file(&file)?;
             }
-            let number = file
-                .file_stem()
-                .and_then(|stem| stem.to_str()?.parse().ok());
-            last = last.max(number.unwrap_or(0));
+            last = last.max(number);
         }
         Ok(Self {
             path: path.into(),
             last: Arc::new(AtomicU64::new(last)),
+            _lock: Arc::new(lock),
         })
     }
 
-    fn next(&self) -> Part {
-        let number = self.last.fetch_add(1, Relaxed) + 1;
-        Part(self.path.join(format!("{number}.part")))
+    fn next(&self) -> io::Result<Part> {
+        let last = self
+            .last
+            .fetch_update(Relaxed, Relaxed, |last| last.checked_add(1));
+        let last = last.map_err(|_| io::Error::other("no number is left"))?;
+        Ok(Part(self.path.join(format!("{}.part", last + 1))))
     }
 }
 
@@ -70,10 +84,10 @@ impl Folder {
 struct Part(PathBuf);
 
 impl Part {
-    /// Renames it to what others look for.
+    /// Gives it the name that others look for. A link, unlike `rename`, replaces no other file.
     async fn complete(&self) -> io::Result<String> {
         let path = self.0.with_extension("file");
-        tokio::fs::rename(&self.0, &path).await?;
+        tokio::fs::hard_link(&self.0, &path).await?; // `drop` removes the other name
         Ok(path
             .file_name()
             .unwrap_or_default()
@@ -84,7 +98,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        let _was_completed = std::fs::remove_file(&self.0);
+        let _is_gone = std::fs::remove_file(&self.0);
     }
 }
 
@@ -175,7 +189,7 @@ async fn begin(
         tell(sender, json!({ "refused": refused })).await?;
         return Ok(None);
     }
-    let part = folder.next();
+    let part = folder.next().map_err(Error::Io)?;
     let file = File::create_new(&part.0).await.map_err(Error::Io)?;
     tell(sender, json!({ "received": 0 })).await?; // the client may begin
     Ok(Some(Upload {

@@ -1,7 +1,7 @@
 //! Uploads: what is told meanwhile, and what they leave behind.
 
 use std::{
-    fs,
+    fs, io,
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -39,6 +39,7 @@ impl Temporary {
             .unwrap()
             .map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| name != "lock");
         names.sort();
         names
     }
@@ -213,11 +214,11 @@ async fn a_file_beyond_the_limit_is_refused_before_it_is_sent() {
 async fn what_a_killed_process_has_left_is_removed_and_no_name_comes_twice() {
     let temporary = Temporary::new();
     fs::create_dir_all(&temporary.0).unwrap();
-    for name in ["7.file", "8.part", "notes.txt"] {
+    for name in ["7.file", "8.part", "notes.txt", "letter.part"] {
         fs::write(temporary.0.join(name), "x").unwrap();
     }
     let folder = Folder::open(&temporary.0).unwrap();
-    assert_eq!(temporary.files(), ["7.file", "notes.txt"]);
+    assert_eq!(temporary.files(), ["7.file", "letter.part", "notes.txt"]);
     let request = testing::request("/upload");
     let (_, mut client) = testing::connect(app(&folder, LIMIT), request)
         .await
@@ -242,4 +243,45 @@ async fn a_page_that_only_sends_heartbeats_stays_and_so_does_its_upload() {
         assert_eq!(stored(&mut client, "1.file").await, 0);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_folder_belongs_to_one() {
+    let temporary = Temporary::new();
+    let folder = Folder::open(&temporary.0).unwrap();
+    fs::write(temporary.0.join("1.part"), "under way").unwrap();
+    let second = Folder::open(&temporary.0).map(drop);
+    assert_eq!(second.unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+    assert_eq!(temporary.files(), ["1.part"]);
+    drop(folder);
+    Folder::open(&temporary.0).unwrap();
+}
+
+#[tokio::test]
+async fn no_file_is_replaced_and_numbers_end() {
+    let temporary = Temporary::new();
+    let folder = Folder::open(&temporary.0).unwrap();
+    let request = testing::request("/upload");
+    let (_, mut client) = testing::connect(app(&folder, LIMIT), request)
+        .await
+        .unwrap();
+    fs::write(temporary.0.join("1.file"), "of another").unwrap();
+    begin(&mut client, 0).await;
+    assert!(client.recv_text().await.is_err());
+    assert_eq!(temporary.files(), ["1.file"]);
+    let kept = fs::read(temporary.0.join("1.file")).unwrap();
+    assert_eq!(kept, b"of another");
+
+    let temporary = Temporary::new();
+    fs::create_dir_all(&temporary.0).unwrap();
+    let highest = format!("{}.file", u64::MAX);
+    fs::write(temporary.0.join(&highest), "x").unwrap();
+    let folder = Folder::open(&temporary.0).unwrap();
+    let request = testing::request("/upload");
+    let (_, mut client) = testing::connect(app(&folder, LIMIT), request)
+        .await
+        .unwrap();
+    client.send(r#"{"size":0}"#).await.unwrap();
+    assert!(client.recv_text().await.is_err());
+    assert_eq!(temporary.files(), [highest]);
 }
