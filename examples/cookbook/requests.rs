@@ -23,7 +23,8 @@ use tower_websocket::{
     CloseCode, Message, Sender, WebSocket, WebSocketLayer, client, handler, json::JsonError,
 };
 
-/// How long a call waits for its answer, the wait for its turn included.
+/// How long a call waits for its answer, the wait for its turn included; and how long an answer
+/// may take here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How many calls of this side are in flight, and how many of the peer's are worked on.
 pub(crate) const AT_ONCE: usize = 32;
@@ -193,9 +194,13 @@ where
 }
 
 async fn reply(sender: Sender, id: u64, answer: impl Future<Output = Result<Value, String>>) {
-    let packet = match answer.await {
-        Ok(answer) => Packet::Answer { id, answer },
-        Err(error) => Packet::Failed { id, error },
+    let packet = match timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => Packet::Answer { id, answer },
+        Ok(Err(error)) => Packet::Failed { id, error },
+        Err(_) => {
+            let error = "took too long".to_owned();
+            Packet::Failed { id, error }
+        }
     };
     let _ended = sender.send_json(&packet).await;
 }

@@ -174,6 +174,23 @@ async fn one_question_too_many_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_hangs_is_given_up_and_makes_room() {
+    let (_calls, mut server) = talking();
+    let start = Instant::now();
+    for round in 0..2 {
+        for id in 1..=AT_ONCE {
+            let ask = format!(r#"{{"id":{id},"ask":"a","with":null}}"#);
+            server.send(ask).await.unwrap();
+        }
+        for _ in 0..AT_ONCE {
+            let failed = server.recv_text().await.unwrap();
+            assert!(failed.ends_with(r#","error":"took too long"}"#), "{failed}");
+        }
+        assert_eq!(start.elapsed(), (round + 1) * PATIENCE);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_asks_and_does_not_read_is_closed() {
     let (client, mut server) = testing::pair(Config::default().max_send_queue(1000));
     let (_calls, run) = calls(client, never);
