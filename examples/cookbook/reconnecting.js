@@ -14,13 +14,16 @@ const DEFAULTS = { // all times in milliseconds
   onstate(_state, _detail) {}, // connecting, open, waiting: { pause, code, reason }, closed: { code, reason }
 };
 const EVENTS = ['online', 'visibilitychange', 'pagehide', 'pageshow'];
-const ask = async value => typeof value === 'function' ? value() : value;
+const ask = async (value, signal) => typeof value === 'function' ? value(signal) : value;
 
 export class ReconnectingSocket {
   #options; #socket = null; #queue = []; #state = 'connecting';
-  #attempts = 0; #opened = 0; #turn = 0; #timer; #probing = false;
+  #attempts = 0; #opened = 0; #turn = 0; #timer; #probing = false; #attempt;
 
-  /** `url`: a string, or a function that returns it, or a promise of it, at each attempt; `null` ends it. */
+  /**
+   * `url`: a string, or a function that returns it, or a promise of it, at each attempt; `null` ends it. The function gets
+   * an `AbortSignal`, which is aborted when the attempt is given up.
+   */
   constructor(url, options = {}) {
     this.#options = { ...DEFAULTS, ...options, url };
     for (const event of EVENTS) addEventListener(event, this.#wake, true);
@@ -42,10 +45,11 @@ export class ReconnectingSocket {
   async #connect() {
     const { url, protocols, openTimeout, onopen, onmessage, pong } = this.#options;
     const turn = ++this.#turn, late = () => turn !== this.#turn;
+    const { signal } = this.#attempt = new AbortController();
     this.#after(openTimeout, () => this.#lost(1006, 'does not open'));
     this.#become('connecting');
     try {
-      const [address, names] = await Promise.all([ask(url), ask(protocols)]);
+      const [address, names] = await Promise.all([ask(url, signal), ask(protocols, signal)]);
       if (late()) return;
       if (!address) return this.#end(1000, 'no address');
       this.#socket = new WebSocket(address, names);
@@ -58,8 +62,11 @@ export class ReconnectingSocket {
       this.#opened = performance.now();
       this.#listen();
       this.#become('open');
-      onopen();
-      for (const data of this.#queue.splice(0)) socket.send(data);
+      try {
+        onopen();
+      } finally {
+        for (const data of this.#queue.splice(0)) socket.send(data);
+      }
     };
     socket.onmessage = ({ data }) => {
       if (late()) return;
@@ -90,6 +97,7 @@ export class ReconnectingSocket {
   /** Lets go of a connection: it may be half open, and nothing more is heard of it. */
   #drop(code = 1000, reason = '') {
     clearTimeout(this.#timer);
+    this.#attempt?.abort();
     this.#socket?.close(code, reason);
     [this.#socket, this.#opened, this.#probing] = [null, 0, false];
     this.#turn++;
@@ -105,7 +113,8 @@ export class ReconnectingSocket {
     if (this.#probing) return;
     this.#probing = true;
     this.#socket.send(this.#options.ping);
-    this.#after(this.#options.patience, () => this.#lost(1006, 'does not answer'));
+    // Once more around: if the page was busy, what has come meanwhile is heard first.
+    this.#after(this.#options.patience, () => setTimeout(() => this.#probing && this.#lost(1006, 'does not answer')));
   }
 
   #wake = ({ type, persisted }) => { // the network is back, or the page is looked at, or left, or shown again
