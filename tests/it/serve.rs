@@ -1,20 +1,32 @@
 //! The server for those who have none.
 
+#[cfg(feature = "http2")]
 mod accept;
+#[cfg(feature = "http2")]
 mod accept_errors;
+#[cfg(feature = "http2")]
 mod capacity;
+#[cfg(feature = "http2")]
 mod deadlines;
+#[cfg(feature = "http2")]
 mod ends;
 #[cfg(feature = "axum")]
 mod extractor;
 #[cfg(not(feature = "http2"))]
 mod http1_only;
+#[cfg(feature = "http2")]
 mod listening;
+#[cfg(feature = "http2")]
 mod pem;
+#[cfg(feature = "http2")]
 mod proxied;
+#[cfg(feature = "http2")]
 mod resets;
+#[cfg(feature = "http2")]
 mod shutdown;
+#[cfg(feature = "http2")]
 mod slow;
+#[cfg(feature = "http2")]
 mod stalls;
 pub(crate) mod support;
 
