@@ -254,7 +254,8 @@ def run(processes, opened, names):
         server = Server(processes, name)
         for play in PLAYS:
             play(browser, server)
-        browser.open("about:blank")  # or the page goes on connecting, and complains while others play
+        # Otherwise the page goes on connecting, and complains while others play.
+        browser.evaluate("window.cookbook.socket.close()")
         server.kill()
         shutil.rmtree(server.folder)
         browser.errors().clear()  # of connections that found no server
